@@ -1,0 +1,33 @@
+# Everything runs in .venv, made once from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup study test lint format clean
+
+setup: .venv/.ready
+
+# psycopg and the EfficientNet extractor are optional extras, not installed here.
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch .venv/.ready
+
+study: setup
+	$(BIN)/python studies/run_tau_sweep.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build *.egg-info

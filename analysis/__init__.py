@@ -1,0 +1,1 @@
+"""Figures, tables and the report of a study, from its stored results."""

@@ -1,0 +1,196 @@
+"""One self-contained report.html of a study: the answer, the figures, the trials, the protocol."""
+
+import base64
+import io
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from analysis.command import run_command
+from analysis.compare import baseline_trial, contrastive_trials
+from analysis.figures import FIGURES, StudyFigure
+from analysis.load import GROUPS, StudyResults, load_study
+from analysis.style import caption, format_count, format_score, score_label
+from analysis.summary import answer, counts_in_words, describe, trial_columns, trial_rows
+from diffrop.config import flatten
+
+
+def write_report(study_dir: Path) -> Path:
+    """Write report.html into a study's folder and return its path.
+
+    Raises:
+        ValueError: the folder is no study.
+    """
+    study = load_study(study_dir)
+    # Autoescape: names, messages and commands come from files that anyone may have edited.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(report_context(study))
+    path = Path(study_dir) / "report.html"
+    scratch = path.with_suffix(".html.tmp")
+    scratch.write_text(html, encoding="utf-8")
+    scratch.replace(path)
+    return path
+
+
+def report_context(study: StudyResults) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    provenance = study.best.get("provenance") or {}
+    return {
+        "name": study.config.get("name") or study.directory.resolve().name,
+        "counts": counts_in_words(study),
+        "caption": caption(study),
+        "answer": answer(study),
+        "objective": study.objective,
+        "objective_label": score_label(study.objective),
+        "anchors": _anchors(study),
+        "figures": [_figure(study, item) for item in FIGURES],
+        "columns": trial_columns(study),
+        "rows": trial_rows(study),
+        "samples": _samples(study),
+        "protocol": _protocol(study, provenance),
+        "space": [_space_row(item) for item in study.config.get("space") or []],
+        "command": study.config.get("command"),
+        "exported": bool(study.best),
+        "directory": str(study.directory),
+        "versions": _versions(provenance),
+        "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
+    }
+
+
+def _figure(study: StudyResults, item: StudyFigure) -> dict[str, Any]:
+    figure = item.draw(study)
+    # The caption moves from the picture to the page, where it keeps its size on a phone.
+    text = " ".join(figure.get_supxlabel().split())
+    figure.supxlabel("")
+    return {
+        "title": item.title,
+        "svg": inline_svg(figure, item),
+        "caption": f"{text}.",
+        "reading": item.reading,
+    }
+
+
+def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
+    """Return a figure as SVG for HTML: no references, and its black ink in the page's colour."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": item.name}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{item.title}"', 1)
+    return Markup(re.sub(r"#000000\b", "currentColor", svg))
+
+
+def _anchors(study: StudyResults) -> list[dict[str, Any]]:
+    names = {"real": "Real images", "noise": "Pure noise"}
+    rows = []
+    for key, name in names.items():
+        anchor = study.anchors.get(key)
+        if anchor:
+            scores, counts = anchor.get("scores") or {}, anchor.get("num_samples") or {}
+            cells = [
+                (
+                    format_score(scores.get(f"fid/{group}", math.nan)),
+                    format_count(counts.get(group)),
+                )
+                for group in GROUPS
+            ]
+            rows.append({"name": name, "cells": cells, "note": anchor.get("note", "")})
+    return rows
+
+
+def _samples(study: StudyResults) -> list[dict[str, str]]:
+    """The newest sample grids of the baseline and of the best contrastive trial."""
+    trials = contrastive_trials(study)
+    shown = [baseline_trial(study), None if trials.empty else trials.iloc[0]]
+    samples = []
+    for trial in shown:
+        if trial is None:
+            continue
+        folder = study.directory / "trials" / str(trial["name"]) / "samples"
+        grids = sorted(folder.glob("images_*.png"))
+        if grids:
+            images = re.sub(r"\D", "", grids[-1].stem)
+            seen = f" after {int(images):,} images" if images else ""
+            data = base64.b64encode(grids[-1].read_bytes()).decode("ascii")
+            title = f"{trial['name']}: {describe(trial, study)}{seen}"
+            samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
+    return samples
+
+
+def _protocol(study: StudyResults, provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    factor = study.setting("data.imbalance_factor")
+    counts = study.config.get("class_counts") or provenance.get("class_counts")
+    scales = study.setting("evaluation.guidance_scales") or []
+    seen = study.trials.loc[study.trials["state"] == "COMPLETE", "images_seen"].dropna()
+    images = format_count(study.setting("training.num_images"))
+    if len(seen) and int(seen.max()) != study.setting("training.num_images"):
+        images += f" planned, {format_count(seen.max())} seen"
+    scored_by = caption(study, scores=[study.objective, *(f"fid/{group}" for group in GROUPS)])
+    rows = [
+        ("Dataset", study.setting("data.dataset")),
+        ("Imbalance factor", "the data's own counts" if factor is None else f"{factor:g}"),
+        ("Training images per class", ", ".join(map(str, counts)) if counts else ""),
+        ("Training images per trial", images),
+        ("Scored by", scored_by.split("; ")[0]),
+        ("Omega", f"best of {', '.join(f'{scale:g}' for scale in scales)} by the objective"),
+        ("Reference", "the full balanced training set; per shot group, its own classes"),
+        ("Seeds", _seeds(study)),
+        ("Git commit", provenance.get("git_commit", "")),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in ("", None)]
+
+
+def _seeds(study: StudyResults) -> str:
+    return (
+        f"search {study.config.get('seed', 'unknown')}, "
+        f"training {study.setting('training.seed')} (one per trial), "
+        f"sampling {study.setting('evaluation.seed')} (the same noise for every trial)"
+    )
+
+
+def _space_row(item: dict[str, Any]) -> dict[str, str]:
+    if item.get("choices") is not None:
+        values = ", ".join(str(choice) for choice in item["choices"])
+    else:
+        values = f"{item.get('low')} to {item.get('high')}{', log' if item.get('log') else ''}"
+    when = item.get("when")
+    if isinstance(when, dict):
+        when = "; ".join(f"{key} is {_either(value)}" for key, value in flatten(when).items())
+    return {
+        "name": str(item.get("name")), "values": values,
+        "when": str(when or "always"), "source": str(item.get("source") or ""),
+    }  # fmt: skip
+
+
+def _either(value: Any) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _versions(provenance: dict[str, Any]) -> str:
+    versions = provenance.get("versions")
+    if not isinstance(versions, dict):
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in versions.items() if pd.notna(value))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(lambda study: [write_report(study)], "Write report.html of a study."))

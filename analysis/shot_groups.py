@@ -1,0 +1,94 @@
+"""Figure: FID of the many-, medium- and few-shot classes, per form."""
+
+import sys
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.command import figure_command
+from analysis.compare import best_of_each_form
+from analysis.load import SHOT_GROUPS, StudyResults
+from analysis.style import (
+    CAPTION_PT,
+    TEXT_PT,
+    add_caption,
+    add_legend,
+    caption,
+    form_style,
+    format_count,
+    format_score,
+    in_form_order,
+    new_figure,
+    sentence_figure,
+    style_axes,
+)
+
+TITLE = "FID per shot group"
+READING = (
+    "The baseline and the best trial of each form (best by the objective, at that omega); lower "
+    "is better. Each group is compared with its own balanced real images, and groups take equal "
+    "numbers of samples. Compare bars within a group: groups have references of their own."
+)
+GROUP_WIDTH = 0.84
+
+
+def shot_groups_figure(study: StudyResults) -> Figure:
+    """Draw one bar per shot group and form.
+
+    Returns:
+        one axes whose bar containers are the forms, each with the groups from many to few.
+    """
+    trials = in_form_order(best_of_each_form(study))
+    columns = [f"fid/{group}" for group in SHOT_GROUPS]
+    trials = trials[trials[columns].notna().any(axis=1)]
+    if trials.empty:
+        return sentence_figure(
+            study, "No complete trial has scores per shot group yet, so there are no bars to draw."
+        )
+    figure = new_figure(3.4)
+    axes = figure.add_subplot(label="shot groups")
+    handles = []
+    for place, (_, trial) in enumerate(trials.iterrows()):
+        style = form_style(str(trial["form"]))
+        _draw_bars(axes, trial[columns].astype(float), place, len(trials), style.colour)
+        handles.append(Patch(color=style.colour, label=style.label))
+    axes.set_xticks(range(len(SHOT_GROUPS)), [f"{group}-shot classes" for group in SHOT_GROUPS])
+    axes.set_ylabel("FID")
+    style_axes(axes)
+    axes.grid(visible=False, axis="x")
+    axes.tick_params(axis="x", length=0, labelsize=TEXT_PT)
+    axes.margins(y=0.1)
+    add_legend(figure, handles)
+    scores = columns if study.objective in columns else [study.objective, *columns]
+    add_caption(figure, caption(study, scores=scores) + anchor_text(study))
+    return figure
+
+
+def anchor_text(study: StudyResults) -> str:
+    """Return the scores of real images and of noise as more lines of a caption, if known."""
+    names = {"real": "Real images in place of samples", "noise": "Pure noise"}
+    lines = []
+    for key, name in names.items():
+        anchor = study.anchors.get(key) or {}
+        scores, counts = anchor.get("scores") or {}, anchor.get("num_samples") or {}
+        groups = [group for group in SHOT_GROUPS if f"fid/{group}" in scores]
+        found = [f"{group} {format_score(scores[f'fid/{group}'])}" for group in groups]
+        each = " / ".join(dict.fromkeys(format_count(counts.get(group)) for group in groups))
+        if found:
+            lines.append(f"{name} (N = {each} per shot group): {', '.join(found)}")
+    return ".\n".join(["", *lines])
+
+
+def _draw_bars(axes: Axes, values: pd.Series, place: int, num_bars: int, colour: str) -> None:
+    width = GROUP_WIDTH / num_bars
+    shift = (place + 0.5) * width - GROUP_WIDTH / 2
+    bars = axes.bar(
+        [x + shift for x in range(len(values))], values, width=0.92 * width, color=colour
+    )
+    axes.bar_label(bars, [format_score(value) for value in values], fontsize=CAPTION_PT, padding=1)
+
+
+if __name__ == "__main__":
+    sys.exit(figure_command(shot_groups_figure, "shot_groups"))

@@ -1,0 +1,207 @@
+"""The look of all figures: one colour and marker a form, and the protocol under each."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import matplotlib
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.compare import comparable_trials, num_incomparable, num_samples_column
+from analysis.load import SHOT_GROUPS, StudyResults
+from diffrop.config import Form
+
+WIDTH_IN = 5.0
+"""Width of every figure; its text stays readable in one column and on a phone."""
+TEXT_PT = 9.5
+SMALL_PT = 8.5
+LEGEND_PT = 8.0
+CAPTION_PT = 7.5
+PNG_DPI = 200
+CAPTION_CHARACTERS = 92
+
+
+@dataclass(frozen=True)
+class FormStyle:
+    """How one form of the contrastive loss is drawn and called."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+# Okabe and Ito (2008), safe for colour-blind readers; their yellow is too pale for lines.
+FORM_STYLES = {
+    "none": FormStyle("#000000", "s", "baseline"),
+    "negative_l2": FormStyle("#E69F00", "v", "negative L2"),
+    "hinge": FormStyle("#009E73", "D", "hinge"),
+    "reciprocal": FormStyle("#0072B2", "o", "reciprocal"),
+    "exponential": FormStyle("#CC79A7", "^", "exponential"),
+}
+NEUTRAL = "#808080"
+
+
+def form_style(form: str) -> FormStyle:
+    """Return a form's style; a form that this version does not know is grey."""
+    return FORM_STYLES.get(form, FormStyle(NEUTRAL, "P", form))
+
+
+def in_form_order(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return trials with the forms in the one order that all figures use."""
+    order = {form: place for place, form in enumerate(get_args(Form))}
+    return trials.sort_values("form", key=lambda forms: forms.map(order), kind="stable")
+
+
+def format_score(value: float) -> str:
+    """Return a score with three or four digits, or a dash where there is none."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def format_count(value: Any) -> str:
+    """Return a count as "1,000", or "unknown" where there is none."""
+    return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def score_label(score: str) -> str:
+    """Return a score's name in words: "fid/few" is "FID of few-shot classes"."""
+    measure, _, group = score.partition("/")
+    name = {"fid": "FID", "fid_full": "FID against all classes"}.get(measure, measure)
+    return (
+        f"{name} of {group}-shot classes" if group in SHOT_GROUPS else f"{name} of {group} classes"
+    )
+
+
+def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "FID") -> str:
+    """Return the protocol: extractor, N, sampler, dataset, imbalance factor and images seen.
+
+    Args:
+        study: whose complete trials are shown; before there are any, its settings are taken.
+        scores: drawn in the figure, to give the N of each; the objective if empty.
+        before: what was measured, as in "FID" on classifier-digits.
+    """
+    factor = study.setting("data.imbalance_factor")
+    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
+    data = f"{study.setting('data.dataset')}, {imbalance}"
+    trials = comparable_trials(study)
+    if trials.empty:
+        sampler = f"{study.setting('sampling.sampler')}-{study.setting('sampling.num_steps')}"
+        return (
+            f"Planned: {before} on {study.setting('evaluation.extractor')}, "
+            f"N = {format_count(study.setting('evaluation.num_samples'))}, {sampler}; {data}; "
+            f"{format_count(study.setting('training.num_images'))} images"
+        )
+    counts = _num_samples_text(trials, scores or [study.objective])
+    protocol = [f"{before} on {trials['extractor'].iloc[0]}", counts, trials["sampler"].iloc[0]]
+    images = f"{format_count(trials['images_seen'].max())} images seen"
+    left_out = num_incomparable(study)
+    note = f"; {left_out} complete but scored otherwise, not shown" if left_out else ""
+    return f"{', '.join(part for part in protocol if part)}; {data}; {images}{note}"
+
+
+def _num_samples_text(trials: pd.DataFrame, scores: Sequence[str]) -> str:
+    """Return "N = 1,000 (300 per shot group)" or what of it is known of the scores' groups."""
+    columns = [num_samples_column(score) for score in scores]
+    counts = {
+        column.rpartition("/")[2]: int(trials[column].dropna().iloc[0])
+        for column in dict.fromkeys(columns)
+        if column in trials and trials[column].notna().any()
+    }
+    whole = counts.pop("all", None)
+    parts = [f"{count:,} {group}-shot" for group, count in counts.items()]
+    if len(set(counts.values())) == 1:
+        parts = [f"{min(counts.values()):,} per shot group"]
+    shots = ", ".join(parts)
+    if whole is None:
+        return f"N = {shots}" if shots else ""
+    return f"N = {whole:,} ({shots})" if shots else f"N = {whole:,}"
+
+
+def new_figure(height_in: float) -> Figure:
+    """Return an empty figure of the common width, free of pyplot's global state."""
+    return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Write the caption under a figure's axes; "$" in it is no formula."""
+    wrapped = "\n".join(_wrap_clauses(line) for line in text.split("\n"))
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_PT, parse_math=False)
+
+
+def _wrap_clauses(text: str) -> str:
+    """Break a line at its semicolons, and inside a clause only where that is too long."""
+    kept = [
+        clause.replace(" ", "\N{NO-BREAK SPACE}") if len(clause) < CAPTION_CHARACTERS else clause
+        for clause in text.split("; ")
+    ]
+    return textwrap.fill("; ".join(kept), CAPTION_CHARACTERS)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Write the legend above all axes, where it covers no data."""
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=5 if len(handles) <= 5 else 4,
+        frameon=False, fontsize=LEGEND_PT, columnspacing=1.0, handletextpad=0.3, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def form_handle(form: str, *, line: bool = False) -> Line2D:
+    """Return a form's legend entry."""
+    style = form_style(form)
+    return Line2D(
+        [], [], color=style.colour, marker=style.marker, label=style.label,
+        linestyle="-" if line else "none",
+    )  # fmt: skip
+
+
+def style_axes(axes: Axes) -> None:
+    """Give axes the common look: two spines, a light grid, small tick labels."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(which="both", labelsize=SMALL_PT)
+    axes.xaxis.label.set_fontsize(TEXT_PT)
+    axes.yaxis.label.set_fontsize(TEXT_PT)
+    axes.grid(color=NEUTRAL, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis that has its data logarithmic, with ticks 1, 10, 100; 1, 2, 5 if short."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    subs = (1.0,) if high > 30 * low else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def sentence_figure(study: StudyResults, sentence: str) -> Figure:
+    """Return a figure that says in words why there is nothing to draw."""
+    figure = new_figure(1.1)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.text(
+        0.5, 0.5, textwrap.fill(sentence, 60), ha="center", va="center", fontsize=TEXT_PT,
+        transform=axes.transAxes, parse_math=False,
+    )  # fmt: skip
+    add_caption(figure, caption(study))
+    return figure
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write NAME.png and NAME.svg, the same bytes for the same study, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    figure.savefig(paths[0], dpi=PNG_DPI)
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths

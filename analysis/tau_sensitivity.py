@@ -1,0 +1,153 @@
+"""Figure: the objective against tau_0, and against the decay temperature, per form."""
+
+import sys
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.command import figure_command
+from analysis.compare import baseline_trial, comparable_trials, contrastive_trials
+from analysis.load import StudyResults
+from analysis.style import (
+    add_caption,
+    add_legend,
+    caption,
+    form_handle,
+    form_style,
+    format_score,
+    in_form_order,
+    new_figure,
+    score_label,
+    sentence_figure,
+    set_log,
+    style_axes,
+)
+
+TITLE = "Sensitivity to tau_0 and to the decay temperature"
+READING = (
+    "Each filled marker is one complete trial at its own best omega; lower is better. The dashed "
+    "line is the baseline, the ring marks the best contrastive trial. Trials that were pruned or "
+    "failed have no comparable score, so the strip below shows only where they lie."
+)
+
+LOG_SPAN = 6.0
+"""The objective's axis is logarithmic where the worst trial is this many times the best."""
+KEYS = {
+    "tau_0": "tau_0",
+    "decay_temperature": "decay temperature\n(share of T)",
+}
+STRIP_STATES = ("PRUNED", "FAIL", "RUNNING")
+STRIP_MARKS = {"PRUNED": None, "FAIL": "x", "RUNNING": "."}
+"""None is the form's own marker, left open."""
+
+
+def tau_sensitivity_figure(study: StudyResults) -> Figure:
+    """Draw the objective of all complete trials against what weighs the contrastive loss.
+
+    Returns:
+        axes "tau_0" and "decay_temperature", each with a line of markers per form; below them
+        "tau_0 strip" and "decay_temperature strip" if a trial is not complete.
+    """
+    baseline = baseline_trial(study)
+    if not contrastive_trials(study)[list(KEYS)].notna().any(axis=None):
+        score = "" if baseline is None else f" The baseline has {format_score(baseline['value'])}."
+        sentence = "No complete trial has a contrastive loss yet, so there is no tau_0 to compare."
+        return sentence_figure(study, sentence + score)
+    states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
+    figure = new_figure(3.5 + 0.2 * len(states))
+    heights = [3.2, 0.23 * len(states)] if states else [1.0]
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
+    main: list[Axes] = []
+    for column, (key, label) in enumerate(KEYS.items()):
+        axes = figure.add_subplot(grid[0, column], label=key, sharey=main[0] if main else None)
+        main.append(axes)
+        _draw_scores(axes, study, key)
+        bottom = axes
+        if states:
+            bottom = figure.add_subplot(grid[1, column], label=f"{key} strip", sharex=axes)
+            _draw_strip(bottom, study, key, states)
+            axes.tick_params(which="both", labelbottom=False)
+        bottom.set_xlabel(label)
+        if key == "tau_0" or _is_log(study, key):
+            set_log(axes, "x")
+    main[0].set_ylabel(score_label(study.objective))
+    main[1].tick_params(labelleft=False)
+    if states:
+        figure.axes[3].tick_params(labelleft=False)
+    _scale_objective(main[0], comparable_trials(study)["value"])
+    add_legend(figure, _handles(study, baseline))
+    add_caption(figure, caption(study))
+    return figure
+
+
+def _placed(trials: pd.DataFrame, state: str, key: str) -> pd.Series:
+    """Whether a trial has that state and a place on the key's axis (0 has none on a log axis)."""
+    return (trials["state"] == state) & (trials[key] > 0)
+
+
+def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
+    trials = contrastive_trials(study)
+    for form, group in in_form_order(trials[trials[key] > 0]).groupby("form", sort=False):
+        style = form_style(str(form))
+        axes.plot(
+            group[key], group["value"], linestyle="none", marker=style.marker, markersize=6,
+            color=style.colour, alpha=0.9, label=style.label,
+        )  # fmt: skip
+    best = trials.iloc[0]
+    if best[key] > 0:
+        axes.plot(
+            [best[key]], [best["value"]], linestyle="none", marker="o", markersize=12,
+            markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.2, label="best",
+        )  # fmt: skip
+    baseline = baseline_trial(study)
+    if baseline is not None:
+        axes.axhline(
+            baseline["value"], color=form_style("none").colour, linestyle="--", linewidth=1.2,
+            label="baseline",
+        )  # fmt: skip
+    style_axes(axes)
+
+
+def _is_log(study: StudyResults, key: str) -> bool:
+    space = study.config.get("space") or []
+    return any(
+        str(item.get("name")).rpartition(".")[2] == key and item.get("log") for item in space
+    )
+
+
+def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) -> None:
+    for height, state in enumerate(reversed(states)):
+        trials = study.trials[_placed(study.trials, state, key)]
+        for form, group in trials.groupby("form"):
+            style = form_style(str(form))
+            axes.plot(
+                group[key], [height] * len(group), linestyle="none", label=state,
+                marker=STRIP_MARKS[state] or style.marker, markersize=5,
+                markerfacecolor="none", markeredgecolor=style.colour,
+            )  # fmt: skip
+    style_axes(axes)
+    names = {"PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+    axes.set_yticks(range(len(states)), [names[state] for state in reversed(states)])
+    axes.set_ylim(-0.6, len(states) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _scale_objective(axes: Axes, values: pd.Series) -> None:
+    if values.min() > 0 and values.max() > LOG_SPAN * values.min():
+        set_log(axes, "y")
+
+
+def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:
+    trials = study.trials[study.trials["form"] != "none"]
+    forms = [form_handle(str(form)) for form in in_form_order(trials)["form"].unique()]
+    if baseline is None:
+        return forms
+    label = f"baseline {format_score(baseline['value'])}"
+    return [Line2D([], [], color=form_style("none").colour, linestyle="--", label=label), *forms]
+
+
+if __name__ == "__main__":
+    sys.exit(figure_command(tau_sensitivity_figure, "tau_sensitivity"))

@@ -1,0 +1,1 @@
+"""DiffROP studies: hyperparameter search for diffusion models on long-tailed images."""

@@ -1,0 +1,128 @@
+"""The Ray cluster: the only ray.init."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+import torch
+
+from diffrop.errors import ResourceError
+from diffrop.search.config import LaunchConfig
+
+
+def resources_per_trial(launch: LaunchConfig) -> tuple[int, float]:
+    """Return the CPUs and GPUs that one trial holds."""
+    workers = launch.workers_per_trial
+    return workers * launch.cpus_per_worker, workers * launch.gpus_per_worker
+
+
+def local_resources() -> tuple[int, int]:
+    """Return the CPUs that this process may use, and the GPUs of this machine."""
+    return len(os.sched_getaffinity(0)), torch.cuda.device_count()
+
+
+def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
+    """Raise ResourceError, naming both numbers, unless one trial fits."""
+    need_cpus, need_gpus = resources_per_trial(launch)
+    for name, need, have in (("CPUs", need_cpus, cpus), ("GPUs", need_gpus, gpus)):
+        if need > have:
+            raise ResourceError(
+                f"a trial of {launch.workers_per_trial} worker(s) needs {need:g} {name}, and "
+                f"there are {have:g}; allowed: fewer --workers-per-trial or a larger cluster"
+            )
+
+
+def concurrency(launch: LaunchConfig, num_trials: int, cpus: float, gpus: float) -> int:
+    """Return how many trials run at a time.
+
+    As many as fit, unless `max_concurrent` says less; by default no more than half of the study,
+    so that the other half can learn from them.
+    """
+    need_cpus, need_gpus = resources_per_trial(launch)
+    fitting = int(cpus // need_cpus)
+    if need_gpus:
+        per_gpu = int(1 / launch.gpus_per_worker + 1e-9) if launch.gpus_per_worker < 1 else 0
+        slots = int(gpus) * per_gpu if per_gpu else int(gpus // launch.gpus_per_worker)
+        fitting = min(fitting, slots // launch.workers_per_trial)
+    limit = launch.max_concurrent or max(1, num_trials // 2)
+    return max(1, min(fitting, limit))
+
+
+@contextlib.contextmanager
+def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
+    """Start a local cluster, or join the one at `ray_address`; yield its CPUs and GPUs.
+
+    A local cluster listens on the loopback interface only, with a token. Its dashboard runs,
+    because Ray's clean-up of a stopped worker group asks it which actors are alive.
+
+    Raises:
+        ResourceError: a trial does not fit, or the cluster cannot be reached.
+    """
+    local = launch.ray_address == "local"
+    if local:
+        check_resources(launch, *local_resources())
+    os.environ.update(_driver_environment(launch))
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    port = _free_port()
+    environment = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"} if local else {}
+    options = {"num_cpus": local_resources()[0], "include_dashboard": True, "dashboard_port": port}
+    try:
+        context = ray.init(
+            address=launch.ray_address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": environment | _worker_environment(launch)},
+            **(options if local else {}),
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(
+            f"no Ray cluster at {launch.ray_address!r} ({str(error).splitlines()[0]}); allowed: "
+            "local, or the address of a running cluster"
+        ) from error
+    try:
+        if local:
+            _protect_token()
+        del context
+        resources = ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        check_resources(launch, cpus, gpus)
+        yield cpus, gpus
+    finally:
+        ray.shutdown()
+
+
+def _driver_environment(launch: LaunchConfig) -> dict[str, str]:
+    return {
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # the other output prints even at verbosity 0
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+    }
+
+
+def _worker_environment(launch: LaunchConfig) -> dict[str, str]:
+    """For the processes of the trials, which hand it on to their Ray Train workers."""
+    return {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it also paces reports
+        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _protect_token() -> None:
+    """Ray writes its token readable by everyone; make it the user's alone."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    with contextlib.suppress(OSError):
+        path.chmod(0o600)

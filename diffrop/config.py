@@ -1,0 +1,401 @@
+"""Every configuration of an experiment: frozen dataclasses, their checks, and YAML.
+
+One `ExperimentConfig` is built at the edge (a study's command line, or a YAML file) and handed
+down whole or by its part. It says what is trained, how it is sampled and how it is scored; what a
+study searches is a set of dotted keys of it (`contrastive.tau_0`).
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+
+Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
+TauSchedule = Literal["exponential", "constant", "linear", "cosine"]
+DistanceSpace = Literal["mu", "x0", "eps"]
+MarginRule = Literal["oracle", "constant", "quantile"]
+Extractor = Literal["classifier", "inception-v3-compat", "efficientnet-lite0"]
+Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
+
+# Above this tau_0 the negative L2 form has no minimum in eps and x0 space: with g images a group
+# the quadratic form of DDPM + PCL loses its lower bound at tau = (g - 1) / (2 g), 0.44 at g = 8.
+NEGATIVE_L2_MAX_TAU_0 = 0.4
+
+
+class Config:
+    """Base of all configs: conversion from and to plain data, and checks of each field."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Check types and choices of every field, then what the class itself demands."""
+        hints = typing.get_type_hints(type(self))
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = coerce(getattr(self, item.name), hints[item.name], item.name)
+            object.__setattr__(self, item.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError, naming field, value and what is allowed; overridden by each config."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from nested plain data; missing keys take their defaults, unknown are refused.
+
+        Raises:
+            ValueError: a key is unknown or a value is not allowed.
+        """
+        return typing.cast(Self, coerce(values, cls, cls.__name__))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain data (dicts, lists, numbers, strings), as YAML and JSON can hold."""
+        return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))  # type: ignore[call-overload]
+
+
+def plain(value: Any) -> Any:
+    """Return nested data with tuples as lists, as YAML and JSON give them back."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def coerce(value: Any, hint: Any, name: str) -> Any:
+    """Check `value` against the type `hint` of the field `name`; ints pass as floats.
+
+    Raises:
+        ValueError: the value has another type, or is not among the allowed choices.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            allowed = ", ".join(str(choice) for choice in args)
+            raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return coerce(value, next(arg for arg in args if arg is not type(None)), name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name} is {value!r}; allowed: a list")
+        return tuple(coerce(item, args[0], f"{name}[{i}]") for i, item in enumerate(value))
+    if isinstance(hint, type) and issubclass(hint, Config):
+        return value if isinstance(value, hint) else _build(hint, value, name)
+    if hint is float and isinstance(value, str):
+        value = _number(value)  # YAML 1.1 reads 1e-4, without a dot, as a string
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value!r}; allowed: a finite number")
+        return float(value)
+    if hint in (int, bool, str) and type(value) is not hint:
+        raise ValueError(f"{name} is {value!r}; allowed: {hint.__name__}")
+    if hint is float:
+        raise ValueError(f"{name} is {value!r}; allowed: a number")
+    return value
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _build(cls: type[Config], values: Any, name: str) -> Config:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name} is {values!r}; allowed: a mapping of {cls.__name__}'s fields")
+    known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r} in {name}; allowed: {', '.join(known)}")
+    return cls(**values)
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise ValueError `<name> is <value>; allowed: <allowed>` unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` in nested plain data, in place.
+
+    Raises:
+        ValueError: the key names nothing in `values`.
+    """
+    *parents, last = key.split(".")
+    inner: Any = values
+    for parent in parents:
+        inner = inner.get(parent) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or last not in inner:
+        known = ", ".join(flatten(values))
+        raise ValueError(f"unknown configuration key {key!r}; allowed: {known}")
+    inner[last] = value
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested plain data as one level with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig(Config):
+    """Which images, and how long-tailed."""
+
+    dataset: str = "digits"
+    """A name of `diffrop.data.DATASETS`."""
+    root: str | None = None
+    """Folder that holds the images (image_folder), or where torchvision's sets lie."""
+    imbalance_factor: float | None = 0.1
+    """Rarest over most frequent class; None keeps the data's own counts."""
+    image_size: int | None = None
+    """Height and width in pixels for image_folder; None takes 32. Other sets have their own."""
+    horizontal_flip: bool = False
+    """Mirror each training image with probability 1/2."""
+
+    def check(self) -> None:
+        """Refuse impossible imbalance factors and sizes."""
+        factor = self.imbalance_factor
+        require(factor is None or 0 < factor <= 1, "imbalance_factor", factor, "0 < factor <= 1")
+        size = self.image_size
+        require(size is None or 4 <= size <= 1024, "image_size", size, "4 to 1024 pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig(Config):
+    """The UNet; the defaults are the paper's network for 32x32 images."""
+
+    base_channels: int = 128
+    channel_multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    num_res_blocks: int = 2
+    attention_resolutions: tuple[int, ...] = (16,)
+    """Heights in pixels of the feature maps that get self-attention."""
+    dropout: float = 0.1
+
+    def check(self) -> None:
+        """Refuse empty networks."""
+        positive = self.base_channels > 0 and self.base_channels % 8 == 0
+        require(positive, "base_channels", self.base_channels, "a positive multiple of 8")
+        levels = self.channel_multipliers
+        require(
+            bool(levels) and min(levels) > 0, "channel_multipliers", levels, "positive numbers"
+        )
+        require(self.num_res_blocks > 0, "num_res_blocks", self.num_res_blocks, "at least 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "0 <= dropout < 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionConfig(Config):
+    """The forward process and what is drawn for each training batch (shared by all losses)."""
+
+    num_timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    timesteps: Literal["grouped", "batch", "per_sample"] = "grouped"
+    """Which images share a t: groups of `group_size`, the whole batch, or none."""
+    group_size: int = 8
+    noise: Literal["own", "shared"] = "own"
+    """Own noise per image (Algorithm 1), or one noise for all images that form pairs (Eq. 12)."""
+    label_dropout: float = 0.1
+    """Probability that a label becomes the null label (classifier-free guidance)."""
+    label_dropout_unit: Literal["sample", "batch"] = "sample"
+
+    def check(self) -> None:
+        """Refuse schedules that are no schedules."""
+        require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "at least 2")
+        betas = (self.beta_start, self.beta_end)
+        require(
+            0 < betas[0] <= betas[1] < 1, "(beta_start, beta_end)", betas, "0 < start <= end < 1"
+        )
+        require(self.group_size >= 2, "group_size", self.group_size, "at least 2")
+        rate = self.label_dropout
+        require(0 <= rate < 1, "label_dropout", rate, "0 <= rate < 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastiveConfig(Config):
+    """The contrastive loss (PCL) of Section 4; see `diffrop.diffusion.contrastive`."""
+
+    form: Form = "reciprocal"
+    tau_0: float = 1.0
+    tau_schedule: TauSchedule = "exponential"
+    decay_temperature: float = 0.3
+    """kappa in tau(t) = tau_0 exp(-t / (kappa T)); used by the exponential schedule only."""
+    space: DistanceSpace = "mu"
+    """What the distance compares: mu_theta (paper), sqrt(alpha_bar_t) x0_theta, or eps_theta."""
+    distance_reduction: Literal["mean", "sum"] = "mean"
+    """Over the C*H*W values of an image; the literal sum underflows the exponential form."""
+    variance_scale: bool = False
+    """Multiply distances by 1 / (2 sigma_t^2), as in Eq. 8; Eq. 11 and 14 drop it."""
+    pair_reduction: Literal["mean", "sum"] = "mean"
+    """Over the valid ordered pairs of the global batch."""
+    margin_rule: MarginRule = "oracle"
+    margin: float = 1.0
+    """Hinge only: multiple of the true distance (oracle), the distance itself (constant), or the
+    quantile in (0, 1) of the distances seen at that t (quantile)."""
+    stop_gradient: Literal["none", "frequent"] = "none"
+    """`frequent` lets a pair move only its rarer class."""
+    start_images: int = 0
+    """Train with the plain DDPM loss until this many images were seen."""
+
+    def check(self) -> None:
+        """Refuse negative weights, impossible margins and losses without a lower bound."""
+        require(self.tau_0 >= 0, "tau_0", self.tau_0, "0 or more")
+        kappa = self.decay_temperature
+        require(kappa > 0, "decay_temperature", kappa, "more than 0")
+        require(self.margin > 0, "margin", self.margin, "more than 0")
+        if self.margin_rule == "quantile" and self.form == "hinge":
+            require(self.margin < 1, "margin", self.margin, "0 < quantile < 1")
+        require(self.start_images >= 0, "start_images", self.start_images, "0 or more")
+        if self.form == "negative_l2" and self.space != "mu":
+            bounded = self.tau_0 <= NEGATIVE_L2_MAX_TAU_0 and self.distance_reduction == "mean"
+            require(
+                bounded and not self.variance_scale,
+                f"tau_0 of negative_l2 in {self.space} space",
+                self.tau_0,
+                f"at most {NEGATIVE_L2_MAX_TAU_0} with distance_reduction mean and no "
+                "variance_scale, because the loss is unbounded below otherwise",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig(Config):
+    """The optimisation; all lengths are in images, so that they hold at any batch size."""
+
+    num_images: int = 19_200_000
+    """Images seen by the end of training; 300,000 steps of 64 in the paper."""
+    batch_size: int = 64
+    """Global batch size, over all workers."""
+    learning_rate: float = 2e-4
+    warmup_images: int = 320_000
+    gradient_clip_norm: float = 1.0
+    ema_half_life_images: int = 443_000
+    """Half-life of the weight average; 0.9999 a step of 64 images is 443,000 images."""
+    ema_ramp: float = 0.05
+    """Caps the half-life at this share of the images seen so far (0.05 as in EDM)."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """fp32 is strict; tf32 lets CUDA use TF32; bf16 autocasts the network on any device."""
+    compile: bool = False
+    """torch.compile the network; where that fails, training goes on eagerly with one warning."""
+    seed: int = 0
+    log_every_images: int = 50_000
+    grad_ratio_every_steps: int = 100
+    checkpoint_every_images: int = 1_000_000
+    keep_checkpoints: int = 2
+
+    def check(self) -> None:
+        """Refuse lengths and rates that make no training."""
+        positive = (
+            "num_images", "batch_size", "learning_rate", "gradient_clip_norm",
+            "ema_half_life_images", "ema_ramp", "log_every_images", "grad_ratio_every_steps",
+            "checkpoint_every_images", "keep_checkpoints",
+        )  # fmt: skip
+        for name in positive:
+            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "0 or more")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingConfig(Config):
+    """How images are drawn from a checkpoint; never a reason to train again."""
+
+    sampler: Literal["ddim", "ancestral"] = "ddim"
+    num_steps: int = 50
+    """Denoising steps; the ancestral sampler takes all of `num_timesteps`."""
+    batch_size: int = 500
+
+    def check(self) -> None:
+        """Refuse empty sampling."""
+        require(self.num_steps > 0, "num_steps", self.num_steps, "at least 1")
+        require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig(Config):
+    """How a checkpoint is scored."""
+
+    objective: Objective = "fid/all"
+    """The score that a trial is ranked by, and that chooses its omega."""
+    num_samples: int = 10_000
+    """Images per omega, over all classes."""
+    guidance_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
+    """The grid of omega."""
+    extractor: Extractor = "inception-v3-compat"
+    inception_weights: str | None = None
+    """File with InceptionV3's weights, for hosts that cannot download them."""
+    seed: int = 12345
+    """Of the noise of the samples; the same for every trial (common random numbers)."""
+
+    def check(self) -> None:
+        """Refuse empty or doubled grids."""
+        require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
+        scales = self.guidance_scales
+        unique = bool(scales) and len(set(scales)) == len(scales) and min(scales) >= 0
+        require(unique, "guidance_scales", scales, "distinct numbers, 0 or more")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentConfig(Config):
+    """Everything that determines one training and its score."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def check(self) -> None:
+        """Checks that concern several parts at once."""
+        size, group = self.training.batch_size, self.diffusion.group_size
+        if self.diffusion.timesteps == "grouped":
+            allowed = f"a multiple of the timestep group size {group}"
+            require(size % group == 0, "batch_size", size, allowed)
+        steps, limit = self.sampling.num_steps, self.diffusion.num_timesteps
+        require(steps <= limit, "sampling.num_steps", steps, f"at most num_timesteps = {limit}")
+        start, end = self.contrastive.start_images, self.training.num_images
+        active = self.contrastive.form == "none" or start < end
+        require(active, "start_images", start, f"less than num_images = {end}")
+
+    def with_values(self, values: Mapping[str, Any]) -> "ExperimentConfig":
+        """Return a copy with dotted keys replaced, as in {"contrastive.tau_0": 3.0}.
+
+        Raises:
+            ValueError: a key is unknown, a value is not allowed, or the whole does not fit.
+        """
+        nested = self.to_dict()
+        for key, value in values.items():
+            set_key(nested, key, value)
+        return ExperimentConfig.from_dict(nested)
+
+
+def load_yaml(path: Path) -> Any:
+    """Read one YAML file as plain data.
+
+    Raises:
+        ValueError: the file is missing, unreadable or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())
+        raise ValueError(f"{path} is not valid YAML: {line}") from error

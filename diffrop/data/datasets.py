@@ -1,0 +1,174 @@
+"""The datasets, each loaded whole into memory as uint8."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from diffrop.config import DataConfig
+from diffrop.data.long_tail import long_tailed_counts, long_tailed_indices, shot_groups
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+DEFAULT_FOLDER_SIZE = 32
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images uint8 (N, C, H, W), labels int64 (N,) and the names of the classes."""
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Images per class, in label order."""
+        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shape, pixels and labels."""
+        sha = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        sha.update(self.images.contiguous().numpy().data)
+        sha.update(self.labels.contiguous().numpy().data)
+        return sha.hexdigest()
+
+    def subset(self, indices: Tensor) -> "LabelledImages":
+        """Return the images at `indices` (int64)."""
+        return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a model is trained on and what its samples are scored against."""
+
+    name: str
+    train: LabelledImages
+    reference: LabelledImages
+    """The full training set, before it was made long-tailed."""
+    train_digest: str
+    reference_digest: str
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.train.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def shot_groups(self) -> dict[str, list[int]]:
+        """Labels per shot group, by the training counts."""
+        return shot_groups(self.train.class_counts)
+
+
+def _load_digits(config: DataConfig) -> LabelledImages:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(np.round(digits.images * (255 / 16)).astype(np.uint8))
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    return LabelledImages(images.unsqueeze(1), labels, tuple(str(c) for c in range(10)))
+
+
+def _load_torchvision(class_name: str, config: DataConfig) -> LabelledImages:
+    import torchvision.datasets
+
+    root = config.root or "data"
+    if config.root is not None and not Path(root).is_dir():
+        raise ValueError(f"data root {root!r} is no folder; allowed: one that holds {class_name}")
+    try:
+        loaded = getattr(torchvision.datasets, class_name)(root, train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{class_name} is not in {root!r} and could not be downloaded ({error}); allowed: "
+            "--data-root with a folder in torchvision's layout"
+        ) from error
+    images = torch.as_tensor(loaded.data)
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    labels = torch.as_tensor(loaded.targets, dtype=torch.int64)
+    return LabelledImages(images.contiguous(), labels, tuple(loaded.classes))
+
+
+def _load_folder(config: DataConfig) -> LabelledImages:
+    if config.root is None or not Path(config.root).is_dir():
+        raise ValueError(
+            f"data root is {config.root!r}; allowed: --data-root with a folder that holds one "
+            "folder of images for each class"
+        )
+    size = config.image_size or DEFAULT_FOLDER_SIZE
+    folders = sorted(path for path in Path(config.root).iterdir() if path.is_dir())
+    if not folders:
+        raise ValueError(f"{config.root!r} holds no folders; allowed: one folder for each class")
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            allowed = ", ".join(IMAGE_SUFFIXES)
+            raise ValueError(f"class folder {str(folder)!r} holds no image; allowed: {allowed}")
+        images.extend(_read_image(path, size) for path in files)
+        labels.extend([label] * len(files))
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return LabelledImages(stacked, torch.tensor(labels), tuple(path.name for path in folders))
+
+
+def _read_image(path: Path, size: int) -> np.ndarray:
+    """Return RGB uint8 (size, size, 3): the centre square, resized."""
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image {str(path)!r} cannot be read ({error})") from error
+    if rgb.size != (size, size):
+        side = min(rgb.size)
+        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+        square = (left, top, left + side, top + side)
+        rgb = rgb.resize((size, size), Image.Resampling.LANCZOS, box=square)
+    return np.asarray(rgb)
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a dataset is loaded, and the head class's count when it is made long-tailed."""
+
+    load: Callable[[DataConfig], LabelledImages]
+    max_count: int | None
+    """None takes the rarest class's count, so that every class has as many as it needs."""
+
+
+DATASETS: dict[str, Source] = {
+    "digits": Source(_load_digits, 170),
+    "cifar10": Source(lambda config: _load_torchvision("CIFAR10", config), 5000),
+    "cifar100": Source(lambda config: _load_torchvision("CIFAR100", config), 500),
+    "fashion_mnist": Source(lambda config: _load_torchvision("FashionMNIST", config), 6000),
+    "image_folder": Source(_load_folder, None),
+}
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Load a dataset and make it long-tailed.
+
+    Raises:
+        ValueError: unknown name, missing or unreadable files, or an impossible long tail.
+    """
+    if config.dataset not in DATASETS:
+        raise ValueError(f"dataset is {config.dataset!r}; allowed: {', '.join(DATASETS)}")
+    source = DATASETS[config.dataset]
+    reference = source.load(config)
+    train = reference
+    if config.imbalance_factor is not None:
+        available = reference.class_counts
+        max_count = source.max_count or min(available)
+        counts = long_tailed_counts(max_count, len(available), config.imbalance_factor)
+        train = reference.subset(long_tailed_indices(reference.labels, counts))
+    return Dataset(config.dataset, train, reference, train.digest, reference.digest)

@@ -1,0 +1,1 @@
+"""The diffusion process, its training objective and its samplers."""

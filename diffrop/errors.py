@@ -1,0 +1,25 @@
+"""The project's own exceptions: faults that are not wrong input (that is ValueError)."""
+
+
+class DiffropError(Exception):
+    """Base class; its message is one sentence that can be shown to a user as it is."""
+
+
+class NonFiniteError(DiffropError):
+    """A loss, gradient or score was NaN or infinite; the message names it and the step."""
+
+
+class OutOfMemoryError(DiffropError):
+    """The device had too little memory; the message names the batch size."""
+
+
+class CheckpointError(DiffropError):
+    """A checkpoint is missing, damaged, foreign, or could not be written."""
+
+
+class StudyError(DiffropError):
+    """A study cannot go on: its name is taken, its database damaged, its config changed."""
+
+
+class ResourceError(DiffropError):
+    """A study asks for more CPUs or GPUs than the cluster has."""

@@ -1,0 +1,1 @@
+"""Feature extractors, the Frechet distance, and the per-shot report."""

@@ -1,0 +1,105 @@
+"""Whole configurations: what an experiment and a study of each dataset start from."""
+
+from dataclasses import dataclass
+
+from diffrop.config import (
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """An experiment, and the budget of a study of it."""
+
+    experiment: ExperimentConfig
+    num_trials: int
+    first_rung_images: int
+    rung_samples: int
+    """Images per omega at the rungs before the last."""
+
+
+def digits() -> Recipe:
+    """Nine trials in under five minutes on two cores."""
+    return Recipe(
+        experiment=ExperimentConfig(
+            data=DataConfig(dataset="digits", imbalance_factor=0.1),
+            model=ModelConfig(
+                base_channels=16,
+                channel_multipliers=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(4,),
+                dropout=0.0,
+            ),
+            training=TrainingConfig(
+                num_images=20_480,
+                batch_size=64,
+                learning_rate=1e-3,
+                warmup_images=2_560,
+                log_every_images=2_560,
+                grad_ratio_every_steps=20,
+                checkpoint_every_images=10_240,
+            ),
+            sampling=SamplingConfig(sampler="ddim", num_steps=10),
+            evaluation=EvaluationConfig(extractor="classifier", num_samples=1_000),
+        ),
+        num_trials=9,
+        first_rung_images=10_240,
+        rung_samples=300,
+    )
+
+
+def rgb32(dataset: str) -> Recipe:
+    """The paper's network and optimisation on 32x32 images, at a study's budget.
+
+    The paper trains for 300,000 steps of 64; a trial here sees 3.2 million images.
+    """
+    return Recipe(
+        experiment=ExperimentConfig(
+            data=DataConfig(dataset=dataset, imbalance_factor=0.01, horizontal_flip=True),
+            training=TrainingConfig(
+                num_images=3_200_000, batch_size=128, warmup_images=128_000, precision="bf16"
+            ),
+            sampling=SamplingConfig(sampler="ddim", num_steps=50),
+            evaluation=EvaluationConfig(num_samples=10_000),
+        ),
+        num_trials=32,
+        first_rung_images=800_000,
+        rung_samples=5_000,
+    )
+
+
+def fashion_mnist() -> Recipe:
+    """Grey 28x28 images: the paper's network a quarter as wide, scored on a classifier."""
+    return Recipe(
+        experiment=ExperimentConfig(
+            data=DataConfig(dataset="fashion_mnist", imbalance_factor=0.01, horizontal_flip=True),
+            model=ModelConfig(
+                base_channels=32, channel_multipliers=(1, 2, 2), attention_resolutions=(14,)
+            ),
+            training=TrainingConfig(
+                num_images=1_600_000, batch_size=128, warmup_images=64_000, precision="bf16"
+            ),
+            evaluation=EvaluationConfig(extractor="classifier", num_samples=10_000),
+        ),
+        num_trials=32,
+        first_rung_images=400_000,
+        rung_samples=5_000,
+    )
+
+
+def recipe(dataset: str) -> Recipe:
+    """Return the recipe of a dataset; ValueError names the known ones."""
+    match dataset:
+        case "digits":
+            return digits()
+        case "fashion_mnist":
+            return fashion_mnist()
+        case "cifar10" | "cifar100" | "image_folder":
+            return rgb32(dataset)
+    known = "digits, cifar10, cifar100, fashion_mnist, image_folder"
+    raise ValueError(f"dataset is {dataset!r}; allowed: {known}")

@@ -1,0 +1,1 @@
+"""The study engine: search space, trials, scores, guidance, results."""

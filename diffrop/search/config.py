@@ -1,0 +1,112 @@
+"""What a study is (StudyConfig), and how one launch of it runs (LaunchConfig)."""
+
+import re
+from dataclasses import dataclass, field
+
+from diffrop.config import Config, ExperimentConfig, require
+from diffrop.search.space import SearchSpace
+
+STUDY_FORMAT = 1
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> str:
+    """Return the name of a study or training; ValueError if it could leave the runs folder."""
+    fits = NAME_PATTERN.fullmatch(name) is not None and ".." not in name
+    allowed = "letters, digits, '.', '_' and '-', at most 100, not beginning with a mark"
+    require(fits, "name", name, allowed)
+    return name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rung:
+    """A point of a trial at which it is scored, and may be stopped."""
+
+    images: int
+    num_samples: int
+    final: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig(Config):
+    """Everything that a study's results depend on; fixed for its life."""
+
+    name: str
+    space: SearchSpace
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Of the baseline once its form is none; trials replace the searched keys."""
+    num_trials: int = 9
+    """The baseline included."""
+    seed: int = 0
+    """Of the sampler of hyperparameters."""
+    first_rung_images: int = 10_000
+    reduction_factor: float = 2.0
+    """ASHA lets one in this many go on from each rung; rungs lie this factor apart."""
+    rung_samples: int = 300
+    """Images per omega at the rungs before the last."""
+    prune: bool = True
+
+    def check(self) -> None:
+        """Refuse names that leave the runs folder, and budgets that are none."""
+        check_name(self.name)
+        require(self.num_trials >= 2, "num_trials", self.num_trials, "at least 2")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+        require(self.first_rung_images > 0, "first_rung_images", self.first_rung_images, "over 0")
+        require(self.reduction_factor > 1, "reduction_factor", self.reduction_factor, "over 1")
+        require(self.rung_samples >= 2, "rung_samples", self.rung_samples, "at least 2")
+        self.space.check_against(self.experiment)
+
+    @property
+    def baseline(self) -> ExperimentConfig:
+        """Trial 0: the same training without the contrastive loss."""
+        return self.experiment.with_values({"contrastive.form": "none"})
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The rungs of a trial, in whole batches; the last is the end of training."""
+        batch = self.experiment.training.batch_size
+        end = -(-self.experiment.training.num_images // batch) * batch
+        samples = min(self.rung_samples, self.experiment.evaluation.num_samples)
+        rungs, images = [], float(self.first_rung_images)
+        while self.prune and (whole := -(-int(images) // batch) * batch) < end:
+            rungs.append(Rung(images=whole, num_samples=samples, final=False))
+            images *= self.reduction_factor
+        full = self.experiment.evaluation.num_samples
+        return (*rungs, Rung(images=end, num_samples=full, final=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchConfig(Config):
+    """How a study runs this time; may change when it is resumed."""
+
+    runs_root: str = "runs"
+    """Folder of all studies; on a cluster, on a file system that every node shares."""
+    ray_address: str = "local"
+    workers_per_trial: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    max_concurrent: int | None = None
+    """Trials at a time; None takes as many as fit, but leaves half of them to the model."""
+    max_failures: int = 2
+    """Restarts of a trial, each from its newest intact checkpoint."""
+    worker_timeout_s: int = 600
+    """A worker group silent for this long is restarted."""
+    storage: str | None = None
+    """Optuna's storage URL; None is SQLite in the study's folder."""
+    tracking_uri: str | None = None
+    """MLflow's; None is SQLite in the runs folder."""
+    resume: bool = False
+
+    def check(self) -> None:
+        """Refuse empty resources."""
+        require(
+            self.workers_per_trial >= 1, "workers_per_trial", self.workers_per_trial, "1 or more"
+        )
+        require(self.cpus_per_worker >= 1, "cpus_per_worker", self.cpus_per_worker, "1 or more")
+        gpus = self.gpus_per_worker
+        fits = gpus >= 0 and (gpus <= 1 or gpus.is_integer())
+        require(fits, "gpus_per_worker", gpus, "0 to 1, or a whole number")
+        limit = self.max_concurrent
+        require(limit is None or limit >= 1, "max_concurrent", limit, "at least 1")
+        require(self.max_failures >= 0, "max_failures", self.max_failures, "0 or more")
+        require(self.worker_timeout_s >= 1, "worker_timeout_s", self.worker_timeout_s, "1 or more")

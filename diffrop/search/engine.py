@@ -1,0 +1,273 @@
+"""The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
+
+import json
+import time
+import uuid
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from rich.console import Console
+
+from diffrop import cluster
+from diffrop.config import EvaluationConfig
+from diffrop.data import Dataset, load_dataset
+from diffrop.metrics.features import make_extractor, reference_features
+from diffrop.metrics.report import Reference
+from diffrop.models.unet import UNet
+from diffrop.search.anchors import measure_anchors
+from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.launch import execute
+from diffrop.search.observer import ProgressLine, StudyObserver
+from diffrop.search.results import StudyResult, collect, trial_config, write_results
+from diffrop.search.scheduler import StudyASHA
+from diffrop.search.scoring import ScoringInputs
+from diffrop.search.searcher import OptunaStudySearcher, make_sampler
+from diffrop.search.store import StudyStore
+from diffrop.search.trial import TrialTask, write_atomically
+from diffrop.tracking import Tracker
+from diffrop.training.trainer import check_batch_fits_workers
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """What a launch leaves behind."""
+
+    result: StudyResult
+    directory: Path
+    tracking_uri: str
+    untracked: list[str]
+    """One sentence for each thing that is missing in MLflow."""
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that was checked, with what its trials share."""
+
+    store: StudyStore
+    inputs: ScoringInputs
+    anchors: dict[str, Any]
+
+
+def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, Dataset]:
+    """Check everything that can be checked before anything is started or written.
+
+    Raises:
+        ValueError: the configuration does not fit the data or the workers.
+        StudyError: the study's name or state forbids it.
+        ResourceError: a local cluster is too small for one trial.
+    """
+    store = StudyStore(Path(launch.runs_root), config.name)
+    store.check(config, launch)
+    check_batch_fits_workers(config.experiment, launch.workers_per_trial)
+    if launch.ray_address == "local":
+        cluster.check_resources(launch, *cluster.local_resources())
+    dataset = load_dataset(config.experiment.data)
+    check_scorable(config, dataset)
+    UNet(config.experiment.model, dataset.num_classes, dataset.image_shape)
+    return store, dataset
+
+
+def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
+    """Check a study, load its data, and make what scores its trials, before Ray starts.
+
+    Raises:
+        ValueError, StudyError, ResourceError: as `check_study`.
+        ValueError: weights or packages of the extractor are missing.
+    """
+    store, dataset = check_study(config, launch)
+    inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
+    return PreparedStudy(store, inputs, anchors)
+
+
+def check_scorable(config: StudyConfig, dataset: Dataset) -> None:
+    """Raise ValueError unless the objective's group exists and gets two samples or more."""
+    objective = config.experiment.evaluation.objective
+    groups = {"all": list(range(dataset.num_classes)), **dataset.shot_groups}
+    group = objective.removeprefix("fid/")
+    if group not in groups:
+        known = ", ".join(f"fid/{name}" for name in groups)
+        raise ValueError(
+            f"objective is {objective}, and {dataset.num_classes} class(es) have no such shot "
+            f"group; allowed: {known}"
+        )
+    least = 2 * dataset.num_classes
+    for rung in config.rungs:
+        if rung.num_samples < least:
+            raise ValueError(
+                f"{rung.num_samples} samples at {rung.images:,} images are too few for a FID per "
+                f"shot group; allowed: at least {least}, two of each class"
+            )
+
+
+def tracking_uri(launch: LaunchConfig) -> str:
+    """Return MLflow's URI: the launch's, or SQLite in the runs folder."""
+    return launch.tracking_uri or f"sqlite:///{Path(launch.runs_root).resolve() / 'mlflow.db'}"
+
+
+def run_study(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    prepared: PreparedStudy,
+    command: str,
+    console: Console,
+    render: Callable[[Path], list[Path]],
+) -> FinishedStudy:
+    """Run or resume a study to its number of trials.
+
+    Args:
+        config: the study.
+        launch: resources and stores of this launch.
+        prepared: what `prepare` returned for both.
+        command: the command line, kept in the study's folder.
+        console: for the progress line.
+        render: draws figures and report from the study's folder; returns the files.
+
+    Raises:
+        StudyError: the study is running elsewhere, or its database cannot be used.
+        ResourceError: the cluster is out of reach or too small.
+    """
+    store, inputs = prepared.store, prepared.inputs
+    if not launch.resume:
+        store.create(config, command)
+    with store.lock(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = store.open(launch)
+        write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
+        launch_name = time.strftime("launch-%Y%m%d-%H%M%S")
+        tracker = open_tracker(
+            launch,
+            experiment=config.name,
+            run=launch_name,
+            params={"num_trials": config.num_trials, "seed": config.seed},
+            inputs=inputs,
+        )
+        line = ProgressLine(console, config.num_trials)
+        seeds = {
+            "seed": str(config.experiment.training.seed),
+            "samples_seed": str(config.experiment.evaluation.seed),
+        }
+        observer = StudyObserver(lambda: collect(study, store, config), tracker, line, seeds)
+        interrupted = _run_trials(config, launch, store, inputs, study, observer, launch_name)
+        result = observer.update()
+        line.close()
+        files = [*write_results(result, store), store.config_path, *render(store.path)]
+        tracker.log_study_artifacts(files)
+        missing = tracker.close("KILLED" if interrupted else "FINISHED")
+    return FinishedStudy(result, store.path, tracking_uri(launch), missing, interrupted)
+
+
+def scoring_inputs(
+    evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path
+) -> tuple[ScoringInputs, dict[str, Any]]:
+    """Make the extractor, the reference fits and the anchors; what can be is cached.
+
+    Raises:
+        ValueError: weights or packages of the extractor are missing.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cache = runs_root / ".cache"
+    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
+    features = reference_features(extractor, dataset.reference, cache, device)
+    reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
+    anchors = measure_anchors(dataset, extractor, features, reference, evaluation, device)
+    extractor.network.to("cpu")  # it travels to the trials
+    return ScoringInputs(dataset, extractor, reference), anchors
+
+
+def open_tracker(
+    launch: LaunchConfig, experiment: str, run: str, params: dict[str, Any], inputs: ScoringInputs
+) -> Tracker:
+    """Open a parent run in MLflow."""
+    return Tracker(
+        tracking_uri(launch),
+        artifact_root=Path(launch.runs_root).resolve() / "mlartifacts",
+        experiment=experiment,
+        launch=run,
+        params=params,
+        tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
+    )
+
+
+def _run_trials(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    store: StudyStore,
+    inputs: ScoringInputs,
+    study: optuna.Study,
+    observer: StudyObserver,
+    launch_name: str,
+) -> bool:
+    """Run what is left of a study; return whether the user interrupted it."""
+    searcher = OptunaStudySearcher(study, config)
+    if searcher.num_remaining == 0:
+        return False
+    with cluster.connect(launch) as (cpus, gpus):
+        concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
+        study.sampler = make_sampler(config, concurrent)
+        observer.concurrent = concurrent
+        trainable = tune.with_parameters(
+            _tune_trial, study=config, launch=launch, root=str(store.path), inputs=inputs
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, _tune_resources(launch)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=StudyASHA(config, study.get_trials(deepcopy=False)),
+                num_samples=searcher.num_remaining,
+                max_concurrent_trials=concurrent,
+                reuse_actors=launch.workers_per_trial == 1,
+            ),
+            run_config=tune.RunConfig(
+                name=launch_name,
+                storage_path=str(store.path / "ray"),
+                callbacks=[observer],
+                failure_config=tune.FailureConfig(max_failures=launch.max_failures),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
+    """What Tune holds for a trial: all of it, or a token share if Ray Train holds the workers."""
+    if launch.workers_per_trial > 1:
+        return tune.PlacementGroupFactory([{"CPU": 0.01}])  # 0 raises, 1 deadlocks
+    bundle = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
+    return tune.PlacementGroupFactory([{name: n for name, n in bundle.items() if n}])
+
+
+def _tune_trial(
+    point: dict[str, Any],
+    study: StudyConfig,
+    launch: LaunchConfig,
+    root: str,
+    inputs: ScoringInputs,
+) -> None:
+    """Tune's function trainable: one trial at one point of the space."""
+    store = StudyStore(Path(root).parent, study.name)
+    task = TrialTask(
+        store.trial_directory(point["number"]), trial_config(study, point["values"]), study.rungs
+    )
+    grouped = launch.workers_per_trial > 1
+    execute(
+        task,
+        inputs,
+        launch,
+        tune.report,
+        storage_path=f"{root}/ray/train",
+        run_name=f"t{point['number']:03d}-{uuid.uuid4().hex[:8]}",
+        callbacks=[TuneReportCallback()] if grouped else [],
+    )

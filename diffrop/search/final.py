@@ -1,0 +1,116 @@
+"""One training from a configuration to its end, outside any search: the final training."""
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffrop import cluster
+from diffrop.config import ExperimentConfig, flatten, load_yaml
+from diffrop.search.config import LaunchConfig, Rung
+from diffrop.search.engine import open_tracker
+from diffrop.search.launch import execute
+from diffrop.search.scoring import ScoreCard, ScoringInputs
+from diffrop.search.trial import TrialTask, read_scores
+from diffrop.tracking import TrackedTrial
+
+POLL_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """How a final training ended."""
+
+    card: ScoreCard | None
+    failure: str
+    """Empty, or one sentence."""
+    untracked: list[str]
+
+
+def load_export(path: Path) -> ExperimentConfig:
+    """Read a study's best.yaml: its configuration, to be scored at its one omega.
+
+    Raises:
+        ValueError: the file is no export, or a value in it is not allowed.
+    """
+    content = load_yaml(path)
+    if not isinstance(content, dict) or not {"config", "omega"} <= content.keys():
+        raise ValueError(f"{path} is no exported configuration; allowed: a study's best.yaml")
+    experiment = ExperimentConfig.from_dict(content["config"])
+    return experiment.with_values({"evaluation.guidance_scales": [content["omega"]]})
+
+
+def train_final(
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    directory: Path,
+    launch: LaunchConfig,
+    console: Console,
+) -> FinalResult:
+    """Train, score once at the end, and log to MLflow's experiment `final`.
+
+    A training that was interrupted goes on from its newest checkpoint in `directory`.
+    """
+    batch = config.training.batch_size
+    images = -(-config.training.num_images // batch) * batch
+    rung = Rung(images=images, num_samples=config.evaluation.num_samples, final=True)
+    task = TrialTask(directory, config, (rung,))
+    tracker = open_tracker(launch, "final", directory.name, {}, inputs)
+
+    def tracked(state: str, message: str = "") -> TrackedTrial:
+        return TrackedTrial(
+            number=0, name=directory.name, directory=directory, state=state,
+            params=flatten(config.to_dict()), tags={"form": config.contrastive.form},
+            message=message,
+        )  # fmt: skip
+
+    failures: list[str] = []
+
+    def report(result: dict[str, Any]) -> None:
+        if "failure" in result:
+            failures.append(result["failure"])
+
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(POLL_INTERVAL_S):
+            _print_progress(directory / "metrics.jsonl", images, console)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        _execute(task, inputs, launch, report)
+    finally:
+        ended.set()
+        follower.join()
+    cards = read_scores(directory)
+    card = cards[-1] if cards and cards[-1].final else None
+    failure = failures[0] if failures else "" if card else "the workers failed too often"
+    tracker.sync(tracked("COMPLETE" if card else "FAIL", failure))
+    return FinalResult(card, failure, tracker.close("FINISHED" if card else "FAILED"))
+
+
+def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Any) -> None:
+    if launch.workers_per_trial == 1:  # no cluster is needed
+        execute(task, inputs, launch, report, "", "", [])
+        return
+    with cluster.connect(launch):
+        storage = str(task.directory.parent / ".ray")
+        execute(task, inputs, launch, report, storage, task.directory.name, [])
+
+
+def _print_progress(path: Path, images: int, console: Console) -> None:
+    """Print the newest row of the curves, if there is one."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    if not lines or not lines[-1].endswith("}"):
+        return
+    row = json.loads(lines[-1])
+    pcl = f", pcl/grad_ratio {row['pcl/grad_ratio']:.3g}" if "pcl/grad_ratio" in row else ""
+    console.print(
+        f"{row['images_seen']:,} of {images:,} images, loss/ddpm {row['loss/ddpm']:.4f}{pcl}, "
+        f"{row['images_per_s']:,.0f} images/s",
+        soft_wrap=True,
+    )

@@ -1,0 +1,130 @@
+"""The declarative search space: ranges of configuration keys, read from YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from diffrop.config import Config, ExperimentConfig, load_yaml, require
+
+FORM_KEY = "contrastive.form"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter(Config):
+    """One searched key: either `choices`, or `low` to `high`."""
+
+    name: str
+    """Dotted key of the experiment's configuration."""
+    source: str
+    """Where the range comes from."""
+    choices: tuple[Any, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    when: dict[str, Any] | None = None
+    """Keys of earlier parameters, each with the values at which this one is asked."""
+
+    def check(self) -> None:
+        """Refuse empty ranges and choices."""
+        if self.choices is not None:
+            numeric = self.low is not None or self.high is not None or self.log
+            require(not numeric, self.name, "choices with low, high or log", "one or the other")
+            require(len(self.choices) > 0, f"choices of {self.name}", self.choices, "at least one")
+            return
+        if self.low is None or self.high is None:
+            raise ValueError(f"{self.name} has no range; allowed: choices, or low and high")
+        text = f"low {self.low:g}, high {self.high:g}"
+        require(self.low < self.high, f"range of {self.name}", text, "low < high")
+        require(not self.log or self.low > 0, f"range of {self.name}", text, "low > 0 with log")
+        whole = not self.integer or (self.low.is_integer() and self.high.is_integer())
+        require(whole, f"range of {self.name}", text, "whole numbers with integer")
+
+    def asked(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the condition holds for the values drawn so far."""
+        return all(values.get(key) in allowed for key, allowed in (self.when or {}).items())
+
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """Draw a value."""
+        if self.choices is not None:
+            return trial.suggest_categorical(self.name, list(self.choices))
+        assert self.low is not None and self.high is not None
+        if self.integer:
+            return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    def extremes(self) -> list[Any]:
+        """Return the values to try against the configuration's own checks."""
+        if self.choices is not None:
+            return list(self.choices)
+        return [int(v) if self.integer else v for v in (self.low, self.high) if v is not None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpace(Config):
+    """The searched parameters, in the order in which they are drawn."""
+
+    parameters: tuple[Parameter, ...]
+
+    def check(self) -> None:
+        """Refuse empty spaces and conditions on what is not drawn before."""
+        require(len(self.parameters) > 0, "parameters", self.parameters, "at least one")
+        earlier: dict[str, Parameter] = {}
+        for parameter in self.parameters:
+            for key, values in (parameter.when or {}).items():
+                choices = earlier[key].choices if key in earlier else None
+                known = choices is not None and isinstance(values, list | tuple)
+                require(
+                    known and set(values) <= set(choices or ()),
+                    f"condition of {parameter.name}",
+                    {key: values},
+                    "a list of choices of a parameter listed before",
+                )
+            earlier[parameter.name] = parameter
+        forms = earlier[FORM_KEY].choices or () if FORM_KEY in earlier else ()
+        allowed = "the other forms; the baseline (none) is trial 0 of every study"
+        require("none" not in forms, f"choices of {FORM_KEY}", list(forms), allowed)
+
+    @classmethod
+    def load(cls, path: Path) -> "SearchSpace":
+        """Read a space from YAML.
+
+        Raises:
+            ValueError: the file is unreadable, or a parameter is not allowed.
+        """
+        content = load_yaml(path)
+        if not isinstance(content, dict) or set(content) != {"parameters"}:
+            raise ValueError(f"{path} holds no search space; allowed: one key `parameters`")
+        parameters = content["parameters"]
+        if not isinstance(parameters, dict):
+            raise ValueError(
+                f"parameters in {path} is no mapping; allowed: KEY: {{low, high, ...}}"
+            )
+        for key, entry in parameters.items():
+            if not isinstance(entry, dict) or "source" not in entry:
+                raise ValueError(f"{key} in {path} has no source; allowed: a text for each range")
+        return cls.from_dict(
+            {"parameters": [{**entry, "name": key} for key, entry in parameters.items()]}
+        )
+
+    def check_against(self, experiment: ExperimentConfig) -> None:
+        """Try both ends of every range in the configuration, before anything starts.
+
+        Raises:
+            ValueError: a key is unknown, or an end of its range is not allowed there.
+        """
+        for parameter in self.parameters:
+            context = {key: values[0] for key, values in (parameter.when or {}).items()}
+            for value in parameter.extremes():
+                experiment.with_values({**context, parameter.name: value})
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Draw one point: dotted keys to values, without those whose condition fails."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.asked(values):
+                values[parameter.name] = parameter.suggest(trial)
+        return values

@@ -1,0 +1,203 @@
+"""A study on disk: its folder, its frozen configuration, its lock and its Optuna database."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.exceptions import DuplicatedStudyError
+from sqlalchemy.exc import SQLAlchemyError
+
+from diffrop.config import flatten, load_yaml
+from diffrop.errors import StudyError
+from diffrop.search.config import STUDY_FORMAT, LaunchConfig, StudyConfig
+from diffrop.search.trial import write_atomically
+from diffrop.tracking import redact
+
+LOCK_WAIT_S = 5
+# May change between launches: how many trials, not what a trial is.
+FREE_KEYS = ("num_trials",)
+
+
+class StudyStore:
+    """The folder `runs/<study>`."""
+
+    def __init__(self, runs_root: Path, name: str) -> None:
+        """Name the folder; nothing is touched. `name` was checked by StudyConfig."""
+        self.path = runs_root.resolve() / name
+        self.name = name
+
+    @property
+    def config_path(self) -> Path:
+        """The frozen configuration."""
+        return self.path / "study.yaml"
+
+    @property
+    def database(self) -> Path:
+        """Optuna's SQLite database, where no other storage is named."""
+        return self.path / "study.db"
+
+    def trial_directory(self, number: int) -> Path:
+        """The folder of one trial."""
+        return self.path / "trials" / f"t{number:03d}"
+
+    def check(self, config: StudyConfig, launch: LaunchConfig) -> None:
+        """Refuse what would mix or lose results, before anything starts.
+
+        Raises:
+            StudyError: the name is taken, or there is nothing to resume, or the configuration
+                is not the one that the study was started with.
+        """
+        if self.path.is_symlink():
+            raise StudyError(f"{self.path} is a symbolic link; allowed: a folder of its own")
+        if not is_writable(self.path.parent):
+            raise StudyError(
+                f"cannot write in {self.path.parent}; allowed: a --runs-root in which you may "
+                "create folders"
+            )
+        if not launch.resume:
+            if self.path.exists():
+                raise StudyError(
+                    f"study {self.name!r} exists in {self.path}; carry it on with --resume, or "
+                    "name another with --study-name"
+                )
+            return
+        if not self.config_path.exists():
+            raise StudyError(
+                f"there is no study {self.name!r} in {self.path.parent} to resume; {self._known()}"
+            )
+        differing = differences(self.read_config(), config)
+        if differing:
+            raise StudyError(
+                f"study {self.name!r} was started with another configuration: "
+                f"{'; '.join(differing)}; resume it as it was, or start another study"
+            )
+
+    def create(self, config: StudyConfig, command: str) -> None:
+        """Make the folder and write the configuration into it.
+
+        Raises:
+            StudyError: the folder cannot be written.
+        """
+        content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
+        try:
+            self.path.mkdir(parents=True)
+            write_atomically(self.config_path, yaml.safe_dump(content, sort_keys=False))
+        except OSError as error:
+            raise StudyError(
+                f"cannot write {self.path} ({error.strerror}); allowed: a --runs-root in which "
+                "you may create folders"
+            ) from error
+
+    def read_config(self) -> StudyConfig:
+        """Return the configuration that the study was started with."""
+        content = load_yaml(self.config_path)
+        if not isinstance(content, dict) or content.pop("format", None) != STUDY_FORMAT:
+            raise StudyError(f"{self.config_path} is no study of format {STUDY_FORMAT}")
+        content.pop("command", None)
+        return StudyConfig.from_dict(content)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process; released even if it is killed.
+
+        Raises:
+            StudyError: another process runs the study.
+        """
+        with (self.path / "study.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StudyError(
+                    f"study {self.name!r} is running in another process; allowed: wait for its "
+                    "end, or stop it"
+                ) from error
+            yield
+
+    def open(
+        self, launch: LaunchConfig, sampler: optuna.samplers.BaseSampler | None = None
+    ) -> optuna.Study:
+        """Open the Optuna study, or make it for a new one; never a silent second one.
+
+        Raises:
+            StudyError: the database is missing, damaged, locked or out of reach.
+        """
+        if launch.storage is None:
+            if launch.resume:
+                check_database(self.database)
+            url, options = f"sqlite:///{self.database}", {"timeout": LOCK_WAIT_S}
+        else:
+            url, options = launch.storage, {}
+        shown = redact(url)
+        try:
+            storage = optuna.storages.RDBStorage(url, {"connect_args": options})
+            if launch.resume:
+                return optuna.load_study(study_name=self.name, storage=storage, sampler=sampler)
+            return optuna.create_study(
+                study_name=self.name, storage=storage, sampler=sampler, direction="minimize"
+            )
+        except DuplicatedStudyError as error:
+            raise StudyError(
+                f"study {self.name!r} exists in {shown}; carry it on with --resume, or name "
+                "another with --study-name"
+            ) from error
+        except KeyError as error:
+            raise StudyError(f"study {self.name!r} is not in {shown}") from error
+        except (SQLAlchemyError, ImportError, RuntimeError) as error:
+            cause = redact(str(error).splitlines()[0])
+            raise StudyError(f"cannot open the study database {shown} ({cause})") from error
+
+    def _known(self) -> str:
+        found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))
+        return f"allowed: {', '.join(found)}" if found else "there are no studies yet"
+
+
+def check_database(path: Path) -> None:
+    """Raise StudyError unless an SQLite database exists, is intact and can be written."""
+    if not path.exists():
+        raise StudyError(f"the study database {path} is missing; restore it from a copy")
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S)) as connection:
+            (state,) = connection.execute("PRAGMA quick_check").fetchone()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise StudyError(
+            f"the study database {path} cannot be used ({error}); close the program that holds it"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StudyError(
+            f"the study database {path} is damaged ({error}); restore it from a copy"
+        ) from error
+    if state != "ok":
+        raise StudyError(f"the study database {path} is damaged ({state}); restore it from a copy")
+
+
+def differences(before: StudyConfig, now: StudyConfig) -> list[str]:
+    """Return "key old -> new" for every key in which two studies differ."""
+    old, new = _comparable(before), _comparable(now)
+    return [
+        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _comparable(config: StudyConfig) -> dict[str, Any]:
+    values = config.to_dict()
+    space = {item["name"]: item for item in values["space"].pop("parameters")}
+    values["space"] = space
+    flat = flatten(values)
+    return {key: value for key, value in flat.items() if key not in FREE_KEYS}
+
+
+def is_writable(directory: Path) -> bool:
+    """Return whether files can be made in `directory`, or in its nearest existing parent."""
+    while not directory.exists():
+        directory = directory.parent
+    return os.access(directory, os.W_OK | os.X_OK)

@@ -1,0 +1,19 @@
+"""Seeds derived from what they are for, so that no random state has to be stored or passed on."""
+
+import numpy as np
+import torch
+
+
+def derive_seed(seed: int, *key: int) -> int:
+    """Return a 63-bit seed that depends on `seed` and every number of `key` (all 0 or more)."""
+    state = np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def generator(device: torch.device | str, seed: int, *key: int) -> torch.Generator:
+    """Return a generator on `device`, seeded by `derive_seed`."""
+    return torch.Generator(device).manual_seed(derive_seed(seed, *key))
+
+
+# First numbers of the keys, one for each use, so that no two uses share a stream.
+ORDER, STEP, DROPOUT, SAMPLES, INITIAL, ANCHORS, CLASSIFIER = range(7)

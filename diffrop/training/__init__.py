@@ -1,0 +1,1 @@
+"""The training loop, the weight average, and checkpoints."""
