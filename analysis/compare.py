@@ -19,7 +19,8 @@ def comparable_trials(study: StudyResults) -> pd.DataFrame:
     Returns:
         rows of `study.trials`; empty before any trial is complete.
     """
-    complete = study.trials[study.trials["state"] == "COMPLETE"]
+    trials = study.trials
+    complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()]
     count = num_samples_column(study.objective)
     protocol = list(
         zip(complete[count].fillna(-1), complete["sampler"], complete["extractor"], strict=True)
@@ -31,7 +32,7 @@ def comparable_trials(study: StudyResults) -> pd.DataFrame:
 
 
 def num_incomparable(study: StudyResults) -> int:
-    """Return how many complete trials were scored under another N, sampler or extractor."""
+    """Return how many complete trials have no score under the common N, sampler and extractor."""
     return int((study.trials["state"] == "COMPLETE").sum()) - len(comparable_trials(study))
 
 

@@ -58,7 +58,7 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
         style_axes(axes)
     figure.axes[0].set_ylabel("FID")
     add_legend(figure, [form_handle(form, line=True) for form in trials["form"]])
-    add_caption(figure, caption(study, scores=scores))
+    add_caption(figure, f"{caption(study, scores=scores)}; rings: best omega by {study.objective}")
     return figure
 
 

@@ -1,7 +1,6 @@
 """Reads a study's folder into tidy frames; it trains nothing and needs neither ray nor torch."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ FORMAT = 1
 SHOT_GROUPS = ("many", "medium", "few")
 GROUPS = ("all", *SHOT_GROUPS)
 
-REQUIRED = ("number", "name", "state", "baseline", "value")
+REQUIRED = ("number", "state", "baseline", "value")
 TEXT = ("name", "state", "form", "sampler", "extractor", "message")
 WHOLE = ("number", "rank", "images_seen", "rung", *(f"num_samples/{name}" for name in GROUPS))
 REAL = (
@@ -61,9 +60,24 @@ class StudyResults:
         """The score that ranks the trials, such as "fid/all"; lower is better."""
         return str(self.setting("evaluation.objective") or "fid/all")
 
+    @property
+    def space(self) -> list[dict[str, Any]]:
+        """What was searched: one entry a parameter, with name, choices or low and high, source."""
+        space = self.config.get("space") or []
+        return list(space.get("parameters") or []) if isinstance(space, dict) else list(space)
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of one trial."""
+        return trial_folder(self.directory, number)
+
     def setting(self, key: str) -> Any:
         """Return one value of the study's base experiment by its dotted key, None if not there."""
         return flatten(self.config["experiment"]).get(key)
+
+
+def trial_folder(directory: Path, number: int) -> Path:
+    """Return a trial's folder in a study's; its name is the trial's short name, such as t007."""
+    return directory / "trials" / f"t{number:03d}"
 
 
 def load_study(directory: Path) -> StudyResults:
@@ -116,10 +130,11 @@ def _trials(path: Path, base_form: str) -> pd.DataFrame:
         trials[name] = _numbers(trials[name], path)
     trials["baseline"] = trials["baseline"].str.lower().isin(["true", "1"])
     # A form that is not searched is that of the base experiment, except for the baseline's.
-    trials["form"] = trials["form"].where(trials["form"] != "", base_form)
+    trials["form"] = trials["form"].where(~trials["form"].isin(["", "-"]), base_form)
     trials["form"] = trials["form"].where(~trials["baseline"], "none")
-    _check_trials(trials, path)
-    return trials.sort_values("number", ignore_index=True)
+    if trials["number"].isna().any() or trials["number"].duplicated().any():
+        raise ValueError(f"{path} has trials without a number of their own")
+    return trials.astype({"number": "int64"}).sort_values("number", ignore_index=True)
 
 
 def _numbers(column: pd.Series, path: Path) -> pd.Series:
@@ -136,22 +151,10 @@ def _numbers(column: pd.Series, path: Path) -> pd.Series:
         return column
 
 
-def _check_trials(trials: pd.DataFrame, path: Path) -> None:
-    if trials["number"].isna().any() or trials["number"].duplicated().any():
-        raise ValueError(f"{path} has trials without a number of their own")
-    trials["number"] = trials["number"].astype("int64")
-    for trial in trials.to_dict("records"):
-        name = trial["name"]
-        if not name or Path(name).name != name:
-            raise ValueError(f"{path} has a trial named {name!r}; allowed: a folder's name")
-        if trial["state"] == "COMPLETE" and not math.isfinite(trial["value"]):
-            raise ValueError(f"{path} calls trial {name} COMPLETE but gives it no value")
-
-
 def _measurements(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for trial in trials.to_dict("records"):
-        folder = directory / "trials" / trial["name"] / "scores"
+        folder = trial_folder(directory, trial["number"]) / "scores"
         for path in sorted(folder.glob("images_*.json")):
             score = _read_json(path)
             try:
@@ -179,7 +182,7 @@ def _curves(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"number": trial["number"], **row}
         for trial in trials.to_dict("records")
-        for row in _curve_rows(directory / "trials" / trial["name"] / "metrics.jsonl")
+        for row in _curve_rows(trial_folder(directory, trial["number"]) / "metrics.jsonl")
     ]
     curves = pd.DataFrame(rows, columns=list(CURVE_TYPES)).astype(CURVE_TYPES)
     # A trial resumed from a checkpoint logs some steps twice; the later line is the one it kept.

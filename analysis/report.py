@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from analysis.compare import baseline_trial, contrastive_trials
 from analysis.figures import FIGURES, StudyFigure
 from analysis.load import GROUPS, StudyResults, load_study
 from analysis.style import caption, format_count, format_score, score_label
-from analysis.summary import answer, counts_in_words, describe, trial_columns, trial_rows
+from analysis.summary import (
+    answer,
+    counts_in_words,
+    describe,
+    short_name,
+    trial_columns,
+    trial_rows,
+)
 from diffrop.config import flatten
 
 
@@ -62,10 +70,10 @@ def report_context(study: StudyResults) -> dict[str, Any]:
         "rows": trial_rows(study),
         "samples": _samples(study),
         "protocol": _protocol(study, provenance),
-        "space": [_space_row(item) for item in study.config.get("space") or []],
+        "space": [_space_row(item) for item in study.space],
         "command": study.config.get("command"),
         "exported": bool(study.best),
-        "directory": str(study.directory),
+        "directory": _from_here(study.directory),
         "versions": _versions(provenance),
         "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
     }
@@ -99,6 +107,12 @@ def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
     return Markup(re.sub(r"#000000\b", "currentColor", svg))
 
 
+def _from_here(path: Path) -> str:
+    """Return a path as short as it can be typed from here, quoted for a shell."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
 def _anchors(study: StudyResults) -> list[dict[str, Any]]:
     names = {"real": "Real images", "noise": "Pure noise"}
     rows = []
@@ -125,13 +139,12 @@ def _samples(study: StudyResults) -> list[dict[str, str]]:
     for trial in shown:
         if trial is None:
             continue
-        folder = study.directory / "trials" / str(trial["name"]) / "samples"
-        grids = sorted(folder.glob("images_*.png"))
+        grids = sorted((study.folder(int(trial["number"])) / "samples").glob("images_*.png"))
         if grids:
             images = re.sub(r"\D", "", grids[-1].stem)
             seen = f" after {int(images):,} images" if images else ""
             data = base64.b64encode(grids[-1].read_bytes()).decode("ascii")
-            title = f"{trial['name']}: {describe(trial, study)}{seen}"
+            title = f"{short_name(trial)}: {describe(trial, study)}{seen}"
             samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
     return samples
 

@@ -26,7 +26,7 @@ SMALL_PT = 8.5
 LEGEND_PT = 8.0
 CAPTION_PT = 7.5
 PNG_DPI = 200
-CAPTION_CHARACTERS = 92
+CAPTION_CHARACTERS = 86
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,24 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
     factor = study.setting("data.imbalance_factor")
     imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
     data = f"{study.setting('data.dataset')}, {imbalance}"
+    images = format_count(study.setting("training.num_images"))
     trials = comparable_trials(study)
     if trials.empty:
-        sampler = f"{study.setting('sampling.sampler')}-{study.setting('sampling.num_steps')}"
-        return (
-            f"Planned: {before} on {study.setting('evaluation.extractor')}, "
-            f"N = {format_count(study.setting('evaluation.num_samples'))}, {sampler}; {data}; "
-            f"{format_count(study.setting('training.num_images'))} images"
-        )
+        return f"{_plan(study, before)}; {data}; {images} images; planned, no trial is complete"
     counts = _num_samples_text(trials, scores or [study.objective])
     protocol = [f"{before} on {trials['extractor'].iloc[0]}", counts, trials["sampler"].iloc[0]]
-    images = f"{format_count(trials['images_seen'].max())} images seen"
+    images = format_count(trials["images_seen"].max())
     left_out = num_incomparable(study)
-    note = f"; {left_out} complete but scored otherwise, not shown" if left_out else ""
-    return f"{', '.join(part for part in protocol if part)}; {data}; {images}{note}"
+    note = f"; {left_out} complete without a comparable score" if left_out else ""
+    return f"{', '.join(part for part in protocol if part)}; {data}; {images} images seen{note}"
+
+
+def _plan(study: StudyResults, before: str) -> str:
+    sampler = str(study.setting("sampling.sampler"))
+    ancestral = sampler == "ancestral"
+    steps = study.setting("diffusion.num_timesteps" if ancestral else "sampling.num_steps")
+    count = format_count(study.setting("evaluation.num_samples"))
+    return f"{before} on {study.setting('evaluation.extractor')}, N = {count}, {sampler}-{steps}"
 
 
 def _num_samples_text(trials: pd.DataFrame, scores: Sequence[str]) -> str:
@@ -143,7 +147,7 @@ def _wrap_clauses(text: str) -> str:
         clause.replace(" ", "\N{NO-BREAK SPACE}") if len(clause) < CAPTION_CHARACTERS else clause
         for clause in text.split("; ")
     ]
-    return textwrap.fill("; ".join(kept), CAPTION_CHARACTERS)
+    return textwrap.fill("; ".join(kept), CAPTION_CHARACTERS, break_on_hyphens=False)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from analysis.compare import (
     contrastive_trials,
     num_samples_column,
 )
-from analysis.load import GROUPS, StudyResults
+from analysis.load import GROUPS, StudyResults, trial_folder
 from analysis.style import format_count, format_score, score_label
 
 STATE_WORDS = {
@@ -43,7 +44,7 @@ def answer(study: StudyResults) -> Answer:
         facts = [] if baseline is None else [_fact("Baseline (DDPM alone)", baseline, study)]
         return Answer(headline, facts, "")
     best = trials.iloc[0]
-    facts = [_fact(f"Best contrastive trial, {best['name']}", best, study)]
+    facts = [_fact(f"Best contrastive trial, {short_name(best)}", best, study)]
     caveat = (
         "There is one seed per trial and no interval yet, so a small difference is not evidence. "
     )
@@ -60,7 +61,7 @@ def answer(study: StudyResults) -> Answer:
     share = 100 * abs(gain) / float(baseline["value"]) if baseline["value"] else float("nan")
     facts.append(_fact("Baseline (DDPM alone)", baseline, study))
     direction = "lower" if gain > 0 else "higher"
-    facts.append(("Difference", f"{-gain:+.2f}", f"{share:.1f} % {direction}; lower is better"))
+    facts.append(("Difference", f"{0 - gain:+.2f}", f"{share:.1f} % {direction}; lower is better"))
     headline = (
         f"Best: {words}. Its {label} is {gain:.2f} lower than the baseline's."
         if gain > 0
@@ -88,9 +89,14 @@ def describe(trial: pd.Series, study: StudyResults) -> str:
     return ", ".join([f"{trial['form']} form", *values])
 
 
+def short_name(trial: pd.Series) -> str:
+    """Return the name of a trial's folder, such as t007."""
+    return trial_folder(Path(), int(trial["number"])).name
+
+
 def other_searched(study: StudyResults) -> list[str]:
     """Return the searched keys beside form, tau_0, decay temperature and margin that vary."""
-    names = [str(item.get("name")) for item in study.config.get("space") or []]
+    names = [str(item.get("name")) for item in study.space]
     return [
         name
         for name in names
@@ -134,7 +140,7 @@ def trial_rows(study: StudyResults) -> list[dict[str, Any]]:
 def _identity(study: StudyResults, trial: pd.Series) -> list[str]:
     return [
         format_count(trial["rank"]) if pd.notna(trial["rank"]) else "",
-        trial["name"],
+        short_name(trial),
         STATE_WORDS.get(trial["state"], trial["state"]),
         "baseline" if trial["baseline"] else trial["form"],
         *(_cell(trial[key]) for key in (*SEARCHED, *other_searched(study))),
@@ -149,6 +155,8 @@ def _scores(study: StudyResults, trial: pd.Series) -> list[str]:
 
 def _note(trial: pd.Series) -> str:
     if trial["state"] == "COMPLETE":
+        if pd.isna(trial["value"]):
+            return "its score is missing"
         return "scored with another N, sampler or extractor, so not comparable"
     message = " ".join(str(trial["message"]).split())[:MESSAGE_CHARACTERS]
     rung = f"{format_count(trial['rung'])} images" if pd.notna(trial["rung"]) else ""

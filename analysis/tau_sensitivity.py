@@ -51,9 +51,9 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
         "tau_0 strip" and "decay_temperature strip" if a trial is not complete.
     """
     baseline = baseline_trial(study)
-    if not contrastive_trials(study)[list(KEYS)].notna().any(axis=None):
+    if not (contrastive_trials(study)["tau_0"] > 0).any():
         score = "" if baseline is None else f" The baseline has {format_score(baseline['value'])}."
-        sentence = "No complete trial has a contrastive loss yet, so there is no tau_0 to compare."
+        sentence = "No complete trial has a contrastive loss and a tau_0, so there is no curve."
         return sentence_figure(study, sentence + score)
     states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
     figure = new_figure(3.5 + 0.2 * len(states))
@@ -78,7 +78,7 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
         figure.axes[3].tick_params(labelleft=False)
     _scale_objective(main[0], comparable_trials(study)["value"])
     add_legend(figure, _handles(study, baseline))
-    add_caption(figure, caption(study))
+    add_caption(figure, f"{caption(study)}; ring: best contrastive trial")
     return figure
 
 
@@ -111,9 +111,8 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
 
 
 def _is_log(study: StudyResults, key: str) -> bool:
-    space = study.config.get("space") or []
     return any(
-        str(item.get("name")).rpartition(".")[2] == key and item.get("log") for item in space
+        str(item.get("name")).rpartition(".")[2] == key and item.get("log") for item in study.space
     )
 
 

@@ -6,12 +6,22 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
 
 from diffrop.errors import ResourceError
 from diffrop.search.config import LaunchConfig
+
+
+DRIVER_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the other output prints even at verbosity 0
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+}
 
 
 def resources_per_trial(launch: LaunchConfig) -> tuple[int, float]:
@@ -65,28 +75,19 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
     local = launch.ray_address == "local"
     if local:
         check_resources(launch, *local_resources())
-    os.environ.update(_driver_environment(launch))
+    os.environ.update(DRIVER_ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    port = _free_port()
-    environment = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"} if local else {}
-    options = {"num_cpus": local_resources()[0], "include_dashboard": True, "dashboard_port": port}
     try:
-        context = ray.init(
-            address=launch.ray_address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": environment | _worker_environment(launch)},
-            **(options if local else {}),
-        )
+        if local:
+            _start_local(launch)
+        else:
+            _join(launch)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(
             f"no Ray cluster at {launch.ray_address!r} ({str(error).splitlines()[0]}); allowed: "
             "local, or the address of a running cluster"
         ) from error
     try:
-        if local:
-            _protect_token()
-        del context
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         check_resources(launch, cpus, gpus)
@@ -95,19 +96,40 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
         ray.shutdown()
 
 
-def _driver_environment(launch: LaunchConfig) -> dict[str, str]:
-    return {
-        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",  # the other output prints even at verbosity 0
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
-    }
+def _start_local(launch: LaunchConfig) -> None:
+    port = _free_port()
+    _init(
+        "local",
+        _worker_environment(launch, f"127.0.0.1:{port}"),
+        num_cpus=local_resources()[0],
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        dashboard_port=port,
+    )
+    _protect_token()
 
 
-def _worker_environment(launch: LaunchConfig) -> dict[str, str]:
+def _join(launch: LaunchConfig) -> None:
+    """Join twice: the address of the dashboard is known only after the first time."""
+    dashboard = _init(launch.ray_address, {}).dashboard_url
+    ray.shutdown()
+    _init(launch.ray_address, _worker_environment(launch, dashboard))
+
+
+def _init(address: str, environment: dict[str, str], **options: Any) -> Any:
+    return ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": environment},
+        **options,
+    )
+
+
+def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
     """For the processes of the trials, which hand it on to their Ray Train workers."""
     return {
+        "RAY_API_SERVER_ADDRESS": f"http://{dashboard}",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it also paces reports
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",

@@ -60,7 +60,7 @@ ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql:/
 _MAX_PARAM_LENGTH = 6000
 _MAX_TAG_LENGTH = 8000
 _UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
-_NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking")
+_NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "psycopg")
 _QUERY_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)([^&\s]+)", re.I)
 
 
@@ -157,14 +157,11 @@ class Tracker:
         self._uri = tracking_uri
         self._store_uri = _checked_uri(tracking_uri, timeout_s)
         is_server = self._store_uri.startswith("http")
-        require(
-            is_server or artifact_root is not None,
-            "artifact_root", artifact_root, "a folder, where tracking_uri is a database",
-        )  # fmt: skip
-        self._artifact_uri = (
-            None if is_server or artifact_root is None else artifact_root.resolve().as_uri()
-        )
-        self._experiment, self._launch = experiment, launch
+        root = None if is_server else artifact_root
+        allowed = "a folder, where tracking_uri is a database"
+        require(is_server or root is not None, "artifact_root", root, allowed)
+        self._artifact_uri = root.resolve().as_uri() if root else None
+        self._experiment, self._launch = experiment, self._clean(launch)
         self._params, self._tags, self._timeout_s = dict(params), dict(tags), timeout_s
         self._trials: dict[int, TrackedTrial] = {}
         self._study_files: dict[Path, str] = {}
@@ -246,7 +243,7 @@ class Tracker:
             self._missing.pop(what, None)
 
     def _note_fault(self, what: str, error: Exception, *, only_this: bool) -> None:
-        reason = self._clean(" ".join(str(error).split()) or repr(error))[:400]
+        reason = self._clean(" ".join(str(error).split()) or repr(error))[:300]
         self._missing[what] = reason
         if not only_this:
             self._retry_at = time.monotonic() + BACK_OFF_S
@@ -282,8 +279,8 @@ class Tracker:
             self._listed = True
         if not self._parent_id:
             tags = self._texts({"diffrop.launch": self._launch} | self._tags, _MAX_TAG_LENGTH)
-            name = self._clean(self._launch)
-            self._open_parent(self._mlflow.create_run(self._experiment_id, None, tags, name))
+            run = self._mlflow.create_run(self._experiment_id, None, tags, self._launch)
+            self._open_parent(run)
 
     def _runs(self) -> Iterator[Run]:
         """All runs of the experiment, oldest first."""
@@ -476,22 +473,21 @@ def _bounded(seconds: float) -> Iterator[None]:
 
 def _checked_uri(uri: str, timeout_s: float) -> str:
     """Return the URI that MLflow is given; raise ValueError if it is none of `ALLOWED_URIS`."""
-    url, allowed = None, False
+    url, scheme = None, uri.partition(":")[0]
     try:
-        parts = urlsplit(uri)
-        if parts.scheme in ("http", "https"):
+        if scheme in ("http", "https"):
+            parts = urlsplit(uri)
             allowed = bool(parts.hostname) and parts.port != 0  # raises if it is no number
         else:
             url = sqlalchemy.make_url(uri)
             path = Path(url.database or "")
-            is_file = parts.scheme == "sqlite" and path.is_absolute() and not path.is_dir()
-            allowed = is_file or (parts.scheme.startswith("postgresql") and bool(url.database))
+            is_file = scheme == "sqlite" and path.is_absolute() and not path.is_dir()
+            allowed = is_file or (scheme.startswith("postgresql") and bool(url.database))
     except (ValueError, sqlalchemy.exc.ArgumentError):
         allowed = False
     # Outside of the except block, so that no traceback shows the URI with its password.
     require(allowed, "tracking_uri", redact(uri), ALLOWED_URIS)
-    is_postgresql = url is not None and url.drivername != "sqlite"
-    return _postgresql_uri(url, timeout_s) if url is not None and is_postgresql else uri
+    return uri if url is None or scheme == "sqlite" else _postgresql_uri(url, timeout_s)
 
 
 def _postgresql_uri(url: sqlalchemy.URL, timeout_s: float) -> str:

@@ -195,10 +195,9 @@ class Trainer:
             try:
                 noise: Tensor = self._network(x_t, t, labels)
             except COMPILE_ERRORS as error:
-                cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-                warnings.warn(
-                    f"torch.compile failed, training goes on eagerly: {cause}", stacklevel=2
-                )
+                cause = " ".join(str(error).split())[:300]
+                message = f"torch.compile failed, training goes on eagerly: {cause}"
+                warnings.warn(message, stacklevel=2)
                 self._network = self._network._orig_mod  # type: ignore[assignment]
                 noise = self._network(x_t, t, labels)
         return noise

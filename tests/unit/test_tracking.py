@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -27,9 +29,16 @@ TIME = 1_732_300_000.5
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, copied by each test: the migrations take seconds."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}")
+    """A migrated database, copied by each test: the migrations take seconds, without a word."""
+    folder = tmp_path_factory.mktemp("template")
+    path = folder / "new folder" / "mlflow.db"
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
+        Tracker(
+            f"sqlite:///{path}", artifact_root=folder, experiment="template", launch="template",
+            params={}, tags={},
+        )  # fmt: skip
+    assert printed.getvalue() == ""
     return path
 
 
@@ -404,27 +413,33 @@ def accept_all(server: socket.socket, accepted: list[socket.socket]) -> None:
             return
 
 
+DOWN = MlflowException(f"API request to http://u:{CANARY}@host/api failed")
+RESET = requests.ConnectionError("connection reset by peer")
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("method", "error"),
     [
-        MlflowException(f"API request to http://u:{CANARY}@host/api failed"),
-        requests.ConnectionError("connection reset by peer"),
+        ("log_batch", DOWN),
+        ("create_run", RESET),
+        ("log_artifact", RESET),
+        ("create_logged_model", DOWN),
+        ("set_tag", DOWN),
     ],
 )
-@pytest.mark.parametrize("method", ["log_batch", "create_run", "log_artifact", "set_tag"])
 def test_everything_is_present_after_the_server_recovered(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, method: str
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
 ) -> None:
     monkeypatch.setattr(tracking, "BACK_OFF_S", 0.0)
     real: Callable[..., Any] = getattr(MlflowClient, method)
     calls = iter(range(1000))
 
     def flaky(*args: Any, **kwargs: Any) -> Any:
-        """Fail three times; of those, the second time only after the request was carried out."""
+        """Fail twice, the second time only after the request was carried out."""
         call = next(calls)
         if call == 1:
             real(*args, **kwargs)
-        if call < 3:
+        if call < 2:
             raise error
         return real(*args, **kwargs)
 
@@ -435,8 +450,9 @@ def test_everything_is_present_after_the_server_recovered(
         for trial in (dataclasses.replace(trials[0], state="RUNNING"), *trials):
             tracker.sync(trial)
         assert tracker.close("FINISHED") == []
-    assert [str(w.message) for w in caught][1:] == []
-    assert CANARY not in str(caught[0].message)
+    ours = [str(item.message) for item in caught if item.category is UserWarning]
+    assert len(ours) == 1
+    assert CANARY not in ours[0]
     [parent], children = runs_of(uri)
     assert parent.info.status == "FINISHED"
     for run in children.values():
@@ -552,7 +568,8 @@ def test_credentials_reach_neither_tags_nor_params_nor_artifacts(
     "uri",
     [
         "file:/tmp/mlruns", "file:///tmp/mlruns", "/tmp/mlruns", "mlruns", "", "databricks",
-        f"mysql://user:{CANARY}@host/db", f"gopher://user:{CANARY}@host", "sqlite://",
+        f"mysql://user:{CANARY}@host/db", "HTTP://127.0.0.1:5000", "SQLITE:////tmp/mlflow.db",
+        f"gopher://user:{CANARY}@host", "sqlite://",
         "sqlite:///relative.db", "sqlite:///:memory:", "http://", f"http://u:{CANARY}/@host",
         f"http://user:{CANARY}@host:port", f"postgresql://user:{CANARY}@host",
         f"postgresql://user:{CANARY}@host:port/db", "http://[::1",

@@ -77,8 +77,8 @@ def write_study(
     """Write a finished study; `more` adds keys to study.yaml."""
     directory.mkdir(parents=True)
     config = {
-        "format": 1, "name": name, "num_trials": len(trials), "seed": 0, "space": SPACE,
-        "experiment": EXPERIMENT.to_dict(), **more,
+        "format": 1, "name": name, "num_trials": len(trials), "seed": 0,
+        "space": {"parameters": SPACE}, "experiment": EXPERIMENT.to_dict(), **more,
     }  # fmt: skip
     (directory / "study.yaml").write_text(yaml.safe_dump(config))
     rows = [_write_trial(directory, *trial) for trial in trials]
@@ -90,7 +90,7 @@ def write_study(
         (directory / "anchors.json").write_text(json.dumps(ANCHORS))
     if export:
         best = EXPERIMENT.with_values({"contrastive.form": "reciprocal"}).to_dict()
-        provenance = {"study": name, "trial": "t001", "git_commit": "0123abc",
+        provenance = {"study": name, "trial": 1, "git_commit": "0123abc",
                       "versions": {"python": "3.11.7", "torch": "2.14.1"}}  # fmt: skip
         exported = {"config": best, "omega": 1.0, "provenance": provenance}
         (directory / "best.yaml").write_text(yaml.safe_dump(exported))
@@ -113,8 +113,7 @@ def read_trials(directory: Path) -> list[dict[str, Any]]:
 def _write_trial(directory: Path, number: int, state: str, form: str, tau_0: float | None,
                  kappa: float | None, margin: float | None, num_rungs: int,
                  message: str) -> dict[str, Any]:  # fmt: skip
-    name = f"t{number:03d}"
-    folder = directory / "trials" / name
+    folder = directory / "trials" / f"t{number:03d}"
     (folder / "scores").mkdir(parents=True)
     rungs = RUNGS[:num_rungs]
     for images in rungs:
@@ -124,8 +123,8 @@ def _write_trial(directory: Path, number: int, state: str, form: str, tau_0: flo
     if rungs:
         _write_samples(folder, number, rungs[-1])
     row = {
-        "number": number, "name": name, "state": state, "rank": "", "baseline": number == 0,
-        "form": "" if number == 0 else form, "tau_0": tau_0, "decay_temperature": kappa,
+        "number": number, "name": f"{folder.name} {form}", "state": state, "rank": "",
+        "baseline": number == 0, "form": form, "tau_0": tau_0, "decay_temperature": kappa,
         "margin": margin, "value": "", "omega": "", "message": message,
         "duration_s": 20.5 + 60 * num_rungs, "contrastive.space": "mu",
     }  # fmt: skip

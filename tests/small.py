@@ -1,0 +1,87 @@
+"""Small experiments and inputs that several test modules share."""
+
+from pathlib import Path
+
+import torch
+
+from diffrop.config import (
+    ContrastiveConfig,
+    DataConfig,
+    DiffusionConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from diffrop.data import Dataset, load_dataset
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.metrics.report import Reference
+from diffrop.search.config import StudyConfig
+from diffrop.search.scoring import ScoringInputs
+from diffrop.search.space import SearchSpace
+
+ROOT = Path(__file__).resolve().parents[1]
+SPACE = ROOT / "search_spaces" / "tau.yaml"
+
+
+def small_experiment(form: str = "reciprocal", **changes: object) -> ExperimentConfig:
+    """A network of 20,000 weights on digits; two rungs of 64 and 128 images fit in a second."""
+    config = ExperimentConfig(
+        data=DataConfig(dataset="digits", imbalance_factor=0.1),
+        model=ModelConfig(
+            base_channels=8,
+            channel_multipliers=(1,),
+            num_res_blocks=1,
+            attention_resolutions=(),
+            dropout=0.0,
+        ),
+        diffusion=DiffusionConfig(),
+        contrastive=ContrastiveConfig(form=form),  # type: ignore[arg-type]
+        training=TrainingConfig(
+            num_images=128,
+            batch_size=32,
+            warmup_images=64,
+            log_every_images=32,
+            grad_ratio_every_steps=2,
+            checkpoint_every_images=64,
+        ),
+        sampling=SamplingConfig(num_steps=2, batch_size=20),
+        evaluation=EvaluationConfig(
+            num_samples=40, guidance_scales=(0.0, 1.0), extractor="classifier"
+        ),
+    )
+    return config.with_values({key.replace("__", "."): value for key, value in changes.items()})
+
+
+def small_study(name: str = "small", **changes: object) -> StudyConfig:
+    """Three trials of `small_experiment`, with one rung before the last."""
+    settings: dict[str, object] = {"num_trials": 3, "first_rung_images": 64, "rung_samples": 20}
+    return StudyConfig(
+        name=name,
+        space=SearchSpace.load(SPACE),
+        experiment=small_experiment(),
+        **(settings | changes),  # type: ignore[arg-type]
+    )
+
+
+class PixelExtractor(FeatureExtractor):
+    """Mean brightness of each row: cheap features for tests that are not about features."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Identity(), "pixels", "pixels-1")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (B, H)."""
+        return images.float().mean(dim=(1, 3))
+
+
+def small_inputs(dataset: Dataset | None = None) -> ScoringInputs:
+    """Scoring inputs of digits with `PixelExtractor`."""
+    dataset = dataset or load_dataset(small_experiment().data)
+    extractor = PixelExtractor()
+    features = extractor.features(dataset.reference.images)
+    reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
+    return ScoringInputs(dataset, extractor, reference)
+
+

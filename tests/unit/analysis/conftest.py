@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from analysis.load import StudyResults, load_study
+
+from .fake_study import NINE_TRIALS, write_study
+
+
+@pytest.fixture(scope="session")
+def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The nine-trial study; tests that change a study write their own."""
+    command = "python -m studies.tau_sweep --trials 9"
+    return write_study(tmp_path_factory.mktemp("runs") / "tau-sweep", command=command)
+
+
+@pytest.fixture(scope="session")
+def study(study_dir: Path) -> StudyResults:
+    return load_study(study_dir)
+
+
+@pytest.fixture
+def unfinished_study(tmp_path: Path) -> StudyResults:
+    """Nothing complete, no anchors, no export."""
+    running = [
+        (number, "RUNNING", form, tau_0, kappa, margin, 1, "")
+        for number, _, form, tau_0, kappa, margin, _, _ in NINE_TRIALS
+    ]
+    return load_study(
+        write_study(tmp_path / "unfinished", trials=running, anchors=False, export=False)
+    )

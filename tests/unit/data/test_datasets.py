@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffrop.config import DataConfig
+from diffrop.data import load_dataset
+from diffrop.data.batches import ShuffledOrder
+
+
+def write_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 30)) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+
+
+def folder(root: Path, factor: float | None = None, size: int | None = 16) -> DataConfig:
+    return DataConfig(
+        dataset="image_folder", root=str(root), imbalance_factor=factor, image_size=size
+    )
+
+
+def test_digits_are_long_tailed_and_keep_the_full_reference() -> None:
+    dataset = load_dataset(DataConfig())
+    assert dataset.train.class_counts == [170, 131, 101, 78, 61, 47, 36, 28, 21, 17]
+    assert len(dataset.reference.labels) == 1797
+    assert dataset.train.images.dtype == torch.uint8
+    assert dataset.train.images.max() == 255
+
+
+def test_folder_keeps_its_own_counts_and_class_names(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 5, "dog": 2})
+    dataset = load_dataset(folder(tmp_path))
+    assert dataset.train.class_names == ("cat", "dog")
+    assert dataset.train.class_counts == [5, 2]
+    assert dataset.image_shape == (3, 16, 16)
+
+
+def test_folder_made_long_tailed_starts_at_its_rarest_class(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 12, "b": 10, "c": 11})
+    assert load_dataset(folder(tmp_path, 0.1)).train.class_counts == [10, 3, 1]
+
+
+def test_image_of_the_right_size_is_read_unchanged(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1, "b": 1}, (16, 16))
+    pixels = np.asarray(Image.open(tmp_path / "a" / "0.png"))
+    read = load_dataset(folder(tmp_path)).train.images[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(read, pixels)
+
+
+def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1, "b": 1})
+    Image.new("L", (16, 16), 77).save(tmp_path / "b" / "0.png")
+    assert load_dataset(folder(tmp_path)).train.images[1].unique().tolist() == [77]
+
+
+def test_empty_class_folder_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"class folder '.*empty' holds no image"):
+        load_dataset(folder(tmp_path))
+
+
+def test_corrupt_image_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 2, "b": 1})
+    path = tmp_path / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"image '.*1\.png' cannot be read"):
+        load_dataset(folder(tmp_path))
+
+
+@pytest.mark.parametrize("dataset", ["image_folder", "cifar10"])
+def test_missing_root_is_named_before_any_download(dataset: str) -> None:
+    with pytest.raises(ValueError, match=r"data root.*/nowhere"):
+        load_dataset(DataConfig(dataset=dataset, root="/nowhere"))
+
+
+def test_unknown_dataset_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"dataset is 'mnist'; allowed: digits, cifar10"):
+        load_dataset(DataConfig(dataset="mnist"))
+
+
+def test_digest_depends_on_pixels_and_labels() -> None:
+    data = load_dataset(DataConfig()).train
+    changed = data.images.clone()
+    changed[0, 0, 0, 0] += 1
+    other = type(data)(changed, data.labels, data.class_names)
+    swapped = type(data)(data.images, data.labels.flip(0), data.class_names)
+    assert len({data.digest, other.digest, swapped.digest}) == 3
+
+
+def test_every_pass_visits_every_image_once() -> None:
+    order = ShuffledOrder(10, seed=3)
+    visited = order.indices(0, 30)
+    assert all(sorted(part.tolist()) == list(range(10)) for part in visited.split(10))
+    assert visited[:10].tolist() != visited[10:20].tolist()
+
+
+def test_order_depends_on_the_position_alone() -> None:
+    whole = ShuffledOrder(10, seed=3).indices(0, 37)
+    resumed = ShuffledOrder(10, seed=3)
+    assert resumed.indices(23, 14).tolist() == whole[23:].tolist()

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from diffrop.config import ExperimentConfig
+from diffrop.search.space import SearchSpace
+from tests.small import SPACE
+
+TAU = {"low": 0.1, "high": 10, "log": True, "source": "x"}
+
+
+def space(tmp_path: Path, parameters: object) -> SearchSpace:
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump({"parameters": parameters}))
+    loaded = SearchSpace.load(path)
+    loaded.check_against(ExperimentConfig())
+    return loaded
+
+
+def test_margin_is_drawn_for_the_hinge_only_and_all_values_lie_in_range() -> None:
+    loaded = SearchSpace.load(SPACE)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    forms = set()
+    for _ in range(60):
+        trial = study.ask()
+        values = loaded.suggest(trial)
+        forms.add(values["contrastive.form"])
+        assert ("contrastive.margin" in values) == (values["contrastive.form"] == "hinge")
+        assert 0.1 <= values["contrastive.tau_0"] <= 100
+        assert 0.05 <= values["contrastive.decay_temperature"] <= 1
+        ExperimentConfig().with_values(values)
+        study.tell(trial, 0.0)
+    assert forms == {"negative_l2", "hinge", "reciprocal", "exponential"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"contrastive.tau_0": TAU | {"low": 10}}, "low 10, high 10.*low < high"),
+        ({"contrastive.tau_0": TAU | {"low": 0}}, "low > 0 with log"),
+        ({"contrastive.tau_0": TAU | {"lowest": 1}}, "unknown key 'lowest'"),
+        ({"contrastive.tau_0": {"low": 0.1, "source": "x"}}, "has no range"),
+        ({"contrastive.tau_0": TAU | {"choices": [1]}}, "one or the other"),
+        ({"contrastive.tau_0": {"low": 0.1, "high": 1}}, "has no source"),
+        ({"contrastive.tau_1": TAU}, "unknown configuration key 'contrastive.tau_1'"),
+        ({"training.learning_rate": TAU | {"low": -1, "log": False}}, "learning_rate is -1"),
+        ({"contrastive.form": {"choices": ["hinge", "hingy"], "source": "x"}}, "'hingy'"),
+        ({"contrastive.form": {"choices": ["none", "hinge"], "source": "x"}}, "trial 0"),
+        ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": ["hinge"]}}}, "listed before"),
+        ({}, "at least one"),
+        ([1], "no mapping"),
+    ],
+)
+def test_bad_space_is_refused(tmp_path: Path, parameters: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        space(tmp_path, parameters)
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot read .*none\.yaml"):
+        SearchSpace.load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("parameters: {a: [}")
+    with pytest.raises(ValueError, match=r"broken\.yaml is not valid YAML"):
+        SearchSpace.load(broken)
+
+
+def test_integer_parameters_are_integers(tmp_path: Path) -> None:
+    steps = {"low": 2, "high": 4, "integer": True, "source": "x"}
+    loaded = space(tmp_path, {"sampling.num_steps": steps})
+    trial = optuna.create_study().ask()
+    assert loaded.suggest(trial)["sampling.num_steps"] in (2, 3, 4)

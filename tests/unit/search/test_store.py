@@ -1,0 +1,113 @@
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffrop.errors import StudyError
+from diffrop.search.config import LaunchConfig
+from diffrop.search.store import StudyStore
+from tests.small import ROOT, small_study
+
+NEW, RESUME = LaunchConfig(), LaunchConfig(resume=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StudyStore:
+    """A study that was started once."""
+    made = StudyStore(tmp_path, "small")
+    made.create(small_study(), "command")
+    made.open(NEW)
+    return made
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/abs", "a/b", "a\0b", "", ".hidden", "a..b", "x" * 101, "-x"]
+)
+def test_names_that_could_leave_the_folder_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="letters, digits"):
+        small_study(name)
+
+
+def test_symbolic_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "small").symlink_to(tmp_path / "outside")
+    with pytest.raises(StudyError, match="symbolic link"):
+        StudyStore(tmp_path / "runs", "small").check(small_study(), RESUME)
+
+
+def test_existing_name_is_refused_with_both_ways_out(store: StudyStore) -> None:
+    with pytest.raises(StudyError, match="--resume.*--study-name"):
+        store.check(small_study(), NEW)
+
+
+def test_resume_of_an_unknown_study_lists_the_known(store: StudyStore) -> None:
+    other = StudyStore(store.path.parent, "other")
+    with pytest.raises(StudyError, match="allowed: small"):
+        other.check(small_study("other"), RESUME)
+
+
+def test_configuration_survives_the_disk(store: StudyStore) -> None:
+    assert store.read_config() == small_study()
+    store.check(small_study(num_trials=50), RESUME)  # more trials are no other study
+
+
+def test_changed_configuration_is_refused_with_the_differences(store: StudyStore) -> None:
+    changed = small_study(seed=1, first_rung_images=32)
+    with pytest.raises(StudyError, match="first_rung_images 64 -> 32; seed 0 -> 1"):
+        store.check(changed, RESUME)
+
+
+def test_damaged_database_is_refused_and_kept(store: StudyStore) -> None:
+    content = store.database.read_bytes()
+    for damaged in (b"not a database" * 100, content[: len(content) // 2]):
+        store.database.write_bytes(damaged)
+        with pytest.raises(StudyError, match="study database.*damaged"):
+            store.open(RESUME)
+        assert store.database.read_bytes() == damaged
+
+
+def test_missing_database_is_refused_and_not_made_anew(store: StudyStore) -> None:
+    store.database.unlink()
+    with pytest.raises(StudyError, match="missing"):
+        store.open(RESUME)
+    assert not store.database.exists()
+
+
+def test_locked_database_is_refused_in_seconds(
+    store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffrop.search.store.LOCK_WAIT_S", 0.2)
+    holder = sqlite3.connect(store.database)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StudyError, match="locked"):
+        store.open(RESUME)
+    holder.close()
+
+
+def test_second_process_is_refused_while_the_first_runs(store: StudyStore) -> None:
+    program = (
+        "import sys; from pathlib import Path; from diffrop.search.store import StudyStore\n"
+        f"with StudyStore(Path({str(store.path.parent)!r}), 'small').lock(): pass"
+    )
+    command = [sys.executable, "-c", program]
+    with store.lock():
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "running in another process" in refused.stderr
+    assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == 0
+
+
+def test_unreachable_storage_does_not_show_its_password(store: StudyStore) -> None:
+    url = "postgresql+psycopg://user:canary@127.0.0.1:9/none"
+    with pytest.raises(StudyError) as caught:
+        store.open(LaunchConfig(storage=url))
+    assert "canary" not in str(caught.value)
+    assert "cannot open the study database" in str(caught.value)
+
+
+def test_read_only_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(StudyError, match="cannot write in .*--runs-root"):
+        StudyStore(tmp_path / "new" / "runs", "small").check(small_study(), NEW)

@@ -1,0 +1,192 @@
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrop.data import Dataset, load_dataset
+from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
+from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
+from diffrop.training.ema import WeightAverage
+from diffrop.training.trainer import Trainer, config_of, load_ema
+from tests.small import small_experiment
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load_dataset(small_experiment().data)
+
+
+def losses(trainer: Trainer, steps: int) -> list[dict[str, float]]:
+    return [{k: v.item() for k, v in trainer.step().items()} for _ in range(steps)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"form": "none"},
+        {"form": "exponential", "model__dropout": 0.2, "data__horizontal_flip": True},
+        {"form": "hinge", "contrastive__margin_rule": "quantile", "contrastive__margin": 0.3},
+    ],
+)
+def test_resumed_training_is_bitwise_the_uninterrupted_one(
+    tmp_path: Path, dataset: Dataset, changes: dict[str, object]
+) -> None:
+    config = small_experiment(**changes)  # type: ignore[arg-type]
+    whole = Trainer(config, dataset, CPU)
+    expected = losses(whole, 6)
+
+    first = Trainer(config, dataset, CPU)
+    assert losses(first, 3) == expected[:3]
+    write_checkpoint(tmp_path / "c.safetensors", first.checkpoint())
+    second = Trainer(config, dataset, CPU)
+    second.load(read_checkpoint(tmp_path / "c.safetensors"))
+    assert losses(second, 3) == expected[3:]
+    ours, theirs = second.checkpoint().tensors, whole.checkpoint().tensors
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_checkpoint_of_another_training_is_refused_with_the_differences(dataset: Dataset) -> None:
+    checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
+    other = Trainer(small_experiment(contrastive__tau_0=2.0), dataset, CPU)
+    with pytest.raises(CheckpointError, match=r"contrastive.tau_0 1.0 -> 2.0"):
+        other.load(checkpoint)
+
+
+def test_checkpoint_of_other_images_is_refused(dataset: Dataset) -> None:
+    checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
+    checkpoint.card["data_digest"] = "0"
+    with pytest.raises(CheckpointError, match="other images"):
+        Trainer(small_experiment(), dataset, CPU).load(checkpoint)
+
+
+def test_longer_training_and_other_sampling_may_go_on(dataset: Dataset) -> None:
+    checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
+    changes = {"training__num_images": 4096, "sampling__num_steps": 7}
+    Trainer(small_experiment(**changes), dataset, CPU).load(checkpoint)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_non_finite_loss_names_the_step_and_changes_no_weight(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, poison: float
+) -> None:
+    trainer = Trainer(small_experiment(), dataset, CPU)
+    losses(trainer, 2)
+    before = {name: tensor.clone() for name, tensor in trainer.checkpoint().tensors.items()}
+    predict = trainer._predict
+    monkeypatch.setattr(trainer, "_predict", lambda *args: predict(*args) * poison)
+    with pytest.raises(NonFiniteError, match=r"images_seen 64 \(step 2\)"):
+        trainer.step()
+    assert trainer.images_seen == 64
+    for name, tensor in trainer.checkpoint().tensors.items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_out_of_memory_names_the_batch_size(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(small_experiment(), dataset, CPU)
+
+    def exhaust(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer, "_predict", exhaust)
+    with pytest.raises(OutOfMemoryError, match="batch_size 32"):
+        trainer.step()
+
+
+def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> None:
+    trainer = Trainer(small_experiment("reciprocal", contrastive__tau_0=50.0), dataset, CPU)
+    parts = trainer._losses()
+    assert parts.contrastive is not None
+    parameters = list(trainer.model.parameters())
+    norms = []
+    for loss in (parts.contrastive.loss, parts.ddpm):
+        grads = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+        norms.append(torch.cat([grad.flatten() for grad in grads]).norm())
+    ratio = trainer.step()["pcl/grad_ratio"]
+    torch.testing.assert_close(ratio, norms[0] / norms[1], rtol=1e-3, atol=0)
+    assert "pcl/grad_ratio" not in trainer.step()  # every second step only
+
+
+def test_contrastive_term_waits_for_its_start(dataset: Dataset) -> None:
+    late = Trainer(small_experiment(contrastive__start_images=64), dataset, CPU)
+    plain = Trainer(small_experiment("none"), dataset, CPU)
+    assert losses(late, 2) == losses(plain, 2)
+    assert "loss/pcl" in late.step()
+
+
+def test_logged_rows_are_means_over_their_steps(dataset: Dataset) -> None:
+    config = small_experiment(training__log_every_images=64)
+    rows: list[dict[str, float]] = []
+    Trainer(config, dataset, CPU).train_until(128, rows.append)
+    singles = losses(Trainer(config, dataset, CPU), 4)
+    assert [row["images_seen"] for row in rows] == [64, 128]
+    expected = (singles[2]["loss/ddpm"] + singles[3]["loss/ddpm"]) / 2
+    assert rows[1]["loss/ddpm"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_learning_rate_warms_up_in_images(dataset: Dataset) -> None:
+    trainer = Trainer(small_experiment(), dataset, CPU)
+    rates = []
+    for _ in range(3):
+        trainer.step()
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert rates == [1e-4, 2e-4, 2e-4]
+
+
+def test_average_has_the_half_life_in_images() -> None:
+    model = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        model.weight.fill_(0.0)
+    average = WeightAverage(model, half_life_images=100, ramp=1.0)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    for step in range(10):  # one half-life of steps of 10 images, long after the ramp
+        average.update(model, 10, 1000 + step)
+    assert average.model.weight.item() == pytest.approx(0.5, abs=1e-6)
+    assert average.half_life(40) == 40
+
+
+def test_checkpoint_alone_gives_the_network_to_sample_from(dataset: Dataset) -> None:
+    trainer = Trainer(small_experiment(), dataset, CPU)
+    losses(trainer, 2)
+    checkpoint = trainer.checkpoint()
+    assert config_of(checkpoint.card) == small_experiment()
+    model = load_ema(checkpoint, CPU)
+    x, t, labels = torch.randn(4, 1, 8, 8), torch.tensor([0, 9, 500, 999]), torch.arange(4)
+    torch.testing.assert_close(model(x, t, labels), trainer.ema.model(x, t, labels))
+
+
+def test_batch_that_does_not_divide_is_refused(dataset: Dataset) -> None:
+    from diffrop.training.trainer import check_batch_fits_workers
+
+    with pytest.raises(ValueError, match=r"batch_size is 32 over 3 worker\(s\).*24"):
+        check_batch_fits_workers(small_experiment(), 3)
+
+
+def test_bf16_trains_and_stays_close_to_fp32(dataset: Dataset) -> None:
+    fp32 = losses(Trainer(small_experiment(), dataset, CPU), 1)[0]
+    bf16 = losses(Trainer(small_experiment(training__precision="bf16"), dataset, CPU), 1)[0]
+    assert bf16["loss/ddpm"] == pytest.approx(fp32["loss/ddpm"], rel=2e-2)
+
+
+def test_failing_compilation_falls_back_with_one_warning(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(graph: object, inputs: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model: compile_with(model, backend=broken))
+    trainer = Trainer(small_experiment(training__compile=True), dataset, CPU)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compiled = losses(trainer, 2)
+    messages = [str(w.message) for w in caught if "torch.compile failed" in str(w.message)]
+    assert len(messages) == 1 and "no compiler here" in messages[0]
+    assert compiled == losses(Trainer(small_experiment(), dataset, CPU), 2)
