@@ -21,6 +21,7 @@ from analysis.style import (
     score_label,
     sentence_figure,
     style_axes,
+    widen_scores,
 )
 
 TITLE = "Guidance: scores against omega"
@@ -30,6 +31,9 @@ READING = (
     "ranked: the best by the objective, in every panel. Groups differ in N, so compare lines "
     "within a panel only."
 )
+
+MAX_TICKS = 6
+"""A grid of omega no longer than this names each of its values on the axis."""
 
 
 def guidance_curve_figure(study: StudyResults) -> Figure:
@@ -55,6 +59,10 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
         note = f", N = {int(counts.iloc[0]):,}" if len(counts) else ""
         axes.set_title(score_label(score) + note, fontsize=LEGEND_PT, loc="left")
         axes.set_xlabel("guidance scale omega")
+        omegas = final["omega"].unique()
+        if len(omegas) <= MAX_TICKS:
+            axes.set_xticks(omegas)
+        widen_scores(axes)
         style_axes(axes)
     figure.axes[0].set_ylabel("FID")
     add_legend(figure, [form_handle(form, line=True) for form in trials["form"]])

@@ -184,7 +184,10 @@ def _space_row(item: dict[str, Any]) -> dict[str, str]:
     if item.get("choices") is not None:
         values = ", ".join(str(choice) for choice in item["choices"])
     else:
-        values = f"{item.get('low')} to {item.get('high')}{', log' if item.get('log') else ''}"
+        ends = [
+            f"{v:g}" if isinstance(v, float) else str(v) for v in map(item.get, ("low", "high"))
+        ]
+        values = f"{' to '.join(ends)}{', log' if item.get('log') else ''}"
     when = item.get("when")
     if isinstance(when, dict):
         when = "; ".join(f"{key} is {_either(value)}" for key, value in flatten(when).items())

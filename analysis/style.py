@@ -27,6 +27,9 @@ LEGEND_PT = 8.0
 CAPTION_PT = 7.5
 PNG_DPI = 200
 CAPTION_CHARACTERS = 86
+LEGEND_CHARACTERS = 52
+LEAST_SPAN = 0.05
+"""Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,10 @@ def _wrap_clauses(text: str) -> str:
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Write the legend above all axes, where it covers no data."""
+    num_characters = sum(len(str(handle.get_label())) for handle in handles)
+    fits_one_row = len(handles) <= 5 and num_characters <= LEGEND_CHARACTERS
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=5 if len(handles) <= 5 else 4,
+        handles=handles, loc="outside upper left", ncols=5 if fits_one_row else 4,
         frameon=False, fontsize=LEGEND_PT, columnspacing=1.0, handletextpad=0.3, borderaxespad=0.2,
     )  # fmt: skip
 
@@ -175,6 +180,14 @@ def style_axes(axes: Axes) -> None:
     axes.yaxis.label.set_fontsize(TEXT_PT)
     axes.grid(color=NEUTRAL, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def widen_scores(axes: Axes) -> None:
+    """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
+    low, high = axes.get_ylim()
+    missing = LEAST_SPAN * abs(low + high) / 2 - (high - low)
+    if missing > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def set_log(axes: Axes, which: Literal["x", "y"]) -> None:

@@ -61,7 +61,9 @@ def answer(study: StudyResults) -> Answer:
     share = 100 * abs(gain) / float(baseline["value"]) if baseline["value"] else float("nan")
     facts.append(_fact("Baseline (DDPM alone)", baseline, study))
     direction = "lower" if gain > 0 else "higher"
-    facts.append(("Difference", f"{0 - gain:+.2f}", f"{share:.1f} % {direction}; lower is better"))
+    facts.append(
+        ("Difference", f"{0 - gain:+.2f}", f"{_percent(share)} {direction}; lower is better")
+    )
     headline = (
         f"Best: {words}. Its {label} is {gain:.2f} lower than the baseline's."
         if gain > 0
@@ -172,7 +174,7 @@ def counts_in_words(study: StudyResults) -> str:
     parts = [f"{states[state]} {STATE_WORDS[state]}" for state in STATES if state in states]
     parts += [f"{count} {state}" for state, count in states.items() if state not in STATE_WORDS]
     seconds = float(study.trials["duration_s"].sum())
-    time = f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.0f} minutes"
+    time = f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds / 60:.1f} minutes"
     noun = "trial" if len(study.trials) == 1 else "trials"
     return f"{len(study.trials)} {noun}: {', '.join(parts)}; {time} of trial time"
 
@@ -186,6 +188,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if pd.isna(value) else _number(value)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1f} %" if share >= 1 else f"{share:.2g} %"
 
 
 def _number(value: Any) -> str:

@@ -23,6 +23,7 @@ from analysis.style import (
     sentence_figure,
     set_log,
     style_axes,
+    widen_scores,
 )
 
 TITLE = "Sensitivity to tau_0 and to the decay temperature"
@@ -107,6 +108,7 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
             baseline["value"], color=form_style("none").colour, linestyle="--", linewidth=1.2,
             label="baseline",
         )  # fmt: skip
+    axes.margins(x=0.1)
     style_axes(axes)
 
 
@@ -137,6 +139,8 @@ def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) ->
 def _scale_objective(axes: Axes, values: pd.Series) -> None:
     if values.min() > 0 and values.max() > LOG_SPAN * values.min():
         set_log(axes, "y")
+    else:
+        widen_scores(axes)
 
 
 def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:

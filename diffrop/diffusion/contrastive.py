@@ -197,7 +197,10 @@ class ContrastiveLoss(nn.Module):
                 return self.margin_quantile[row_t].unsqueeze(2).nan_to_num(0)
 
     def _update_quantile(self, distance: Tensor, valid: Tensor, row_t: Tensor) -> None:
-        """Move the running quantile of every t of this batch towards the batch's own."""
+        """Move the running quantile of every t of this batch towards the batch's own.
+
+        The batch's is the mean over images of the quantile of each image's distances.
+        """
         found = distance.masked_fill(~valid, math.nan)
         quantile = found.nanquantile(self.config.margin, dim=2).flatten().float()
         seen = ~quantile.isnan()

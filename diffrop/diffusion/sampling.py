@@ -33,11 +33,11 @@ def guided_noise(
 
 
 def sampler_timesteps(config: SamplingConfig, num_timesteps: int) -> list[int]:
-    """Return the timesteps a sampler visits, from noisiest to cleanest, ending at 0."""
+    """Return the timesteps a sampler visits: T - 1 first, 0 last (a single step stays at T - 1)."""
     if config.sampler == "ancestral":
         return list(range(num_timesteps - 1, -1, -1))
-    steps = torch.linspace(0, num_timesteps - 1, config.num_steps, dtype=torch.float64)
-    return [int(step) for step in steps.round().flip(0)]
+    steps = torch.linspace(num_timesteps - 1, 0, config.num_steps, dtype=torch.float64)
+    return [int(step) for step in steps.round()]
 
 
 @torch.no_grad()
