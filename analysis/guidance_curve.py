@@ -18,11 +18,11 @@ from analysis.style import (
     form_style,
     in_form_order,
     new_figure,
-    score_label,
     sentence_figure,
     style_axes,
     widen_scores,
 )
+from analysis.words import score_label
 
 TITLE = "Guidance: scores against omega"
 READING = (
@@ -71,10 +71,9 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
 
 
 def final_curve(study: StudyResults, number: int, score: str) -> pd.Series:
-    """Return one trial's score of its last full evaluation, indexed by omega in rising order."""
+    """Return one trial's score at the end of training, indexed by omega in rising order."""
     rows = study.measurements
     rows = rows[(rows["number"] == number) & (rows["score"] == score) & rows["final"]]
-    rows = rows[rows["images_seen"] == rows["images_seen"].max()]
     return rows.set_index("omega")["value"].sort_index()
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import jinja2
 import matplotlib
-import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -19,7 +18,8 @@ from analysis.command import run_command
 from analysis.compare import baseline_trial, contrastive_trials
 from analysis.figures import FIGURES, StudyFigure
 from analysis.load import GROUPS, StudyResults, load_study
-from analysis.style import caption, format_count, format_score, score_label
+from analysis.protocol import protocol_rows, space_row, versions_text
+from analysis.style import caption
 from analysis.summary import (
     answer,
     counts_in_words,
@@ -28,7 +28,7 @@ from analysis.summary import (
     trial_columns,
     trial_rows,
 )
-from diffrop.config import flatten
+from analysis.words import format_count, format_score, score_label
 
 
 def write_report(study_dir: Path) -> Path:
@@ -56,7 +56,6 @@ def write_report(study_dir: Path) -> Path:
 
 def report_context(study: StudyResults) -> dict[str, Any]:
     """Return everything that the template shows."""
-    provenance = study.best.get("provenance") or {}
     return {
         "name": study.config.get("name") or study.directory.resolve().name,
         "counts": counts_in_words(study),
@@ -69,12 +68,12 @@ def report_context(study: StudyResults) -> dict[str, Any]:
         "columns": trial_columns(study),
         "rows": trial_rows(study),
         "samples": _samples(study),
-        "protocol": _protocol(study, provenance),
-        "space": [_space_row(item) for item in study.space],
+        "protocol": protocol_rows(study),
+        "space": [space_row(item) for item in study.space],
         "command": study.config.get("command"),
         "exported": bool(study.best),
         "directory": _from_here(study.directory),
-        "versions": _versions(provenance),
+        "versions": versions_text(study),
         "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
     }
 
@@ -147,65 +146,6 @@ def _samples(study: StudyResults) -> list[dict[str, str]]:
             title = f"{short_name(trial)}: {describe(trial, study)}{seen}"
             samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
     return samples
-
-
-def _protocol(study: StudyResults, provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    factor = study.setting("data.imbalance_factor")
-    counts = study.config.get("class_counts") or provenance.get("class_counts")
-    scales = study.setting("evaluation.guidance_scales") or []
-    seen = study.trials.loc[study.trials["state"] == "COMPLETE", "images_seen"].dropna()
-    images = format_count(study.setting("training.num_images"))
-    if len(seen) and int(seen.max()) != study.setting("training.num_images"):
-        images += f" planned, {format_count(seen.max())} seen"
-    scored_by = caption(study, scores=[study.objective, *(f"fid/{group}" for group in GROUPS)])
-    rows = [
-        ("Dataset", study.setting("data.dataset")),
-        ("Imbalance factor", "the data's own counts" if factor is None else f"{factor:g}"),
-        ("Training images per class", ", ".join(map(str, counts)) if counts else ""),
-        ("Training images per trial", images),
-        ("Scored by", scored_by.split("; ")[0]),
-        ("Omega", f"best of {', '.join(f'{scale:g}' for scale in scales)} by the objective"),
-        ("Reference", "the full balanced training set; per shot group, its own classes"),
-        ("Seeds", _seeds(study)),
-        ("Git commit", provenance.get("git_commit", "")),
-    ]
-    return [(name, str(value)) for name, value in rows if value not in ("", None)]
-
-
-def _seeds(study: StudyResults) -> str:
-    return (
-        f"search {study.config.get('seed', 'unknown')}, "
-        f"training {study.setting('training.seed')} (one per trial), "
-        f"sampling {study.setting('evaluation.seed')} (the same noise for every trial)"
-    )
-
-
-def _space_row(item: dict[str, Any]) -> dict[str, str]:
-    if item.get("choices") is not None:
-        values = ", ".join(str(choice) for choice in item["choices"])
-    else:
-        ends = [
-            f"{v:g}" if isinstance(v, float) else str(v) for v in map(item.get, ("low", "high"))
-        ]
-        values = f"{' to '.join(ends)}{', log' if item.get('log') else ''}"
-    when = item.get("when")
-    if isinstance(when, dict):
-        when = "; ".join(f"{key} is {_either(value)}" for key, value in flatten(when).items())
-    return {
-        "name": str(item.get("name")), "values": values,
-        "when": str(when or "always"), "source": str(item.get("source") or ""),
-    }  # fmt: skip
-
-
-def _either(value: Any) -> str:
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _versions(provenance: dict[str, Any]) -> str:
-    versions = provenance.get("versions")
-    if not isinstance(versions, dict):
-        return ""
-    return ", ".join(f"{name} {value}" for name, value in versions.items() if pd.notna(value))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ from analysis.style import (
     add_legend,
     caption,
     form_style,
-    format_count,
-    format_score,
     in_form_order,
     new_figure,
     sentence_figure,
     style_axes,
 )
+from analysis.words import format_count, format_score
 
 TITLE = "FID per shot group"
 READING = (
@@ -77,7 +76,7 @@ def anchor_text(study: StudyResults) -> str:
         found = [f"{group} {format_score(scores[f'fid/{group}'])}" for group in groups]
         each = " / ".join(dict.fromkeys(format_count(counts.get(group)) for group in groups))
         if found:
-            lines.append(f"{name} (N = {each} per shot group): {', '.join(found)}")
+            lines.append(f"{name} (N = {each} each): {', '.join(found)}")
     return ".\n".join(["", *lines])
 
 

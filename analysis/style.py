@@ -1,11 +1,10 @@
 """The look of all figures: one colour and marker a form, and the protocol under each."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import matplotlib
 import pandas as pd
@@ -16,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.compare import comparable_trials, num_incomparable, num_samples_column
-from analysis.load import SHOT_GROUPS, StudyResults
+from analysis.load import StudyResults
+from analysis.words import format_count
 from diffrop.config import Form
 
 WIDTH_IN = 5.0
@@ -61,27 +61,6 @@ def in_form_order(trials: pd.DataFrame) -> pd.DataFrame:
     """Return trials with the forms in the one order that all figures use."""
     order = {form: place for place, form in enumerate(get_args(Form))}
     return trials.sort_values("form", key=lambda forms: forms.map(order), kind="stable")
-
-
-def format_score(value: float) -> str:
-    """Return a score with three or four digits, or a dash where there is none."""
-    if math.isnan(value):
-        return "-"
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def format_count(value: Any) -> str:
-    """Return a count as "1,000", or "unknown" where there is none."""
-    return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"
-
-
-def score_label(score: str) -> str:
-    """Return a score's name in words: "fid/few" is "FID of few-shot classes"."""
-    measure, _, group = score.partition("/")
-    name = {"fid": "FID", "fid_full": "FID against all classes"}.get(measure, measure)
-    return (
-        f"{name} of {group}-shot classes" if group in SHOT_GROUPS else f"{name} of {group} classes"
-    )
 
 
 def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "FID") -> str:

@@ -14,7 +14,7 @@ from analysis.compare import (
     num_samples_column,
 )
 from analysis.load import GROUPS, StudyResults, trial_folder
-from analysis.style import format_count, format_score, score_label
+from analysis.words import format_count, format_score, score_label
 
 STATE_WORDS = {
     "COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed",

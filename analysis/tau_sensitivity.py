@@ -16,15 +16,14 @@ from analysis.style import (
     caption,
     form_handle,
     form_style,
-    format_score,
     in_form_order,
     new_figure,
-    score_label,
     sentence_figure,
     set_log,
     style_axes,
     widen_scores,
 )
+from analysis.words import format_score, score_label
 
 TITLE = "Sensitivity to tau_0 and to the decay temperature"
 READING = (

@@ -10,7 +10,6 @@ import optuna
 import pandas as pd
 import yaml
 from optuna.trial import FrozenTrial
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from diffrop.config import ExperimentConfig
@@ -184,7 +183,7 @@ def results_table(result: StudyResult) -> Table:
 
     Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all.
     """
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("form", no_wrap=True)
     for heading in ("tau_0", "decay", "margin", "omega", "all", "many", "medium", "few"):

@@ -60,7 +60,7 @@ class Trainer:
             self.model, config.training.ema_half_life_images, config.training.ema_ramp
         )
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.training.learning_rate
+            self.model.parameters(), lr=config.training.learning_rate, fused=True
         )
         self.schedule = NoiseSchedule.linear(config.diffusion).to(device)
         counts = torch.tensor(dataset.train.class_counts, device=device)

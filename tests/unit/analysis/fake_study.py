@@ -110,6 +110,16 @@ def read_trials(directory: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+def write_checkpoint(directory: Path, number: int, images: int, class_counts: list[int]) -> None:
+    """A file with the header of a safetensors checkpoint, and no tensors."""
+    folder = directory / "trials" / f"t{number:03d}" / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    card = json.dumps({"class_counts": class_counts, "images_seen": images})
+    header = json.dumps({"__metadata__": {"card": card}}).encode()
+    data = len(header).to_bytes(8, "little") + header
+    (folder / f"images_{images:012d}.safetensors").write_bytes(data)
+
+
 def _write_trial(directory: Path, number: int, state: str, form: str, tau_0: float | None,
                  kappa: float | None, margin: float | None, num_rungs: int,
                  message: str) -> dict[str, Any]:  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,7 +18,7 @@ from analysis.gradient_ratio import gradient_ratio_figure, gradient_ratios
 from analysis.guidance_curve import guidance_curve_figure
 from analysis.load import SHOT_GROUPS, StudyResults, load_study
 from analysis.shot_groups import shot_groups_figure
-from analysis.style import FORM_STYLES, caption, form_style, save_figure
+from analysis.style import FORM_STYLES, caption, form_style, save_figure, sentence_figure
 from analysis.tau_sensitivity import tau_sensitivity_figure
 
 from .fake_study import ANCHORS, EXPERIMENT, NINE_TRIALS, read_trials, write_study, write_trials
@@ -69,6 +70,17 @@ def test_every_figure_carries_its_protocol(study: StudyResults, entry) -> None:
         assert part in text
 
 
+@pytest.mark.parametrize("trials", [NINE_TRIALS, (*NINE_TRIALS[:4], NINE_TRIALS[6])])
+def test_nothing_is_cut_off_at_the_edges(tmp_path: Path, trials: tuple) -> None:
+    study = load_study(write_study(tmp_path / "study", trials=trials))
+    for entry in FIGURES:
+        figure = entry.draw(study)
+        FigureCanvasAgg(figure).draw()
+        drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert drawn.x0 >= 0 and drawn.y0 >= 0, entry.name
+        assert drawn.x1 <= width and drawn.y1 <= height, entry.name
+
+
 @pytest.mark.parametrize("key", ["tau_0", "decay_temperature"])
 def test_tau_sensitivity_draws_the_complete_trials(study: StudyResults, key: str) -> None:
     axes = axes_of(tau_sensitivity_figure(study), key)
@@ -111,6 +123,15 @@ def test_objective_axis_is_logarithmic_for_outliers_only(
     rows[4]["value"] = "480.0"
     write_trials(directory, rows)
     assert axes_of(tau_sensitivity_figure(load_study(directory)), "tau_0").get_yscale() == "log"
+
+
+def test_tie_with_the_baseline_looks_like_one(tmp_path: Path) -> None:
+    directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
+    rows = read_trials(directory)
+    rows[0]["value"], rows[1]["value"] = "390.67", "390.72"
+    write_trials(directory, rows)
+    low, high = axes_of(tau_sensitivity_figure(load_study(directory)), "tau_0").get_ylim()
+    assert high - low == pytest.approx(0.05 * 390.7, rel=0.01) and low < 390.67 < 390.72 < high
 
 
 def test_tau_sensitivity_with_the_baseline_alone_is_a_sentence(tmp_path: Path) -> None:
@@ -162,7 +183,7 @@ def test_shot_group_bars_are_the_trials_scores(study: StudyResults) -> None:
 def test_shot_groups_mention_the_anchors(study: StudyResults, tmp_path: Path) -> None:
     text = text_of(shot_groups_figure(study))
     few = ANCHORS["real"]["scores"]["fid/few"]
-    assert "Real images in place of samples (N = 300 per shot group): many 5.20" in text
+    assert "Real images in place of samples (N = 300 each): many 5.20" in text
     assert f"few {few:.2f}" in text and "Pure noise" in text and "501.0" in text
     bare = load_study(write_study(tmp_path / "study", anchors=False))
     assert "Real images" not in text_of(shot_groups_figure(bare))
@@ -232,18 +253,28 @@ def test_write_figures_writes_png_and_svg_of_each(tmp_path: Path) -> None:
 
 def test_same_study_gives_the_same_bytes(study: StudyResults, tmp_path: Path) -> None:
     first, second = (
-        [path.read_bytes() for path in save_figure(shot_groups_figure(study), tmp_path, "same")]
-        for _ in range(2)
+        [path.read_bytes() for path in save_figure(figure, tmp_path, "same")]
+        for figure in (sentence_figure(study, "The same."), sentence_figure(study, "The same."))
     )
     assert first == second
 
 
-def test_figure_module_is_a_command(tmp_path: Path) -> None:
+def test_module_is_a_command_that_needs_no_trainer_and_no_pyplot(tmp_path: Path) -> None:
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
-    command = [sys.executable, "-m", "analysis.shot_groups", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    expected = [directory / "figures" / f"shot_groups.{kind}" for kind in ("png", "svg")]
-    assert done.stdout.split() == [str(path) for path in expected]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, runpy, sys, analysis.report\n"
+        "heavy = {'torch', 'ray', 'optuna', 'mlflow', 'matplotlib.pyplot'}\n"
+        "atexit.register(lambda: print(heavy & set(sys.modules)))\n"
+        "del sys.modules['analysis.shot_groups']\n"
+        "runpy.run_module('analysis.shot_groups', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(directory)], capture_output=True, text=True, check=True
+    )
+    written = [directory / "figures" / f"shot_groups.{kind}" for kind in ("png", "svg")]
+    assert done.stdout.split() == [*map(str, written), "set()"]
+    assert all(path.is_file() for path in written)
 
 
 def test_command_refuses_in_one_line(

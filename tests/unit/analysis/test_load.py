@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,12 +208,3 @@ def test_spoiled_study_is_refused_in_one_sentence(
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no study"):
         load_study(tmp_path / "nowhere")
-
-
-def test_package_needs_no_trainer_and_no_pyplot() -> None:
-    code = (
-        "import sys, analysis.report; "
-        "print({'torch', 'ray', 'optuna', 'mlflow', 'matplotlib.pyplot'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

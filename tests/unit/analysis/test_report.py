@@ -1,16 +1,20 @@
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from analysis.checkpoint_card import read_card
 from analysis.load import StudyResults, load_study
+from analysis.protocol import protocol_rows
 from analysis.report import write_report
 from analysis.summary import answer, counts_in_words, trial_columns, trial_rows
 
-from .fake_study import NINE_TRIALS, read_trials, write_study, write_trials
+from .fake_study import NINE_TRIALS, read_trials, write_checkpoint, write_study, write_trials
 
 VOID = ("meta", "br", "img", "path", "use", "rect")
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x.png onerror=alert(1)>"
@@ -89,7 +93,7 @@ def test_figures_are_inline_and_their_ids_unique(page: Page) -> None:
 
 
 def test_page_adapts_to_dark_and_to_phones(html: str) -> None:
-    assert "prefers-color-scheme: dark" in html and "currentColor" in html
+    assert "prefers-color-scheme: dark" in html and "#000000" not in html
     assert 'name="viewport"' in html and ".scroll { overflow-x: auto" in html
     assert html.count("<table") == html.count('<div class="scroll')
 
@@ -109,6 +113,34 @@ def test_protocol_reproduction_and_versions_are_told(page: Page) -> None:
         "0.995 to 1.05", "contrastive.form is hinge", "best of 0, 0.5, 1, 2 by the objective",
     ):  # fmt: skip
         assert part in page.words
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ([170, 131, 17], "170, 131, 17 (3 classes in label order, 318 images)"),
+        ([1_500] * 98 + [7, 6, 5], "1,500, 1,500, 1,500, ..., 7, 6, 5 (101 classes"),
+    ],
+)
+def test_class_counts_come_from_a_checkpoint(tmp_path: Path, counts: list, told: str) -> None:
+    directory = write_study(tmp_path / "study", trials=NINE_TRIALS[6:8])
+    write_checkpoint(directory, 6, 1_024, counts)
+    (directory / "trials/t006/checkpoints/images_000000002048.safetensors").write_bytes(b"torn")
+    rows = dict(protocol_rows(load_study(directory)))
+    assert rows["Training images per class"].startswith(told)
+
+
+def test_card_of_a_real_safetensors_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "images_000000000064.safetensors"
+    save_file({"x": np.zeros(3)}, path, metadata={"card": json.dumps({"class_counts": [3, 1]})})
+    assert read_card(path) == {"class_counts": [3, 1]}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x02" + bytes(7) + b"{}", b"garbage" * 9])
+def test_broken_checkpoint_has_no_card(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "images_000000000064.safetensors"
+    path.write_bytes(content)
+    assert read_card(path) == {} and read_card(tmp_path / "missing") == {}
 
 
 def test_table_ranks_only_complete_trials(study: StudyResults) -> None:
@@ -163,10 +195,7 @@ def test_missing_baseline_is_said_so(tmp_path: Path) -> None:
     assert "The baseline is not complete" in found.headline and len(found.facts) == 1
 
 
-@pytest.mark.parametrize("more", [{}, {"command": None}])
-def test_unfinished_study_has_a_report(
-    unfinished_study: StudyResults, more: dict[str, Any]
-) -> None:
+def test_unfinished_study_has_a_report(unfinished_study: StudyResults) -> None:
     page = Page(write_report(unfinished_study.directory).read_text(encoding="utf-8"))
     assert "so there is no answer yet" in page.words and "stored no anchors" in page.words
     assert "The study stored no command" in page.words and page.open == []
@@ -175,8 +204,9 @@ def test_unfinished_study_has_a_report(
 def test_everything_a_user_can_write_is_escaped(tmp_path: Path) -> None:
     space = [{"name": EVIL, "type": "float", "low": EVIL, "high": 1, "when": {EVIL: EVIL},
               "source": EVIL}]  # fmt: skip
-    directory = write_study(tmp_path / "study", name=EVIL, command=EVIL, space=space,
-                            class_counts=[EVIL])  # fmt: skip
+    trials = [NINE_TRIALS[number] for number in (0, 1, 7)]
+    texts = {"name": EVIL, "command": EVIL, "seed": EVIL}
+    directory = write_study(tmp_path / "study", trials=trials, space=space, **texts)
     rows = read_trials(directory)
     for row in rows:
         row["message"], row["extractor"] = EVIL, EVIL

@@ -1,0 +1,29 @@
+"""Numbers and scores as a reader sees them."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis.load import SHOT_GROUPS
+
+
+def format_score(value: float) -> str:
+    """Return a score with three or four digits, or a dash where there is none."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def format_count(value: Any) -> str:
+    """Return a count as "1,000", or "unknown" where there is none."""
+    return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def score_label(score: str) -> str:
+    """Return a score's name in words: "fid/few" is "FID of few-shot classes"."""
+    measure, _, group = score.partition("/")
+    name = {"fid": "FID", "fid_full": "FID against all classes"}.get(measure, measure)
+    return (
+        f"{name} of {group}-shot classes" if group in SHOT_GROUPS else f"{name} of {group} classes"
+    )

@@ -1,0 +1,326 @@
+"""The writes: one launch of a study and its trials, into MLflow."""
+
+import functools
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient, environment_variables
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from safetensors import SafetensorError
+
+from diffrop.config import require
+from diffrop.tracking.files import (
+    CHECKPOINTS,
+    SAMPLES,
+    STATUSES,
+    TrackedTrial,
+    curve_metrics,
+    model_metrics,
+    read_header,
+    score_metrics,
+)
+from diffrop.tracking.uri import (
+    bounded,
+    checked_uri,
+    hide,
+    open_client,
+    prepare_sqlite,
+    redact,
+)
+
+BACK_OFF_S = 30.0
+"""After a fault MLflow is left alone for so long."""
+
+_MAX_PARAM_LENGTH = 6000
+_MAX_TAG_LENGTH = 8000
+_UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
+_NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "psycopg")
+
+
+class Tracker:
+    """Mirrors one launch of a study into MLflow; for one thread of one process."""
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        *,
+        artifact_root: Path | None,
+        experiment: str,
+        launch: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        timeout_s: float = 5.0,
+    ) -> None:
+        """Open or create the experiment and the launch's run; a dead server is tried again later.
+
+        Args:
+            tracking_uri: see `ALLOWED_URIS`; an SQLite database is created or upgraded here.
+            artifact_root: folder for a new experiment's artifacts, for databases only; an
+                http server decides itself.
+            experiment: name of the study.
+            launch: name of the parent run; a launch of the same name is gone on with.
+            params: of the parent run.
+            tags: of the parent run.
+            timeout_s: longest wait for an answer of the server; uploads get more by their size.
+
+        Raises:
+            ValueError: the URI is not allowed, its database cannot be written, `artifact_root` is
+                missing, or `timeout_s` is not positive.
+        """
+        require(timeout_s > 0, "timeout_s", timeout_s, "more than 0")
+        self._uri, self._store_uri = tracking_uri, checked_uri(tracking_uri, timeout_s)
+        is_server = self._store_uri.startswith("http")
+        root = None if is_server else artifact_root
+        allowed = "a folder, where tracking_uri is a database"
+        require(is_server or root is not None, "artifact_root", root, allowed)
+        self._artifact_uri = root.resolve().as_uri() if root else None
+        self._experiment, self._launch = experiment, hide(launch, tracking_uri)
+        self._params, self._tags, self._timeout_s = params, tags, timeout_s
+        self._parent_id = ""  # until connected, and after a fault until connected again
+        self._children: dict[int, Run] = {}  # by trial, as of its last sync
+        self._logged: defaultdict[str, set[Metric]] = defaultdict(set)  # by run, in this process
+        self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
+        self._warned: set[str] = set()
+        self._retry_at = 0.0
+        for name in _NOISY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        environment_variables.MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set("false")
+        if self._store_uri.startswith("sqlite"):
+            with bounded(timeout_s):
+                prepare_sqlite(self._store_uri)
+        self._attempt("the launch", lambda: None)
+
+    def sync(self, trial: TrackedTrial) -> None:
+        """Log what is new of a trial; a fault of MLflow or of a file is kept for `close`."""
+        mark, known = trial.mark(), self._children.get(trial.number)
+        if known is None or known.data.tags.get("diffrop.synced") != mark:
+            self._attempt(f"trial {trial.number}", lambda: self._sync(trial, mark))
+
+    def log_study_artifacts(self, paths: Sequence[Path]) -> None:
+        """Upload files and folders onto the launch's run."""
+        for path in paths:
+            self._attempt(f"the artifact {path}", functools.partial(self._upload, path))
+
+    def close(self, status: str) -> list[str]:
+        """Retry once what is not in MLflow, end the launch's run, and say what is missing.
+
+        Args:
+            status: "FINISHED", "FAILED" or "KILLED".
+
+        Returns:
+            One sentence for each thing that is not completely in MLflow.
+
+        Raises:
+            ValueError: the status is none of these.
+        """
+        allowed = ("FINISHED", "FAILED", "KILLED")
+        require(status in allowed, "status", status, ", ".join(allowed))
+        self._retry_at = 0.0
+        for what, (_, action) in list(self._missing.items()):
+            self._attempt(what, action)
+        self._attempt("the launch", lambda: self._mlflow.set_terminated(self._parent_id, status))
+        return [
+            f"{what} is not completely in MLflow at {redact(self._uri)}: {reason}"
+            for what, (reason, _) in self._missing.items()
+        ]
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> None:
+        """Run `action`, connected, unless MLflow is being left alone; note a fault of `what`."""
+        if time.monotonic() < self._retry_at:
+            reason, _ = self._missing.get(what, ("MLflow did not answer earlier", None))
+            self._missing[what] = reason, action
+            return
+        try:
+            with bounded(self._timeout_s):
+                self._connect()
+                action()
+        except Exception as error:  # whatever it is, mirroring must not end a study
+            reason = hide(" ".join(str(error).split()) or repr(error), self._uri)[:300]
+            self._missing[what] = reason, action
+            self._warn(what, reason, only_this=bool(self._parent_id) and _is_refusal(error))
+        else:
+            self._missing.pop(what, None)
+
+    def _warn(self, what: str, reason: str, *, only_this: bool) -> None:
+        """Warn of a fault, once of each; one that is not `only_this` trial's is the server's."""
+        then = ""
+        if not only_this:
+            self._retry_at = time.monotonic() + BACK_OFF_S
+            self._parent_id = ""  # a request without an answer may have made a run all the same
+            then = f"; it is left alone for {BACK_OFF_S:.0f} s at a time"
+        topic = what if only_this else "the server"
+        if topic not in self._warned:
+            self._warned.add(topic)
+            warnings.warn(
+                f"cannot log {what} to MLflow at {redact(self._uri)}: {reason}{then}; nothing is "
+                "lost, since all results lie on disk and are synced later",
+                stacklevel=4,
+            )
+
+    @functools.cached_property
+    def _mlflow(self) -> MlflowClient:
+        return open_client(self._store_uri)
+
+    @functools.cached_property
+    def _experiment_id(self) -> str:
+        found = self._mlflow.get_experiment_by_name(self._experiment)
+        if found:
+            return str(found.experiment_id)
+        return str(self._mlflow.create_experiment(self._experiment, self._artifact_uri))
+
+    def _connect(self) -> None:
+        """List the trials' runs and open the launch's; end those that an earlier one left open.
+
+        An earlier launch that still runs has lost its driver: a study has one at a time.
+        """
+        if self._parent_id:
+            return
+        parent, children = None, dict[int, Run]()
+        for run in self._runs():
+            tags = run.data.tags
+            if "diffrop.trial" in tags:
+                children.setdefault(int(tags["diffrop.trial"]), run)
+            elif parent is None and tags.get("diffrop.launch") == self._launch:
+                parent = run
+            elif parent is None and "diffrop.launch" in tags and run.info.status == "RUNNING":
+                self._mlflow.update_run(run.info.run_id, "KILLED")  # no end: nobody knows when
+        if parent is None:
+            tags = {"diffrop.launch": self._launch}
+            parent = self._mlflow.create_run(self._experiment_id, None, tags, self._launch)
+        if parent.info.status != "RUNNING":
+            self._mlflow.update_run(parent.info.run_id, "RUNNING")
+        self._log_texts(parent, self._params, self._tags)
+        self._children, self._parent_id = children, parent.info.run_id
+
+    def _runs(self) -> Iterator[Run]:
+        """All runs of the experiment, oldest first."""
+        token = None
+        while True:
+            page = self._mlflow.search_runs(
+                [self._experiment_id], max_results=100, page_token=token,
+                order_by=["attributes.start_time ASC"],
+            )  # fmt: skip
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _sync(self, trial: TrackedTrial, mark: str) -> None:
+        curves = curve_metrics(trial)
+        run = self._children.get(trial.number) or self._create_child(trial, curves)
+        run_id, tags = run.info.run_id, run.data.tags
+        if tags.get("diffrop.synced") == mark:
+            return
+        said = {"state": trial.state, "message": trial.message}
+        self._log_texts(run, trial.params, said | dict(trial.tags))
+        self._set_status(run, trial, curves)
+        self._log_metrics(run_id, curves)
+        self._log_metrics(run_id, score_metrics(trial))
+        self._log_samples(run_id, trial)
+        if trial.state == "COMPLETE":
+            self._log_model(run_id, trial)
+        self._mlflow.set_tag(run_id, "diffrop.synced", mark)
+        self._children[trial.number] = self._mlflow.get_run(run_id)
+        if trial.state != "RUNNING":
+            del self._logged[run_id]  # to save memory; should more come, the store drops doubles
+
+    def _create_child(self, trial: TrackedTrial, curves: list[Metric]) -> Run:
+        tags = {"mlflow.parentRunId": self._parent_id, "diffrop.trial": str(trial.number)}
+        start = min((metric.timestamp for metric in curves), default=None)
+        name = hide(trial.name, self._uri)
+        run = self._mlflow.create_run(self._experiment_id, start, tags, name)
+        self._children[trial.number] = run
+        return run
+
+    def _set_status(self, run: Run, trial: TrackedTrial, curves: list[Metric]) -> None:
+        status, name = STATUSES[trial.state], hide(trial.name, self._uri)
+        if (run.info.status, run.info.run_name) != (status, name):
+            self._mlflow.update_run(run.info.run_id, status, name)
+            if status != "RUNNING":
+                end = max((metric.timestamp for metric in curves), default=None)
+                self._mlflow.set_terminated(run.info.run_id, status, end)
+
+    def _log_texts(self, run: Run, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Log tags, and parameters of new keys: MLflow refuses to change a parameter."""
+        new = {key: value for key, value in params.items() if key not in run.data.params}
+        self._mlflow.log_batch(
+            run.info.run_id,
+            params=[Param(*item) for item in self._texts(new, _MAX_PARAM_LENGTH).items()],
+            tags=[RunTag(*item) for item in self._texts(tags, _MAX_TAG_LENGTH).items()],
+        )
+
+    def _texts(self, values: Mapping[str, Any], limit: int) -> dict[str, str]:
+        return {key: hide(str(value), self._uri)[:limit] for key, value in values.items()}
+
+    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
+        """Log what this process has not logged; the store drops what an earlier process has."""
+        new = [metric for metric in metrics if metric not in self._logged[run_id]]
+        self._mlflow.log_batch(run_id, metrics=new)
+        self._logged[run_id].update(new)
+
+    def _log_samples(self, run_id: str, trial: TrackedTrial) -> None:
+        files = trial.files(SAMPLES)
+        found = self._mlflow.list_artifacts(run_id, "samples") if files else []
+        sizes = {Path(item.path).name: item.file_size for item in found}
+        for path in files:
+            if sizes.get(path.name) != path.stat().st_size:
+                self._upload(path, run_id, "samples")
+
+    def _upload(self, path: Path, run_id: str = "", folder: str | None = None) -> None:
+        """Upload a file or folder onto a run; by default, the launch's."""
+        if not path.exists():
+            raise ValueError(f"{path} does not exist")
+        with self._time_for(path):
+            self._mlflow.log_artifact(run_id or self._parent_id, str(path), folder)
+
+    def _time_for(self, path: Path) -> AbstractContextManager[None]:
+        size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
+        return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
+
+    def _log_model(self, run_id: str, trial: TrackedTrial) -> None:
+        """Have one logged model, finalized, for the newest checkpoint, found by its SHA-256."""
+        files = trial.files(CHECKPOINTS)
+        if not files:
+            return
+        card_text, sha256 = read_header(files[-1])
+        card = json.loads(card_text)
+        of_run = f"source_run_id = '{run_id}'"
+        found = self._mlflow.search_logged_models([self._experiment_id], of_run)
+        model = next((model for model in found if model.tags.get("sha256") == sha256), None)
+        if model is None:
+            number, images = trial.number, card["images_seen"]
+            tags = {"diffrop.trial": str(number), "images_seen": str(images), "sha256": sha256}
+            params = self._texts({**trial.tags, **trial.params}, _MAX_PARAM_LENGTH)
+            model = self._mlflow.create_logged_model(
+                self._experiment_id, f"t{number:03d}", run_id, tags, params, "diffusion"
+            )
+        if model.status == LoggedModelStatus.READY:
+            return
+        with tempfile.TemporaryDirectory() as folder, self._time_for(files[-1]):
+            path = Path(folder) / "card.json"
+            path.write_text(hide(card_text, self._uri), encoding="utf-8")
+            self._mlflow.log_model_artifact(model.model_id, str(path))
+            self._mlflow.log_model_artifact(model.model_id, str(files[-1]))
+        self._log_metrics(run_id, model_metrics(trial, model.model_id, card["data_digest"][:12]))
+        outputs = self._mlflow.get_run(run_id).outputs
+        linked = [output.model_id for output in outputs.model_outputs] if outputs else []
+        if model.model_id not in linked:  # MLflow would keep doubles
+            output = LoggedModelOutput(model.model_id, card["images_seen"])
+            self._mlflow.log_outputs(run_id, [output])
+        self._mlflow.finalize_logged_model(model.model_id, "READY")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the fault lies in one trial's data, so that other trials can go on."""
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() == 400)
+    return isinstance(error, KeyError | TypeError | ValueError | SafetensorError)

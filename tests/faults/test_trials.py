@@ -1,0 +1,119 @@
+"""What happens to a study when its trials are killed, hang, or produce nonsense."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.ray_head import ray_head, wait_until_free
+from tests.small import PixelExtractor, small_study
+from tests.studies import launch_in, run_small, states
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ray_head(tmp_path_factory.mktemp("head"), num_cpus=2) as found:
+        yield found
+
+
+class FaultyExtractor(PixelExtractor):
+    """Strikes in the process that scores: `times` times over all processes, by counting files."""
+
+    def __init__(self, fault: str, folder: Path, times: int) -> None:
+        super().__init__()
+        self.fault, self.folder, self.times = fault, folder, times
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return features, or strike."""
+        rank_0 = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if rank_0 and len(list(self.folder.iterdir())) < self.times:
+            (self.folder / os.urandom(8).hex()).touch()
+            self.strike()
+        return super().forward(images)
+
+    def strike(self) -> None:
+        """Do what the fault says."""
+        match self.fault:
+            case "exception":
+                raise RuntimeError("injected")
+            case "exit 0":
+                os._exit(0)
+            case "kill -9":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def faulty(tmp_path: Path, fault: str, times: int = 1) -> FaultyExtractor:
+    folder = tmp_path / "strikes"
+    folder.mkdir()
+    return FaultyExtractor(fault, folder, times)
+
+
+@pytest.mark.parametrize("fault", ["exception", "exit 0", "kill -9"])
+def test_struck_trial_goes_on_and_the_study_ends_whole(
+    address: str, tmp_path: Path, fault: str
+) -> None:
+    launch = launch_in(tmp_path, ray_address=address)
+    finished = run_small(small_study(prune=False), launch, faulty(tmp_path, fault))
+    assert states(finished) == ["COMPLETE"] * 3
+    assert len(list((tmp_path / "strikes").iterdir())) == 1
+    assert wait_until_free(address) == {}
+
+
+@pytest.mark.parametrize("fault", ["kill -9", "hang"])
+def test_struck_worker_of_a_group_goes_on(address: str, tmp_path: Path, fault: str) -> None:
+    launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, worker_timeout_s=8)
+    config = small_study(num_trials=2, prune=False)
+    finished = run_small(config, launch, faulty(tmp_path, fault))
+    assert states(finished) == ["COMPLETE"] * 2
+    assert len(list((tmp_path / "strikes").iterdir())) == 1
+    assert wait_until_free(address) == {}
+
+
+def test_trial_that_fails_too_often_is_failed_and_the_study_goes_on(
+    address: str, tmp_path: Path
+) -> None:
+    launch = launch_in(tmp_path, ray_address=address, max_failures=0, max_concurrent=1)
+    finished = run_small(small_study(prune=False), launch, faulty(tmp_path, "kill -9"))
+    assert states(finished) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert "max_failures" in finished.result.trials[0].message
+    assert "FAIL" in (finished.directory / "trials.csv").read_text()
+
+
+class NanExtractor(PixelExtractor):
+    """Gives NaN for samples, which are fewer than the reference images."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return NaN features."""
+        return torch.full((len(images), 8), float("nan"))
+
+
+def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Path) -> None:
+    launch = launch_in(tmp_path, ray_address=address)
+    finished = run_small(small_study(num_trials=2), launch, NanExtractor())
+    assert states(finished) == ["FAIL", "FAIL"]
+    assert finished.result.ranked == []
+    assert "fid/all" in finished.result.trials[0].message
+    assert not (finished.directory / "best.yaml").exists()
+
+
+def test_nan_loss_fails_its_trial_naming_the_step_and_others_go_on(
+    address: str, tmp_path: Path
+) -> None:
+    from diffrop.search.space import SearchSpace
+
+    explosive = {
+        "name": "training.learning_rate", "choices": [1e30], "source": "makes the loss infinite",
+    }  # fmt: skip
+    config = small_study(prune=False)
+    space = SearchSpace.from_dict({"parameters": [explosive]})
+    config = type(config).from_dict(config.to_dict() | {"space": space.to_dict()})
+    finished = run_small(config, launch_in(tmp_path, ray_address=address))
+    assert states(finished) == ["COMPLETE", "FAIL", "FAIL"]
+    assert "images_seen" in finished.result.trials[1].message

@@ -1,0 +1,66 @@
+"""A Ray cluster for a test module, in processes of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
+    """Start a head node with so many logical CPUs and a dashboard; yield its address."""
+    port = free_port()
+    command = [
+        str(Path(sys.executable).parent / "ray"), "start", "--head", "--block",
+        f"--port={port}", f"--num-cpus={num_cpus}", "--include-dashboard=true",
+        f"--dashboard-port={free_port()}", "--node-ip-address=127.0.0.1",
+        "--disable-usage-stats",
+    ]  # fmt: skip
+    with (folder / "head.log").open("w") as log:
+        head = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        try:
+            _wait_for(port, head)
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
+
+
+def _wait_for(port: int, head: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert head.poll() is None, "the head node ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    raise AssertionError("the head node did not start")
+
+
+def wait_until_free(address: str, deadline_s: float = 60) -> dict[str, float]:
+    """Return what is in use of the cluster's CPUs and GPUs once nothing is, or at the deadline."""
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    try:
+        end = time.monotonic() + deadline_s
+        while True:
+            total, free = ray.cluster_resources(), ray.available_resources()
+            used = {name: total[name] - free.get(name, 0) for name in ("CPU", "GPU") if name in total}
+            used = {name: count for name, count in used.items() if count > 0}
+            if not used or time.monotonic() > end:
+                return used
+            time.sleep(0.5)
+    finally:
+        ray.shutdown()

@@ -1,0 +1,33 @@
+"""Running small studies in a test, on cheap features."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.engine import FinishedStudy, PreparedStudy, check_study, run_study
+from diffrop.search.scoring import ScoringInputs
+from tests.small import small_inputs
+
+
+def run_small(
+    config: StudyConfig, launch: LaunchConfig, extractor: FeatureExtractor | None = None
+) -> FinishedStudy:
+    """Run a study whose scores come from `PixelExtractor`, or from another extractor."""
+    store, dataset = check_study(config, launch)
+    inputs = small_inputs(dataset)
+    if extractor is not None:
+        inputs = ScoringInputs(dataset, extractor, inputs.reference)
+    prepared = PreparedStudy(store, inputs, anchors={})
+    return run_study(config, launch, prepared, "test", Console(quiet=True), lambda path: [])
+
+
+def launch_in(folder: Path, **changes: object) -> LaunchConfig:
+    """A launch whose files lie in `folder`."""
+    return LaunchConfig(runs_root=str(folder / "runs"), **changes)  # type: ignore[arg-type]
+
+
+def states(finished: FinishedStudy) -> list[str]:
+    """The trials' states, by number."""
+    return [trial.state for trial in finished.result.trials]
