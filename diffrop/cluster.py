@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import torch
+from ray._private import ray_constants
 
 from diffrop.errors import ResourceError
 from diffrop.search.config import LaunchConfig
@@ -76,6 +77,7 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
     if local:
         check_resources(launch, *local_resources())
     os.environ.update(DRIVER_ENVIRONMENT)
+    _set_reach(loopback_only=local)
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if local:
@@ -134,6 +136,16 @@ def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
     }
+
+
+def _set_reach(loopback_only: bool) -> None:
+    """Choose whether Ray's servers listen on the loopback interface only.
+
+    Ray has this switch for Windows and macOS alone, read when it is imported and again by every
+    process that it starts.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = not loopback_only
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(not loopback_only))
 
 
 def _free_port() -> int:

@@ -44,12 +44,12 @@ def digits() -> Recipe:
                 grad_ratio_every_steps=20,
                 checkpoint_every_images=10_240,
             ),
-            sampling=SamplingConfig(sampler="ddim", num_steps=10),
+            sampling=SamplingConfig(sampler="ddim", num_steps=8),
             evaluation=EvaluationConfig(extractor="classifier", num_samples=1_000),
         ),
         num_trials=9,
         first_rung_images=10_240,
-        rung_samples=300,
+        rung_samples=200,
     )
 
 

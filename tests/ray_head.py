@@ -1,6 +1,7 @@
 """A Ray cluster for a test module, in processes of its own."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._raylet import Config, node_ip_address_from_perspective
 
 
 def free_port() -> int:
@@ -19,21 +21,29 @@ def free_port() -> int:
         return port
 
 
+def node_ip() -> str:
+    """The address that Ray gives this machine; it turns 127.0.0.1 into it."""
+    found: str = node_ip_address_from_perspective(None)
+    return found
+
+
 @contextmanager
 def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
-    """Start a head node with so many logical CPUs and a dashboard; yield its address."""
+    """Start a head node with so many logical CPUs, a dashboard and a token; yield its address."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    Config.initialize("")  # Ray read the environment when it was imported
     port = free_port()
     command = [
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block",
         f"--port={port}", f"--num-cpus={num_cpus}", "--include-dashboard=true",
-        f"--dashboard-port={free_port()}", "--node-ip-address=127.0.0.1",
-        "--disable-usage-stats",
+        f"--dashboard-port={free_port()}", "--disable-usage-stats",
     ]  # fmt: skip
+    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     with (folder / "head.log").open("w") as log:
-        head = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        head = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             _wait_for(port, head)
-            yield f"127.0.0.1:{port}"
+            yield f"{node_ip()}:{port}"
         finally:
             head.terminate()
             head.wait(timeout=60)

@@ -55,56 +55,63 @@ class TrackedTrial:
                     seen.append((file.name, status.st_size, status.st_mtime_ns))
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
+    def curve_metrics(self) -> list[Metric]:
+        """Return the metrics of every whole line; half a line is still being written."""
+        metrics = []
+        for path in self.files(CURVES):
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+                try:
+                    values = json.loads(line)
+                except ValueError:
+                    continue  # a crash amid a line, and the resumed trial wrote on behind it
+                metrics += _numbers(values, values.pop("time"), values.pop("images_seen"))
+        return metrics
 
-def curve_metrics(trial: TrackedTrial) -> list[Metric]:
-    """Return the metrics of every whole line; half a line is one that is still being written."""
-    metrics = []
-    for path in trial.files(CURVES):
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+    def score_metrics(self) -> list[Metric]:
+        """Return the scores at the best omega of every score file, and the newest's omega curve.
+
+        Raises:
+            ValueError: a file is damaged, or not written to its end yet.
+        """
+        metrics: list[Metric] = []
+        scores = self._scores()
+        for score in scores:
+            counts = {f"num_samples/{name}": count for name, count in score["num_samples"].items()}
+            values = {"omega": score["omega"], "score": score["value"]} | counts | score["best"]
+            metrics += _numbers(values, score["time"], score["images_seen"])
+        if scores and (scores[-1]["final"] or self.state != "RUNNING"):
+            for entry in scores[-1]["curve"]:
+                values = {f"omega_curve/{name}": value for name, value in entry["scores"].items()}
+                metrics += _numbers(values, scores[-1]["time"], round(entry["omega"] * 1000))
+        return metrics
+
+    def model_metrics(self, model_id: str, digest: str) -> list[Metric]:
+        """Return the newest score's FID of each shot group, as one metric on four data sets.
+
+        The key of MLflow's table leaves the data set out (3.17.2), and four values at one step and
+        time are refused as doubles: so each gets a millisecond of its own.
+        """
+        return [
+            Metric(
+                "fid", score["best"][f"fid/{group}"], round(score["time"] * 1000) + i,
+                score["images_seen"], model_id=model_id, dataset_name=group, dataset_digest=digest,
+            )
+            for score in self._scores()[-1:]
+            for i, group in enumerate(("all", "many", "medium", "few"))
+            if score["best"].get(f"fid/{group}") is not None
+        ]  # fmt: skip
+
+    def _scores(self) -> list[dict[str, Any]]:
+        """Read the score files, oldest first; "best" is added: the scores at the best omega."""
+        found = []
+        for path in self.files(SCORES):
             try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # a crash amid a line, and the resumed trial wrote on behind it
-            if isinstance(values, dict) and {"images_seen", "time"} <= values.keys():
-                step, time_s = int(values.pop("images_seen")), values.pop("time")
-                metrics += _numbers(values, time_s, step)
-    return metrics
-
-
-def score_metrics(trial: TrackedTrial) -> list[Metric]:
-    """Return the scores at the best omega of every score file, and the newest's omega curve.
-
-    Raises:
-        ValueError: a file is damaged, or not written to its end yet.
-    """
-    metrics: list[Metric] = []
-    scores = _read_scores(trial)
-    for score in scores:
-        counts = {f"num_samples/{name}": count for name, count in score["num_samples"].items()}
-        values = {"omega": score["omega"], "score": score["value"]} | counts | score["best"]
-        metrics += _numbers(values, score["time"], score["images_seen"])
-    if scores and (scores[-1]["final"] or trial.state != "RUNNING"):
-        for entry in scores[-1]["curve"]:
-            values = {f"omega_curve/{name}": value for name, value in entry["scores"].items()}
-            metrics += _numbers(values, scores[-1]["time"], round(entry["omega"] * 1000))
-    return metrics
-
-
-def model_metrics(trial: TrackedTrial, model_id: str, digest: str) -> list[Metric]:
-    """Return the newest score's FID of each shot group, as one metric on four data sets.
-
-    The key of MLflow's table leaves the data set out (3.17.2), and four values at one step and
-    time are refused as doubles: so each gets a millisecond of its own.
-    """
-    return [
-        Metric(
-            "fid", score["best"][f"fid/{group}"], round(score["time"] * 1000) + i,
-            score["images_seen"], model_id=model_id, dataset_name=group, dataset_digest=digest,
-        )
-        for score in _read_scores(trial)[-1:]
-        for i, group in enumerate(("all", "many", "medium", "few"))
-        if score["best"].get(f"fid/{group}") is not None
-    ]  # fmt: skip
+                score = json.loads(path.read_text(encoding="utf-8"))
+                by_omega = {entry["omega"]: entry["scores"] for entry in score["curve"]}
+                found.append(score | {"best": by_omega[score["omega"]]})
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} is no complete score file ({error!r})") from error
+        return found
 
 
 def read_header(checkpoint: Path) -> tuple[str, str]:
@@ -112,19 +119,6 @@ def read_header(checkpoint: Path) -> tuple[str, str]:
     with safe_open(checkpoint, framework="np") as file:
         metadata = file.metadata()
     return metadata["card"], metadata["sha256"]
-
-
-def _read_scores(trial: TrackedTrial) -> list[dict[str, Any]]:
-    """Read the score files, oldest first; "best" is added: the scores at the best omega."""
-    found = []
-    for path in trial.files(SCORES):
-        try:
-            score = json.loads(path.read_text(encoding="utf-8"))
-            by_omega = {entry["omega"]: entry["scores"] for entry in score["curve"]}
-            found.append(score | {"best": by_omega[score["omega"]]})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no complete score file ({error!r})") from error
-    return found
 
 
 def _numbers(values: Mapping[str, Any], time_s: float, step: int) -> list[Metric]:

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import os
 import tempfile
 import time
 import warnings
@@ -12,38 +13,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient, environment_variables
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
 from diffrop.config import require
-from diffrop.tracking.files import (
-    CHECKPOINTS,
-    SAMPLES,
-    STATUSES,
-    TrackedTrial,
-    curve_metrics,
-    model_metrics,
-    read_header,
-    score_metrics,
-)
-from diffrop.tracking.uri import (
-    bounded,
-    checked_uri,
-    hide,
-    open_client,
-    prepare_sqlite,
-    redact,
-)
+from diffrop.tracking.files import CHECKPOINTS, SAMPLES, STATUSES, TrackedTrial, read_header
+from diffrop.tracking.uri import bounded, checked_uri, hide, open_client, prepare_sqlite, redact
 
-BACK_OFF_S = 30.0
-"""After a fault MLflow is left alone for so long."""
-
-_MAX_PARAM_LENGTH = 6000
-_MAX_TAG_LENGTH = 8000
+BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
+_MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
 _UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
-_NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "psycopg")
 
 
 class Tracker:
@@ -77,23 +58,25 @@ class Tracker:
                 missing, or `timeout_s` is not positive.
         """
         require(timeout_s > 0, "timeout_s", timeout_s, "more than 0")
-        self._uri, self._store_uri = tracking_uri, checked_uri(tracking_uri, timeout_s)
+        self._store_uri, self._timeout_s = checked_uri(tracking_uri, timeout_s), timeout_s
         is_server = self._store_uri.startswith("http")
         root = None if is_server else artifact_root
         allowed = "a folder, where tracking_uri is a database"
         require(is_server or root is not None, "artifact_root", root, allowed)
         self._artifact_uri = root.resolve().as_uri() if root else None
-        self._experiment, self._launch = experiment, hide(launch, tracking_uri)
-        self._params, self._tags, self._timeout_s = params, tags, timeout_s
+        self._shown_uri = redact(tracking_uri)
+        self._hide = functools.partial(hide, uri=tracking_uri)
+        self._experiment, self._launch = experiment, self._hide(launch)
+        self._params, self._tags = params, tags
         self._parent_id = ""  # until connected, and after a fault until connected again
         self._children: dict[int, Run] = {}  # by trial, as of its last sync
         self._logged: defaultdict[str, set[Metric]] = defaultdict(set)  # by run, in this process
         self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
         self._warned: set[str] = set()
         self._retry_at = 0.0
-        for name in _NOISY_LOGGERS:
+        for name in ("alembic", "mlflow.store", "mlflow.tracking", "psycopg"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        environment_variables.MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set("false")
+        os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         if self._store_uri.startswith("sqlite"):
             with bounded(timeout_s):
                 prepare_sqlite(self._store_uri)
@@ -129,7 +112,7 @@ class Tracker:
             self._attempt(what, action)
         self._attempt("the launch", lambda: self._mlflow.set_terminated(self._parent_id, status))
         return [
-            f"{what} is not completely in MLflow at {redact(self._uri)}: {reason}"
+            f"{what} is not completely in MLflow at {self._shown_uri}: {reason}"
             for what, (reason, _) in self._missing.items()
         ]
 
@@ -141,30 +124,23 @@ class Tracker:
             return
         try:
             with bounded(self._timeout_s):
-                self._connect()
+                if not self._parent_id:
+                    self._connect()
                 action()
         except Exception as error:  # whatever it is, mirroring must not end a study
-            reason = hide(" ".join(str(error).split()) or repr(error), self._uri)[:300]
+            reason = self._hide(" ".join(str(error).split()) or repr(error))[:300]
             self._missing[what] = reason, action
-            self._warn(what, reason, only_this=bool(self._parent_id) and _is_refusal(error))
+            topic = what if self._parent_id and _is_refusal(error) else "the server"
+            if topic == "the server":
+                self._retry_at = time.monotonic() + BACK_OFF_S
+                self._parent_id = ""  # the request may have made a run all the same
+            if topic not in self._warned:
+                self._warned.add(topic)
+                message = f"cannot log {what} to MLflow at {self._shown_uri}: {reason}; nothing "
+                message += "is lost, since all results lie on disk and are synced later"
+                warnings.warn(message, stacklevel=3)
         else:
             self._missing.pop(what, None)
-
-    def _warn(self, what: str, reason: str, *, only_this: bool) -> None:
-        """Warn of a fault, once of each; one that is not `only_this` trial's is the server's."""
-        then = ""
-        if not only_this:
-            self._retry_at = time.monotonic() + BACK_OFF_S
-            self._parent_id = ""  # a request without an answer may have made a run all the same
-            then = f"; it is left alone for {BACK_OFF_S:.0f} s at a time"
-        topic = what if only_this else "the server"
-        if topic not in self._warned:
-            self._warned.add(topic)
-            warnings.warn(
-                f"cannot log {what} to MLflow at {redact(self._uri)}: {reason}{then}; nothing is "
-                "lost, since all results lie on disk and are synced later",
-                stacklevel=4,
-            )
 
     @functools.cached_property
     def _mlflow(self) -> MlflowClient:
@@ -174,17 +150,16 @@ class Tracker:
     def _experiment_id(self) -> str:
         found = self._mlflow.get_experiment_by_name(self._experiment)
         if found:
-            return str(found.experiment_id)
-        return str(self._mlflow.create_experiment(self._experiment, self._artifact_uri))
+            return found.experiment_id
+        return self._mlflow.create_experiment(self._experiment, self._artifact_uri)
 
     def _connect(self) -> None:
         """List the trials' runs and open the launch's; end those that an earlier one left open.
 
         An earlier launch that still runs has lost its driver: a study has one at a time.
         """
-        if self._parent_id:
-            return
-        parent, children = None, dict[int, Run]()
+        parent: Run | None = None
+        children: dict[int, Run] = {}
         for run in self._runs():
             tags = run.data.tags
             if "diffrop.trial" in tags:
@@ -201,33 +176,29 @@ class Tracker:
         self._log_texts(parent, self._params, self._tags)
         self._children, self._parent_id = children, parent.info.run_id
 
-    def _runs(self) -> Iterator[Run]:
-        """All runs of the experiment, oldest first."""
-        token = None
-        while True:
-            page = self._mlflow.search_runs(
-                [self._experiment_id], max_results=100, page_token=token,
-                order_by=["attributes.start_time ASC"],
-            )  # fmt: skip
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def _runs(self, token: str | None = None) -> Iterator[Run]:
+        """All runs of the experiment from a page on, oldest first."""
+        ids, order = [self._experiment_id], ["attributes.start_time ASC"]
+        page = self._mlflow.search_runs(ids, max_results=100, order_by=order, page_token=token)
+        yield from page
+        if page.token:
+            yield from self._runs(page.token)
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
-        curves = curve_metrics(trial)
+        curves = trial.curve_metrics()
         run = self._children.get(trial.number) or self._create_child(trial, curves)
-        run_id, tags = run.info.run_id, run.data.tags
-        if tags.get("diffrop.synced") == mark:
+        run_id = run.info.run_id
+        if run.data.tags.get("diffrop.synced") == mark:
             return
         said = {"state": trial.state, "message": trial.message}
         self._log_texts(run, trial.params, said | dict(trial.tags))
         self._set_status(run, trial, curves)
         self._log_metrics(run_id, curves)
-        self._log_metrics(run_id, score_metrics(trial))
+        self._log_metrics(run_id, trial.score_metrics())
         self._log_samples(run_id, trial)
-        if trial.state == "COMPLETE":
-            self._log_model(run_id, trial)
+        checkpoints = trial.files(CHECKPOINTS)
+        if trial.state == "COMPLETE" and checkpoints:
+            self._log_model(run_id, trial, checkpoints[-1])
         self._mlflow.set_tag(run_id, "diffrop.synced", mark)
         self._children[trial.number] = self._mlflow.get_run(run_id)
         if trial.state != "RUNNING":
@@ -236,13 +207,13 @@ class Tracker:
     def _create_child(self, trial: TrackedTrial, curves: list[Metric]) -> Run:
         tags = {"mlflow.parentRunId": self._parent_id, "diffrop.trial": str(trial.number)}
         start = min((metric.timestamp for metric in curves), default=None)
-        name = hide(trial.name, self._uri)
+        name = self._hide(trial.name)
         run = self._mlflow.create_run(self._experiment_id, start, tags, name)
         self._children[trial.number] = run
         return run
 
     def _set_status(self, run: Run, trial: TrackedTrial, curves: list[Metric]) -> None:
-        status, name = STATUSES[trial.state], hide(trial.name, self._uri)
+        status, name = STATUSES[trial.state], self._hide(trial.name)
         if (run.info.status, run.info.run_name) != (status, name):
             self._mlflow.update_run(run.info.run_id, status, name)
             if status != "RUNNING":
@@ -254,12 +225,12 @@ class Tracker:
         new = {key: value for key, value in params.items() if key not in run.data.params}
         self._mlflow.log_batch(
             run.info.run_id,
-            params=[Param(*item) for item in self._texts(new, _MAX_PARAM_LENGTH).items()],
-            tags=[RunTag(*item) for item in self._texts(tags, _MAX_TAG_LENGTH).items()],
+            params=[Param(*item) for item in self._texts(new).items()],
+            tags=[RunTag(*item) for item in self._texts(tags).items()],
         )
 
-    def _texts(self, values: Mapping[str, Any], limit: int) -> dict[str, str]:
-        return {key: hide(str(value), self._uri)[:limit] for key, value in values.items()}
+    def _texts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
 
     def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
         """Log what this process has not logged; the store drops what an earlier process has."""
@@ -286,12 +257,9 @@ class Tracker:
         size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
         return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
 
-    def _log_model(self, run_id: str, trial: TrackedTrial) -> None:
-        """Have one logged model, finalized, for the newest checkpoint, found by its SHA-256."""
-        files = trial.files(CHECKPOINTS)
-        if not files:
-            return
-        card_text, sha256 = read_header(files[-1])
+    def _log_model(self, run_id: str, trial: TrackedTrial, checkpoint: Path) -> None:
+        """Have one logged model, finalized, for the checkpoint, found by its SHA-256."""
+        card_text, sha256 = read_header(checkpoint)
         card = json.loads(card_text)
         of_run = f"source_run_id = '{run_id}'"
         found = self._mlflow.search_logged_models([self._experiment_id], of_run)
@@ -299,18 +267,19 @@ class Tracker:
         if model is None:
             number, images = trial.number, card["images_seen"]
             tags = {"diffrop.trial": str(number), "images_seen": str(images), "sha256": sha256}
-            params = self._texts({**trial.tags, **trial.params}, _MAX_PARAM_LENGTH)
+            params = self._texts({**trial.tags, **trial.params})
             model = self._mlflow.create_logged_model(
                 self._experiment_id, f"t{number:03d}", run_id, tags, params, "diffusion"
             )
         if model.status == LoggedModelStatus.READY:
             return
-        with tempfile.TemporaryDirectory() as folder, self._time_for(files[-1]):
+        with tempfile.TemporaryDirectory() as folder, self._time_for(checkpoint):
             path = Path(folder) / "card.json"
-            path.write_text(hide(card_text, self._uri), encoding="utf-8")
+            path.write_text(self._hide(card_text), encoding="utf-8")
             self._mlflow.log_model_artifact(model.model_id, str(path))
-            self._mlflow.log_model_artifact(model.model_id, str(files[-1]))
-        self._log_metrics(run_id, model_metrics(trial, model.model_id, card["data_digest"][:12]))
+            self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
+        digest = card["data_digest"][:12]
+        self._log_metrics(run_id, trial.model_metrics(model.model_id, digest))
         outputs = self._mlflow.get_run(run_id).outputs
         linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         if model.model_id not in linked:  # MLflow would keep doubles

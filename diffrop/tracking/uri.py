@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy
-from mlflow import MlflowClient, environment_variables
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from diffrop.config import require
@@ -83,13 +84,10 @@ def _postgresql_uri(url: sqlalchemy.URL, timeout_s: float) -> str:
     installed = url.drivername.partition("+")[2] in drivers
     hint = "one whose driver is installed (pip install 'diffrop-studies[postgresql]')"
     require(installed, "tracking_uri", redact(str(url)), hint)
-    deadlines = {
-        "connect_timeout": str(max(2, math.ceil(timeout_s))),  # libpq takes 1 for 2
-        "keepalives_idle": "5",
-        "keepalives_interval": "5",
-        "keepalives_count": "2",
-    }
-    return url.set(query=deadlines | dict(url.query)).render_as_string(hide_password=False)
+    connect_timeout = str(max(2, math.ceil(timeout_s)))  # libpq takes 1 for 2
+    keepalives = {"keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
+    query = {"connect_timeout": connect_timeout} | keepalives | dict(url.query)
+    return url.set(query=query).render_as_string(hide_password=False)
 
 
 def prepare_sqlite(uri: str) -> None:
@@ -118,7 +116,6 @@ def prepare_sqlite(uri: str) -> None:
                 raise
             # What `mlflow db upgrade` runs; MLflow itself does where a table is missing.
             utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(uri))
-            MlflowClient(uri)
     except Exception as error:  # MLflow's, Alembic's or SQLAlchemy's, as the damage may be
         if "locked" not in str(error):
             message = f"tracking_uri is {uri!r}; MLflow cannot open it: {error}"
@@ -131,28 +128,25 @@ def open_client(uri: str) -> MlflowClient:
     MLflow itself would try ten times, for 100 s and without a way to change that.
     """
     if uri.startswith("postgresql"):
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-        engine.connect().close()
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
     return MlflowClient(uri)
 
 
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
     """Bound each request of the body; no retries (the next sync is one), URLs or telemetry."""
-    variables = {
-        environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES: "0",
-        environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT: str(math.ceil(seconds)),
-        environment_variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT: "true",
-        environment_variables.MLFLOW_DISABLE_TELEMETRY: "true",
+    values = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(seconds)),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    before = {variable: variable.get_raw() for variable in variables}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        for variable, value in variables.items():
-            variable.set(value)
         yield
     finally:
-        for variable, old in before.items():
-            if old is None:
-                variable.unset()
-            else:
-                variable.set(old)
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value

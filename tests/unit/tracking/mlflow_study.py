@@ -1,0 +1,131 @@
+"""Trials on disk as a study writes them, and what MLflow holds of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from diffrop.tracking import TrackedTrial, Tracker
+from diffrop.training.checkpoint import Checkpoint, write_checkpoint
+
+CANARY = "c4n4ry-s3cret"
+TIME = 1_732_300_000.5
+
+
+def make_tracker(uri: str, tmp_path: Path, launch: str = "launch-1", **options: Any) -> Tracker:
+    root = None if uri.startswith("http") else tmp_path / "art ifacts"
+    defaults: dict[str, Any] = {"params": {"budget": 8}, "tags": {"git": "abc"}}
+    return Tracker(
+        uri, artifact_root=root, experiment="study", launch=launch, **(defaults | options)
+    )
+
+
+def make_trial(
+    tmp_path: Path, number: int = 7, state: str = "RUNNING", **more: Any
+) -> TrackedTrial:
+    directory = tmp_path / "trials" / f"t{number:03d}"
+    directory.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {
+        "name": f"t{number:03d} reciprocal tau_0=3.2",
+        "params": {"contrastive.tau_0": 3.2, "contrastive.form": "reciprocal", "long": "x" * 9000},
+        "tags": {"form": "reciprocal", "seed": "0"},
+        "message": "",
+    }
+    return TrackedTrial(number=number, directory=directory, state=state, **(values | more))
+
+
+def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3, end: str = "\n") -> None:
+    lines = [
+        json.dumps({
+            "images_seen": 64 * (i + 1), "time": TIME + i, "loss/ddpm": 0.1 / (i + 1),
+            "pcl/grad_ratio": None if i % 2 else 0.3, "images_per_s": 900 + i,
+        })
+        for i in range(start, start + count)
+    ]  # fmt: skip
+    with (trial.directory / "metrics.jsonl").open("a") as file:
+        file.write("\n".join(lines) + end)
+
+
+def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) -> None:
+    def scores(shift: float) -> dict[str, float]:
+        groups = {"all": 40.0, "many": 30.0, "medium": 50.0, "few": few}
+        fids = {f"fid/{name}": value + shift for name, value in groups.items()}
+        return fids | {"accuracy/all": 0.75}
+
+    score = {
+        "images_seen": images, "time": TIME + images, "objective": "fid/all", "value": 40.0,
+        "omega": 0.5, "sampler": "ddim-10", "extractor": "classifier-digits",
+        "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300}, "final": final,
+        "curve": [{"omega": 0.0, "scores": scores(9.0)}, {"omega": 0.5, "scores": scores(0.0)}],
+    }  # fmt: skip
+    folder = trial.directory / "scores"
+    folder.mkdir(exist_ok=True)
+    (folder / f"images_{images:012d}.json").write_text(json.dumps(score))
+
+
+def add_checkpoint(trial: TrackedTrial, images: int) -> Path:
+    path = trial.directory / "checkpoints" / f"images_{images:012d}.safetensors"
+    card = {"images_seen": images, "data_digest": "d1ge57" * 9, "config": {}}
+    tensors = {"ema.weight": torch.full((2,), float(images + trial.number))}
+    write_checkpoint(path, Checkpoint(tensors, card))
+    return path
+
+
+def add_sample(trial: TrackedTrial, name: str = "images_000000000192.png") -> None:
+    (trial.directory / "samples").mkdir(exist_ok=True)
+    (trial.directory / "samples" / name).write_bytes(b"\x89PNG" + name.encode())
+
+
+def make_full_trial(
+    tmp_path: Path, number: int = 7, few: float = 60.0, **more: Any
+) -> TrackedTrial:
+    trial = make_trial(tmp_path, number, more.pop("state", "COMPLETE"), **more)
+    add_lines(trial)
+    add_score(trial, 192, few)
+    add_sample(trial)
+    add_checkpoint(trial, 192)
+    return trial
+
+
+def runs_of(uri: str) -> tuple[list[Run], dict[str, Run]]:
+    """Parent runs, and child runs by trial number."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    children = [run for run in runs if "diffrop.trial" in run.data.tags]
+    by_number = {run.data.tags["diffrop.trial"]: run for run in children}
+    assert len(by_number) == len(children), "a trial has two runs"
+    return [run for run in runs if "diffrop.trial" not in run.data.tags], by_number
+
+
+def history(uri: str, run: Run, key: str) -> list[tuple[int, int, float]]:
+    found = MlflowClient(uri).get_metric_history(run.info.run_id, key)
+    return sorted((metric.step, metric.timestamp, metric.value) for metric in found)
+
+
+def models_of(uri: str, **search: Any) -> list[Any]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    return list(client.search_logged_models([experiment.experiment_id], **search))
+
+
+def snapshot(uri: str) -> list[Any]:
+    """Everything that must not change when the same trial is synced again."""
+    _, children = runs_of(uri)
+    client = MlflowClient(uri)
+    content = []
+    for number, run in sorted(children.items()):
+        keys = sorted(run.data.metrics)
+        points = {key: history(uri, run, key) for key in keys}
+        outputs = client.get_run(run.info.run_id).outputs
+        linked = [output.model_id for output in outputs.model_outputs] if outputs else []
+        info = (run.info.run_id, run.info.status, run.info.end_time, run.info.run_name)
+        files = [item.path for item in client.list_artifacts(run.info.run_id, "samples")]
+        content.append((number, info, run.data.params, run.data.tags, points, linked, files))
+    models = [(m.model_id, m.status, len(m.metrics or [])) for m in models_of(uri)]
+    return [*content, *sorted(models)]
