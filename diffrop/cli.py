@@ -20,7 +20,7 @@ from diffrop.recipes import recipe
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
 from diffrop.search.plan import print_plan
-from diffrop.search.results import protocol, remarks, results_table
+from diffrop.search.results import protocol, remarks, results_table, scale
 from diffrop.search.space import SearchSpace
 from diffrop.tracking import ui_command
 
@@ -104,7 +104,9 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 def study_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of a study's command."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=Formatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=Formatter, usage="%(prog)s [options]"
+    )
     study = parser.add_argument_group("the study").add_argument
     study("--study-name", metavar="NAME", help="its folder in runs/ (from script and time)")
     study("--resume", action="store_true", help="carry on with the study of that name")
@@ -112,7 +114,12 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     study("--trials", type=int, metavar="N", help="trials, the baseline included")
     study("--space", type=Path, metavar="FILE", help="search space (YAML)")
     study("--seed", type=int, metavar="N", default=0, help="of the search (0)")
-    study("--objective", choices=choices_of(Objective), help="what is minimised (fid/all)")
+    study(
+        "--objective",
+        choices=choices_of(Objective),
+        metavar="SCORE",
+        help="fid/all, fid/many, fid/medium or fid/few (fid/all)",
+    )
     study(
         "--first-rung",
         type=int,
@@ -129,7 +136,10 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     )
     study("--storage", metavar="URL", help="Optuna's, such as postgresql://... (SQLite)")
     data = parser.add_argument_group("the data").add_argument
-    data("--dataset", choices=DATASETS, default="digits", help="(digits)")
+    data(
+        "--dataset", choices=DATASETS, default="digits", metavar="NAME",
+        help=f"{', '.join(DATASETS[1:])} (digits)",
+    )  # fmt: skip
     data(
         "--data-root",
         metavar="DIR",
@@ -146,7 +156,12 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     trial("--batch-size", type=int, metavar="N", help="global, over all workers")
     trial("--num-samples", type=int, metavar="N", help="images per omega in the final score")
     trial("--omegas", type=numbers, metavar="X,X,...", help="guidance scales that are scored")
-    trial("--extractor", choices=choices_of(Extractor), help="of the features of the scores")
+    trial(
+        "--extractor",
+        choices=choices_of(Extractor),
+        metavar="NAME",
+        help=f"of the features: {', '.join(choices_of(Extractor))}",
+    )
     trial("--inception-weights", metavar="FILE", help="InceptionV3, for hosts without network")
     trial("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
           dest="settings", help="any other key of the configuration, such as "
@@ -271,7 +286,7 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     result = finished.result
     console.print(f"\n{protocol(result)}", soft_wrap=False)
     console.print(results_table(result))
-    for remark in (*remarks(result), *finished.untracked):
+    for remark in (*scale(result, finished.anchors), *remarks(result), *finished.untracked):
         console.print(remark, soft_wrap=False)
     if finished.interrupted:
         console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")

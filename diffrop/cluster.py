@@ -15,7 +15,6 @@ from ray._private import ray_constants
 from diffrop.errors import ResourceError
 from diffrop.search.config import LaunchConfig
 
-
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

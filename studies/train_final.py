@@ -20,14 +20,17 @@ from diffrop.cli import (
 from diffrop.data import load_dataset
 from diffrop.errors import StudyError
 from diffrop.search.config import check_name
-from diffrop.search.engine import scoring_inputs
+from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import load_export, train_final
+from diffrop.tracking import checked_uri
 from diffrop.training.trainer import check_batch_fits_workers
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=Formatter, usage="%(prog)s --config FILE [options]"
+    )
     add = parser.add_argument
     add("--config", type=Path, required=True, metavar="FILE", help="best.yaml of a study")
     add("--name", help="folder in runs/ (final-, and the time)")
@@ -62,6 +65,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
         if directory.exists() != args.resume:
             state = "does not exist" if args.resume else "exists; carry it on with --resume"
             raise StudyError(f"{directory} {state}")
+        checked_uri(tracking_uri(launch))
         check_batch_fits_workers(config, launch.workers_per_trial)
         if launch.ray_address == "local":
             cluster.check_resources(launch, *cluster.local_resources())

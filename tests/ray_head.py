@@ -67,7 +67,9 @@ def wait_until_free(address: str, deadline_s: float = 60) -> dict[str, float]:
         end = time.monotonic() + deadline_s
         while True:
             total, free = ray.cluster_resources(), ray.available_resources()
-            used = {name: total[name] - free.get(name, 0) for name in ("CPU", "GPU") if name in total}
+            used = {
+                name: total[name] - free.get(name, 0) for name in ("CPU", "GPU") if name in total
+            }
             used = {name: count for name, count in used.items() if count > 0}
             if not used or time.monotonic() > end:
                 return used

@@ -83,5 +83,3 @@ def small_inputs(dataset: Dataset | None = None) -> ScoringInputs:
     features = extractor.features(dataset.reference.images)
     reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
     return ScoringInputs(dataset, extractor, reference)
-
-

@@ -33,7 +33,7 @@ def guided_noise(
 
 
 def sampler_timesteps(config: SamplingConfig, num_timesteps: int) -> list[int]:
-    """Return the timesteps a sampler visits: T - 1 first, 0 last (a single step stays at T - 1)."""
+    """Return the timesteps a sampler visits: T - 1 first, 0 last; a single step is at T - 1."""
     if config.sampler == "ancestral":
         return list(range(num_timesteps - 1, -1, -1))
     steps = torch.linspace(num_timesteps - 1, 0, config.num_steps, dtype=torch.float64)

@@ -31,7 +31,7 @@ from diffrop.search.scoring import ScoringInputs
 from diffrop.search.searcher import OptunaStudySearcher, make_sampler
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
-from diffrop.tracking import Tracker
+from diffrop.tracking import Tracker, checked_uri
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -41,6 +41,7 @@ class FinishedStudy:
 
     result: StudyResult
     directory: Path
+    anchors: dict[str, Any]
     tracking_uri: str
     untracked: list[str]
     """One sentence for each thing that is missing in MLflow."""
@@ -66,6 +67,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     """
     store = StudyStore(Path(launch.runs_root), config.name)
     store.check(config, launch)
+    checked_uri(tracking_uri(launch))
     check_batch_fits_workers(config.experiment, launch.workers_per_trial)
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
@@ -162,7 +164,9 @@ def run_study(
         files = [*write_results(result, store), store.config_path, *render(store.path)]
         tracker.log_study_artifacts(files)
         missing = tracker.close("KILLED" if interrupted else "FINISHED")
-    return FinishedStudy(result, store.path, tracking_uri(launch), missing, interrupted)
+    return FinishedStudy(
+        result, store.path, prepared.anchors, tracking_uri(launch), missing, interrupted
+    )
 
 
 def scoring_inputs(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from diffrop.search.config import LaunchConfig, Rung
 from diffrop.search.engine import open_tracker
 from diffrop.search.launch import execute
 from diffrop.search.scoring import ScoreCard, ScoringInputs
+from diffrop.search.store import hold
 from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial
 
@@ -50,15 +52,32 @@ def train_final(
     launch: LaunchConfig,
     console: Console,
 ) -> FinalResult:
-    """Train, score once at the end, and log to MLflow's experiment `final`.
+    """Train, score once at the end, and log to an MLflow experiment of the folder's name.
 
     A training that was interrupted goes on from its newest checkpoint in `directory`.
+
+    Raises:
+        StudyError: another process trains in `directory`.
     """
+    directory.mkdir(parents=True, exist_ok=True)
+    with hold(directory):
+        return _train(config, inputs, directory, launch, console)
+
+
+def _train(
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    directory: Path,
+    launch: LaunchConfig,
+    console: Console,
+) -> FinalResult:
     batch = config.training.batch_size
     images = -(-config.training.num_images // batch) * batch
     rung = Rung(images=images, num_samples=config.evaluation.num_samples, final=True)
     task = TrialTask(directory, config, (rung,))
-    tracker = open_tracker(launch, "final", directory.name, {}, inputs)
+    tracker = open_tracker(
+        launch, directory.name, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs
+    )
 
     def tracked(state: str, message: str = "") -> TrackedTrial:
         return TrackedTrial(

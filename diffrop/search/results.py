@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,25 @@ def protocol(result: StudyResult) -> str:
         f"FID on {card.extractor}, N = {card.num_samples['all']:,} over all classes{per_group}, "
         f"{card.sampler}, {card.images_seen:,} images seen; ranked by {card.objective}."
     )
+
+
+def scale(result: StudyResult, anchors: Mapping[str, Any]) -> list[str]:
+    """Return what the FIDs can be held against: real images, noise, and asked labels."""
+    lines = []
+    if anchors:
+        real, noise = anchors["real"], anchors["noise"]
+        lines.append(
+            f"For scale, fid/all of real images is {real['scores']['fid/all']:.2f} "
+            f"({real['note']}), of pure noise {noise['scores']['fid/all']:.2f} "
+            f"(N = {noise['num_samples']['all']:,})."
+        )
+    baseline = result.trials[0].card if result.trials and result.trials[0].rank else None
+    if baseline is not None and "accuracy/all" in baseline.scores:
+        lines.append(
+            f"{baseline.scores['accuracy/all']:.0%} of the baseline's samples at its best omega "
+            f"show the label that was asked for, says {baseline.extractor}."
+        )
+    return lines
 
 
 def remarks(result: StudyResult) -> list[str]:

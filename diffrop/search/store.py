@@ -102,22 +102,9 @@ class StudyStore:
         content.pop("command", None)
         return StudyConfig.from_dict(content)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the study for this process; released even if it is killed.
-
-        Raises:
-            StudyError: another process runs the study.
-        """
-        with (self.path / "study.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StudyError(
-                    f"study {self.name!r} is running in another process; allowed: wait for its "
-                    "end, or stop it"
-                ) from error
-            yield
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the study for this process; StudyError if another one runs it."""
+        return hold(self.path)
 
     def open(
         self, launch: LaunchConfig, sampler: optuna.samplers.BaseSampler | None = None
@@ -155,6 +142,24 @@ class StudyStore:
     def _known(self) -> str:
         found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))
         return f"allowed: {', '.join(found)}" if found else "there are no studies yet"
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Hold a study's or training's folder for this process; released even if it is killed.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    with (directory / "study.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{directory.name!r} is running in another process; allowed: wait for its end, "
+                "or stop it"
+            ) from error
+        yield
 
 
 def check_database(path: Path) -> None:

@@ -16,6 +16,6 @@ In MLflow: experiment = study; parent run = one launch of it; child run = one tr
 
 from diffrop.tracking.files import TrackedTrial
 from diffrop.tracking.tracker import Tracker
-from diffrop.tracking.uri import redact, ui_command
+from diffrop.tracking.uri import checked_uri, redact, ui_command
 
-__all__ = ["TrackedTrial", "Tracker", "redact", "ui_command"]
+__all__ = ["TrackedTrial", "Tracker", "checked_uri", "redact", "ui_command"]

@@ -53,8 +53,8 @@ def ui_command(tracking_uri: str) -> str:
     return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
 
 
-def checked_uri(uri: str, timeout_s: float) -> str:
-    """Return the URI that MLflow is given.
+def checked_uri(uri: str, timeout_s: float = 5.0) -> str:
+    """Return the URI that MLflow is given; nothing is opened.
 
     Raises:
         ValueError: it is none of `ALLOWED_URIS`, or the driver of its database is missing.

@@ -499,4 +499,3 @@ def test_accepted_negative_l2_grows_with_any_prediction_in_a_full_group() -> Non
 @pytest.mark.parametrize("group_size", [2, 3, 4, 8])
 def test_accepted_negative_l2_is_bounded_in_groups_of_every_size(group_size: int) -> None:
     assert smallest_curvature(list(range(group_size)), NEGATIVE_L2_MAX_TAU_0) > 0
-

@@ -117,7 +117,7 @@ def test_weights_with_code_in_them_are_refused_and_not_run(tmp_path: Path) -> No
 
 def test_missing_weights_file_is_named(digits: LabelledImages, tmp_path: Path) -> None:
     config = EvaluationConfig(inception_weights="/nowhere/weights.pth")
-    with pytest.raises(ValueError, match="/nowhere/weights.pth.*plain tensors"):
+    with pytest.raises(ValueError, match=r"/nowhere/weights.pth.*plain tensors"):
         make_extractor(config, digits, "digits", tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_accuracy_is_the_share_of_asked_labels() -> None:
 def test_non_finite_features_are_an_error_not_a_score() -> None:
     x, labels = made(70, 0)
     x[3, 1] = float("inf")
-    with pytest.raises(NonFiniteError, match="fid/all.*image 3"):
+    with pytest.raises(NonFiniteError, match=r"fid/all.*image 3"):
         shot_report(x, labels, Reference.fit(*made(700, 1), GROUPS))
 
 

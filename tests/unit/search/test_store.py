@@ -39,7 +39,7 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_existing_name_is_refused_with_both_ways_out(store: StudyStore) -> None:
-    with pytest.raises(StudyError, match="--resume.*--study-name"):
+    with pytest.raises(StudyError, match=r"--resume.*--study-name"):
         store.check(small_study(), NEW)
 
 
@@ -64,7 +64,7 @@ def test_damaged_database_is_refused_and_kept(store: StudyStore) -> None:
     content = store.database.read_bytes()
     for damaged in (b"not a database" * 100, content[: len(content) // 2]):
         store.database.write_bytes(damaged)
-        with pytest.raises(StudyError, match="study database.*damaged"):
+        with pytest.raises(StudyError, match=r"study database.*damaged"):
             store.open(RESUME)
         assert store.database.read_bytes() == damaged
 
@@ -109,5 +109,5 @@ def test_unreachable_storage_does_not_show_its_password(store: StudyStore) -> No
 
 def test_read_only_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(StudyError, match="cannot write in .*--runs-root"):
+    with pytest.raises(StudyError, match=r"cannot write in .*--runs-root"):
         StudyStore(tmp_path / "new" / "runs", "small").check(small_study(), NEW)

@@ -1,0 +1,146 @@
+"""The commands as a user types them, in processes of their own: study, kill, resume, export."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from diffrop.search.trial import read_scores
+from tests.small import ROOT
+
+pytestmark = pytest.mark.timeout(400)
+SMALL = [
+    "--study-name", "s", "--trials", "4", "--images", "512", "--first-rung", "256",
+    "--num-samples", "100", "--rung-samples", "50", "--omegas", "0,1", "--set",
+    "sampling.num_steps=2", "--set", "training.checkpoint_every_images=64",
+]  # fmt: skip
+
+
+def start(script: str, *options: str, log: Path) -> "subprocess.Popen[bytes]":
+    """Start a study's command in a session of its own."""
+    environment = {**os.environ, "CANARY_PASSWORD": "canary-in-the-environment"}
+    command = [sys.executable, str(ROOT / "studies" / script), *options]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, cwd=log.parent, env=environment)
+
+
+def run(script: str, *options: str, log: Path) -> str:
+    """Run a study's command to its end; return what it printed."""
+    before = log.stat().st_size if log.exists() else 0
+    code = start(script, *options, log=log).wait(timeout=300)
+    text = log.read_text()[before:]
+    assert code == 0, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study whose driver was killed in its midst."""
+    folder = tmp_path_factory.mktemp("killed")
+    driver = start("run_tau_sweep.py", *SMALL, log=folder / "log")
+    deadline = time.monotonic() + 200
+    while not list((folder / "runs/s/trials/t001/checkpoints").glob("*.safetensors")):
+        assert time.monotonic() < deadline and driver.poll() is None, (folder / "log").read_text()
+        time.sleep(0.1)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def resumed(killed: Path) -> tuple[Path, str, dict[str, float]]:
+    """The same study after its resumption, what that printed, and the scores of before."""
+    before = {
+        str(path): path.stat().st_mtime for path in killed.glob("runs/s/trials/*/scores/*.json")
+    }
+    text = run("run_tau_sweep.py", *SMALL, "--resume", log=killed / "log")
+    return killed, text, before
+
+
+def test_killed_study_ends_with_exactly_its_trials(
+    resumed: tuple[Path, str, dict[str, float]],
+) -> None:
+    folder, _, before = resumed
+    storage = f"sqlite:///{folder / 'runs/s/study.db'}"
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert all(trial.state.is_finished() for trial in trials)
+    assert {str(path): Path(path).stat().st_mtime for path in before} == before
+    frame = pd.read_csv(folder / "runs/s/trials.csv")
+    assert set(frame["state"]) <= {"COMPLETE", "PRUNED"}
+    assert frame.loc[0, "state"] == "COMPLETE"
+    assert frame.loc[frame["state"] == "COMPLETE", "fid/few"].notna().all()
+
+
+def test_study_leaves_everything_it_promises(resumed: tuple[Path, str, dict[str, float]]) -> None:
+    folder, text, _ = resumed
+    study = folder / "runs/s"
+    for name in ("report.html", "best.yaml", "trials.csv", "anchors.json"):
+        assert (study / name).stat().st_size > 100
+    assert len(list((study / "figures").glob("*.png"))) >= 3
+    assert "baseline" in text and "mlflow ui" in text and "train_final.py" in text
+    assert max(len(line) for line in text.splitlines() if line.startswith(("#", "1 "))) <= 80
+
+
+def test_mlflow_has_every_trial_once(resumed: tuple[Path, str, dict[str, float]]) -> None:
+    database = resumed[0] / "runs/mlflow.db"
+    rows = sqlite3.connect(database).execute(
+        "select value from tags where key = 'diffrop.trial' order by value"
+    )
+    assert [value for (value,) in rows] == ["0", "1", "2", "3"]
+
+
+def test_secrets_of_the_environment_are_nowhere(
+    resumed: tuple[Path, str, dict[str, float]],
+) -> None:
+    folder, text, _ = resumed
+    found = subprocess.run(
+        ["grep", "-rl", "canary-in-the-environment", str(folder)], capture_output=True, text=True
+    )
+    assert found.stdout == ""
+    assert "canary" not in text
+
+
+def test_finished_study_is_refused_without_resume_and_a_no_op_with_it(
+    resumed: tuple[Path, str, dict[str, float]],
+) -> None:
+    folder, _, _ = resumed
+    log = folder / "refused"
+    assert start("run_tau_sweep.py", *SMALL, log=log).wait(timeout=120) == 2
+    assert "carry it on with --resume, or name another with --study-name" in log.read_text()
+    scores = {path: path.stat().st_mtime for path in folder.glob("runs/s/trials/*/scores/*")}
+    assert "baseline" in run("run_tau_sweep.py", *SMALL, "--resume", log=folder / "again")
+    assert {path: path.stat().st_mtime for path in scores} == scores
+
+
+def test_export_trains_and_its_checkpoint_gives_images(
+    resumed: tuple[Path, str, dict[str, float]],
+) -> None:
+    folder, _, _ = resumed
+    best = str(folder / "runs/s/best.yaml")
+    options = ["--config", best, "--name", "f", "--images", "640", "--num-samples", "60"]
+    text = run("train_final.py", *options, log=folder / "final")
+    (card,) = read_scores(folder / "runs/f")
+    assert card.images_seen == 640
+    assert [row["omega"] for row in card.curve] == [
+        yaml.safe_load(Path(best).read_text())["omega"]
+    ]
+    assert f"fid/all {card.value:.2f} at N = 60" in text
+    checkpoint = text.split("checkpoint ")[1].split()[0]
+    run(
+        "sample.py", "--checkpoint", checkpoint, "--labels", "7,2", "--omega", "0.5", "--num",
+        "3", "--out", "images", log=folder / "sample",
+    )  # fmt: skip
+    images = sorted(path.name for path in (folder / "images").glob("0*.png"))
+    assert len(images) == 6 and images[0] == "00000-7.png" and images[1] == "00001-2.png"
+    assert Image.open(folder / "images" / images[0]).size == (8, 8)
+    assert (folder / "images/grid.png").exists()

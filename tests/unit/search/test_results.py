@@ -1,0 +1,132 @@
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+from rich.console import Console
+
+from diffrop.config import ExperimentConfig
+from diffrop.search.config import LaunchConfig
+from diffrop.search.final import load_export
+from diffrop.search.observer import ProgressLine
+from diffrop.search.results import (
+    StudyResult,
+    collect,
+    protocol,
+    remarks,
+    results_table,
+    write_results,
+)
+from diffrop.search.scoring import ScoreCard
+from diffrop.search.store import StudyStore
+from diffrop.search.trial import write_atomically
+from tests.small import small_study
+
+
+def card(value: float, images: int = 128, final: bool = True) -> ScoreCard:
+    scores = {f"fid/{group}": value + i for i, group in enumerate(("all", "many", "few"))}
+    return ScoreCard(
+        images_seen=images, time=0.0, objective="fid/all", value=value, omega=1.0,
+        sampler="ddim-2", extractor="pixels", num_samples={"all": 40, "many": 12, "few": 12},
+        final=final, curve=[{"omega": 1.0, "scores": scores}],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
+    """Baseline 50, a better hinge 40, a pruned one that looks best, a failed one."""
+    config = small_study(num_trials=4)
+    store = StudyStore(tmp_path, config.name)
+    store.create(config, "command")
+    study = store.open(LaunchConfig())
+    study.ask()
+    hinge = {
+        "contrastive.form": "hinge", "contrastive.tau_0": 3.25,
+        "contrastive.decay_temperature": 0.2, "contrastive.margin": 1.01,
+    }  # fmt: skip
+    for _ in range(3):
+        study.enqueue_trial(hinge)
+        config.space.suggest(study.ask())
+    done = "COMPLETE"
+    ends = [(50.0, 128, done), (40.0, 128, done), (1.0, 64, "PRUNED"), (9.0, 0, "FAIL")]
+    for number, (value, images, state) in enumerate(ends):
+        if images:
+            path = store.trial_directory(number) / "scores" / f"images_{images:012d}.json"
+            write_atomically(path, json.dumps(card(value, images).to_dict()))
+        study.tell(number, value if state == "COMPLETE" else None, state=TrialState[state])
+    return store, collect(study, store, config)
+
+
+def test_only_complete_trials_are_ranked(finished: tuple[StudyStore, StudyResult]) -> None:
+    _, result = finished
+    assert [trial.number for trial in result.ranked] == [1, 0]
+    assert [trial.rank for trial in result.trials] == [2, 1, None, None]
+    assert result.trials[1].name == "t001 hinge tau_0=3.25"
+
+
+def test_table_fits_80_columns_and_shows_no_fid_of_a_pruned_trial(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    console = Console(width=80, record=True, quiet=False, file=io.StringIO())
+    console.print(results_table(finished[1]))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert lines[1].split()[:7] == ["1", "hinge", "3.25", "0.2", "1.01", "1", "40.00"]
+    assert lines[2].split()[:2] == ["2", "baseline"]
+    assert lines[3].split() == ["hinge", "3.25", "0.2", "1.01", *"-----", "PRUNED", "64"]
+    assert lines[4].split()[-1] == "FAIL"
+    assert "N = 40 over all classes, N = 12 per shot group" in protocol(finished[1])
+    assert any("cannot be compared" in line for line in remarks(finished[1]))
+
+
+def test_csv_and_export_hold_what_was_found(finished: tuple[StudyStore, StudyResult]) -> None:
+    store, result = finished
+    write_results(result, store)
+    frame = pd.read_csv(store.path / "trials.csv")
+    assert frame["state"].tolist() == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
+    assert frame.loc[1, "fid/few"] == 42.0
+    assert frame.loc[2, "images_seen"] == 64
+    content = yaml.safe_load((store.path / "best.yaml").read_text())
+    assert content["omega"] == 1.0
+    provenance = content["provenance"]
+    assert (provenance["trial"], provenance["value"], provenance["baseline_value"]) == (1, 40, 50)
+    assert provenance["num_samples"] == {"all": 40, "many": 12, "few": 12}
+    assert {"git_commit", "versions", "seeds", "sampler", "extractor"} <= provenance.keys()
+    exported = ExperimentConfig.from_dict(content["config"])
+    assert exported.contrastive.margin == 1.01
+    final = load_export(store.path / "best.yaml")
+    assert final.evaluation.guidance_scales == (1.0,)
+    assert final.contrastive == exported.contrastive
+
+
+def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("config: {}")
+    with pytest.raises(ValueError, match="no exported configuration"):
+        load_export(tmp_path / "x.yaml")
+
+
+def test_progress_is_printed_once_for_each_trial_without_a_terminal(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    output = io.StringIO()
+    line = ProgressLine(Console(file=output), 6)
+    for _ in range(3):
+        line.show(finished[1], concurrent=2)
+    (shown,) = output.getvalue().splitlines()
+    assert shown.startswith("4/6 trials | best fid/all 40.00 (t001 hinge tau_0=3.25) | ")
+    assert shown.endswith("left")
+
+
+def test_progress_is_rewritten_in_place_on_a_terminal(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    output = io.StringIO()
+    line = ProgressLine(Console(file=output, force_terminal=True, width=60), 4)
+    line.show(finished[1], concurrent=1)
+    line.show(finished[1], concurrent=1)
+    parts = output.getvalue().split("\r")
+    assert len(parts) == 3 and all(len(part) == 59 for part in parts[1:])

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrop.config import EvaluationConfig
+from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.search.scoring import ScoringInputs, best_row, draw_samples, score_model
+from diffrop.search.trial import TrialTask, read_scores, run_trial
+from diffrop.training.checkpoint import CheckpointDirectory
+from tests.small import small_experiment, small_inputs, small_study
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def inputs() -> ScoringInputs:
+    return small_inputs()
+
+
+def denoiser(x_t: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return 0.3 * x_t + 0.01 * labels.view(-1, 1, 1, 1)
+
+
+def curve(*values: tuple[float, float]) -> list[dict[str, object]]:
+    return [{"omega": omega, "scores": {"fid/all": value}} for omega, value in values]
+
+
+def test_best_omega_is_the_least_objective_and_the_smaller_of_equals() -> None:
+    evaluation = EvaluationConfig()
+    assert best_row(curve((2.0, 5.0), (0.5, 4.0), (0.0, 4.0)), evaluation) == 2
+    with pytest.raises(ValueError, match=r"objective is fid/few.*allowed: fid/all"):
+        best_row(curve((0.0, 1.0)), EvaluationConfig(objective="fid/few"))
+
+
+def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInputs) -> None:
+    config = small_experiment()
+    schedule = NoiseSchedule.linear(config.diffusion)
+    model = torch.nn.Identity()
+    model.forward = denoiser  # type: ignore[method-assign, assignment]
+    card, images = score_model(model, schedule, config, inputs, 40, 128, final=True)
+    assert [row["omega"] for row in card.curve] == [0.0, 1.0]
+    least = min(card.curve, key=lambda row: row["scores"]["fid/all"])
+    assert card.omega == least["omega"]
+    assert card.scores == least["scores"]
+    assert card.value == least["scores"]["fid/all"]
+    assert card.num_samples == {"all": 40, "many": 12, "medium": 12, "few": 12}
+    assert (card.sampler, card.extractor) == ("ddim-2", "pixels")
+    assert images.shape == (40, 1, 8, 8)
+
+
+def test_noise_does_not_depend_on_omega_and_smaller_counts_are_prefixes() -> None:
+    config = small_experiment()
+    schedule = NoiseSchedule.linear(config.diffusion)
+
+    def draw(count: int, omega: float) -> torch.Tensor:
+        labels = torch.zeros(count, dtype=torch.int64)
+        return draw_samples(
+            denoiser,  # type: ignore[arg-type]
+            schedule, config.sampling, (1, 8, 8), labels, omega, 10, seed=1,
+        )  # fmt: skip
+
+    assert torch.equal(draw(40, 0.0)[:20], draw(20, 0.0))
+    noise = [image.float().flatten() for image in (draw(20, 0.0), draw(20, 0.1))]
+    assert torch.corrcoef(torch.stack(noise))[0, 1] > 0.9
+
+
+def task(tmp_path: Path) -> TrialTask:
+    return TrialTask(tmp_path / "t000", small_experiment(), small_study().rungs)
+
+
+def test_trial_reports_every_rung_and_leaves_its_files(
+    tmp_path: Path, inputs: ScoringInputs
+) -> None:
+    reports: list[dict[str, object]] = []
+    run_trial(task(tmp_path), inputs, CPU, reports.append)
+    assert [(r["images_seen"], r["final"]) for r in reports] == [(64, False), (128, True)]
+    assert reports[1]["score"] == reports[1]["fid/all"]
+    cards = read_scores(tmp_path / "t000")
+    assert [card.num_samples["all"] for card in cards] == [20, 40]
+    rows = [json.loads(x) for x in (tmp_path / "t000/metrics.jsonl").read_text().splitlines()]
+    assert [row["images_seen"] for row in rows] == [32, 64, 96, 128]
+    assert any("pcl/grad_ratio" in row for row in rows)
+    assert len(list((tmp_path / "t000/samples").glob("*.png"))) == 2
+
+
+def test_restarted_trial_repeats_nothing_that_was_done(
+    tmp_path: Path, inputs: ScoringInputs
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def die(result: dict[str, object]) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        run_trial(task(tmp_path), inputs, CPU, die)  # scored at the first rung, then killed
+    first = read_scores(tmp_path / "t000")[0]
+    reports: list[dict[str, object]] = []
+    run_trial(task(tmp_path), inputs, CPU, reports.append)
+    assert read_scores(tmp_path / "t000")[0].time == first.time
+    whole: list[dict[str, object]] = []
+    run_trial(TrialTask(tmp_path / "whole", *(task(tmp_path).config, task(tmp_path).rungs)),
+              inputs, CPU, whole.append)  # fmt: skip
+    assert reports == whole
+
+
+def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tmp_path: Path, inputs: ScoringInputs
+) -> None:
+    whole: list[dict[str, object]] = []
+    run_trial(task(tmp_path), inputs, CPU, whole.append)
+    newest = CheckpointDirectory(tmp_path / "t000/checkpoints").files()[-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    next((tmp_path / "t000/scores").glob("*128.json")).unlink()
+    again: list[dict[str, object]] = []
+    run_trial(task(tmp_path), inputs, CPU, again.append)
+    assert again == whole
+    assert "damaged" in (log := (tmp_path / "t000/trial.log").read_text()) or "readable" in log
+    lines = (tmp_path / "t000/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["images_seen"] for line in lines] == [32, 64, 96, 128]
