@@ -1,5 +1,6 @@
 """A Ray cluster for a test module, in processes of its own."""
 
+import contextlib
 import os
 import secrets
 import socket
@@ -7,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import ray
 from ray._raylet import Config, node_ip_address_from_perspective
 
@@ -27,7 +28,7 @@ def node_ip() -> str:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
     """Start a head node with so many logical CPUs, a dashboard and a token; yield its address."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -45,7 +46,10 @@ def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
             _wait_for(port, head)
             yield f"{node_ip()}:{port}"
         finally:
-            head.terminate()
+            everyone = [head, *psutil.Process(head.pid).children(recursive=True)]
+            for process in everyone:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             head.wait(timeout=60)
 
 

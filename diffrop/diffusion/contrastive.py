@@ -30,7 +30,7 @@ class ContrastiveTerms:
     num_pairs: Tensor
     """Valid ordered pairs in the global batch, float scalar without gradient."""
     active_share: Tensor
-    """Share of this worker's valid pairs with d below the margin; 1 for forms without one."""
+    """Share of valid pairs with d below the margin, as a mean over workers; 1 without a margin."""
 
 
 def tau_table(config: ContrastiveConfig, num_timesteps: int) -> Tensor:
@@ -145,8 +145,8 @@ class ContrastiveLoss(nn.Module):
             scale = distributed.world_size()  # the workers' gradients are averaged, not summed
             if self.config.pair_reduction == "mean":
                 total = total / num_pairs.clamp(min=1)
-            active = (valid & (distance.detach() < margin)).sum() / own_pairs.clamp(min=1)
-        return ContrastiveTerms(loss=total * scale, num_pairs=num_pairs, active_share=active)
+            active = (valid & (distance.detach() < margin)).sum() / num_pairs.clamp(min=1)
+        return ContrastiveTerms(total * scale, num_pairs, active * scale)
 
     def _grouped(self, tensor: Tensor) -> Tensor:
         """(B, ...) to (G, g, ...)."""

@@ -246,9 +246,13 @@ def _run_trials(
 
 
 def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
-    """What Tune holds for a trial: all of it, or a token share if Ray Train holds the workers."""
+    """What Tune holds for a trial: all of it, or a token if Ray Train holds the workers.
+
+    The token is a byte of memory: no resource at all is refused, and any share of a CPU would
+    keep the workers from having all of them.
+    """
     if launch.workers_per_trial > 1:
-        return tune.PlacementGroupFactory([{"CPU": 0.01}])  # 0 raises, 1 deadlocks
+        return tune.PlacementGroupFactory([{"memory": 1}])
     bundle = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
     return tune.PlacementGroupFactory([{name: n for name, n in bundle.items() if n}])
 

@@ -39,7 +39,7 @@ class TrialResult:
     """Searched keys with their values; the baseline has {"contrastive.form": "none"}."""
     directory: Path
     card: ScoreCard | None
-    """The newest score."""
+    """The newest score that was reported."""
     duration_s: float
     message: str
     rank: int | None = None
@@ -112,7 +112,9 @@ def collect(study: optuna.Study, store: StudyStore, config: StudyConfig) -> Stud
 
 def _result(frozen: FrozenTrial, store: StudyStore) -> TrialResult:
     directory = store.trial_directory(frozen.number)
-    cards = read_scores(directory)
+    reached = max(frozen.intermediate_values, default=0)
+    # A worker group may have scored once more before it was stopped: that was never reported.
+    cards = [card for card in read_scores(directory) if card.images_seen <= reached]
     start = frozen.datetime_start or datetime.datetime.now()
     end = frozen.datetime_complete or datetime.datetime.now()
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}

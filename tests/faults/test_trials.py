@@ -22,23 +22,24 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class FaultyExtractor(PixelExtractor):
-    """Strikes in the process that scores: `times` times over all processes, by counting files."""
+    """Strikes in the process that scores, once for each fault, which files keep count of."""
 
-    def __init__(self, fault: str, folder: Path, times: int) -> None:
+    def __init__(self, faults: tuple[str, ...], folder: Path) -> None:
         super().__init__()
-        self.fault, self.folder, self.times = fault, folder, times
+        self.faults, self.folder = faults, folder
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features, or strike."""
         rank_0 = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        if rank_0 and len(list(self.folder.iterdir())) < self.times:
+        struck = len(list(self.folder.iterdir()))
+        if rank_0 and struck < len(self.faults):
             (self.folder / os.urandom(8).hex()).touch()
-            self.strike()
+            self.strike(self.faults[struck])
         return super().forward(images)
 
-    def strike(self) -> None:
+    def strike(self, fault: str) -> None:
         """Do what the fault says."""
-        match self.fault:
+        match fault:
             case "exception":
                 raise RuntimeError("injected")
             case "exit 0":
@@ -49,30 +50,27 @@ class FaultyExtractor(PixelExtractor):
                 os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def faulty(tmp_path: Path, fault: str, times: int = 1) -> FaultyExtractor:
+def faulty(tmp_path: Path, *faults: str) -> FaultyExtractor:
     folder = tmp_path / "strikes"
     folder.mkdir()
-    return FaultyExtractor(fault, folder, times)
+    return FaultyExtractor(faults, folder)
 
 
-@pytest.mark.parametrize("fault", ["exception", "exit 0", "kill -9"])
-def test_struck_trial_goes_on_and_the_study_ends_whole(
-    address: str, tmp_path: Path, fault: str
-) -> None:
-    launch = launch_in(tmp_path, ray_address=address)
-    finished = run_small(small_study(prune=False), launch, faulty(tmp_path, fault))
+def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Path) -> None:
+    launch = launch_in(tmp_path, ray_address=address, max_failures=3)
+    extractor = faulty(tmp_path, "exception", "exit 0", "kill -9")
+    finished = run_small(small_study(prune=False), launch, extractor)
     assert states(finished) == ["COMPLETE"] * 3
-    assert len(list((tmp_path / "strikes").iterdir())) == 1
+    assert len(list((tmp_path / "strikes").iterdir())) == 3
     assert wait_until_free(address) == {}
 
 
-@pytest.mark.parametrize("fault", ["kill -9", "hang"])
-def test_struck_worker_of_a_group_goes_on(address: str, tmp_path: Path, fault: str) -> None:
+def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, worker_timeout_s=8)
     config = small_study(num_trials=2, prune=False)
-    finished = run_small(config, launch, faulty(tmp_path, fault))
+    finished = run_small(config, launch, faulty(tmp_path, "kill -9", "hang"))
     assert states(finished) == ["COMPLETE"] * 2
-    assert len(list((tmp_path / "strikes").iterdir())) == 1
+    assert len(list((tmp_path / "strikes").iterdir())) == 2
     assert wait_until_free(address) == {}
 
 

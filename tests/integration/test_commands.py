@@ -131,9 +131,8 @@ def test_export_trains_and_its_checkpoint_gives_images(
     text = run("train_final.py", *options, log=folder / "final")
     (card,) = read_scores(folder / "runs/f")
     assert card.images_seen == 640
-    assert [row["omega"] for row in card.curve] == [
-        yaml.safe_load(Path(best).read_text())["omega"]
-    ]
+    omega = yaml.safe_load(Path(best).read_text())["omega"]
+    assert [row["omega"] for row in card.curve] == [omega]
     assert f"fid/all {card.value:.2f} at N = 60" in text
     checkpoint = text.split("checkpoint ")[1].split()[0]
     run(

@@ -3,14 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from diffrop.search.engine import FinishedStudy
+from diffrop.search.results import trial_config
+from diffrop.search.trial import TrialTask, read_scores, run_trial
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import small_study
+from tests.small import small_inputs, small_study
 from tests.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
+CONFIG = small_study(num_trials=3)
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +25,22 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-def curve(directory: Path, measure: str) -> list[float]:
+@pytest.fixture(scope="module")
+def finished(address: str, tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
+    """A study whose trials have two workers each; its two trials at a time fill the cluster."""
+    folder = tmp_path_factory.mktemp("study")
+    launch = launch_in(folder, ray_address=address, workers_per_trial=2, max_concurrent=2)
+    return run_small(CONFIG, launch)
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
     lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)[measure] for line in lines if measure in json.loads(line)]
+    return [json.loads(line) for line in lines]
 
 
-def test_two_worker_trials_are_pruned_and_free_every_cpu(address: str, tmp_path: Path) -> None:
-    launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, max_concurrent=2)
-    finished = run_small(small_study(num_trials=6), launch)
+def test_some_trials_are_pruned_and_every_cpu_is_free_again(
+    address: str, finished: FinishedStudy
+) -> None:
     found = states(finished)
     assert found[0] == "COMPLETE"
     assert set(found) == {"COMPLETE", "PRUNED"}
@@ -35,22 +49,26 @@ def test_two_worker_trials_are_pruned_and_free_every_cpu(address: str, tmp_path:
     assert wait_until_free(address) == {}
 
 
-def test_two_workers_give_one_workers_losses_and_scores(address: str, tmp_path: Path) -> None:
-    config = small_study("pair", num_trials=2, prune=False)
-    results = {}
-    for workers in (1, 2):
-        launch = launch_in(
-            tmp_path / str(workers), ray_address=address, workers_per_trial=workers,
-            max_concurrent=1,
-        )  # fmt: skip
-        results[workers] = run_small(config, launch)
-        assert states(results[workers]) == ["COMPLETE", "COMPLETE"]
-    for one, two in zip(results[1].result.trials, results[2].result.trials, strict=True):
-        assert one.values == two.values
-        for measure in ("loss/ddpm", "loss/pcl", "grad_norm", "pcl/grad_ratio"):
-            expected = curve(one.directory, measure)
-            assert curve(two.directory, measure) == pytest.approx(expected, rel=1e-5, abs=1e-6)
-        assert one.card is not None and two.card is not None
-        assert two.card.value == pytest.approx(one.card.value, rel=1e-3)
-    contrastive = results[2].result.trials[1].directory
-    assert len(curve(contrastive, "loss/pcl")) == 4
+@pytest.mark.parametrize("number", [0, 1])
+def test_two_workers_give_one_workers_losses_and_scores(
+    finished: FinishedStudy, tmp_path: Path, number: int
+) -> None:
+    two = finished.result.trials[number]
+    config = trial_config(CONFIG, two.values) if number else CONFIG.baseline
+    run_trial(
+        TrialTask(tmp_path, config, CONFIG.rungs),
+        small_inputs(),
+        torch.device("cpu"),
+        lambda result: None,
+    )
+    measures = {"loss/ddpm", "grad_norm", "loss/pcl", "pcl/grad_ratio", "pcl/active_share"}
+    expected = {row["images_seen"]: row for row in rows(tmp_path)}
+    found = rows(two.directory)
+    assert len(found) >= 2
+    for row in found:
+        alone = expected[row["images_seen"]]
+        assert row.keys() == alone.keys()
+        for measure in measures & row.keys():
+            assert row[measure] == pytest.approx(alone[measure], rel=1e-5, abs=1e-6)
+    score = read_scores(two.directory)[0].value
+    assert score == pytest.approx(read_scores(tmp_path)[0].value, rel=1e-3)

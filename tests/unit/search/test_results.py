@@ -42,20 +42,22 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
     store = StudyStore(tmp_path, config.name)
     store.create(config, "command")
     study = store.open(LaunchConfig())
-    study.ask()
+    asked = [study.ask()]
     hinge = {
         "contrastive.form": "hinge", "contrastive.tau_0": 3.25,
         "contrastive.decay_temperature": 0.2, "contrastive.margin": 1.01,
     }  # fmt: skip
     for _ in range(3):
         study.enqueue_trial(hinge)
-        config.space.suggest(study.ask())
+        asked.append(study.ask())
+        config.space.suggest(asked[-1])
     done = "COMPLETE"
     ends = [(50.0, 128, done), (40.0, 128, done), (1.0, 64, "PRUNED"), (9.0, 0, "FAIL")]
     for number, (value, images, state) in enumerate(ends):
         if images:
             path = store.trial_directory(number) / "scores" / f"images_{images:012d}.json"
             write_atomically(path, json.dumps(card(value, images).to_dict()))
+            asked[number].report(value, images)
         study.tell(number, value if state == "COMPLETE" else None, state=TrialState[state])
     return store, collect(study, store, config)
 
