@@ -31,7 +31,8 @@ def node_ip() -> str:
 @contextlib.contextmanager
 def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
     """Start a head node with so many logical CPUs, a dashboard and a token; yield its address."""
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it only once
     Config.initialize("")  # Ray read the environment when it was imported
     port = free_port()
     command = [

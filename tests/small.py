@@ -1,5 +1,6 @@
 """Small experiments and inputs that several test modules share."""
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from diffrop.metrics.features import FeatureExtractor
 from diffrop.metrics.report import Reference
 from diffrop.search.config import StudyConfig
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.space import SearchSpace
+from diffrop.search.space import Parameter, SearchSpace
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "tau.yaml"
@@ -63,6 +64,15 @@ def small_study(name: str = "small", **changes: object) -> StudyConfig:
         experiment=small_experiment(),
         **(settings | changes),  # type: ignore[arg-type]
     )
+
+
+def learning_rate_study(learning_rate: float, **changes: object) -> StudyConfig:
+    """A small study whose trials differ from the baseline in form and learning rate alone."""
+    study = small_study(**changes)
+    parameter = Parameter(
+        name="training.learning_rate", choices=(learning_rate,), source="the test's own"
+    )
+    return dataclasses.replace(study, space=SearchSpace(parameters=(parameter,)))
 
 
 class PixelExtractor(FeatureExtractor):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import PixelExtractor, small_study
+from tests.small import PixelExtractor, learning_rate_study, small_study
 from tests.studies import launch_in, run_small, states
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -104,14 +104,7 @@ def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Pat
 def test_nan_loss_fails_its_trial_naming_the_step_and_others_go_on(
     address: str, tmp_path: Path
 ) -> None:
-    from diffrop.search.space import SearchSpace
-
-    explosive = {
-        "name": "training.learning_rate", "choices": [1e30], "source": "makes the loss infinite",
-    }  # fmt: skip
-    config = small_study(prune=False)
-    space = SearchSpace.from_dict({"parameters": [explosive]})
-    config = type(config).from_dict(config.to_dict() | {"space": space.to_dict()})
+    config = learning_rate_study(1e30, prune=False)
     finished = run_small(config, launch_in(tmp_path, ray_address=address))
     assert states(finished) == ["COMPLETE", "FAIL", "FAIL"]
     assert "images_seen" in finished.result.trials[1].message

@@ -12,11 +12,12 @@ from diffrop.search.engine import FinishedStudy
 from diffrop.search.results import trial_config
 from diffrop.search.trial import TrialTask, read_scores, run_trial
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import small_inputs, small_study
+from tests.small import learning_rate_study, small_inputs
 from tests.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
-CONFIG = small_study(num_trials=3)
+# At this rate trials 1 and 2 are equal, and worse than the baseline at the rung: 2 is pruned.
+CONFIG = learning_rate_study(1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,7 @@ def test_some_trials_are_pruned_and_every_cpu_is_free_again(
     address: str, finished: FinishedStudy
 ) -> None:
     found = states(finished)
-    assert found[0] == "COMPLETE"
-    assert set(found) == {"COMPLETE", "PRUNED"}
+    assert (found[0], found[2]) == ("COMPLETE", "PRUNED")
     pruned = [trial for trial in finished.result.trials if trial.state == "PRUNED"]
     assert all(trial.card is not None and trial.card.images_seen == 64 for trial in pruned)
     assert wait_until_free(address) == {}

@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reciprocal": {"form": "reciprocal", "space": "x0"},
     "mu": {"form": "exponential", "space": "mu", "tau_0": 50.0},
     "frequent": {"form": "reciprocal", "space": "x0", "stop_gradient": "frequent"},
-    "negative_l2": {"form": "negative_l2", "space": "eps", "tau_0": 0.3},
+    "negative_l2": {"form": "negative_l2", "space": "eps", "tau_0": 0.15},
     "oracle": {"form": "hinge", "space": "eps", "margin": 1.2},
     "quantile": {"form": "hinge", "space": "x0", "margin_rule": "quantile", "margin": 0.5},
 }

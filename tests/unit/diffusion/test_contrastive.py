@@ -250,7 +250,7 @@ def every_config(form: str, rule: str, space: str) -> Iterator[ContrastiveConfig
     ):
         values: dict[str, Any] = {
             "form": form,
-            "tau_0": 0.3 if unbounded else 1.7,
+            "tau_0": 0.15 if unbounded else 1.7,
             "tau_schedule": schedule,
             "space": space,
             "distance_reduction": distance,
@@ -313,7 +313,7 @@ def test_gradient_equals_finite_differences(
     batch = make_batch(timesteps, labels=LABELS[:8], shape=(1, 2, 2))
     config = ContrastiveConfig(
         form=form,
-        tau_0=0.4,
+        tau_0=0.2,
         space=space,
         margin_rule=rule,
         margin=MARGINS[rule],
