@@ -186,8 +186,8 @@ def results_table(result: StudyResult) -> Table:
 
     Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all.
     """
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("#", justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right", min_width=2)
     table.add_column("form", no_wrap=True)
     for heading in ("tau_0", "decay", "margin", "omega", "all", "many", "medium", "few"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -266,5 +266,6 @@ def _state(trial: TrialResult) -> str:
     if trial.state != "PRUNED" or trial.card is None:
         return trial.state
     images = trial.card.images_seen
-    scale, unit = (1e6, "M") if images >= 1e6 else (1e3, "k") if images >= 1e3 else (1, "")
-    return f"PRUNED {images / scale:.2g}{unit}"
+    if images < 1_000:
+        return f"PRUNED {images}"
+    return f"PRUNED {images / 1e3:.0f}k" if images < 1e6 else f"PRUNED {images / 1e6:.1f}M"
