@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffrop.config import flatten, load_yaml
+from diffrop.schema import flatten, load_yaml
 
 FORMAT = 1
 SHOT_GROUPS = ("many", "medium", "few")

@@ -8,7 +8,7 @@ from analysis.checkpoint_card import class_counts
 from analysis.load import GROUPS, StudyResults
 from analysis.style import caption
 from analysis.words import format_count
-from diffrop.config import flatten
+from diffrop.schema import flatten
 
 MAX_CLASSES = 20
 """More classes than these show the counts of the first and the last three."""

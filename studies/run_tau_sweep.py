@@ -4,9 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.report import write_report
-
 from analysis.figures import write_figures
+from analysis.report import write_report
 from diffrop.cli import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau.yaml"

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-from diffrop.config import Config, ExperimentConfig, require
+from diffrop.config import ExperimentConfig
+from diffrop.schema import Config, require
 from diffrop.search.space import SearchSpace
 
 STUDY_FORMAT = 1

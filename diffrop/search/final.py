@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from diffrop import cluster
-from diffrop.config import ExperimentConfig, flatten, load_yaml
+from diffrop.config import ExperimentConfig
+from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import LaunchConfig, Rung
 from diffrop.search.engine import open_tracker
 from diffrop.search.launch import execute

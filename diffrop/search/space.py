@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 
-from diffrop.config import Config, ExperimentConfig, load_yaml, require
+from diffrop.config import ExperimentConfig
+from diffrop.schema import Config, load_yaml, require
 
 FORM_KEY = "contrastive.form"
 

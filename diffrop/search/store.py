@@ -13,8 +13,8 @@ import yaml
 from optuna.exceptions import DuplicatedStudyError
 from sqlalchemy.exc import SQLAlchemyError
 
-from diffrop.config import flatten, load_yaml
 from diffrop.errors import StudyError
+from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 from diffrop.search.trial import write_atomically
 from diffrop.tracking import redact

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric
 from safetensors import safe_open
 
-from diffrop.config import require
+from diffrop.schema import require
 
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""

@@ -18,7 +18,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param,
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
-from diffrop.config import require
+from diffrop.schema import require
 from diffrop.tracking.files import CHECKPOINTS, SAMPLES, STATUSES, TrackedTrial, read_header
 from diffrop.tracking.uri import bounded, checked_uri, hide, open_client, prepare_sqlite, redact
 

@@ -14,7 +14,7 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from diffrop.config import require
+from diffrop.schema import require
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from diffrop import distributed
-from diffrop.config import ExperimentConfig, flatten
+from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.data.batches import ShuffledOrder
 from diffrop.diffusion.objective import Losses, Objective, draw
@@ -21,6 +21,7 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
+from diffrop.schema import flatten
 from diffrop.seeds import DROPOUT, INITIAL, STEP, derive_seed, generator
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.ema import WeightAverage

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from diffrop.config import (
     NEGATIVE_L2_MAX_TAU_0,
-    Config,
     ContrastiveConfig,
     DataConfig,
     DiffusionConfig,
@@ -21,12 +20,10 @@ from diffrop.config import (
     ModelConfig,
     SamplingConfig,
     TrainingConfig,
-    flatten,
-    load_yaml,
-    set_key,
 )
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.schema import Config, flatten, load_yaml, set_key
 
 SECTIONS: dict[str, type[Config]] = {
     "data": DataConfig,
