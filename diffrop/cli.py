@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from diffrop.config import ExperimentConfig, Extractor, Objective
+from diffrop.data import DATASETS
 from diffrop.errors import DiffropError
 from diffrop.recipes import recipe
 from diffrop.search.config import LaunchConfig, StudyConfig
@@ -24,7 +25,6 @@ from diffrop.search.results import protocol, remarks, results_table, scale
 from diffrop.search.space import SearchSpace
 from diffrop.tracking import ui_command
 
-DATASETS = ("digits", "cifar10", "cifar100", "fashion_mnist", "image_folder")
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 
 
@@ -137,8 +137,8 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     study("--storage", metavar="URL", help="Optuna's, such as postgresql://... (SQLite)")
     data = parser.add_argument_group("the data").add_argument
     data(
-        "--dataset", choices=DATASETS, default="digits", metavar="NAME",
-        help=f"{', '.join(DATASETS[1:])} (digits)",
+        "--dataset", choices=tuple(DATASETS), default="digits", metavar="NAME",
+        help=f"{', '.join(list(DATASETS)[1:])} (digits)",
     )  # fmt: skip
     data(
         "--data-root",
@@ -170,8 +170,8 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def study_config(args: argparse.Namespace, script: str, space: Path) -> StudyConfig:
-    """Build the study from parsed options.
+def study_config(args: argparse.Namespace, script: str, space: Path, on_gpu: bool) -> StudyConfig:
+    """Build the study from parsed options; without a GPU its default precision is fp32.
 
     Raises:
         ValueError: an option is not allowed, or --resume came without a name.
@@ -199,6 +199,8 @@ def study_config(args: argparse.Namespace, script: str, space: Path) -> StudyCon
     for key in ("data.root", "evaluation.inception_weights"):
         if key in given:
             given[key] = str(Path(given[key]).resolve())
+    if not on_gpu:
+        given["training.precision"] = "fp32"  # CPUs emulate bf16, slowly
     experiment = start.experiment.with_values(given | dict(args.settings))
     return StudyConfig(
         name=args.study_name or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}",
@@ -263,8 +265,8 @@ class StudyCommand:
         parser = study_parser(self.description)
         args = parser.parse_args(argv)
         with errors_to_exit():
-            config = study_config(args, self.script, self.space)
             launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
+            config = study_config(args, self.script, self.space, launch.gpus_per_worker > 0)
             if args.dry_run:
                 store, dataset = check_study(config, launch)
                 print_plan(config, launch, dataset, store.path, console)
