@@ -209,7 +209,7 @@ def study_config(args: argparse.Namespace, script: str, space: Path, on_gpu: boo
         num_trials=args.trials if args.trials is not None else start.num_trials,
         seed=args.seed,
         first_rung_images=first_rung(args.first_rung, start.first_rung_images, experiment),
-        rung_samples=args.rung_samples or start.rung_samples,
+        rung_samples=(args.rung_samples if args.rung_samples is not None else start.rung_samples),
         prune=not args.no_prune,
     )
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from diffrop import cluster
 from diffrop.config import EvaluationConfig
 from diffrop.data import Dataset, load_dataset
+from diffrop.errors import StudyError
 from diffrop.metrics.features import make_extractor, reference_features
 from diffrop.metrics.report import Reference
 from diffrop.models.unet import UNet
@@ -190,15 +191,18 @@ def scoring_inputs(
 def open_tracker(
     launch: LaunchConfig, experiment: str, run: str, params: dict[str, Any], inputs: ScoringInputs
 ) -> Tracker:
-    """Open a parent run in MLflow."""
-    return Tracker(
-        tracking_uri(launch),
-        artifact_root=Path(launch.runs_root).resolve() / "mlartifacts",
-        experiment=experiment,
-        launch=run,
-        params=params,
-        tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
-    )
+    """Open a parent run in MLflow; StudyError if its database cannot be written."""
+    try:
+        return Tracker(
+            tracking_uri(launch),
+            artifact_root=Path(launch.runs_root).resolve() / "mlartifacts",
+            experiment=experiment,
+            launch=run,
+            params=params,
+            tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
+        )
+    except ValueError as error:
+        raise StudyError(str(error)) from error
 
 
 def _run_trials(

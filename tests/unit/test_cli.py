@@ -38,6 +38,7 @@ def refused(
         (["--gpus-per-worker", "9"], "needs 9 GPUs, and there are"),
         (["--gpus-per-worker", "1.5"], "gpus_per_worker is 1.5; allowed: 0 to 1"),
         (["--workers-per-trial", "3"], "batch_size is 64 over 3"),
+        (["--rung-samples", "0"], "rung_samples is 0; allowed: at least 2"),
         (["--rung-samples", "7"], "7 samples.*at least 20"),
         (["--omegas", "1,1"], "guidance_scales is .* distinct"),
         (["--resume"], "--resume needs --study-name"),

@@ -123,7 +123,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The results of all workers, from one start of the processes."""
     folder = tmp_path_factory.mktemp("workers")
     torch.multiprocessing.spawn(worker, args=(str(folder),), nprocs=NUM_WORKERS)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(NUM_WORKERS)]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(NUM_WORKERS)]
 
 
 def test_lone_process_is_worker_0_of_1() -> None:

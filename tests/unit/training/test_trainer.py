@@ -65,9 +65,13 @@ def test_checkpoint_of_other_images_is_refused(dataset: Dataset) -> None:
 
 
 def test_longer_training_and_other_sampling_may_go_on(dataset: Dataset) -> None:
-    checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
+    first = Trainer(small_experiment(), dataset, CPU)
+    losses(first, 2)
     changes = {"training__num_images": 4096, "sampling__num_steps": 7}
-    Trainer(small_experiment(**changes), dataset, CPU).load(checkpoint)  # type: ignore[arg-type]
+    longer = Trainer(small_experiment(**changes), dataset, CPU)  # type: ignore[arg-type]
+    longer.load(first.checkpoint())
+    assert longer.images_seen == 64
+    assert losses(longer, 1) == losses(first, 1)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
