@@ -26,7 +26,7 @@ from diffrop.search.anchors import measure_anchors
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.launch import execute
 from diffrop.search.observer import ProgressLine, StudyObserver
-from diffrop.search.results import StudyResult, collect, trial_config, write_results
+from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scheduler import StudyASHA
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.searcher import OptunaStudySearcher, make_sampler
@@ -270,9 +270,8 @@ def _tune_trial(
 ) -> None:
     """Tune's function trainable: one trial at one point of the space."""
     store = StudyStore(Path(root).parent, study.name)
-    task = TrialTask(
-        store.trial_directory(point["number"]), trial_config(study, point["values"]), study.rungs
-    )
+    config = study.experiment.with_values(point["values"])
+    task = TrialTask(store.trial_directory(point["number"]), config, study.rungs)
     grouped = launch.workers_per_trial > 1
     execute(
         task,

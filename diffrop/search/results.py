@@ -13,7 +13,6 @@ import yaml
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
-from diffrop.config import ExperimentConfig
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
 from diffrop.search.scoring import ScoreCard
@@ -144,7 +143,7 @@ def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
     best, config = result.ranked[0], result.config
     assert best.card is not None
-    experiment = trial_config(config, best.values)
+    experiment = config.experiment.with_values(best.values)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     return {
         "format": 1,
@@ -174,11 +173,6 @@ def export(result: StudyResult) -> dict[str, Any]:
             "versions": package_versions(),
         },
     }
-
-
-def trial_config(config: StudyConfig, values: dict[str, Any]) -> ExperimentConfig:
-    """Return the experiment of one trial: the study's, with the searched keys replaced."""
-    return config.experiment.with_values(values)
 
 
 def results_table(result: StudyResult) -> Table:

@@ -131,7 +131,7 @@ class Trainer:
         Args:
             images: the clock's target.
             log: receives the means over each `log_every_images`, on every worker.
-            save: called every `checkpoint_every_images`.
+            save: called every `checkpoint_every_images` before the target.
         """
         training = self.config.training
         rows: list[dict[str, Tensor]] = []
@@ -145,7 +145,8 @@ class Trainer:
                 row["images_per_s"] = len(rows) * training.batch_size / elapsed
                 log({"images_seen": self.images_seen, **row})
                 rows, since = [], time.monotonic()
-            if self._crossed(before, training.checkpoint_every_images):
+            due = self._crossed(before, training.checkpoint_every_images)
+            if due and self.images_seen < images:
                 save()
 
     def checkpoint(self) -> Checkpoint:

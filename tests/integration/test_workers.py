@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from diffrop.search.engine import FinishedStudy
-from diffrop.search.results import trial_config
 from diffrop.search.trial import TrialTask, read_scores, run_trial
 from tests.ray_head import ray_head, wait_until_free
 from tests.small import learning_rate_study, small_inputs
@@ -54,7 +53,7 @@ def test_two_workers_give_one_workers_losses_and_scores(
     finished: FinishedStudy, tmp_path: Path, number: int
 ) -> None:
     two = finished.result.trials[number]
-    config = trial_config(CONFIG, two.values) if number else CONFIG.baseline
+    config = CONFIG.experiment.with_values(two.values)
     run_trial(
         TrialTask(tmp_path, config, CONFIG.rungs),
         small_inputs(),
