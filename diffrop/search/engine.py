@@ -1,5 +1,6 @@
 """The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
 
+import contextlib
 import json
 import time
 import uuid
@@ -29,7 +30,7 @@ from diffrop.search.observer import ProgressLine, StudyObserver
 from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scheduler import StudyASHA
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.searcher import OptunaStudySearcher, make_sampler
+from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
 from diffrop.tracking import Tracker, checked_uri
@@ -159,7 +160,8 @@ def run_study(
             "samples_seed": str(config.experiment.evaluation.seed),
         }
         observer = StudyObserver(lambda: collect(study, store, config), tracker, line, seeds)
-        interrupted = _run_trials(config, launch, store, inputs, study, observer, launch_name)
+        _run_trials(config, launch, store, inputs, study, observer, launch_name)
+        interrupted = num_remaining(study, config) > 0
         result = observer.update()
         line.close()
         files = [*write_results(result, store), store.config_path, *render(store.path)]
@@ -213,11 +215,14 @@ def _run_trials(
     study: optuna.Study,
     observer: StudyObserver,
     launch_name: str,
-) -> bool:
-    """Run what is left of a study; return whether the user interrupted it."""
-    searcher = OptunaStudySearcher(study, config)
-    if searcher.num_remaining == 0:
-        return False
+) -> None:
+    """Run what is left of a study, or until Ctrl-C.
+
+    At the first Ctrl-C Tune stops its trials and returns; they stay unfinished in Optuna's study.
+    """
+    num_samples = num_remaining(study, config)
+    if num_samples == 0:
+        return
     with cluster.connect(launch) as (cpus, gpus):
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
         study.sampler = make_sampler(config, concurrent)
@@ -228,9 +233,9 @@ def _run_trials(
         tuner = tune.Tuner(
             tune.with_resources(trainable, _tune_resources(launch)),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=OptunaStudySearcher(study, config),
                 scheduler=StudyASHA(config, study.get_trials(deepcopy=False)),
-                num_samples=searcher.num_remaining,
+                num_samples=num_samples,
                 max_concurrent_trials=concurrent,
                 reuse_actors=launch.workers_per_trial == 1,
             ),
@@ -242,11 +247,8 @@ def _run_trials(
                 verbose=0,
             ),
         )
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, while Tune stops
             tuner.fit()
-        except KeyboardInterrupt:
-            return True
-    return False
 
 
 def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:

@@ -71,6 +71,7 @@ class TrialResult:
         searched = (parameter.name for parameter in config.space.parameters)
         known = {"contrastive.form", *CONTRASTIVE_COLUMNS}
         row |= {key: self.values.get(key) for key in searched if key not in known}
+        row |= {"value": None, "omega": None}
         if self.card is not None:
             card = self.card
             row |= {"value": card.value, "omega": card.omega, **card.scores}

@@ -27,7 +27,6 @@ class OptunaStudySearcher(Searcher):
         open_states = (TrialState.RUNNING, TrialState.WAITING)
         self._unfinished = study.get_trials(deepcopy=False, states=open_states)
         self._num_trials = len(study.get_trials(deepcopy=False))
-        self.num_remaining = len(self._unfinished) + max(0, config.num_trials - self._num_trials)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept whatever Tune says: the study knows its objective."""
@@ -92,6 +91,12 @@ class OptunaStudySearcher(Searcher):
         known = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
         if step not in known:  # a restarted trial reports its earlier rungs again
             trial.report(score, step)
+
+
+def num_remaining(study: optuna.Study, config: StudyConfig) -> int:
+    """Return how many trials of a study have not ended, those that have not begun included."""
+    ended = [trial.state.is_finished() for trial in study.get_trials(deepcopy=False)]
+    return ended.count(False) + max(0, config.num_trials - len(ended))
 
 
 def make_sampler(config: StudyConfig, max_concurrent: int) -> optuna.samplers.TPESampler:

@@ -33,6 +33,14 @@ def start(script: str, *options: str, log: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, stdout=file, stderr=file, cwd=log.parent, env=environment)
 
 
+def wait_for(driver: "subprocess.Popen[bytes]", log: Path, *patterns: str) -> None:
+    """Wait until a running study's folder holds a file of every pattern."""
+    deadline = time.monotonic() + 200
+    while not all(list((log.parent / "runs/s/trials").glob(pattern)) for pattern in patterns):
+        assert time.monotonic() < deadline and driver.poll() is None, log.read_text()
+        time.sleep(0.1)
+
+
 def run(script: str, *options: str, log: Path) -> str:
     """Run a study's command to its end; return what it printed."""
     before = log.stat().st_size if log.exists() else 0
@@ -43,18 +51,36 @@ def run(script: str, *options: str, log: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study whose driver was killed in its midst."""
-    folder = tmp_path_factory.mktemp("killed")
-    driver = start("run_tau_sweep.py", *SMALL, log=folder / "log")
-    deadline = time.monotonic() + 200
-    trials = folder / "runs/s/trials"
-    while not (list(trials.glob("*/scores/*")) and list(trials.glob("t001/checkpoints/*.safe*"))):
-        assert time.monotonic() < deadline and driver.poll() is None, (folder / "log").read_text()
-        time.sleep(0.1)
-    os.kill(driver.pid, signal.SIGKILL)
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A folder with a study that Ctrl-C stopped in its midst, and the command's exit code."""
+    log = tmp_path_factory.mktemp("interrupted") / "log"
+    driver = start("run_tau_sweep.py", *SMALL, log=log)
+    wait_for(driver, log, "t000/checkpoints/*.safe*")
+    driver.send_signal(signal.SIGINT)
+    return log.parent, driver.wait(timeout=120)
+
+
+def test_interrupted_study_says_so_and_keeps_its_trials_unfinished(
+    interrupted: tuple[Path, int],
+) -> None:
+    folder, code = interrupted
+    assert code == 130
+    assert "--resume" in (folder / "log").read_text()
+    storage = f"sqlite:///{folder / 'runs/s/study.db'}"
+    first = optuna.load_study(study_name="s", storage=storage).trials[0]
+    assert not first.state.is_finished()
+    assert (folder / "runs/s/report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def killed(interrupted: tuple[Path, int]) -> Path:
+    """The same study, carried on, and its driver killed."""
+    log = interrupted[0] / "log"
+    driver = start("run_tau_sweep.py", *SMALL, "--resume", log=log)
+    wait_for(driver, log, "*/scores/*", "t001/checkpoints/*.safe*")
+    driver.kill()
     driver.wait()
-    return folder
+    return log.parent
 
 
 @pytest.fixture(scope="module")
