@@ -4,6 +4,9 @@ import pandas as pd
 
 from analysis.load import StudyResults
 
+PROTOCOL = ("sampler", "extractor", "reference")
+"""What scores depend on beside the model and N."""
+
 
 def num_samples_column(score: str) -> str:
     """Return the column of `StudyResults.trials` with the N behind a score such as "fid/few"."""
@@ -13,7 +16,7 @@ def num_samples_column(score: str) -> str:
 def comparable_trials(study: StudyResults) -> pd.DataFrame:
     """Return the complete trials that were scored alike, by the objective, best first.
 
-    FID depends on N, sampler and extractor, so that values under different ones do not compare.
+    FID depends on N, sampler, extractor and reference: values under different ones do not compare.
     Where complete trials differ in them, the largest group stays (of equal ones that of larger N).
 
     Returns:
@@ -22,9 +25,8 @@ def comparable_trials(study: StudyResults) -> pd.DataFrame:
     trials = study.trials
     complete = trials[(trials["state"] == "COMPLETE") & trials["value"].notna()]
     count = num_samples_column(study.objective)
-    protocol = list(
-        zip(complete[count].fillna(-1), complete["sampler"], complete["extractor"], strict=True)
-    )
+    counts = complete[count].fillna(-1)
+    protocol = list(zip(counts, *(complete[name] for name in PROTOCOL), strict=True))
     if protocol:
         common = max(protocol, key=lambda found: (protocol.count(found), found))
         complete = complete[[found == common for found in protocol]]
@@ -32,7 +34,7 @@ def comparable_trials(study: StudyResults) -> pd.DataFrame:
 
 
 def num_incomparable(study: StudyResults) -> int:
-    """Return how many complete trials have no score under the common N, sampler and extractor."""
+    """Return how many complete trials have no score under the common protocol."""
     return int((study.trials["state"] == "COMPLETE").sum()) - len(comparable_trials(study))
 
 

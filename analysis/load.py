@@ -10,22 +10,23 @@ import pandas as pd
 
 from diffrop.schema import flatten, load_yaml
 
-FORMAT = 1
+FORMAT = 2
 SHOT_GROUPS = ("many", "medium", "few")
 GROUPS = ("all", *SHOT_GROUPS)
 
 REQUIRED = ("number", "state", "baseline", "value")
-TEXT = ("name", "state", "form", "sampler", "extractor", "message")
+TEXT = ("name", "state", "form", "sampler", "extractor", "reference", "message")
 WHOLE = ("number", "rank", "images_seen", "rung", *(f"num_samples/{name}" for name in GROUPS))
 REAL = (
-    "tau_0", "decay_temperature", "margin", "value", "omega", "duration_s",
+    "tau_0", "decay_temperature", "margin", "value", "value_low", "value_high", "omega",
+    "difference_value", "difference_low", "difference_high", "duration_s",
     *(f"fid/{name}" for name in GROUPS),
 )  # fmt: skip
 
 MEASUREMENT_TYPES = {
     "number": "int64", "form": "str", "state": "str", "images_seen": "int64", "final": "bool",
     "omega": "float64", "score": "str", "value": "float64", "num_samples": "Int64",
-    "sampler": "str", "extractor": "str",
+    "sampler": "str", "extractor": "str", "reference": "str",
 }  # fmt: skip
 CURVE_TYPES = {
     "number": "int64", "images_seen": "int64", "measure": "str", "value": "float64",
@@ -42,7 +43,9 @@ class StudyResults:
     trials: pd.DataFrame
     """One row a trial, by number. Text columns hold "" and numbers NaN or NA where trials.csv is
     empty. `value` is the objective at the trial's best `omega`, of its last score; `images_seen`
-    and `rung` count images, `num_samples/GROUP` generated images, `duration_s` seconds."""
+    and `rung` count images, `num_samples/GROUP` generated images, `duration_s` seconds.
+    `value_low` and `value_high` end the 95 % interval of `value` over samples; `difference_*` is
+    `value` less the baseline's, paired over samples, with its interval."""
     measurements: pd.DataFrame
     """One row a trial, rung, omega and score: number, form, state, images_seen, final (False on
     a rung below the last), omega, score ("fid/few"), value, num_samples (images behind that very
@@ -140,7 +143,7 @@ def _trials(path: Path, base_form: str) -> pd.DataFrame:
 def _numbers(column: pd.Series, path: Path) -> pd.Series:
     """Return a column of trials.csv as Int64, float64, or as it is for other searched keys."""
     name = str(column.name)
-    known = name in WHOLE or name in REAL or name.startswith(("fid", "accuracy", "num_samples"))
+    known = name in WHOLE or name in REAL or "/" in name
     try:
         numbers = pd.to_numeric(column.where(column != ""))
         whole = name in WHOLE or name.startswith("num_samples/")
@@ -166,7 +169,8 @@ def _measurements(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
 
 def _score_rows(trial: dict[Any, Any], score: dict[str, Any]) -> Iterator[dict[str, Any]]:
     shared = {key: trial[key] for key in ("number", "form", "state")}
-    shared |= {key: score[key] for key in ("images_seen", "final", "sampler", "extractor")}
+    protocol = ("images_seen", "final", "sampler", "extractor", "reference")
+    shared |= {key: score[key] for key in protocol}
     for point in score["curve"]:
         for name, value in point["scores"].items():
             yield {

@@ -33,14 +33,16 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
         ("Training images per trial", images),
         ("Scored by", scored_by.split("; ")[0]),
         ("Omega", f"best of {', '.join(f'{scale:g}' for scale in scales)} by the objective"),
-        (
-            "Reference",
-            "the training set before it was made long-tailed; of a shot group, its classes",
-        ),
+        ("Reference", _reference(study)),
         ("Seeds", _seeds(study)),
         ("Git commit", provenance.get("git_commit", "")),
     ]
     return [(name, str(value)) for name, value in rows if value not in ("", None)]
+
+
+def _reference(study: StudyResults) -> str:
+    names = [name for name in study.trials["reference"].unique() if name]
+    return f"{', '.join(names)}; of a shot group, its classes" if names else ""
 
 
 def _counts_text(counts: list[int]) -> str:

@@ -79,7 +79,10 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
     if trials.empty:
         return f"{_plan(study, before)}; {data}; {images} images; planned, no trial is complete"
     counts = _num_samples_text(trials, scores or [study.objective])
-    protocol = [f"{before} on {trials['extractor'].iloc[0]}", counts, trials["sampler"].iloc[0]]
+    first = trials.iloc[0]
+    protocol = [f"{before} on {first['extractor']}", counts, first["sampler"]]
+    if first["reference"]:
+        protocol.append(f"against the {first['reference']}")
     images = format_count(trials["images_seen"].max())
     left_out = num_incomparable(study)
     note = f"; {left_out} complete without a comparable score" if left_out else ""

@@ -1,5 +1,6 @@
 """What a study found, in words and rows; the report only lays it out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,27 @@ from analysis.compare import (
     num_samples_column,
 )
 from analysis.load import GROUPS, StudyResults, trial_folder
-from analysis.words import format_count, format_score, score_label
+from analysis.words import format_count, format_metric, format_score, score_label
 
 STATE_WORDS = {
     "COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed",
 }  # fmt: skip
 STATES = tuple(STATE_WORDS)
 SEARCHED = {"tau_0": "tau_0", "decay_temperature": "decay temperature", "margin": "margin"}
+METRIC_WORDS = {
+    "fid": "FID, lower is better",
+    "fid_full": "FID against all classes, lower",
+    "fid_infinity": "FID at infinite N, lower",
+    "kid": "KID x 1000, lower",
+    "inception_score": "Inception Score, higher",
+    "precision": "improved precision, higher",
+    "recall": "improved recall, higher",
+    "f_8": "F_8 (recall), higher",
+    "f_1_8": "F_1/8 (precision), higher",
+    "memorisation": "memorisation, 0.5 is none",
+    "memorisation_z": "memorisation, z score",
+    "accuracy": "accuracy of asked labels, higher",
+}
 MESSAGE_CHARACTERS = 200
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -45,9 +60,7 @@ def answer(study: StudyResults) -> Answer:
         return Answer(headline, facts, "")
     best = trials.iloc[0]
     facts = [_fact(f"Best contrastive trial, {short_name(best)}", best, study)]
-    caveat = (
-        "There is one seed per trial and no interval yet, so a small difference is not evidence. "
-    )
+    caveat = "There is one training seed per trial, which no interval here holds. "
     if len(trials) > 1:
         caveat += (
             f"The best of {len(trials)} contrastive trials was also chosen by this very score, "
@@ -57,27 +70,45 @@ def answer(study: StudyResults) -> Answer:
     if baseline is None:
         headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps."
         return Answer(headline, facts, caveat.strip())
-    gain = float(baseline["value"] - best["value"])
-    share = 100 * abs(gain) / float(baseline["value"]) if baseline["value"] else float("nan")
     facts.append(_fact("Baseline (DDPM alone)", baseline, study))
-    direction = "lower" if gain > 0 else "higher"
-    facts.append(
-        ("Difference", f"{0 - gain:+.2f}", f"{_percent(share)} {direction}; lower is better")
-    )
-    headline = (
-        f"Best: {words}. Its {label} is {gain:.2f} lower than the baseline's."
-        if gain > 0
-        else f"No contrastive loss scored better than the baseline. Closest: {words}, "
+    facts.append(("Difference", *_difference(best, baseline)))
+    advice = "Train both again with fresh seeds before you believe the order."
+    return Answer(_headline(best, baseline, words, label), facts, caveat + advice)
+
+
+def _headline(best: pd.Series, baseline: pd.Series, words: str, label: str) -> str:
+    gain = float(baseline["value"] - best["value"])
+    if best["difference_low"] <= 0 <= best["difference_high"]:
+        return (
+            f"No difference found. The best contrastive trial, {words}, and the baseline are as "
+            f"far apart in their {label} as samples of one model are."
+        )
+    if gain > 0:
+        return f"Best: {words}. Its {label} is {gain:.2f} lower than the baseline's."
+    return (
+        f"No contrastive loss scored better than the baseline. Closest: {words}, "
         f"whose {label} is {-gain:.2f} higher."
     )
-    advice = "Train both again with fresh seeds before you believe the order."
-    return Answer(headline, facts, caveat + advice)
+
+
+def _difference(best: pd.Series, baseline: pd.Series) -> tuple[str, str]:
+    """The difference to the baseline, and its interval or share."""
+    change = float(best["value"] - baseline["value"])
+    share = 100 * abs(change) / float(baseline["value"]) if baseline["value"] else float("nan")
+    note = f"{_percent(share)} {'lower' if change < 0 else 'higher'}; lower is better"
+    if pd.notna(best["difference_low"]):
+        ends = f"{best['difference_low']:+.2f} to {best['difference_high']:+.2f}"
+        note = f"95{NBSP}%: {ends}, paired over samples; {note}"
+    return f"{change:+.2f}", note
 
 
 def _fact(name: str, trial: pd.Series, study: StudyResults) -> tuple[str, str, str]:
     count = format_count(trial[num_samples_column(study.objective)])
     note = f"{score_label(study.objective)}; N = {count}; omega = {_number(trial['omega'])}"
-    return name, f"{trial['value']:.2f}", note.replace(" = ", f"{NBSP}={NBSP}")
+    if pd.notna(trial["value_low"]):
+        note += f"; 95 % over samples: {trial['value_low']:.2f} to {trial['value_high']:.2f}"
+    note = note.replace(" = ", f"{NBSP}={NBSP}").replace(" %", f"{NBSP}%")
+    return name, f"{trial['value']:.2f}", note
 
 
 def describe(trial: pd.Series, study: StudyResults) -> str:
@@ -159,13 +190,33 @@ def _note(trial: pd.Series) -> str:
     if trial["state"] == "COMPLETE":
         if pd.isna(trial["value"]):
             return "its score is missing"
-        return "scored with another N, sampler or extractor, so not comparable"
+        return "scored with another N, sampler, extractor or reference, so not comparable"
     message = " ".join(str(trial["message"]).split())[:MESSAGE_CHARACTERS]
     rung = f"{format_count(trial['rung'])} images" if pd.notna(trial["rung"]) else ""
     if trial["state"] == "PRUNED":
         return f"stopped at {rung}" if rung else message
     reached = f"last scored at {rung}" if rung else "never scored"
     return f"{message} ({reached})" if message else reached
+
+
+def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
+    """Return the metrics of the baseline and of the best contrastive trial, all of them.
+
+    Returns:
+        metric in words with the better direction, trial, and the value for each of `GROUPS`.
+    """
+    baseline, trials = baseline_trial(study), contrastive_trials(study)
+    shown = [] if baseline is None else [baseline]
+    shown += [] if trials.empty else [trials.iloc[0]]
+    rows = []
+    for metric, words in METRIC_WORDS.items():
+        for trial in shown:
+            values = [trial.get(f"{metric}/{group}", math.nan) for group in GROUPS]
+            if any(pd.notna(value) for value in values):
+                cells = [format_metric(metric, value) for value in values]
+                name = "baseline" if trial["baseline"] else short_name(trial)
+                rows.append((words, name, cells))
+    return rows
 
 
 def counts_in_words(study: StudyResults) -> str:

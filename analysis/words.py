@@ -15,6 +15,17 @@ def format_score(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def format_metric(metric: str, value: Any) -> str:
+    """Return a metric's value: FIDs as scores, KID in thousandths, shares with three digits."""
+    if value is None or pd.isna(value):
+        return "-"
+    if metric.startswith("fid"):
+        return format_score(value)
+    if metric == "kid":
+        return f"{1000 * value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 1 or metric.endswith("_z") else f"{value:.3f}"
+
+
 def format_count(value: Any) -> str:
     """Return a count as "1,000", or "unknown" where there is none."""
     return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"

@@ -14,9 +14,10 @@ import torch
 import yaml
 from rich.console import Console
 
-from diffrop.config import ExperimentConfig, Extractor, Objective
+from diffrop.config import ExperimentConfig, Objective
 from diffrop.data import DATASETS
 from diffrop.errors import DiffropError
+from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.recipes import recipe
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
@@ -151,6 +152,13 @@ def study_parser(description: str) -> argparse.ArgumentParser:
         help="rarest over most frequent class, or `own` for the data's own counts",
     )
     data("--image-size", type=int, metavar="PIXELS", help="for image_folder (32)")
+    data(
+        "--reference",
+        choices=("train", "heldout"),
+        help="real images that samples are scored against: the full training set, or the test "
+        "split (train)",
+    )
+    data("--reference-root", metavar="DIR", help="or a folder of one's own, as for --data-root")
     trial = parser.add_argument_group("a trial").add_argument
     trial("--images", type=int, metavar="N", help="images seen in a full training")
     trial("--batch-size", type=int, metavar="N", help="global, over all workers")
@@ -158,11 +166,10 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     trial("--omegas", type=numbers, metavar="X,X,...", help="guidance scales that are scored")
     trial(
         "--extractor",
-        choices=choices_of(Extractor),
         metavar="NAME",
-        help=f"of the features: {', '.join(choices_of(Extractor))}",
+        help=f"of the features: {', '.join(EXTRACTORS)}, or package.module:factory",
     )
-    trial("--inception-weights", metavar="FILE", help="InceptionV3, for hosts without network")
+    trial("--extractor-weights", metavar="FILE", help="or URL#sha256=HEX (as published)")
     trial("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
           dest="settings", help="any other key of the configuration, such as "
           "training.learning_rate=1e-4; may be repeated")  # fmt: skip
@@ -191,13 +198,15 @@ def study_config(args: argparse.Namespace, script: str, space: Path, on_gpu: boo
         "evaluation.guidance_scales": args.omegas,
         "evaluation.extractor": args.extractor,
         "evaluation.objective": args.objective,
-        "evaluation.inception_weights": args.inception_weights,
+        "evaluation.extractor_weights": args.extractor_weights,
+        "data.reference": args.reference,
+        "data.reference_root": args.reference_root,
     }
     given = {key: value for key, value in changes.items() if value is not None}
     if args.imbalance_factor is not None:
         given["data.imbalance_factor"] = factor
-    for key in ("data.root", "evaluation.inception_weights"):
-        if key in given:
+    for key in ("data.root", "data.reference_root", "evaluation.extractor_weights"):
+        if key in given and "://" not in given[key]:
             given[key] = str(Path(given[key]).resolve())
     if not on_gpu:
         given["training.precision"] = "fp32"  # CPUs emulate bf16, slowly

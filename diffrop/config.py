@@ -7,7 +7,7 @@ study searches is a set of dotted keys of it (`contrastive.tau_0`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from diffrop.schema import Config, require, set_key
 
@@ -15,7 +15,10 @@ Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
 TauSchedule = Literal["exponential", "constant", "linear", "cosine"]
 DistanceSpace = Literal["mu", "x0", "eps"]
 MarginRule = Literal["oracle", "constant", "quantile"]
-Extractor = Literal["classifier", "inception-v3-compat", "efficientnet-lite0"]
+ExtractorPrecision = Literal["fp32", "tf32", "bf16"]
+Metric = Literal[
+    "fid", "kid", "inception_score", "precision_recall", "prd", "fid_infinity", "memorisation"
+]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
 
 # DDPM + negative L2 in eps or x0 space is a quadratic form that loses its lower bound at
@@ -37,6 +40,11 @@ class DataConfig(Config):
     """Rarest over most frequent class; None keeps the data's own counts."""
     image_size: int | None = None
     """Height and width in pixels for image_folder; None takes 32. Other sets have their own."""
+    reference: Literal["train", "heldout"] = "train"
+    """What samples are compared with: the full training set, before it was made long-tailed, or
+    the data set's own test split."""
+    reference_root: str | None = None
+    """Folder with a folder of reference images for each class; takes the place of `reference`."""
     horizontal_flip: bool = False
     """Mirror each training image with probability 1/2."""
 
@@ -209,9 +217,14 @@ class EvaluationConfig(Config):
     """Images per omega, over all classes."""
     guidance_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     """The grid of omega."""
-    extractor: Extractor = "inception-v3-compat"
-    inception_weights: str | None = None
-    """File with InceptionV3's weights, for hosts that cannot download them."""
+    metrics: tuple[Metric, ...] = get_args(Metric)
+    """Of the last score at its best omega; the others are FID alone. See docs/metrics.md."""
+    extractor: str = "inception-v3-compat"
+    """A name of `diffrop.metrics.extractors.EXTRACTORS`, or package.module:factory."""
+    extractor_weights: str | None = None
+    """File, or URL#sha256=HEX, with the extractor's weights; None takes the published ones."""
+    extractor_precision: ExtractorPrecision = "fp32"
+    """fp32 is strict. The others are faster on GPUs, shift scores, and stand in the name."""
     seed: int = 12345
     """Of the noise of the samples; the same for every trial (common random numbers)."""
 
@@ -221,6 +234,7 @@ class EvaluationConfig(Config):
         scales = self.guidance_scales
         unique = bool(scales) and len(set(scales)) == len(scales) and min(scales) >= 0
         require(unique, "guidance_scales", scales, "distinct numbers, 0 or more")
+        require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
 
 

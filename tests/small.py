@@ -17,7 +17,7 @@ from diffrop.config import (
 )
 from diffrop.data import Dataset, load_dataset
 from diffrop.metrics.features import FeatureExtractor
-from diffrop.metrics.report import Reference
+from diffrop.metrics.reference import Reference
 from diffrop.search.config import StudyConfig
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.space import Parameter, SearchSpace
@@ -75,21 +75,23 @@ def learning_rate_study(learning_rate: float, **changes: object) -> StudyConfig:
     return dataclasses.replace(study, space=SearchSpace(parameters=(parameter,)))
 
 
-class PixelExtractor(FeatureExtractor):
+class RowBrightness(torch.nn.Module):
     """Mean brightness of each row: cheap features for tests that are not about features."""
-
-    def __init__(self) -> None:
-        super().__init__(torch.nn.Identity(), "pixels", "pixels-1")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (B, H)."""
         return images.float().mean(dim=(1, 3))
 
 
+def pixel_extractor() -> FeatureExtractor:
+    """An extractor of `RowBrightness`."""
+    return FeatureExtractor(RowBrightness(), "pixels")
+
+
 def small_inputs(dataset: Dataset | None = None) -> ScoringInputs:
-    """Scoring inputs of digits with `PixelExtractor`."""
+    """Scoring inputs of digits with `pixel_extractor`."""
     dataset = dataset or load_dataset(small_experiment().data)
-    extractor = PixelExtractor()
-    features = extractor.features(dataset.reference.images)
+    extractor = pixel_extractor()
+    features = extractor.extract(dataset.reference.images).features
     reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
     return ScoringInputs(dataset, extractor, reference)

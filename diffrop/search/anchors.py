@@ -1,5 +1,6 @@
 """What a FID means on a dataset: that of noise, and of real images against other real ones."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,15 +8,16 @@ import torch
 from diffrop.config import EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import to_uint8
-from diffrop.metrics.features import FeatureExtractor
-from diffrop.metrics.report import Reference, balanced_labels, shot_report
+from diffrop.metrics.features import Extraction, FeatureExtractor
+from diffrop.metrics.reference import Reference
+from diffrop.metrics.report import balanced_labels, evaluate
+from diffrop.search.scoring import FID_ALONE
 from diffrop.seeds import ANCHORS, generator
 
 
 def measure_anchors(
     dataset: Dataset,
     extractor: FeatureExtractor,
-    features: torch.Tensor,
     reference: Reference,
     evaluation: EvaluationConfig,
     device: torch.device,
@@ -28,8 +30,7 @@ def measure_anchors(
     Args:
         dataset: with the reference images.
         extractor: of the features.
-        features: of the reference images (N_ref, D).
-        reference: fits of those features.
+        reference: of the data set, with the same extractor.
         evaluation: N and seed.
         device: for the extractor.
 
@@ -39,19 +40,18 @@ def measure_anchors(
     num, seed = evaluation.num_samples, evaluation.seed
     rng = generator("cpu", seed, ANCHORS)
     noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
-    noise_features = extractor.features(noise.to(device))
+    score = partial(evaluate, metrics=FID_ALONE, intervals=False)
     labels = balanced_labels(num, dataset.num_classes)
-    noise_report = shot_report(
-        noise_features, labels, reference, extractor.predictions(noise_features)
+    noise_report = score(
+        extractor.extract(noise.to(device)), labels, reference, sampler="standard normal pixels"
     )
-    real_labels = dataset.reference.labels
+    features, real_labels = reference.features, reference.labels
     total = len(real_labels)
     taken = min(num, total // 2) if num > total * 3 // 4 else num
     order = torch.randperm(total, generator=rng)
     part, rest = order[:taken], order[taken:]
     other = Reference.fit(features[rest], real_labels[rest], dataset.shot_groups)
-    real_report = shot_report(
-        features[part], real_labels[part], other, extractor.predictions(features[part])
-    )
+    real = Extraction(extractor.name, features[part])
+    real_report = score(real, real_labels[part], other, sampler="real images")
     note = f"{taken:,} real images against the other {total - taken:,}"
     return {"noise": noise_report.to_dict(), "real": {**real_report.to_dict(), "note": note}}

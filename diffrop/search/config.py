@@ -7,7 +7,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, require
 from diffrop.search.space import SearchSpace
 
-STUDY_FORMAT = 1
+STUDY_FORMAT = 2
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

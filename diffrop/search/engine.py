@@ -18,13 +18,15 @@ from rich.console import Console
 
 from diffrop import cluster
 from diffrop.config import EvaluationConfig
-from diffrop.data import Dataset, load_dataset
+from diffrop.data import Dataset, LabelledImages, load_dataset
 from diffrop.errors import StudyError
-from diffrop.metrics.features import make_extractor, reference_features
-from diffrop.metrics.report import Reference
+from diffrop.metrics.extractors import check_extractor, make_extractor
+from diffrop.metrics.features import FeatureExtractor, cached_features
+from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.models.unet import UNet
 from diffrop.search.anchors import measure_anchors
 from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.differences import with_differences
 from diffrop.search.launch import execute
 from diffrop.search.observer import ProgressLine, StudyObserver
 from diffrop.search.results import StudyResult, collect, write_results
@@ -71,6 +73,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     store.check(config, launch)
     checked_uri(tracking_uri(launch))
     check_batch_fits_workers(config.experiment, launch.workers_per_trial)
+    check_extractor(config.experiment.evaluation.extractor)
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
@@ -162,7 +165,7 @@ def run_study(
         observer = StudyObserver(lambda: collect(study, store, config), tracker, line, seeds)
         _run_trials(config, launch, store, inputs, study, observer, launch_name)
         interrupted = num_remaining(study, config) > 0
-        result = observer.update()
+        result = with_differences(observer.update())
         line.close()
         files = [*write_results(result, store), store.config_path, *render(store.path)]
         tracker.log_study_artifacts(files)
@@ -183,11 +186,27 @@ def scoring_inputs(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cache = runs_root / ".cache"
     extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
-    features = reference_features(extractor, dataset.reference, cache, device)
-    reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
-    anchors = measure_anchors(dataset, extractor, features, reference, evaluation, device)
+    reference = fit_reference(extractor, dataset, cache, device)
+    anchors = measure_anchors(dataset, extractor, reference, evaluation, device)
     extractor.network.to("cpu")  # it travels to the trials
     return ScoringInputs(dataset, extractor, reference), anchors
+
+
+def fit_reference(
+    extractor: FeatureExtractor, dataset: Dataset, cache: Path, device: torch.device
+) -> Reference:
+    """Fit the data set's reference images, and take up its training and held-out images."""
+
+    def labelled(images: LabelledImages) -> LabelledFeatures:
+        return cached_features(extractor, images, cache, device), images.labels
+
+    return Reference.fit(
+        *labelled(dataset.reference),
+        dataset.shot_groups,
+        name=dataset.reference_name,
+        training=labelled(dataset.train),
+        heldout=labelled(dataset.heldout) if dataset.heldout is not None else None,
+    )
 
 
 def open_tracker(

@@ -13,6 +13,7 @@ import yaml
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
+from diffrop.metrics.intervals import Interval
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
 from diffrop.search.scoring import ScoreCard
@@ -77,7 +78,10 @@ class TrialResult:
             row |= {"value": card.value, "omega": card.omega, **card.scores}
             row |= {f"num_samples/{group}": n for group, n in card.num_samples.items()}
             row |= {"images_seen": card.images_seen, "rung": card.images_seen}
+            ends = card.intervals.get(card.objective, {})
+            row |= {f"value_{end}": ends.get(end) for end in ("low", "high")}
             row |= {"sampler": card.sampler, "extractor": card.extractor}
+            row |= {"reference": card.reference}
         return row | {"duration_s": round(self.duration_s, 1), "message": self.message}
 
 
@@ -87,6 +91,8 @@ class StudyResult:
 
     config: StudyConfig
     trials: list[TrialResult] = field(default_factory=list)
+    differences: Mapping[int, Interval] = field(default_factory=dict)
+    """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
 
     @property
     def ranked(self) -> list[TrialResult]:
@@ -97,7 +103,15 @@ class StudyResult:
     @property
     def frame(self) -> pd.DataFrame:
         """One row a trial; see `TrialResult.row`."""
-        return pd.DataFrame([trial.row(self.config) for trial in self.trials])
+        return pd.DataFrame([trial.row(self.config) | self._ends(trial) for trial in self.trials])
+
+    def _ends(self, trial: TrialResult) -> dict[str, float | None]:
+        """Return the difference to the baseline with its interval, as columns."""
+        known = self.differences.get(trial.number)
+        names = ("value", "low", "high")
+        return {
+            f"difference_{name}": None if known is None else getattr(known, name) for name in names
+        }
 
 
 def collect(study: optuna.Study, store: StudyStore, config: StudyConfig) -> StudyResult:
@@ -146,6 +160,7 @@ def export(result: StudyResult) -> dict[str, Any]:
     assert best.card is not None
     experiment = config.experiment.with_values(best.values)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
+    difference = result.differences.get(best.number)
     return {
         "format": 1,
         "config": experiment.to_dict(),
@@ -158,17 +173,20 @@ def export(result: StudyResult) -> dict[str, Any]:
             "objective": best.card.objective,
             "value": best.card.value,
             "baseline_value": baseline.value if baseline else None,
+            "difference": difference.to_dict() if difference else None,
             "scores": best.card.scores,
+            "intervals": best.card.intervals,
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
             "sampler": best.card.sampler,
             "extractor": best.card.extractor,
+            "reference": best.card.reference,
             "seeds": {
                 "training": experiment.training.seed,
                 "samples": experiment.evaluation.seed,
                 "search": config.seed,
             },
-            "note": "one training seed; differences between trials carry no interval",
+            "note": "intervals are over samples: one training seed, and the best of its study",
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git_commit": git_commit(),
             "versions": package_versions(),
@@ -239,7 +257,7 @@ def scale(result: StudyResult, anchors: Mapping[str, Any]) -> list[str]:
 
 def remarks(result: StudyResult) -> list[str]:
     """Return what the table cannot say: at which N trials were stopped, why others failed."""
-    lines = []
+    lines = _comparison(result)
     stopped = [trial.card for trial in result.trials if trial.state == "PRUNED" and trial.card]
     if stopped:
         counts = sorted({card.num_samples["all"] for card in stopped})
@@ -249,6 +267,30 @@ def remarks(result: StudyResult) -> list[str]:
             "values are in trials.csv and cannot be compared with the ranked ones."
         )
     lines.extend(f"{t.name} failed: {t.message}" for t in result.trials if t.state == "FAIL")
+    return lines
+
+
+def _comparison(result: StudyResult) -> list[str]:
+    """The baseline's interval, and how far the best other trial is from it."""
+    baseline = result.trials[0] if result.trials and result.trials[0].rank else None
+    if baseline is None or baseline.card is None:
+        return []
+    card = baseline.card
+    lines = []
+    if card.objective in card.intervals:
+        ends = card.intervals[card.objective]
+        lines.append(
+            f"The baseline's {card.objective} is {card.value:.2f}, [{ends['low']:.2f}, "
+            f"{ends['high']:.2f}] with 95% confidence over samples."
+        )
+    best = next((trial for trial in result.ranked if trial.number in result.differences), None)
+    if best is not None:
+        found = result.differences[best.number]
+        lines.append(
+            f"{best.name} less the baseline: {found.value:+.2f} [{found.low:+.2f}, "
+            f"{found.high:+.2f}], paired over samples; one training seed, and the best of "
+            f"{len(result.differences)}."
+        )
     return lines
 
 

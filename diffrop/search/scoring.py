@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,14 +12,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from diffrop import distributed
-from diffrop.config import EvaluationConfig, ExperimentConfig, SamplingConfig
+from diffrop.config import EvaluationConfig, ExperimentConfig, Metric, SamplingConfig
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import sample, to_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import OutOfMemoryError
-from diffrop.metrics.features import FeatureExtractor
-from diffrop.metrics.report import Reference, balanced_labels, shot_report
+from diffrop.metrics.features import Extraction, FeatureExtractor
+from diffrop.metrics.reference import Reference
+from diffrop.metrics.report import Protocol, balanced_labels, evaluate
 from diffrop.seeds import SAMPLES, generator
+
+FID_ALONE: tuple[Metric, ...] = ("fid",)
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,28 @@ class ScoreCard:
     """Where the objective is least; it serves every score of the checkpoint."""
     sampler: str
     extractor: str
+    reference: str
+    """Which real images the samples are compared with."""
     num_samples: dict[str, int]
+    num_reference: dict[str, int]
     final: bool
     curve: list[dict[str, Any]]
-    """Per omega of the grid: {"omega": ..., "scores": {...}}, on the same noise and labels."""
+    """Per omega of the grid: {"omega": ..., "scores": {...}}, on the same noise and labels. FID
+    and accuracy; at the best omega of the final score, all metrics."""
+    intervals: dict[str, dict[str, Any]]
+    """At the best omega of the final score: 95 % intervals over samples (`Interval`), by score."""
+    class_scores: dict[str, float]
+    """The same, by `metric/class_LABEL`."""
 
     @property
     def scores(self) -> dict[str, float]:
         """All scores at the best omega."""
         return next(dict(row["scores"]) for row in self.curve if row["omega"] == self.omega)
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the scores depend on beside the model."""
+        return Protocol(self.extractor, self.sampler, self.reference, self.num_samples["all"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as stored in the trial's folder."""
@@ -110,6 +127,19 @@ def draw_samples(
     return images
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A checkpoint's scores with what is kept beside them."""
+
+    card: ScoreCard
+    images: Tensor
+    """The first samples at the best omega, uint8, ten of each class at most, in the order 0, 1,
+    ..., C-1, 0, 1, ..."""
+    influence: dict[str, Tensor]
+    """Of the final score: each sample's influence on `metric/GROUP`, float32, and the samples'
+    labels by `labels/GROUP`, for paired differences."""
+
+
 def score_model(
     model: nn.Module,
     schedule: NoiseSchedule,
@@ -118,46 +148,54 @@ def score_model(
     num_samples: int,
     images_seen: int,
     final: bool,
-) -> tuple[ScoreCard, Tensor]:
-    """Score a model at every omega of the grid; every worker returns the same.
+) -> Scored:
+    """Score a model at every omega of the grid by FID; every worker returns the same.
 
-    Returns:
-        The scores, and the first samples at the best omega, uint8, ten of each class at most,
-        in the order 0, 1, ..., C-1, 0, 1, ...
+    The final score has all of `evaluation.metrics`, with intervals, at the best omega.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
     evaluation, dataset = config.evaluation, inputs.dataset
     labels = balanced_labels(num_samples, dataset.num_classes)
+    sampler = sampler_name(config)
+    score = partial(evaluate, labels=labels, reference=inputs.reference, sampler=sampler)
     curve: list[dict[str, Any]] = []
-    shown: list[Tensor] = []
-    counts: dict[str, int] = {}
+    found: list[tuple[Extraction, Tensor]] = []
     for omega in evaluation.guidance_scales:
         images = draw_samples(
             model, schedule, config.sampling, dataset.image_shape, labels, omega,
             dataset.num_classes, evaluation.seed,
         )  # fmt: skip
-        features = inputs.extractor.features(images)
-        predictions = inputs.extractor.predictions(features)
-        report = shot_report(features, labels, inputs.reference, predictions)
+        extraction = inputs.extractor.extract(images)
+        report = score(extraction, metrics=FID_ALONE, intervals=False)
         curve.append({"omega": omega, "scores": dict(report.scores)})
-        counts = dict(report.num_samples)
-        shown.append(images[: 10 * dataset.num_classes].cpu())
+        found.append((extraction, images[: 10 * dataset.num_classes].cpu()))
     best = best_row(curve, evaluation)
+    extraction, shown = found[best]
+    if final:
+        report = score(extraction, metrics=evaluation.metrics)
+        curve[best]["scores"] = dict(report.scores)
     card = ScoreCard(
         images_seen=images_seen,
         time=time.time(),
         objective=evaluation.objective,
         value=curve[best]["scores"][evaluation.objective],
         omega=curve[best]["omega"],
-        sampler=sampler_name(config),
-        extractor=inputs.extractor.name,
-        num_samples=counts,
+        sampler=report.protocol.sampler,
+        extractor=report.protocol.extractor,
+        reference=report.protocol.reference,
+        num_samples=dict(report.num_samples),
+        num_reference=dict(report.num_reference),
         final=final,
         curve=curve,
+        intervals={name: interval.to_dict() for name, interval in report.intervals.items()},
+        class_scores=dict(report.class_scores),
     )
-    return card, shown[best]
+    influence = {name: psi.float() for name, psi in report.influence.items()}
+    if influence:
+        influence |= {f"labels/{name}": of.contiguous() for name, of in report.labels.items()}
+    return Scored(card, shown, influence)
 
 
 def best_row(curve: Sequence[dict[str, Any]], evaluation: EvaluationConfig) -> int:

@@ -23,7 +23,7 @@ from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import Rung
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model
-from diffrop.training.checkpoint import CheckpointDirectory
+from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory, write_checkpoint
 from diffrop.training.trainer import Trainer
 
 Report = Callable[[dict[str, Any]], object]
@@ -89,19 +89,32 @@ def _train_to(rung: Rung, trainer: Trainer, task: TrialTask, log: "_MetricsLog")
 
 def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs) -> ScoreCard:
     """Score at a rung, or read the score that an earlier run of this trial stored."""
-    path = task.directory / "scores" / f"images_{rung.images:012d}.json"
+    path = scores_path(task.directory, rung.images)
     if path.exists():
         return ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-    card, images = score_model(
+    scored = score_model(
         trainer.ema.model, trainer.schedule, task.config, inputs, rung.num_samples,
         trainer.images_seen, rung.final,
     )  # fmt: skip
     if distributed.rank() == 0:
         grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
-        save_grid(images, inputs.dataset.num_classes, grid)
-        write_atomically(path, json.dumps(card.to_dict()))
+        save_grid(scored.images, inputs.dataset.num_classes, grid)
+        if scored.influence:
+            card = {"scores": path.name}
+            write_checkpoint(influence_path(path), Checkpoint(scored.influence, card))
+        write_atomically(path, json.dumps(scored.card.to_dict()))
     distributed.barrier()
-    return card
+    return scored.card
+
+
+def scores_path(directory: Path, images: int) -> Path:
+    """Return where a trial keeps its scores at a rung."""
+    return directory / "scores" / f"images_{images:012d}.json"
+
+
+def influence_path(scores: Path) -> Path:
+    """Return where the influence of each sample on a score file's scores is kept."""
+    return scores.with_suffix(".safetensors")
 
 
 def _result(card: ScoreCard) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def refused(
         (["--resume"], "--resume needs --study-name"),
         (["--resume", "--study-name", "x"], "no study 'x'.*no studies yet"),
         (["--tracking-uri", "ftp://x"], "tracking"),
-        (["--extractor", "vgg"], "invalid choice"),
-        (["--inception-weights", "/nowhere", "--extractor", "inception-v3-compat"], "/nowhere"),
+        (["--extractor", "vgg"], "extractor is 'vgg'; allowed: classifier"),
+        (["--extractor-weights", "/nowhere", "--extractor", "inception-v3-compat"], "/nowhere"),
         (["--set", "model.channel_multipliers=[1,1,1,1,1]"], "divisible by 16"),
     ],
 )

@@ -144,11 +144,8 @@ def test_wrong_type_in_a_list_is_refused_by_position(
         ("training", "precision", ["fp32", "tf32", "bf16"]),
         ("sampling", "sampler", ["ddim", "ancestral"]),
         ("evaluation", "objective", ["fid/all", "fid/many", "fid/medium", "fid/few"]),
-        (
-            "evaluation",
-            "extractor",
-            ["classifier", "inception-v3-compat", "efficientnet-lite0"],
-        ),
+        ("evaluation", "extractor_precision", ["fp32", "tf32", "bf16"]),
+        ("data", "reference", ["train", "heldout"]),
     ],
 )
 def test_choices_are_accepted_and_anything_else_is_refused(

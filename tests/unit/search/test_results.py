@@ -1,15 +1,19 @@
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from optuna.trial import TrialState
 from rich.console import Console
 
 from diffrop.config import ExperimentConfig
+from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
+from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
 from diffrop.search.observer import ProgressLine
 from diffrop.search.results import (
@@ -22,17 +26,30 @@ from diffrop.search.results import (
 )
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import write_atomically
+from diffrop.search.trial import influence_path, write_atomically
+from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from tests.small import small_study
 
 
-def card(value: float, images: int = 128, final: bool = True) -> ScoreCard:
+def card(
+    value: float, images: int = 128, final: bool = True, reference: str = "full training set"
+) -> ScoreCard:
     scores = {f"fid/{group}": value + i for i, group in enumerate(("all", "many", "few"))}
     return ScoreCard(
         images_seen=images, time=0.0, objective="fid/all", value=value, omega=1.0,
-        sampler="ddim-2", extractor="pixels", num_samples={"all": 40, "many": 12, "few": 12},
-        final=final, curve=[{"omega": 1.0, "scores": scores}],
+        sampler="ddim-2", extractor="pixels", reference=reference,
+        num_samples={"all": 40, "many": 12, "few": 12}, num_reference={"all": 70},
+        final=final, curve=[{"omega": 1.0, "scores": scores}], class_scores={},
+        intervals={"fid/all": {"low": value - 3, "high": value + 3}},
     )  # fmt: skip
+
+
+def influence(number: int) -> dict[str, torch.Tensor]:
+    """Large in every trial, with a small part of its own: what is shared drops out."""
+    rng = torch.Generator().manual_seed(0)
+    shared = 100 * torch.randn(40, generator=rng)
+    own = torch.randn(40, generator=torch.Generator().manual_seed(1 + number))
+    return {"fid/all": shared + own, "labels/all": torch.arange(40) % 10}
 
 
 @pytest.fixture
@@ -57,6 +74,7 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
         if images:
             path = store.trial_directory(number) / "scores" / f"images_{images:012d}.json"
             write_atomically(path, json.dumps(card(value, images).to_dict()))
+            write_checkpoint(influence_path(path), Checkpoint(influence(number), {}))
             asked[number].report(value, images)
         study.tell(number, value if state == "COMPLETE" else None, state=TrialState[state])
     return store, collect(study, store, config)
@@ -103,6 +121,46 @@ def test_csv_and_export_hold_what_was_found(finished: tuple[StudyStore, StudyRes
     final = load_export(store.path / "best.yaml")
     assert final.evaluation.guidance_scales == (1.0,)
     assert final.contrastive == exported.contrastive
+
+
+def test_differences_to_the_baseline_are_paired_and_shown(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    store, result = finished[0], with_differences(finished[1])
+    found = result.differences[1]
+    assert list(result.differences) == [1] and found.value == -10
+    labels = influence(0)["labels/all"]
+    own = influence(1)["fid/all"] - influence(0)["fid/all"]
+    expected = influence_interval(-10, own, labels)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-4)
+    assert found.high - found.low < 4  # and not about 60
+    text = " ".join(remarks(result))
+    assert "The baseline's fid/all is 50.00, [47.00, 53.00]" in text
+    assert "t001 hinge tau_0=3.25 less the baseline: -10.00 [-10." in text
+    write_results(result, store)
+    frame = pd.read_csv(store.path / "trials.csv")
+    assert frame["difference_value"].notna().tolist() == [False, True, False, False]
+    exported = yaml.safe_load((store.path / "best.yaml").read_text())["provenance"]
+    assert exported["difference"]["high"] == pytest.approx(found.high)
+
+
+def test_trial_without_its_samples_influence_has_no_difference(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    store, result = finished
+    scores = store.trial_directory(1) / "scores/images_000000000128.json"
+    influence_path(scores).write_bytes(b"damaged")
+    assert with_differences(result).differences == {}
+
+
+def test_trials_of_unequal_protocols_are_not_compared(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    result = finished[1]
+    other = dataclasses.replace(result.trials[1], card=card(40.0, reference="test images"))
+    trials = [result.trials[0], other, *result.trials[2:]]
+    with pytest.raises(ValueError, match="different reference"):
+        with_differences(dataclasses.replace(result, trials=trials))
 
 
 def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:

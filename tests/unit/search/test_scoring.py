@@ -39,7 +39,8 @@ def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInput
     schedule = NoiseSchedule.linear(config.diffusion)
     model = torch.nn.Identity()
     model.forward = denoiser  # type: ignore[method-assign, assignment]
-    card, images = score_model(model, schedule, config, inputs, 40, 128, final=True)
+    scored = score_model(model, schedule, config, inputs, 40, 128, final=True)
+    card = scored.card
     assert [row["omega"] for row in card.curve] == [0.0, 1.0]
     least = min(card.curve, key=lambda row: row["scores"]["fid/all"])
     assert card.omega == least["omega"]
@@ -47,7 +48,24 @@ def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInput
     assert card.value == least["scores"]["fid/all"]
     assert card.num_samples == {"all": 40, "many": 12, "medium": 12, "few": 12}
     assert (card.sampler, card.extractor) == ("ddim-2", "pixels")
-    assert images.shape == (40, 1, 8, 8)
+    assert scored.images.shape == (40, 1, 8, 8)
+
+
+def test_only_the_final_score_has_all_metrics_and_what_differences_need(
+    inputs: ScoringInputs,
+) -> None:
+    config = small_experiment(evaluation__metrics=["fid", "kid"])
+    schedule = NoiseSchedule.linear(config.diffusion)
+    model = torch.nn.Identity()
+    model.forward = denoiser  # type: ignore[method-assign, assignment]
+    final, early = (
+        score_model(model, schedule, config, inputs, 40, 128, final=last) for last in (True, False)
+    )
+    assert "kid/few" in final.card.scores and "kid/few" not in early.card.scores
+    assert final.card.intervals["fid/all"]["low"] < final.card.value
+    assert not early.card.intervals and not early.influence
+    assert final.influence["fid/few"].shape == final.influence["labels/few"].shape == (12,)
+    assert final.card.value == early.card.value
 
 
 def test_noise_does_not_depend_on_omega_and_smaller_counts_are_prefixes() -> None:

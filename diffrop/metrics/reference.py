@@ -1,0 +1,82 @@
+"""What samples are compared with: features of real images, fitted per shot group."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrop.metrics.frechet import GaussianStatistics, gaussian_statistics
+from diffrop.seeds import REFERENCE, generator
+
+LabelledFeatures = tuple[Tensor, Tensor]
+"""Features (N, D) and labels (N,)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with."""
+
+    name: str
+    groups: Mapping[str, Sequence[int]]
+    """Labels of "all" and of each shot group."""
+    statistics: Mapping[str, GaussianStatistics]
+    """Per group; every class has the same mass, whatever its number of images."""
+    features: Tensor
+    """Of the reference images (N_ref, D)."""
+    labels: Tensor
+    """(N_ref,)."""
+    training: LabelledFeatures | None = None
+    """Of the images that models are trained on, for memorisation."""
+    heldout: LabelledFeatures | None = None
+    """Of images of the same distribution that no model sees."""
+
+    @classmethod
+    def fit(
+        cls,
+        features: Tensor,
+        labels: Tensor,
+        shot_groups: Mapping[str, Sequence[int]],
+        name: str = "reference",
+        training: LabelledFeatures | None = None,
+        heldout: LabelledFeatures | None = None,
+    ) -> "Reference":
+        """Fit to reference features (N_ref, D) with labels (N_ref,).
+
+        Equal masses make the fit of a nearly balanced set match class-balanced samples; for an
+        exactly balanced set it is the ordinary mean and covariance.
+
+        Args:
+            features: of the reference images.
+            labels: int64.
+            shot_groups: labels of each group.
+            name: stands beside every score; says so if the classes are weighted.
+            training: features and labels of the training images.
+            heldout: features and labels of images that are not among them.
+        """
+        groups = {"all": sorted(set(labels.tolist())), **shot_groups}
+        statistics = {}
+        for group, classes in groups.items():
+            inside = torch.isin(labels, torch.tensor(classes))
+            counts = torch.bincount(labels[inside]).double()
+            weights = 1 / (len(classes) * counts[labels[inside]])
+            statistics[group] = gaussian_statistics(features[inside], weights)
+        return cls(name, groups, statistics, features, labels, training, heldout)
+
+    def rows(self, classes: Sequence[int], count: int) -> Tensor:
+        """Return rows of `features` with equally many of each class, `count` of them at most.
+
+        For metrics that compare images, not fits; random, and the same at every call.
+        """
+        order = torch.randperm(len(self.labels), generator=generator("cpu", 0, REFERENCE))
+        return order[balanced_rows(self.labels[order], classes)][:count]
+
+
+def balanced_rows(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """Return rows of `classes`: the first of each class, then the second of each, and so on.
+
+    As many of each class as the smallest has, so that every prefix is balanced.
+    """
+    found = [(labels == label).nonzero().flatten() for label in classes]
+    smallest = min(len(rows) for rows in found)
+    return torch.stack([rows[:smallest] for rows in found], dim=1).flatten()

@@ -1,0 +1,44 @@
+"""Weight files, by path or by URL with a digest."""
+
+import hashlib
+import re
+import urllib.error
+from pathlib import Path
+
+import torch
+
+DIGEST = re.compile(r"[0-9a-f]{8,64}")
+
+
+def weights_file(location: str, cache: Path) -> Path:
+    """Return the path of a weight file, downloaded once if it is a URL.
+
+    Args:
+        location: a path, or URL#sha256=HEX with the file's SHA-256 or its first 8 digits and more.
+        cache: folder for downloads.
+
+    Raises:
+        ValueError: no such file, no digest, a failed download or another digest.
+    """
+    if "://" not in location:
+        if not Path(location).is_file():
+            raise ValueError(f"extractor_weights is {location!r}, which is no file")
+        return Path(location)
+    url, _, digest = location.partition("#sha256=")
+    if not DIGEST.fullmatch(digest):
+        raise ValueError(
+            f"extractor_weights is {location!r}; allowed: a file, or URL#sha256=HEX with the "
+            "file's digest"
+        )
+    path = cache / f"weights-{digest[:16]}"
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest):
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError, urllib.error.URLError) as error:
+        raise ValueError(
+            f"{url} could not be had ({error}); allowed: --extractor-weights with a file, or "
+            "another --extractor"
+        ) from error
+    return path
