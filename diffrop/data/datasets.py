@@ -80,14 +80,14 @@ def _load_digits(config: DataConfig) -> LabelledImages:
     return LabelledImages(images.unsqueeze(1), labels, tuple(str(c) for c in range(10)))
 
 
-def _load_torchvision(class_name: str, config: DataConfig) -> LabelledImages:
+def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -> LabelledImages:
     import torchvision.datasets
 
     root = config.root or "data"
     if config.root is not None and not Path(root).is_dir():
         raise ValueError(f"data root {root!r} is no folder; allowed: one that holds {class_name}")
     try:
-        loaded = getattr(torchvision.datasets, class_name)(root, train=True, download=True)
+        loaded = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"{class_name} is not in {root!r} and could not be downloaded ({error}); allowed: "
@@ -144,14 +144,24 @@ class Source:
     load: Callable[[DataConfig], LabelledImages]
     max_count: int | None
     """None takes the rarest class's count, so that every class has as many as it needs."""
+    load_test: Callable[[DataConfig], LabelledImages] | None = None
+    """Held-out images; None where the set has none of its own."""
+
+
+def _torchvision_source(class_name: str, max_count: int) -> Source:
+    return Source(
+        lambda config: _load_torchvision(class_name, config),
+        max_count,
+        lambda config: _load_torchvision(class_name, config, train=False),
+    )
 
 
 DATASETS: dict[str, Source] = {
     "digits": Source(_load_digits, 170),
-    "cifar10": Source(lambda config: _load_torchvision("CIFAR10", config), 5000),
-    "cifar100": Source(lambda config: _load_torchvision("CIFAR100", config), 500),
-    "fashion_mnist": Source(lambda config: _load_torchvision("FashionMNIST", config), 6000),
-    "image_folder": Source(_load_folder, None),
+    "cifar10": _torchvision_source("CIFAR10", 5000),
+    "cifar100": _torchvision_source("CIFAR100", 500),
+    "fashion_mnist": _torchvision_source("FashionMNIST", 6000),
+    "image_folder": Source(_load_folder, None, _load_folder),
 }
 
 
