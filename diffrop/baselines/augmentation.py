@@ -17,6 +17,7 @@ from diffrop.baselines.classifier import (
     predicted_labels,
     train_classifier,
 )
+from diffrop.baselines.gan_trainer import gan_samples
 from diffrop.data import LabelledImages
 from diffrop.data.held_out import SplitDataset
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -46,20 +47,24 @@ class TableRow:
 def generated_images(
     checkpoint: Checkpoint, num_images: int, omega: float, seed: int, device: torch.device
 ) -> LabelledImages:
-    """Draw class-balanced images from a diffusion checkpoint, by its study's own sampler.
+    """Draw images from a checkpoint of ours, class-balanced where the model takes labels.
+
+    A diffusion model's by its study's own sampler; those of CBGAN, which takes no labels, are
+    labelled by its frozen classifier.
 
     Raises:
-        ValueError: `num_images` or `omega` is not allowed, or the checkpoint holds no diffusion
-            model.
+        ValueError: `num_images` or `omega` is not allowed.
     """
     if num_images < 1 or omega < 0:
         raise ValueError(
             f"num-generated is {num_images}, omega {omega}; allowed: 1 or more, 0 or more"
         )
     card = checkpoint.card
-    if "config" not in card or "diffusion" not in card["config"]:
-        raise ValueError("the checkpoint holds no diffusion model; allowed: one of a trial")
     names = tuple(card["class_names"])
+    if "gan" in card:
+        if omega != 0:
+            raise ValueError(f"omega is {omega} with a GAN; allowed: 0, GANs take no guidance")
+        return LabelledImages(*gan_samples(checkpoint, num_images, seed, device), names)
     channels, height, width = card["image_shape"]
     labels = balanced_labels(num_images, len(names))
     config = config_of(card)

@@ -121,6 +121,7 @@ def train_classifier(
         loss.backward()
         optimizer.step()
         schedule.step()
+    optimizer.zero_grad(set_to_none=True)
     return network.eval().requires_grad_(False)
 
 
