@@ -31,17 +31,16 @@ def relativistic_loss(winner: Tensor, loser: Tensor) -> Tensor:
 
 
 class ClassBalance(nn.Module):
-    """CBGAN's regulariser and its class statistics (Rangwani et al., 2021, Section 3).
+    """CBGAN's regulariser and its class statistics (Rangwani et al., 2021).
 
     p_hat is the classifier's mean output over a batch of generated images, N_k the effective
     frequency of class k among all images generated so far: exponentially forgotten counts c_k of
-    the predicted classes, N <- (1 - alpha) N + alpha c, as in the authors' code (the paper's text
-    leaves the factor before c_k open), at least 1. The regulariser is
+    the predicted classes, N <- (1 - alpha) N + alpha c, at least 1. The regulariser is
 
         sum_k w_k p_hat_k log p_hat_k,    w_k = (1 / N_k) / mean_j (1 / N_j)
 
     whose minimum over all p_hat has p_hat_k ~ exp(-lambda N_k): classes that were seldom generated
-    become likely. The scale of w is the authors' code's.
+    become likely. The factor before c and the scale of w are those of the authors' code.
     """
 
     frequencies: Tensor
@@ -73,8 +72,8 @@ class ClassBalance(nn.Module):
 def group_spectral_norms(parameters: Tensor) -> Tensor:
     """Return sigma_max of each row of (num_classes, C) folded to a matrix: (num_classes,).
 
-    The matrix is the most nearly square one of C values (Rangwani et al., 2022, Section 3). We
-    take singular values exactly; the authors iterate powers, for speed.
+    The matrix is the most nearly square one of C values (Rangwani et al., 2022). We take singular
+    values exactly; the authors iterate powers, for speed.
     """
     num_channels = parameters.shape[1]
     height = max(
@@ -85,7 +84,7 @@ def group_spectral_norms(parameters: Tensor) -> Tensor:
 
 
 def group_spectral_regulariser(generator: nn.Module, class_counts: Tensor) -> Tensor:
-    """Return gSR's loss before its lambda (Rangwani et al., 2022, Section 3).
+    """Return gSR's loss before its lambda (Rangwani et al., 2022), reduced as in their code.
 
     The mean over layers l and classes y of lambda_y (sigma_max(Gamma_y^l)^2 +
     sigma_max(B_y^l)^2), where Gamma_y and B_y are a class's folded gains (without their 1) and

@@ -36,7 +36,7 @@ def test_classifier_command_says_that_the_generated_row_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main = command("run_classifier_augmentation")
-    assert main(["--images", "128", "--runs-root", str(tmp_path), "--name", "table"]) == 0
+    assert main(["--images", "32", "--runs-root", str(tmp_path), "--name", "table"]) == 0
     printed = capsys.readouterr().out
     assert "No --checkpoint was given, so there is no row with generated images." in printed
     assert max(map(len, printed.splitlines())) <= 80 or str(tmp_path) in printed

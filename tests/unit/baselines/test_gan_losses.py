@@ -53,7 +53,7 @@ def test_share_that_underflows_keeps_value_and_gradient_finite() -> None:
 
 
 def test_minimum_of_the_balance_is_exponential_in_the_frequencies() -> None:
-    """Proposition 1 of CBGAN: p_k = exp(-lambda N_k - 1), so log p_k + 1 is linear in N_k."""
+    """By Lagrange: p_k = exp(-lambda N_k - 1), so that log p_k + 1 is linear in N_k."""
     frequencies = np.array([9.0, 4.0, 1.5])
     balance = balance_with(frequencies.tolist())
 
