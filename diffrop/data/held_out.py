@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -39,6 +40,11 @@ def load_split(config: DataConfig, test_root: str | None = None) -> SplitDataset
         raise ValueError(
             f"--test-root is {test_root!r} with dataset {config.dataset}; allowed: a folder of "
             "held-out images with image_folder, none with other datasets"
+        )
+    if test_root is not None and not Path(test_root).is_dir():
+        raise ValueError(
+            f"--test-root is {test_root!r}, which is no folder; allowed: one that holds a folder "
+            "of held-out images for each class"
         )
     data = load_dataset(config)
     load_test = DATASETS[config.dataset].load_test
