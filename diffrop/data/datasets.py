@@ -105,10 +105,10 @@ def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -
 
 
 def _load_folder(config: DataConfig) -> LabelledImages:
-    return _read_folder(config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE)
+    return read_folder(config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE)
 
 
-def _read_folder(root: str | None, name: str, size: int, mode: str = "RGB") -> LabelledImages:
+def read_folder(root: str | None, name: str, size: int, mode: str = "RGB") -> LabelledImages:
     """Read the images of a folder's class folders, as RGB or grey (mode L)."""
     if root is None or not Path(root).is_dir():
         option = name.replace(" ", "-")
@@ -156,6 +156,7 @@ class Source:
     max_count: int | None
     """None takes the rarest class's count, so that every class has as many as it needs."""
     load_test: Callable[[DataConfig], LabelledImages] | None = None
+    """Its own test images; None where it has none."""
 
 
 def _torchvision_source(class_name: str, max_count: int) -> Source:
@@ -208,7 +209,7 @@ def _reference(
     if config.reference_root is not None:
         channels, size = full.images.shape[1:3]
         mode = "L" if channels == 1 else "RGB"
-        found = _read_folder(config.reference_root, "reference root", size, mode)
+        found = read_folder(config.reference_root, "reference root", size, mode)
         name = f"images of {Path(config.reference_root).name}"
         if found.class_names != full.class_names:
             raise ValueError(

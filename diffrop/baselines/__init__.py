@@ -1,0 +1,1 @@
+"""The paper's GAN baselines and its long-tail classifier: same data, same report."""
