@@ -17,6 +17,9 @@ DistanceSpace = Literal["mu", "x0", "eps"]
 MarginRule = Literal["oracle", "constant", "quantile"]
 Extractor = Literal["classifier", "inception-v3-compat", "efficientnet-lite0"]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
+ClassSampling = Literal["natural", "sqrt", "uniform"]
+DiffAugPart = Literal["color", "translation", "cutout"]
+ObjectiveLoss = Literal["ddpm", "cbdm"]
 
 # DDPM + negative L2 in eps or x0 space is a quadratic form that loses its lower bound at
 # tau = (g - 1) / (2 g) for a group of g images of g classes, and earlier where labels repeat: at
@@ -39,6 +42,9 @@ class DataConfig(Config):
     """Height and width in pixels for image_folder; None takes 32. Other sets have their own."""
     horizontal_flip: bool = False
     """Mirror each training image with probability 1/2."""
+    class_sampling: ClassSampling = "natural"
+    """Mass of class c among the training batches: n_c (every image once a pass), sqrt(n_c)
+    (RS-SQRT) or 1 (RS); the latter two draw with replacement."""
 
     def check(self) -> None:
         """Refuse impossible imbalance factors and sizes."""
@@ -46,6 +52,23 @@ class DataConfig(Config):
         require(factor is None or 0 < factor <= 1, "imbalance_factor", factor, "0 < factor <= 1")
         size = self.image_size
         require(size is None or 4 <= size <= 1024, "image_size", size, "4 to 1024 pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentationConfig(Config):
+    """How training images are changed; see `diffrop.data.augmentation`."""
+
+    diffaug: tuple[DiffAugPart, ...] = ()
+    """Parts of DiffAug (Zhao et al., 2020) that every training image goes through."""
+    conditional_probability: float = 0.0
+    """Probability of each geometric change of Karras et al. (2022), appendix F.2, whose
+    parameters the network is told; more than 0 adds that input to the network."""
+
+    def check(self) -> None:
+        """Refuse doubled parts and what is no probability."""
+        parts, rate = self.diffaug, self.conditional_probability
+        require(len(set(parts)) == len(parts), "diffaug", parts, "each part once")
+        require(0 <= rate <= 1, "conditional_probability", rate, "0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +120,29 @@ class DiffusionConfig(Config):
         require(self.group_size >= 2, "group_size", self.group_size, "at least 2")
         rate = self.label_dropout
         require(0 <= rate < 1, "label_dropout", rate, "0 <= rate < 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig(Config):
+    """What the contrastive loss is added to; see `diffrop.diffusion.objective`."""
+
+    loss: ObjectiveLoss = "ddpm"
+    """The noise regression alone (Eq. 5), or with the regulariser of CBDM."""
+    class_weights: Literal["none", "inverse"] = "none"
+    """`inverse` weighs the noise regression by 1 / n_c, with mean 1 over the training images
+    (Table 4)."""
+    cbdm_tau: float = 1.0
+    """Strength of CBDM's regulariser."""
+    cbdm_commitment: float = 0.25
+    """Weight of its second term, which moves the branch of the other label."""
+    cbdm_labels: Literal["long_tailed", "uniform"] = "long_tailed"
+    """Distribution of its other labels: that of the training images, or uniform (CBDM's choice
+    for fine-tuning)."""
+
+    def check(self) -> None:
+        """Refuse negative weights."""
+        for name in ("cbdm_tau", "cbdm_commitment"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +216,9 @@ class TrainingConfig(Config):
     grad_ratio_every_steps: int = 100
     checkpoint_every_images: int = 1_000_000
     keep_checkpoints: int = 2
+    init_from: str | None = None
+    """Checkpoint whose weights and weight average a fresh training starts from (fine-tuning);
+    its optimiser and clock are left behind."""
 
     def check(self) -> None:
         """Refuse lengths and rates that make no training."""
@@ -229,8 +278,10 @@ class ExperimentConfig(Config):
     """Everything that determines one training and its score."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

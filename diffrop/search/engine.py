@@ -21,7 +21,6 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.errors import StudyError
 from diffrop.metrics.features import make_extractor, reference_features
 from diffrop.metrics.report import Reference
-from diffrop.models.unet import UNet
 from diffrop.search.anchors import measure_anchors
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.launch import execute
@@ -33,6 +32,7 @@ from diffrop.search.searcher import OptunaStudySearcher, make_sampler
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -74,7 +74,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
     check_scorable(config, dataset)
-    UNet(config.experiment.model, dataset.num_classes, dataset.image_shape)
+    check_network(config.experiment, dataset)
     return store, dataset
 
 
