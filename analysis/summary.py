@@ -14,6 +14,7 @@ from analysis.compare import (
     num_samples_column,
 )
 from analysis.load import GROUPS, StudyResults, trial_folder
+from analysis.protocol import method_text
 from analysis.words import format_count, format_score, score_label
 
 STATE_WORDS = {
@@ -41,7 +42,11 @@ def answer(study: StudyResults) -> Answer:
     label = score_label(study.objective)
     if trials.empty:
         headline = "No trial with a contrastive loss is complete, so there is no answer yet."
-        facts = [] if baseline is None else [_fact("Baseline (DDPM alone)", baseline, study)]
+        facts = (
+            []
+            if baseline is None
+            else [_fact(f"Baseline ({method_text(study)})", baseline, study)]
+        )
         return Answer(headline, facts, "")
     best = trials.iloc[0]
     facts = [_fact(f"Best contrastive trial, {short_name(best)}", best, study)]
@@ -59,7 +64,7 @@ def answer(study: StudyResults) -> Answer:
         return Answer(headline, facts, caveat.strip())
     gain = float(baseline["value"] - best["value"])
     share = 100 * abs(gain) / float(baseline["value"]) if baseline["value"] else float("nan")
-    facts.append(_fact("Baseline (DDPM alone)", baseline, study))
+    facts.append(_fact(f"Baseline ({method_text(study)})", baseline, study))
     direction = "lower" if gain > 0 else "higher"
     facts.append(
         ("Difference", f"{0 - gain:+.2f}", f"{_percent(share)} {direction}; lower is better")
