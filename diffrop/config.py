@@ -206,6 +206,9 @@ class TrainingConfig(Config):
     """Half-life of the weight average; 0.9999 a step of 64 images is 443,000 images."""
     ema_ramp: float = 0.05
     """Caps the half-life at this share of the images seen so far (0.05 as in EDM)."""
+    ema_lengths: tuple[float, ...] = ()
+    """Relative lengths of further, power-function averages (Karras et al., 2024): every
+    checkpoint keeps them for `sampling.ema_length` to choose from, each a copy of the weights."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """fp32 is strict; tf32 lets CUDA's convolutions use TF32 (PyTorch's default), matrix products
     stay float32; bf16 autocasts the network on any device."""
@@ -229,6 +232,9 @@ class TrainingConfig(Config):
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        lengths = self.ema_lengths
+        fit = len(set(lengths)) == len(lengths) and all(0 < x <= 0.28 for x in lengths)
+        require(fit, "ema_lengths", lengths, "distinct numbers, over 0 to 0.28")
         require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "0 or more")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
 
@@ -241,6 +247,8 @@ class SamplingConfig(Config):
     num_steps: int = 50
     """Denoising steps; the ancestral sampler takes all of `num_timesteps`."""
     batch_size: int = 500
+    ema_length: float | None = None
+    """Which of `training.ema_lengths` to sample from; None is the exponential average."""
 
     def check(self) -> None:
         """Refuse empty sampling."""
@@ -296,6 +304,9 @@ class ExperimentConfig(Config):
         steps, limit = self.sampling.num_steps, self.diffusion.num_timesteps
         fits = self.sampling.sampler == "ancestral" or steps <= limit
         require(fits, "sampling.num_steps", steps, f"at most num_timesteps = {limit}")
+        length, kept = self.sampling.ema_length, self.training.ema_lengths
+        allowed = f"one of training.ema_lengths, {list(kept)}, or null"
+        require(length is None or length in kept, "sampling.ema_length", length, allowed)
         pcl = self.contrastive
         if (pcl.form, pcl.margin_rule, pcl.space) == ("hinge", "oracle", "eps"):
             allowed = "own, because the oracle margin in eps space is 0 for shared noise"

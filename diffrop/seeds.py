@@ -17,4 +17,4 @@ def generator(device: torch.device | str, seed: int, *key: int) -> torch.Generat
 
 # First numbers of the keys, one for each use, so that no two uses share a stream.
 ORDER, STEP, DROPOUT, SAMPLES, INITIAL, ANCHORS, CLASSIFIER = range(7)
-DIFFAUG, CONDITIONAL_AUGMENTATION, BALANCED_LABELS = range(7, 10)
+DIFFAUG, CONDITIONAL_AUGMENTATION, OTHER_LABELS = range(7, 10)

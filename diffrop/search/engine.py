@@ -69,7 +69,8 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     store = StudyStore(Path(launch.runs_root), config.name)
     store.check(config, launch)
     checked_uri(tracking_uri(launch))
-    check_batch_fits_workers(config.experiment, launch.workers_per_trial)
+    for experiment in (config.experiment, *config.space.corners(config.experiment)):
+        check_batch_fits_workers(experiment, launch.workers_per_trial)
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)

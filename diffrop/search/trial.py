@@ -97,7 +97,7 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
     if path.exists():
         return ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
     card, images = score_model(
-        trainer.ema.model, trainer.schedule, task.config, inputs, rung.num_samples,
+        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
         trainer.images_seen, rung.final,
     )  # fmt: skip
     if distributed.rank() == 0:

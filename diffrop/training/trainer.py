@@ -25,9 +25,9 @@ from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
 from diffrop.schema import flatten
-from diffrop.seeds import BALANCED_LABELS, DROPOUT, INITIAL, STEP, derive_seed, generator
+from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
 from diffrop.training.checkpoint import Checkpoint
-from diffrop.training.ema import WeightAverage
+from diffrop.training.ema import PowerAverage, WeightAverage
 from diffrop.training.network import build_network
 
 # Keys that may differ between a checkpoint and the training that goes on from it.
@@ -64,6 +64,9 @@ class Trainer:
         self.ema = WeightAverage(
             self.model, config.training.ema_half_life_images, config.training.ema_ramp
         )
+        self.power_averages = {
+            length: PowerAverage(self.model, length) for length in config.training.ema_lengths
+        }
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.training.learning_rate, fused=True
         )
@@ -128,7 +131,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * warm
         self.optimizer.step()
-        self.ema.update(self.model, training.batch_size, self.images_seen)
+        for average in (self.ema, *self.power_averages.values()):
+            average.update(self.model, training.batch_size, self.images_seen)
         return measured
 
     def train_until(
@@ -164,6 +168,9 @@ class Trainer:
         """Return the whole state: model, EMA, optimiser, running margins, and the card."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.model.state_dict().items()}
+        for length, average in self.power_averages.items():
+            part = average_part(length)
+            tensors |= {f"{part}.{k}": v for k, v in average.model.state_dict().items()}
         tensors |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -180,6 +187,8 @@ class Trainer:
         self.images_seen = card["images_seen"]
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
+        for length, average in self.power_averages.items():
+            average.model.load_state_dict(checkpoint.part(average_part(length)))
         self.objective.load_state_dict(checkpoint.part("objective"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.part("optimizer").items():
@@ -192,6 +201,11 @@ class Trainer:
         """Take the weights and their average from another training; the rest starts afresh."""
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
+
+    def averaged_model(self) -> nn.Module:
+        """Return the average that `sampling.ema_length` names."""
+        length = self.config.sampling.ema_length
+        return (self.ema if length is None else self.power_averages[length]).model
 
     def _losses(self) -> Losses:
         config, size = self.config, self.config.training.batch_size
@@ -207,7 +221,7 @@ class Trainer:
         x_0, inputs = augmented(config.augmentation, x_0, size, seed, position)
         others = None
         if config.objective.loss == "cbdm":
-            rng = generator(self.device, seed, BALANCED_LABELS, position)
+            rng = generator(self.device, seed, OTHER_LABELS, position)
             others = draw_other_labels(config.objective, self._class_counts, size, rng)
         draws = dataclasses.replace(draws, other_labels=others, augmentation=inputs)
         torch.manual_seed(derive_seed(seed, DROPOUT, position, distributed.rank()))
@@ -315,10 +329,20 @@ def config_of(card: dict[str, Any]) -> ExperimentConfig:
     return ExperimentConfig.from_dict(card["config"])
 
 
-def load_ema(checkpoint: Checkpoint, device: torch.device) -> UNet:
-    """Return a checkpoint's averaged network, ready to sample from."""
+def average_part(length: float | None) -> str:
+    """Return under which prefix a checkpoint holds the average of a length, None the EMA."""
+    return "ema" if length is None else f"ema_{length}"
+
+
+def load_ema(
+    checkpoint: Checkpoint, device: torch.device, ema_length: float | None = None
+) -> UNet:
+    """Return a checkpoint's averaged network, ready to sample from.
+
+    `ema_length` is one of its `training.ema_lengths`; None is the exponential average.
+    """
     card = checkpoint.card
     channels, height, width = card["image_shape"]
     model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
-    model.load_state_dict(checkpoint.part("ema"))
+    model.load_state_dict(checkpoint.part(average_part(ema_length)))
     return model.to(device).eval().requires_grad_(False)

@@ -15,7 +15,7 @@ def space(tmp_path: Path, parameters: object) -> SearchSpace:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump({"parameters": parameters}))
     loaded = SearchSpace.load(path)
-    loaded.check_against(ExperimentConfig())
+    list(loaded.corners(ExperimentConfig()))
     return loaded
 
 
