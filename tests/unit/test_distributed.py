@@ -9,7 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from diffrop import distributed
-from diffrop.config import ContrastiveConfig, DiffusionConfig, ObjectiveConfig
+from diffrop.config import AugmentationConfig, ContrastiveConfig, DiffusionConfig, ObjectiveConfig
+from diffrop.data.augmentation import augmented
 from diffrop.diffusion.cbdm import draw_other_labels
 from diffrop.diffusion.objective import Objective, draw
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -37,6 +38,7 @@ LABELS = {
     "pairs_on_one_worker": [2] * 8 + [0, 1, 2, 3, 0, 1, 3, 2],
     "no_pairs": [1] * 16,
 }
+IMAGES = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(7)) * 2 - 1
 CASES = [
     (mode, reduction, setting, labels)
     for mode in MODES
@@ -92,6 +94,14 @@ def train(mode: str, reduction: str, setting: str, labels: str) -> dict[str, Any
     return found
 
 
+def augment(images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Everything that augmentation can do, at one position of a training."""
+    config = AugmentationConfig(
+        diffaug=("color", "translation", "cutout"), conditional_probability=0.5
+    )
+    return augmented(config, images, len(IMAGES), seed=5, position=320)
+
+
 def collectives() -> dict[str, Any]:
     """What the collectives return on this worker."""
     rank = distributed.rank()
@@ -114,6 +124,8 @@ def collectives() -> dict[str, Any]:
         "share": distributed.own_share(torch.arange(8).view(4, 2)),
         "labels": distributed.all_gather(torch.tensor([rank, rank + 5])),
         "twisted": twisted,
+        "augmented": distributed.all_gather(augment(distributed.own_share(IMAGES))[0]),
+        "told": augment(distributed.own_share(IMAGES))[1],
     }
 
 
@@ -174,6 +186,14 @@ def test_gathered_tensor_is_in_order_of_rank(workers: list[dict[str, Any]]) -> N
         assert result["collectives"]["gathered"].equal(whole)
         assert result["collectives"]["twisted"].equal(whole)
         assert result["collectives"]["labels"].tolist() == [0, 5, 1, 6]
+
+
+def test_workers_augment_as_one_with_the_whole_batch(workers: list[dict[str, Any]]) -> None:
+    images, told = augment(IMAGES)
+    assert told is not None
+    for result in workers:
+        torch.testing.assert_close(result["collectives"]["augmented"], images)
+        assert result["collectives"]["told"].equal(told)
 
 
 def test_gradient_of_a_gathered_tensor_counts_every_worker_s_use(
