@@ -28,7 +28,7 @@ from analysis.style import (
 
 TITLE = "Strength of the contrastive term"
 READING = (
-    "The norm of the contrastive loss's parameter gradient over that of the DDPM loss: the median "
+    "The norm of the contrastive loss's gradient over that of all other losses: the median "
     "over a trial's training, with a bar from the 10th to the 90th percentile. Open markers are "
     "trials that did not complete. The paper's formula is weak by construction: a trial far below "
     "the shaded band could hardly change anything (a wrong setting); one inside it that still "
@@ -67,7 +67,7 @@ def gradient_ratio_figure(study: StudyResults) -> Figure:
     set_log(axes, "x")
     set_log(axes, "y")
     axes.set_xlabel("tau_0")
-    axes.set_ylabel("gradient norm, contrastive / DDPM")
+    axes.set_ylabel("gradient norm, contrastive / other losses")
     style_axes(axes)
     forms = list(dict.fromkeys(in_form_order(ratios)["form"]))
     handles = [form_handle(str(form)) for form in forms]
@@ -122,7 +122,7 @@ def _draw_dead(axes: Axes, dead: pd.DataFrame) -> None:
 
 
 def _other_handles(ratios: pd.DataFrame) -> list[Artist]:
-    band = Patch(color=NEUTRAL, alpha=0.15, label="1 to 10 % of DDPM")
+    band = Patch(color=NEUTRAL, alpha=0.15, label="1 to 10 %")
     if ratios["complete"].all():
         return [band]
     label = "not complete"

@@ -27,6 +27,7 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
         images += f" planned, {format_count(seen.max())} seen"
     scored_by = caption(study, scores=[study.objective, *(f"fid/{group}" for group in GROUPS)])
     rows = [
+        ("Method", f"{method_text(study)}; trials add the contrastive loss"),
         ("Dataset", study.setting("data.dataset")),
         ("Imbalance factor", "the data's own counts" if factor is None else f"{factor:g}"),
         ("Training images per class", _counts_text(counts)),
@@ -43,6 +44,23 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
 def _reference(study: StudyResults) -> str:
     names = [name for name in study.trials["reference"].unique() if name]
     return f"{', '.join(names)}; of a shot group, its classes" if names else ""
+
+
+def method_text(study: StudyResults) -> str:
+    """Return what every trial of the study shares beside the contrastive loss, such as "CBDM"."""
+    words = ["CBDM" if study.setting("objective.loss") == "cbdm" else "DDPM"]
+    sampling = study.setting("data.class_sampling")
+    if sampling not in (None, "natural"):
+        words.append(f"{sampling} class sampling")
+    if study.setting("objective.class_weights") == "inverse":
+        words.append("loss weighted by 1 / n_c")
+    if parts := study.setting("augmentation.diffaug"):
+        words.append(f"DiffAug ({', '.join(parts)})")
+    if rate := study.setting("augmentation.conditional_probability"):
+        words.append(f"conditional augmentation ({rate:g})")
+    if source := study.setting("training.init_from"):
+        words.append(f"fine-tuned from {source}")
+    return ", ".join(words)
 
 
 def _counts_text(counts: list[int]) -> str:

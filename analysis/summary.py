@@ -15,6 +15,7 @@ from analysis.compare import (
     num_samples_column,
 )
 from analysis.load import GROUPS, StudyResults, trial_folder
+from analysis.protocol import method_text
 from analysis.words import format_count, format_metric, format_score, score_label
 
 STATE_WORDS = {
@@ -56,7 +57,11 @@ def answer(study: StudyResults) -> Answer:
     label = score_label(study.objective)
     if trials.empty:
         headline = "No trial with a contrastive loss is complete, so there is no answer yet."
-        facts = [] if baseline is None else [_fact("Baseline (DDPM alone)", baseline, study)]
+        facts = (
+            []
+            if baseline is None
+            else [_fact(f"Baseline ({method_text(study)})", baseline, study)]
+        )
         return Answer(headline, facts, "")
     best = trials.iloc[0]
     facts = [_fact(f"Best contrastive trial, {short_name(best)}", best, study)]
@@ -70,7 +75,7 @@ def answer(study: StudyResults) -> Answer:
     if baseline is None:
         headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps."
         return Answer(headline, facts, caveat.strip())
-    facts.append(_fact("Baseline (DDPM alone)", baseline, study))
+    facts.append(_fact(f"Baseline ({method_text(study)})", baseline, study))
     facts.append(("Difference", *_difference(best, baseline)))
     advice = "Train both again with fresh seeds before you believe the order."
     return Answer(_headline(best, baseline, words, label), facts, caveat + advice)

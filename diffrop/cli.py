@@ -8,17 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
-from diffrop.config import ExperimentConfig, Objective
-from diffrop.data import DATASETS
+from diffrop.config import ExperimentConfig
 from diffrop.errors import DiffropError
-from diffrop.metrics.extractors import EXTRACTORS
-from diffrop.recipes import recipe
+from diffrop.options import (
+    add_data_options,
+    add_trial_options,
+    chosen_recipe,
+    preset_help,
+    with_options,
+)
+from diffrop.presets import PRESETS
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
 from diffrop.search.plan import print_plan
@@ -37,25 +40,6 @@ def errors_to_exit() -> Iterator[None]:
     except (ValueError, DiffropError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse "0,0.5,1"."""
-    return tuple(float(part) for part in text.split(","))
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Parse "training.learning_rate=1e-4"; the value is read as YAML."""
-    key, mark, value = text.partition("=")
-    if not mark:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE")
-    return key.strip(), yaml.safe_load(value)
-
-
-def choices_of(alias: Any) -> tuple[str, ...]:
-    """Return the strings of a Literal."""
-    values: tuple[str, ...] = alias.__args__
-    return values
 
 
 class Formatter(argparse.HelpFormatter):
@@ -115,12 +99,7 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     study("--trials", type=int, metavar="N", help="trials, the baseline included")
     study("--space", type=Path, metavar="FILE", help="search space (YAML)")
     study("--seed", type=int, metavar="N", default=0, help="of the search (0)")
-    study(
-        "--objective",
-        choices=choices_of(Objective),
-        metavar="SCORE",
-        help="fid/all, fid/many, fid/medium or fid/few (fid/all)",
-    )
+    study("--preset", choices=tuple(PRESETS), metavar="NAME", help=preset_help())
     study(
         "--first-rung",
         type=int,
@@ -136,81 +115,22 @@ def study_parser(description: str) -> argparse.ArgumentParser:
         help="trials at a time (as many as fit, at most half of the study)",
     )
     study("--storage", metavar="URL", help="Optuna's, such as postgresql://... (SQLite)")
-    data = parser.add_argument_group("the data").add_argument
-    data(
-        "--dataset", choices=tuple(DATASETS), default="digits", metavar="NAME",
-        help=f"{', '.join(list(DATASETS)[1:])} (digits)",
-    )  # fmt: skip
-    data(
-        "--data-root",
-        metavar="DIR",
-        help="image_folder: holds a folder for each class; else torchvision's folder",
-    )
-    data(
-        "--imbalance-factor",
-        metavar="X",
-        help="rarest over most frequent class, or `own` for the data's own counts",
-    )
-    data("--image-size", type=int, metavar="PIXELS", help="for image_folder (32)")
-    data(
-        "--reference",
-        choices=("train", "heldout"),
-        help="real images that samples are scored against: the full training set, or the test "
-        "split (train)",
-    )
-    data("--reference-root", metavar="DIR", help="or a folder of one's own, as for --data-root")
-    trial = parser.add_argument_group("a trial").add_argument
-    trial("--images", type=int, metavar="N", help="images seen in a full training")
-    trial("--batch-size", type=int, metavar="N", help="global, over all workers")
-    trial("--num-samples", type=int, metavar="N", help="images per omega in the final score")
-    trial("--omegas", type=numbers, metavar="X,X,...", help="guidance scales that are scored")
-    trial(
-        "--extractor",
-        metavar="NAME",
-        help=f"of the features: {', '.join(EXTRACTORS)}, or package.module:factory",
-    )
-    trial("--extractor-weights", metavar="FILE", help="or URL#sha256=HEX (as published)")
-    trial("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
-          dest="settings", help="any other key of the configuration, such as "
-          "training.learning_rate=1e-4; may be repeated")  # fmt: skip
+    add_data_options(parser)
+    add_trial_options(parser)
     add_launch_options(parser)
     return parser
 
 
 def study_config(args: argparse.Namespace, script: str, space: Path, on_gpu: bool) -> StudyConfig:
-    """Build the study from parsed options; without a GPU its default precision is fp32.
+    """Build the study from parsed options.
 
     Raises:
         ValueError: an option is not allowed, or --resume came without a name.
     """
     if args.resume and args.study_name is None:
         raise ValueError("--resume needs --study-name, the name of the study to carry on with")
-    start = recipe(args.dataset)
-    factor = args.imbalance_factor
-    if factor is not None:
-        factor = None if factor == "own" else parse_factor(factor)
-    changes = {
-        "data.root": args.data_root,
-        "data.image_size": args.image_size,
-        "training.num_images": args.images,
-        "training.batch_size": args.batch_size,
-        "evaluation.num_samples": args.num_samples,
-        "evaluation.guidance_scales": args.omegas,
-        "evaluation.extractor": args.extractor,
-        "evaluation.objective": args.objective,
-        "evaluation.extractor_weights": args.extractor_weights,
-        "data.reference": args.reference,
-        "data.reference_root": args.reference_root,
-    }
-    given = {key: value for key, value in changes.items() if value is not None}
-    if args.imbalance_factor is not None:
-        given["data.imbalance_factor"] = factor
-    for key in ("data.root", "data.reference_root", "evaluation.extractor_weights"):
-        if key in given and "://" not in given[key]:
-            given[key] = str(Path(given[key]).resolve())
-    if not on_gpu:
-        given["training.precision"] = "fp32"  # CPUs emulate bf16, slowly
-    experiment = start.experiment.with_values(given | dict(args.settings))
+    start = chosen_recipe(args, on_gpu)
+    experiment = with_options(start.experiment, args)
     return StudyConfig(
         name=args.study_name or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}",
         space=SearchSpace.load(args.space or space),
@@ -228,14 +148,6 @@ def first_rung(asked: int | None, default: int, experiment: ExperimentConfig) ->
     if asked is not None:
         return asked
     return min(default, max(1, experiment.training.num_images // 2))
-
-
-def parse_factor(text: str) -> float:
-    """Parse an imbalance factor; ValueError says what is allowed."""
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"--imbalance-factor is {text!r}; allowed: a number, or own") from error
 
 
 def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:

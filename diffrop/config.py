@@ -20,6 +20,9 @@ Metric = Literal[
     "fid", "kid", "inception_score", "precision_recall", "prd", "fid_infinity", "memorisation"
 ]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
+ClassSampling = Literal["natural", "sqrt", "uniform"]
+DiffAugPart = Literal["color", "translation", "cutout"]
+ObjectiveLoss = Literal["ddpm", "cbdm"]
 
 # DDPM + negative L2 in eps or x0 space is a quadratic form that loses its lower bound at
 # tau = (g - 1) / (2 g) for a group of g images of g classes, and earlier where labels repeat: at
@@ -47,6 +50,9 @@ class DataConfig(Config):
     """Folder with a folder of reference images for each class; takes the place of `reference`."""
     horizontal_flip: bool = False
     """Mirror each training image with probability 1/2."""
+    class_sampling: ClassSampling = "natural"
+    """Mass of class c among the training batches: n_c (every image once a pass), sqrt(n_c)
+    (RS-SQRT) or 1 (RS); the latter two draw with replacement."""
 
     def check(self) -> None:
         """Refuse impossible imbalance factors and sizes."""
@@ -54,6 +60,23 @@ class DataConfig(Config):
         require(factor is None or 0 < factor <= 1, "imbalance_factor", factor, "0 < factor <= 1")
         size = self.image_size
         require(size is None or 4 <= size <= 1024, "image_size", size, "4 to 1024 pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentationConfig(Config):
+    """How training images are changed; see `diffrop.data.augmentation`."""
+
+    diffaug: tuple[DiffAugPart, ...] = ()
+    """Parts of DiffAug (Zhao et al., 2020) that every training image goes through."""
+    conditional_probability: float = 0.0
+    """Probability of each geometric change of Karras et al. (2022), appendix F.2, whose
+    parameters the network is told; more than 0 adds that input to the network."""
+
+    def check(self) -> None:
+        """Refuse doubled parts and what is no probability."""
+        parts, rate = self.diffaug, self.conditional_probability
+        require(len(set(parts)) == len(parts), "diffaug", parts, "each part once")
+        require(0 <= rate <= 1, "conditional_probability", rate, "0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +128,29 @@ class DiffusionConfig(Config):
         require(self.group_size >= 2, "group_size", self.group_size, "at least 2")
         rate = self.label_dropout
         require(0 <= rate < 1, "label_dropout", rate, "0 <= rate < 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig(Config):
+    """What the contrastive loss is added to; see `diffrop.diffusion.objective`."""
+
+    loss: ObjectiveLoss = "ddpm"
+    """The noise regression alone (Eq. 5), or with the regulariser of CBDM."""
+    class_weights: Literal["none", "inverse"] = "none"
+    """`inverse` weighs the noise regression by 1 / n_c, with mean 1 over the training images
+    (Table 4)."""
+    cbdm_tau: float = 1.0
+    """Strength of CBDM's regulariser."""
+    cbdm_commitment: float = 0.25
+    """Weight of its second term, which moves the branch of the other label."""
+    cbdm_labels: Literal["long_tailed", "uniform"] = "long_tailed"
+    """Distribution of its other labels: that of the training images, or uniform (CBDM's choice
+    for fine-tuning)."""
+
+    def check(self) -> None:
+        """Refuse negative weights."""
+        for name in ("cbdm_tau", "cbdm_commitment"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +214,9 @@ class TrainingConfig(Config):
     """Half-life of the weight average; 0.9999 a step of 64 images is 443,000 images."""
     ema_ramp: float = 0.05
     """Caps the half-life at this share of the images seen so far (0.05 as in EDM)."""
+    ema_lengths: tuple[float, ...] = ()
+    """Relative lengths of further, power-function averages (Karras et al., 2024): every
+    checkpoint keeps them for `sampling.ema_length` to choose from, each a copy of the weights."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """fp32 is strict; tf32 lets CUDA's convolutions use TF32 (PyTorch's default), matrix products
     stay float32; bf16 autocasts the network on any device."""
@@ -178,6 +227,9 @@ class TrainingConfig(Config):
     grad_ratio_every_steps: int = 100
     checkpoint_every_images: int = 1_000_000
     keep_checkpoints: int = 2
+    init_from: str | None = None
+    """Checkpoint whose weights and weight average a fresh training starts from (fine-tuning);
+    its optimiser and clock are left behind."""
 
     def check(self) -> None:
         """Refuse lengths and rates that make no training."""
@@ -188,6 +240,9 @@ class TrainingConfig(Config):
         )  # fmt: skip
         for name in positive:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        lengths = self.ema_lengths
+        fit = len(set(lengths)) == len(lengths) and all(0 < x <= 0.28 for x in lengths)
+        require(fit, "ema_lengths", lengths, "distinct numbers, over 0 to 0.28")
         require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "0 or more")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
 
@@ -200,6 +255,8 @@ class SamplingConfig(Config):
     num_steps: int = 50
     """Denoising steps; the ancestral sampler takes all of `num_timesteps`."""
     batch_size: int = 500
+    ema_length: float | None = None
+    """Which of `training.ema_lengths` to sample from; None is the exponential average."""
 
     def check(self) -> None:
         """Refuse empty sampling."""
@@ -243,8 +300,10 @@ class ExperimentConfig(Config):
     """Everything that determines one training and its score."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -259,6 +318,9 @@ class ExperimentConfig(Config):
         steps, limit = self.sampling.num_steps, self.diffusion.num_timesteps
         fits = self.sampling.sampler == "ancestral" or steps <= limit
         require(fits, "sampling.num_steps", steps, f"at most num_timesteps = {limit}")
+        length, kept = self.sampling.ema_length, self.training.ema_lengths
+        allowed = f"one of training.ema_lengths, {list(kept)}, or null"
+        require(length is None or length in kept, "sampling.ema_length", length, allowed)
         pcl = self.contrastive
         if (pcl.form, pcl.margin_rule, pcl.space) == ("hinge", "oracle", "eps"):
             allowed = "own, because the oracle margin in eps space is 0 for shared noise"

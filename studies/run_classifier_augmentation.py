@@ -19,10 +19,11 @@ from diffrop.baselines.augmentation import (
     write_results,
 )
 from diffrop.baselines.classifier import classifier_recipe
-from diffrop.cli import Formatter, errors_to_exit, parse_factor, relative
+from diffrop.cli import Formatter, errors_to_exit, relative
 from diffrop.config import DataConfig
 from diffrop.data import DATASETS
 from diffrop.data.held_out import load_split
+from diffrop.options import parse_factor
 from diffrop.provenance import git_commit
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name
@@ -54,8 +55,7 @@ def data_config(args: argparse.Namespace) -> DataConfig:
     """Return the dataset of the options; ValueError if they do not fit."""
     given = {"dataset": args.dataset, "root": args.data_root, "image_size": args.image_size}
     if args.imbalance_factor is not None:
-        own = args.imbalance_factor == "own"
-        given["imbalance_factor"] = None if own else parse_factor(args.imbalance_factor)
+        given["imbalance_factor"] = parse_factor(args.imbalance_factor)
     return dataclasses.replace(recipe(args.dataset).experiment.data, **given)
 
 

@@ -26,6 +26,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--num", type=int, default=8, metavar="N", help="images of each label (8)")
     add("--sampler", choices=("ddim", "ancestral"), help="(as in the checkpoint's study)")
     add("--steps", type=int, metavar="N", help="DDIM steps (as in the checkpoint's study)")
+    add("--ema-length", type=float, metavar="X", help="one of the checkpoint's "
+        "training.ema_lengths (as in the checkpoint's study)")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
     add("--out", type=Path, default=Path("samples"), metavar="DIR", help="new folder (samples)")
     return parser.parse_args(argv)
@@ -56,12 +58,16 @@ def sampling_config(args: argparse.Namespace, checkpoint: Checkpoint) -> Samplin
     """Return the checkpoint's own sampling, with what the options change.
 
     Raises:
-        ValueError: a sampler, a number of steps, or omega or num is not allowed.
+        ValueError: a sampler, a number of steps, an average, or omega or num is not allowed.
     """
     if args.num < 1 or args.omega < 0:
         raise ValueError(f"num is {args.num}, omega {args.omega}; allowed: 1 or more, 0 or more")
     config = config_of(checkpoint.card)
-    changes = {"sampling.sampler": args.sampler, "sampling.num_steps": args.steps}
+    changes = {
+        "sampling.sampler": args.sampler,
+        "sampling.num_steps": args.steps,
+        "sampling.ema_length": args.ema_length,
+    }
     given = {key: value for key, value in changes.items() if value is not None}
     return config.with_values(given).sampling
 
@@ -82,8 +88,8 @@ def main(argv: list[str]) -> int:
         order = torch.tensor(labels).repeat(args.num)
         channels, height, width = card["image_shape"]
         images = draw_samples(
-            load_ema(checkpoint, device), schedule, sampling, (channels, height, width), order,
-            args.omega, len(names), args.seed,
+            load_ema(checkpoint, device, sampling.ema_length), schedule, sampling,
+            (channels, height, width), order, args.omega, len(names), args.seed,
         ).cpu()  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     for number, (image, label) in enumerate(zip(images, order.tolist(), strict=True)):

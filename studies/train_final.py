@@ -1,4 +1,4 @@
-"""Train an exported configuration to its end, and score it."""
+"""Train an exported configuration, or a method of the paper, to its end, and score it."""
 
 import argparse
 import os
@@ -15,49 +15,66 @@ from diffrop.cli import (
     errors_to_exit,
     launch_config,
     relative,
-    setting,
 )
+from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.errors import StudyError
+from diffrop.options import (
+    add_data_options,
+    add_trial_options,
+    chosen_recipe,
+    preset_help,
+    with_options,
+)
+from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import load_export, train_final
 from diffrop.tracking import checked_uri
+from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=Formatter, usage="%(prog)s --config FILE [options]"
-    )
+    usage = "%(prog)s (--config FILE | --preset NAME) [options]"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter, usage=usage)
+    start = parser.add_argument_group("what to train").add_mutually_exclusive_group(required=True)
+    start.add_argument("--config", type=Path, metavar="FILE", help="best.yaml of a study")
+    start.add_argument("--preset", choices=tuple(PRESETS), metavar="NAME", help=preset_help())
     add = parser.add_argument
-    add("--config", type=Path, required=True, metavar="FILE", help="best.yaml of a study")
     add("--name", help="folder in runs/ (final-, and the time)")
     add("--resume", action="store_true", help="carry on with the training of that name")
-    add("--images", type=int, metavar="N", help="images seen in all (as in the study)")
-    add("--seed", type=int, metavar="N", help="of the training (as in the study)")
-    add("--num-samples", type=int, metavar="N", help="images of the score (as in the study)")
-    add(
-        "--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
-        dest="settings", help="any other key of the configuration; may be repeated",
-    )  # fmt: skip
+    add("--seed", type=int, metavar="N", help="of the training (as in --config, or 0)")
+    add_data_options(parser)
+    add_trial_options(parser)
     add_launch_options(parser)
     return parser.parse_args(argv)
+
+
+def experiment_config(args: argparse.Namespace, on_gpu: bool) -> ExperimentConfig:
+    """Return the exported configuration, or the preset's, with what the options change.
+
+    Raises:
+        ValueError: the file is no export, or an option is not allowed.
+    """
+    if args.config is None:
+        start = chosen_recipe(args, on_gpu).experiment
+    elif args.dataset is not None:
+        raise ValueError("--dataset came with --config, which has its own; allowed: --preset")
+    else:
+        start = load_export(args.config)
+    if args.seed is not None:
+        start = start.with_values({"training.seed": args.seed})
+    return with_options(start, args)
 
 
 def main(argv: list[str], environment: dict[str, str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
     with errors_to_exit():
-        given = {
-            "training.num_images": args.images,
-            "training.seed": args.seed,
-            "evaluation.num_samples": args.num_samples,
-        }
-        changes = {key: value for key, value in given.items() if value is not None}
-        config = load_export(args.config).with_values(changes | dict(args.settings))
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
+        config = experiment_config(args, launch.gpus_per_worker > 0)
         root = Path(launch.runs_root).resolve()
         if args.resume and args.name is None:
             raise ValueError("--resume needs --name, the name of the training to carry on with")
@@ -70,6 +87,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
         if launch.ray_address == "local":
             cluster.check_resources(launch, *cluster.local_resources())
         dataset = load_dataset(config.data)
+        check_network(config, dataset)
         inputs, anchors = scoring_inputs(config.evaluation, dataset, root)
         result = train_final(config, inputs, directory, launch, console)
     if result.card is None:

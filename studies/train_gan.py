@@ -12,9 +12,10 @@ from rich.console import Console
 
 from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
-from diffrop.cli import Formatter, choices_of, errors_to_exit, parse_factor, relative, setting
+from diffrop.cli import Formatter, errors_to_exit, relative
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import DATASETS, load_dataset
+from diffrop.options import add_extractor_options, choices_of, parse_factor, setting
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs
@@ -38,8 +39,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--set", type=setting, action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="any other key of GanConfig, such as spectral_weight=1; may be repeated",
     )  # fmt: skip
-    add("--extractor", metavar="NAME", help="(as in a study)")
-    add("--extractor-weights", metavar="FILE", help="or URL#sha256=HEX (as published)")
+    add_extractor_options(add)
     add("--runs-root", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
     add("--name", help="folder in runs/ (the model, and the time)")
     add("--resume", action="store_true", help="carry on with the training of that name")
@@ -54,8 +54,7 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
     gan = gan_recipe(args.model, args.dataset).to_dict() | {"seed": args.seed} | changes
     data = {"dataset": args.dataset, "root": args.data_root, "image_size": args.image_size}
     if args.imbalance_factor is not None:
-        own = args.imbalance_factor == "own"
-        data["imbalance_factor"] = None if own else parse_factor(args.imbalance_factor)
+        data["imbalance_factor"] = parse_factor(args.imbalance_factor)
     scoring = {
         "num_samples": args.num_samples,
         "extractor": args.extractor,

@@ -14,7 +14,7 @@ from tests.small import small_inputs
 def run_small(
     config: StudyConfig, launch: LaunchConfig, extractor: FeatureExtractor | None = None
 ) -> FinishedStudy:
-    """Run a study whose scores come from `PixelExtractor`, or from another extractor."""
+    """Run a study whose scores come from `RowBrightness`, or from another extractor."""
     store, dataset = check_study(config, launch)
     inputs = small_inputs(dataset)
     if extractor is not None:

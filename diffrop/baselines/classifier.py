@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from diffrop.baselines.resnet import ResNet32
 from diffrop.data import LabelledImages
-from diffrop.data.batches import ShuffledOrder
+from diffrop.data.batches import ImageOrder
 from diffrop.diffusion.sampling import from_uint8
 from diffrop.errors import NonFiniteError
 from diffrop.schema import Config, require
@@ -96,7 +96,7 @@ def train_classifier(
     )
     images, labels = data.images.to(device), data.labels.to(device)
     weights = class_weights(data.class_counts).to(device)
-    order = ShuffledOrder(len(labels), config.seed)
+    order = ImageOrder(data.labels, "natural", config.seed)
     rng = generator("cpu", config.seed, CLASSIFIER)
     for step in range(steps):
         picked = order.indices(step * config.batch_size, config.batch_size).to(device)

@@ -12,7 +12,7 @@ from diffrop.baselines.gan_networks import Discriminator, Generator, num_doublin
 from diffrop.baselines.resnet import ResNet32
 from diffrop.config import DataConfig
 from diffrop.data import Dataset
-from diffrop.data.batches import ShuffledOrder
+from diffrop.data.batches import ImageOrder
 from diffrop.diffusion.sampling import from_uint8, to_uint8
 from diffrop.errors import CheckpointError, NonFiniteError
 from diffrop.metrics.report import balanced_labels
@@ -73,7 +73,7 @@ class GanTrainer:
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
         self._counts = torch.tensor(dataset.train.class_counts, device=device)
-        self._order = ShuffledOrder(len(self._labels), config.seed)
+        self._order = ImageOrder(dataset.train.labels, "natural", config.seed)
 
     def step(self) -> dict[str, Tensor]:
         """Train discriminator and generator on one round of batches; return losses as scalars.

@@ -1,24 +1,44 @@
 """The order in which training images are visited."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from diffrop.config import ClassSampling
 from diffrop.seeds import ORDER, derive_seed
 
 
-class ShuffledOrder:
-    """Endless passes over the training set, each in its own random order.
+def class_probabilities(class_counts: Sequence[int], sampling: ClassSampling) -> Tensor:
+    """Return the probability that a training image is of class c, float64 (C,).
+
+    natural: n_c / N. sqrt: proportional to sqrt(n_c) (RS-SQRT, Mahajan et al., 2018). uniform:
+    1 / C (RS). A class without images has probability 0.
+    """
+    counts = torch.tensor(class_counts, dtype=torch.float64)
+    power = {"natural": 1.0, "sqrt": 0.5, "uniform": 0.0}[sampling]
+    mass = torch.where(counts > 0, counts**power, 0)
+    return mass / mass.sum()
+
+
+class ImageOrder:
+    """Endless passes over the training set: each image once, or draws with replacement.
 
     The batch at a position depends on seed and position alone, so that a resumed training
     continues with the very images that an uninterrupted one would have seen.
     """
 
-    def __init__(self, num_images: int, seed: int) -> None:
-        """Prepare the order of `num_images` images."""
-        self._num_images = num_images
+    def __init__(self, labels: Tensor, sampling: ClassSampling, seed: int) -> None:
+        """Prepare the order of the images with `labels`, int64 (N,)."""
+        self._num_images = len(labels)
         self._seed = seed
         self._epoch = -1
-        self._permutation = torch.empty(0, dtype=torch.int64)
+        self._pass_indices = torch.empty(0, dtype=torch.int64)
+        self._weights: Tensor | None = None
+        if sampling != "natural":
+            counts = torch.bincount(labels)
+            share = class_probabilities(counts.tolist(), sampling) / counts
+            self._weights = share[labels]
 
     def indices(self, position: int, count: int) -> Tensor:
         """Return the indices of the images position ... position + count - 1, int64 (count,)."""
@@ -31,8 +51,13 @@ class ShuffledOrder:
         return torch.cat(parts)
 
     def _pass(self, epoch: int) -> Tensor:
+        """As many images as the training set has: a permutation, or independent draws."""
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(derive_seed(self._seed, ORDER, epoch))
-            self._permutation = torch.randperm(self._num_images, generator=rng)
+            num = self._num_images
+            if self._weights is None:
+                self._pass_indices = torch.randperm(num, generator=rng)
+            else:
+                self._pass_indices = torch.multinomial(self._weights, num, True, generator=rng)
             self._epoch = epoch
-        return self._permutation
+        return self._pass_indices

@@ -17,7 +17,11 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, num_classes: int, image_shape: tuple[int, int, int]
+        self,
+        config: ModelConfig,
+        num_classes: int,
+        image_shape: tuple[int, int, int],
+        num_augmentation_inputs: int = 0,
     ) -> None:
         """Build the network.
 
@@ -25,6 +29,8 @@ class UNet(nn.Module):
             config: width, depth, attention, dropout.
             num_classes: labels 0 ... num_classes - 1; label num_classes is the null label.
             image_shape: (C, H, W); H = W, divisible by 2 for each level but the last.
+            num_augmentation_inputs: numbers that tell how a training image was augmented; they
+                pass a bias-free linear layer, so that zeros are the same as none.
 
         Raises:
             ValueError: the image cannot be halved often enough.
@@ -71,6 +77,10 @@ class UNet(nn.Module):
         last = nn.Conv2d(now, channels, 3, padding=1)
         self.head = nn.Sequential(group_norm(now), nn.SiLU(), last)
         self._initialise(last)
+        self.augmentation: nn.Linear | None = None
+        if num_augmentation_inputs:  # last, so that all other weights start as without it
+            self.augmentation = nn.Linear(num_augmentation_inputs, embedding, bias=False)
+            nn.init.xavier_uniform_(self.augmentation.weight)
 
     def _initialise(self, last: nn.Conv2d) -> None:
         """Xavier for every layer; residual branches and the head start near zero, as in DDPM."""
@@ -86,16 +96,22 @@ class UNet(nn.Module):
         nn.init.xavier_uniform_(last.weight, gain=1e-5)
         nn.init.normal_(self.label_embedding.weight)
 
-    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, x_t: Tensor, t: Tensor, labels: Tensor, augmentation: Tensor | None = None
+    ) -> Tensor:
         """Return the predicted noise.
 
         Args:
             x_t: noisy images (B, C, H, W), float.
             t: timesteps (B,), int64.
             labels: (B,), int64, 0 ... num_classes (the last is the null label).
+            augmentation: (B, num_augmentation_inputs), float; None stands for zeros.
         """
         condition = self.time_mlp(sinusoidal_embedding(t, self.time_channels))
-        condition = F.silu(condition + self.label_embedding(labels))
+        condition = condition + self.label_embedding(labels)
+        if self.augmentation is not None and augmentation is not None:
+            condition = condition + self.augmentation(augmentation)
+        condition = F.silu(condition)
         h = self.stem(x_t)
         skips = [h]
         for layer in self.down:

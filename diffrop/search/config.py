@@ -55,7 +55,8 @@ class StudyConfig(Config):
         require(self.first_rung_images > 0, "first_rung_images", self.first_rung_images, "over 0")
         require(self.reduction_factor > 1, "reduction_factor", self.reduction_factor, "over 1")
         require(self.rung_samples >= 2, "rung_samples", self.rung_samples, "at least 2")
-        self.space.check_against(self.experiment)
+        for _ in self.space.corners(self.experiment):
+            pass  # building each checks it, before anything starts
 
     @property
     def baseline(self) -> ExperimentConfig:

@@ -23,7 +23,6 @@ from diffrop.errors import StudyError
 from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from diffrop.metrics.reference import LabelledFeatures, Reference
-from diffrop.models.unet import UNet
 from diffrop.search.anchors import measure_anchors
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
@@ -36,6 +35,7 @@ from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remai
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -72,13 +72,14 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     store = StudyStore(Path(launch.runs_root), config.name)
     store.check(config, launch)
     checked_uri(tracking_uri(launch))
-    check_batch_fits_workers(config.experiment, launch.workers_per_trial)
+    for experiment in (config.experiment, *config.space.corners(config.experiment)):
+        check_batch_fits_workers(experiment, launch.workers_per_trial)
     check_extractor(config.experiment.evaluation.extractor)
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
     check_scorable(config, dataset)
-    UNet(config.experiment.model, dataset.num_classes, dataset.image_shape)
+    check_network(config.experiment, dataset)
     return store, dataset
 
 

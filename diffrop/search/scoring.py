@@ -81,12 +81,13 @@ class ScoreCard:
 
 
 def sampler_name(config: ExperimentConfig) -> str:
-    """Return sampler and steps as they stand beside every score, such as ddim-10."""
+    """Return sampler, steps and average as they stand beside every score, such as ddim-10."""
     sampling = config.sampling
     steps = sampling.num_steps
     if sampling.sampler == "ancestral":
         steps = config.diffusion.num_timesteps
-    return f"{sampling.sampler}-{steps}"
+    length = sampling.ema_length
+    return f"{sampling.sampler}-{steps}{'' if length is None else f'-ema-{length:g}'}"
 
 
 def draw_samples(

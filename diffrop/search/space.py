@@ -1,6 +1,6 @@
 """The declarative search space: ranges of configuration keys, read from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,8 @@ class SearchSpace(Config):
             {"parameters": [{**entry, "name": key} for key, entry in parameters.items()]}
         )
 
-    def check_against(self, experiment: ExperimentConfig) -> None:
-        """Try both ends of every range in the configuration, before anything starts.
+    def corners(self, experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
+        """Yield the configuration at both ends of every range, and at every choice.
 
         Raises:
             ValueError: a key is unknown, or an end of its range is not allowed there.
@@ -120,7 +120,7 @@ class SearchSpace(Config):
         for parameter in self.parameters:
             context = {key: values[0] for key, values in (parameter.when or {}).items()}
             for value in parameter.extremes():
-                experiment.with_values({**context, parameter.name: value})
+                yield experiment.with_values({**context, parameter.name: value})
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw one point: dotted keys to values, without those whose condition fails."""

@@ -23,7 +23,12 @@ from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import Rung
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model
-from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory, write_checkpoint
+from diffrop.training.checkpoint import (
+    Checkpoint,
+    CheckpointDirectory,
+    read_checkpoint,
+    write_checkpoint,
+)
 from diffrop.training.trainer import Trainer
 
 Report = Callable[[dict[str, Any]], object]
@@ -49,6 +54,8 @@ def run_trial(
 ) -> None:
     """Train and score a trial; goes on from the newest intact checkpoint in its folder.
 
+    Without one it starts afresh, from the weights of `training.init_from` if that is given.
+
     Args:
         task: what to train.
         inputs: dataset, extractor and reference.
@@ -64,6 +71,8 @@ def run_trial(
         newest = task.checkpoints.newest(device)
         if newest is not None:
             trainer.load(newest)
+        elif task.config.training.init_from is not None:
+            trainer.start_from(read_checkpoint(Path(task.config.training.init_from), device))
         log = _MetricsLog(task.directory / "metrics.jsonl", trainer.images_seen)
         for rung in task.rungs:
             _train_to(rung, trainer, task, log)
@@ -93,7 +102,7 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
     if path.exists():
         return ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
     scored = score_model(
-        trainer.ema.model, trainer.schedule, task.config, inputs, rung.num_samples,
+        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
         trainer.images_seen, rung.final,
     )  # fmt: skip
     if distributed.rank() == 0:

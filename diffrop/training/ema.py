@@ -1,7 +1,8 @@
-"""Exponential moving average of the weights, with its half-life in images."""
+"""Averages of the weights: exponential, and power-function of a chosen relative length."""
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +24,42 @@ class WeightAverage:
         """Return the half-life in images that holds after `images_seen`."""
         return min(self._half_life_images, self._ramp * images_seen)
 
+    def decay(self, batch_size: int, images_seen: int) -> float:
+        """Return what is kept of the average at the step that brought the count so far."""
+        return 0.5 ** (batch_size / self.half_life(images_seen))
+
     @torch.no_grad()
     def update(self, model: nn.Module, batch_size: int, images_seen: int) -> None:
         """Move towards the model after a step that brought the count to `images_seen`."""
-        decay = 0.5 ** (batch_size / self.half_life(images_seen))
+        decay = self.decay(batch_size, images_seen)
         average: list[Tensor] = list(self.model.parameters())
         current: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(average, current, 1 - decay)
+
+
+class PowerAverage(WeightAverage):
+    """Power-function EMA of Karras et al. (2024): weights at time s count with s^gamma.
+
+    Its profile has the same shape at every length of training; `length` is its standard deviation
+    over the training so far (sigma_rel). Several lengths of one run can be compared afterwards.
+    """
+
+    def __init__(self, model: nn.Module, length: float) -> None:
+        """Start from the model's present weights, of which the first update leaves nothing."""
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._gamma = power_exponent(length)
+
+    def decay(self, batch_size: int, images_seen: int) -> float:
+        """Return (1 - b / s)^(gamma + 1), with time in images."""
+        return float((1 - batch_size / images_seen) ** (self._gamma + 1))
+
+
+def power_exponent(length: float) -> float:
+    """Return gamma > 0 with length^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3)).
+
+    Args:
+        length: sigma_rel, more than 0 and less than sqrt(1/12) = 0.2887, that of gamma = 0.
+    """
+    inverse = length**-2
+    roots = np.roots([1, 7, 16 - inverse, 12 - inverse])
+    return float(max(roots[np.isreal(roots)].real))

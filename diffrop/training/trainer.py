@@ -1,5 +1,6 @@
 """The training loop: one for CPU and GPU, one worker or several."""
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
-from diffrop.data.batches import ShuffledOrder
+from diffrop.data.augmentation import augmented
+from diffrop.data.batches import ImageOrder
+from diffrop.diffusion.cbdm import draw_other_labels
 from diffrop.diffusion.objective import Losses, Objective, draw
 from diffrop.diffusion.sampling import from_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -22,9 +25,10 @@ from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
 from diffrop.schema import flatten
-from diffrop.seeds import DROPOUT, INITIAL, STEP, derive_seed, generator
+from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
 from diffrop.training.checkpoint import Checkpoint
-from diffrop.training.ema import WeightAverage
+from diffrop.training.ema import PowerAverage, WeightAverage
+from diffrop.training.network import build_network
 
 # Keys that may differ between a checkpoint and the training that goes on from it.
 FREE_KEYS = (
@@ -54,22 +58,30 @@ class Trainer:
         check_batch_fits_workers(config, distributed.world_size())
         torch.backends.cudnn.allow_tf32 = config.training.precision != "fp32"
         torch.manual_seed(derive_seed(config.training.seed, INITIAL))
-        self.model = UNet(config.model, dataset.num_classes, dataset.image_shape).to(device)
+        self.model = build_network(config, dataset.num_classes, dataset.image_shape).to(device)
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.model.to(memory_format=layout)
         self.ema = WeightAverage(
             self.model, config.training.ema_half_life_images, config.training.ema_ramp
         )
+        self.power_averages = {
+            length: PowerAverage(self.model, length) for length in config.training.ema_lengths
+        }
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.training.learning_rate, fused=True
         )
         self.schedule = NoiseSchedule.linear(config.diffusion).to(device)
-        counts = torch.tensor(dataset.train.class_counts, device=device)
-        self.objective = Objective(config.diffusion, config.contrastive, self.schedule, counts)
+        self._class_counts = dataset.train.class_counts
+        counts = torch.tensor(self._class_counts, device=device)
+        self.objective = Objective(
+            config.diffusion, config.contrastive, self.schedule, counts, config.objective
+        )
         self.objective.to(device)
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
-        self._order = ShuffledOrder(len(dataset.train.labels), config.training.seed)
+        self._order = ImageOrder(
+            dataset.train.labels, config.data.class_sampling, config.training.seed
+        )
         self._network: nn.Module = self.model
         if distributed.world_size() > 1:
             self._network = DistributedDataParallel(self.model)
@@ -89,6 +101,8 @@ class Trainer:
         try:
             losses = self._losses()
             measured = {"loss/ddpm": losses.ddpm.detach()}
+            if losses.cbdm is not None:
+                measured["loss/cbdm"] = losses.cbdm.detach()
             if losses.contrastive is not None:
                 measured |= self._contrastive_measures(losses)
             pcl_gradient = self._pcl_gradient(losses)
@@ -117,7 +131,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * warm
         self.optimizer.step()
-        self.ema.update(self.model, training.batch_size, self.images_seen)
+        for average in (self.ema, *self.power_averages.values()):
+            average.update(self.model, training.batch_size, self.images_seen)
         return measured
 
     def train_until(
@@ -153,6 +168,9 @@ class Trainer:
         """Return the whole state: model, EMA, optimiser, running margins, and the card."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.model.state_dict().items()}
+        for length, average in self.power_averages.items():
+            part = average_part(length)
+            tensors |= {f"{part}.{k}": v for k, v in average.model.state_dict().items()}
         tensors |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -169,6 +187,8 @@ class Trainer:
         self.images_seen = card["images_seen"]
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
+        for length, average in self.power_averages.items():
+            average.model.load_state_dict(checkpoint.part(average_part(length)))
         self.objective.load_state_dict(checkpoint.part("objective"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.part("optimizer").items():
@@ -176,6 +196,16 @@ class Trainer:
             state.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def start_from(self, checkpoint: Checkpoint) -> None:
+        """Take the weights and their average from another training; the rest starts afresh."""
+        self.model.load_state_dict(checkpoint.part("model"))
+        self.ema.model.load_state_dict(checkpoint.part("ema"))
+
+    def averaged_model(self) -> nn.Module:
+        """Return the average that `sampling.ema_length` names."""
+        length = self.config.sampling.ema_length
+        return (self.ema if length is None else self.power_averages[length]).model
 
     def _losses(self) -> Losses:
         config, size = self.config, self.config.training.batch_size
@@ -188,20 +218,26 @@ class Trainer:
             flips = torch.rand(size, generator=rng, device=self.device) < 0.5
             mirrored = distributed.own_share(flips)[:, None, None, None]
             x_0 = torch.where(mirrored, x_0.flip(-1), x_0)
+        x_0, inputs = augmented(config.augmentation, x_0, size, seed, position)
+        others = None
+        if config.objective.loss == "cbdm":
+            rng = generator(self.device, seed, OTHER_LABELS, position)
+            others = draw_other_labels(config.objective, self._class_counts, size, rng)
+        draws = dataclasses.replace(draws, other_labels=others, augmentation=inputs)
         torch.manual_seed(derive_seed(seed, DROPOUT, position, distributed.rank()))
         return self.objective(self._predict, x_0, labels, draws, position)
 
-    def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    def _predict(self, *inputs: Tensor) -> Tensor:
         bf16 = self.config.training.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
             try:
-                noise: Tensor = self._network(x_t, t, labels)
+                noise: Tensor = self._network(*inputs)
             except COMPILE_ERRORS as error:
                 cause = " ".join(str(error).split())[:300]
                 message = f"torch.compile failed, training goes on eagerly: {cause}"
                 warnings.warn(message, stacklevel=2)
                 self._network = self._network._orig_mod  # type: ignore[assignment]
-                noise = self._network(x_t, t, labels)
+                noise = self._network(*inputs)
         return noise
 
     def _contrastive_measures(self, losses: Losses) -> dict[str, Tensor]:
@@ -227,7 +263,7 @@ class Trainer:
         return distributed.all_reduce_sum(flat) / distributed.world_size()
 
     def _gradient_ratio(self, pcl_gradient: Tensor) -> Tensor:
-        """Norm of the PCL gradient over that of the DDPM gradient, before clipping."""
+        """Norm of the PCL gradient over that of all other losses (DDPM, CBDM), before clipping."""
         total = torch.cat(
             [p.grad.flatten() for p in self.model.parameters() if p.grad is not None]
         )
@@ -265,7 +301,8 @@ class Trainer:
         """Refuse a checkpoint that this training could not have produced."""
         if card["data_digest"] != self.dataset.train_digest:
             raise CheckpointError("the checkpoint was trained on other images than this run's")
-        theirs, ours = flatten(card["config"]), flatten(self.config.to_dict())
+        # Keys that a checkpoint is too old to know had their default.
+        theirs, ours = flatten(config_of(card).to_dict()), flatten(self.config.to_dict())
         differing = [
             f"{key} {theirs.get(key)!r} -> {ours.get(key)!r}"
             for key in sorted(theirs.keys() | ours.keys())
@@ -292,10 +329,20 @@ def config_of(card: dict[str, Any]) -> ExperimentConfig:
     return ExperimentConfig.from_dict(card["config"])
 
 
-def load_ema(checkpoint: Checkpoint, device: torch.device) -> UNet:
-    """Return a checkpoint's averaged network, ready to sample from."""
+def average_part(length: float | None) -> str:
+    """Return under which prefix a checkpoint holds the average of a length, None the EMA."""
+    return "ema" if length is None else f"ema_{length}"
+
+
+def load_ema(
+    checkpoint: Checkpoint, device: torch.device, ema_length: float | None = None
+) -> UNet:
+    """Return a checkpoint's averaged network, ready to sample from.
+
+    `ema_length` is one of its `training.ema_lengths`; None is the exponential average.
+    """
     card = checkpoint.card
     channels, height, width = card["image_shape"]
-    model = UNet(config_of(card).model, len(card["class_names"]), (channels, height, width))
-    model.load_state_dict(checkpoint.part("ema"))
+    model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
+    model.load_state_dict(checkpoint.part(average_part(ema_length)))
     return model.to(device).eval().requires_grad_(False)

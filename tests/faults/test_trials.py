@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrop.metrics.features import FeatureExtractor
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import PixelExtractor, learning_rate_study, small_study
+from tests.small import RowBrightness, learning_rate_study, small_study
 from tests.studies import launch_in, run_small, states
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -21,7 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-class FaultyExtractor(PixelExtractor):
+class FaultyNetwork(RowBrightness):
     """Strikes in the process that scores, once for each fault, which files keep count of."""
 
     def __init__(self, faults: tuple[str, ...], folder: Path) -> None:
@@ -50,10 +51,10 @@ class FaultyExtractor(PixelExtractor):
                 os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def faulty(tmp_path: Path, *faults: str) -> FaultyExtractor:
+def faulty(tmp_path: Path, *faults: str) -> FeatureExtractor:
     folder = tmp_path / "strikes"
     folder.mkdir()
-    return FaultyExtractor(faults, folder)
+    return FeatureExtractor(FaultyNetwork(faults, folder), "pixels")
 
 
 def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_trial_that_fails_too_often_is_failed_and_the_study_goes_on(
     assert "FAIL" in (finished.directory / "trials.csv").read_text()
 
 
-class NanExtractor(PixelExtractor):
+class NanNetwork(torch.nn.Module):
     """Gives NaN for samples, which are fewer than the reference images."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -94,10 +95,10 @@ class NanExtractor(PixelExtractor):
 
 def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address)
-    finished = run_small(small_study(num_trials=2), launch, NanExtractor())
+    finished = run_small(small_study(num_trials=2), launch, FeatureExtractor(NanNetwork(), "nan"))
     assert states(finished) == ["FAIL", "FAIL"]
     assert finished.result.ranked == []
-    assert "fid/all" in finished.result.trials[0].message
+    assert "features of image 0 are not finite" in finished.result.trials[0].message
     assert not (finished.directory / "best.yaml").exists()
 
 

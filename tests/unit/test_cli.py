@@ -46,6 +46,11 @@ def refused(
         (["--tracking-uri", "ftp://x"], "tracking"),
         (["--extractor", "vgg"], "extractor is 'vgg'; allowed: classifier"),
         (["--extractor-weights", "/nowhere", "--extractor", "inception-v3-compat"], "/nowhere"),
+        (["--preset", "gan"], "invalid choice.*cbdm-diffrop"),
+        (["--objective-loss", "gan"], "invalid choice.*cbdm"),
+        (["--diffaug", "color,cutout"], "color, cutout on grey images.*translation, cutout"),
+        (["--diffaug", "colour"], "diffaug.0. is 'colour'; allowed: color, translation, cutout"),
+        (["--init-from", "/nowhere"], "init_from: /nowhere is not a readable checkpoint"),
         (["--set", "model.channel_multipliers=[1,1,1,1,1]"], "divisible by 16"),
     ],
 )
@@ -85,3 +90,11 @@ def test_help_fits_80_columns_and_names_every_group(capsys: pytest.CaptureFixtur
     assert max(map(len, lines)) <= 80
     for heading in ("the study:", "the data:", "a trial:", "where it runs:"):
         assert heading in lines
+
+
+def test_ablation_refuses_workers_that_split_a_searched_group(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    space = str(SPACE.with_name("ablation.yaml"))
+    error = refused(capsys, tmp_path, "--space", space, "--workers-per-trial", "8")
+    assert "batch_size is 64 over 8 worker(s); allowed: a multiple" in error

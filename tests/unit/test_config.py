@@ -12,12 +12,14 @@ from torch import Tensor
 
 from diffrop.config import (
     NEGATIVE_L2_MAX_TAU_0,
+    AugmentationConfig,
     ContrastiveConfig,
     DataConfig,
     DiffusionConfig,
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
+    ObjectiveConfig,
     SamplingConfig,
     TrainingConfig,
 )
@@ -27,8 +29,10 @@ from diffrop.schema import Config, flatten, load_yaml, set_key
 
 SECTIONS: dict[str, type[Config]] = {
     "data": DataConfig,
+    "augmentation": AugmentationConfig,
     "model": ModelConfig,
     "diffusion": DiffusionConfig,
+    "objective": ObjectiveConfig,
     "contrastive": ContrastiveConfig,
     "training": TrainingConfig,
     "sampling": SamplingConfig,
@@ -36,8 +40,10 @@ SECTIONS: dict[str, type[Config]] = {
 }
 CHANGED = {
     "data": {"dataset": "cifar10", "imbalance_factor": None, "horizontal_flip": True},
+    "augmentation": {"diffaug": ["cutout", "color"], "conditional_probability": 0.12},
     "model": {"channel_multipliers": [1, 2], "attention_resolutions": [8, 4], "dropout": 0.0},
     "diffusion": {"timesteps": "batch", "beta_start": 2e-05, "label_dropout_unit": "batch"},
+    "objective": {"loss": "cbdm", "cbdm_labels": "uniform", "cbdm_tau": 0.5},
     "contrastive": {"form": "hinge", "margin_rule": "quantile", "margin": 0.25},
     "training": {"batch_size": 24, "learning_rate": 1e-05, "precision": "bf16"},
     "sampling": {"sampler": "ancestral", "num_steps": 7},
@@ -116,6 +122,7 @@ def test_wrong_type_is_refused(section: str, field: str, value: Any, allowed: st
     [
         ("model", "channel_multipliers", [1, 2.0], "channel_multipliers[1] is 2.0; allowed: int"),
         ("evaluation", "guidance_scales", [0, "x"], "guidance_scales[1] is 'x'"),
+        ("augmentation", "diffaug", ["colour"], "diffaug[0] is 'colour'; allowed: color, tran"),
     ],
 )
 def test_wrong_type_in_a_list_is_refused_by_position(
@@ -127,6 +134,10 @@ def test_wrong_type_in_a_list_is_refused_by_position(
 @pytest.mark.parametrize(
     ("section", "field", "allowed"),
     [
+        ("data", "class_sampling", ["natural", "sqrt", "uniform"]),
+        ("objective", "loss", ["ddpm", "cbdm"]),
+        ("objective", "class_weights", ["none", "inverse"]),
+        ("objective", "cbdm_labels", ["long_tailed", "uniform"]),
         ("diffusion", "timesteps", ["grouped", "batch", "per_sample"]),
         ("diffusion", "noise", ["own", "shared"]),
         ("diffusion", "label_dropout_unit", ["sample", "batch"]),
@@ -185,6 +196,10 @@ def test_list_elements_must_be_finite() -> None:
         ("data", "imbalance_factor", 1.01, "0 < factor <= 1"),
         ("data", "image_size", 2, "4 to 1024 pixels"),
         ("data", "image_size", 1025, "4 to 1024 pixels"),
+        ("augmentation", "diffaug", ("cutout", "cutout"), "each part once"),
+        ("augmentation", "conditional_probability", 1.5, "0 to 1"),
+        ("objective", "cbdm_tau", -1.0, "0 or more"),
+        ("objective", "cbdm_commitment", -0.25, "0 or more"),
         ("model", "base_channels", 0, "a positive multiple of 8"),
         ("model", "base_channels", -8, "a positive multiple of 8"),
         ("model", "base_channels", 12, "a positive multiple of 8"),

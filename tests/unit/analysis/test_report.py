@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -10,9 +11,11 @@ from safetensors.numpy import save_file
 
 from analysis.checkpoint_card import read_card
 from analysis.load import StudyResults, load_study
-from analysis.protocol import protocol_rows
+from analysis.protocol import method_text, protocol_rows
 from analysis.report import write_report
 from analysis.summary import answer, counts_in_words, trial_columns, trial_rows
+from diffrop.presets import apply_preset
+from diffrop.recipes import recipe
 
 from .fake_study import NINE_TRIALS, read_trials, write_checkpoint, write_study, write_trials
 
@@ -246,3 +249,24 @@ def test_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no study"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("ddpm", "DDPM"),
+        ("cbdm-diffrop", "CBDM"),
+        ("sqrt-rs", "DDPM, sqrt class sampling"),
+        ("reweighting", "DDPM, loss weighted by 1 / n_c"),
+        ("diffaug", "DDPM, DiffAug (color, translation, cutout)"),
+        ("ada", "DDPM, conditional augmentation (0.12)"),
+    ],
+)
+def test_report_names_the_method_that_all_trials_share(
+    study: StudyResults, preset: str, words: str
+) -> None:
+    experiment = apply_preset(preset, recipe("cifar10").experiment).to_dict()
+    study = dataclasses.replace(study, config={**study.config, "experiment": experiment})
+    assert method_text(study) == words
+    assert dict(protocol_rows(study))["Method"].startswith(words)
+    assert f"Baseline ({words})" in [name for name, _, _ in answer(study).facts]

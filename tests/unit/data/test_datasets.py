@@ -7,7 +7,6 @@ from PIL import Image
 
 from diffrop.config import DataConfig
 from diffrop.data import load_dataset
-from diffrop.data.batches import ShuffledOrder
 
 
 def write_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 30)) -> None:
@@ -92,16 +91,3 @@ def test_digest_depends_on_pixels_and_labels() -> None:
     other = type(data)(changed, data.labels, data.class_names)
     swapped = type(data)(data.images, data.labels.flip(0), data.class_names)
     assert len({data.digest, other.digest, swapped.digest}) == 3
-
-
-def test_every_pass_visits_every_image_once() -> None:
-    order = ShuffledOrder(10, seed=3)
-    visited = order.indices(0, 30)
-    assert all(sorted(part.tolist()) == list(range(10)) for part in visited.split(10))
-    assert visited[:10].tolist() != visited[10:20].tolist()
-
-
-def test_order_depends_on_the_position_alone() -> None:
-    whole = ShuffledOrder(10, seed=3).indices(0, 37)
-    resumed = ShuffledOrder(10, seed=3)
-    assert resumed.indices(23, 14).tolist() == whole[23:].tolist()

@@ -53,9 +53,7 @@ def test_image_folder_takes_its_held_out_images_from_their_own_folder(tmp_path: 
     assert split.balanced.class_counts == split.test.class_counts == [4, 4]
     with pytest.raises(ValueError, match="allowed: a folder of held-out images"):
         load_split(config)
-    with pytest.raises(
-        ValueError, match="test root is .*missing.*allowed: --test-root with a folder"
-    ):
+    with pytest.raises(ValueError, match=r"test root is .*missing.*allowed: --test-root"):
         load_split(config, str(tmp_path / "missing"))
     with pytest.raises(ValueError, match=r"have classes cow, dog; allowed: .*cat, dog"):
         load_split(config, write_folder(tmp_path / "other", ("cow", "dog")))

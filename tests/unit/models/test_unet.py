@@ -203,3 +203,18 @@ def test_sinusoidal_embedding_has_sines_then_cosines_of_falling_rates() -> None:
     assert found.dtype == torch.float32
     exact = torch.cat([angle.sin(), angle.cos()], dim=1)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-4)
+
+
+def test_augmentation_inputs_add_one_bias_free_layer_and_zeros_change_nothing() -> None:
+    plain = build(TINY, (1, 8, 8))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        told = perturbed(UNet(TINY, NUM_CLASSES, (1, 8, 8), num_augmentation_inputs=9).eval())
+    extra = sum(p.numel() for p in told.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert extra == 9 * 4 * TINY.base_channels
+    arguments = inputs((1, 8, 8))
+    count = len(arguments[0])
+    with torch.no_grad():
+        without = told(*arguments)
+        torch.testing.assert_close(told(*arguments, torch.zeros(count, 9)), without)
+        assert not torch.allclose(told(*arguments, torch.ones(count, 9)), without)

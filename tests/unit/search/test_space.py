@@ -5,6 +5,8 @@ import pytest
 import yaml
 
 from diffrop.config import ExperimentConfig
+from diffrop.presets import apply_preset
+from diffrop.recipes import recipe
 from diffrop.search.space import SearchSpace
 from tests.small import SPACE
 
@@ -15,7 +17,7 @@ def space(tmp_path: Path, parameters: object) -> SearchSpace:
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump({"parameters": parameters}))
     loaded = SearchSpace.load(path)
-    loaded.check_against(ExperimentConfig())
+    list(loaded.corners(ExperimentConfig()))
     return loaded
 
 
@@ -72,3 +74,17 @@ def test_integer_parameters_are_integers(tmp_path: Path) -> None:
     loaded = space(tmp_path, {"sampling.num_steps": steps})
     trial = optuna.create_study().ask()
     assert loaded.suggest(trial)["sampling.num_steps"] in (2, 3, 4)
+
+
+@pytest.mark.parametrize("preset", ["diffrop", "cbdm"])
+def test_ablation_draws_valid_configurations_on_every_method(preset: str) -> None:
+    loaded = SearchSpace.load(SPACE.with_name("ablation.yaml"))
+    experiment = apply_preset(preset, recipe("digits").experiment)
+    list(loaded.corners(experiment))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [loaded.suggest(study.ask()) for _ in range(60)]
+    for values in drawn:
+        experiment.with_values(values)
+    for key in ("contrastive.space", "diffusion.noise", "contrastive.stop_gradient"):
+        assert len({values[key] for values in drawn}) == 2
+    assert {values["diffusion.group_size"] for values in drawn} == {4, 8, 16}

@@ -8,6 +8,7 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
 from diffrop.training.ema import WeightAverage
+from diffrop.training.network import check_network
 from diffrop.training.trainer import Trainer, config_of, load_ema
 from tests.small import small_experiment
 
@@ -29,6 +30,14 @@ def losses(trainer: Trainer, steps: int) -> list[dict[str, float]]:
         {"form": "none"},
         {"form": "exponential", "model__dropout": 0.2, "data__horizontal_flip": True},
         {"form": "hinge", "contrastive__margin_rule": "quantile", "contrastive__margin": 0.3},
+        {"objective__loss": "cbdm", "objective__class_weights": "inverse"},
+        {"form": "none", "data__class_sampling": "uniform"},
+        {"form": "none", "data__class_sampling": "sqrt"},
+        {
+            "objective__loss": "cbdm",
+            "augmentation__diffaug": ["translation", "cutout"],
+            "augmentation__conditional_probability": 0.5,
+        },
     ],
 )
 def test_resumed_training_is_bitwise_the_uninterrupted_one(
@@ -115,6 +124,95 @@ def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> Non
     ratio = trainer.step()["pcl/grad_ratio"]
     torch.testing.assert_close(ratio, norms[0] / norms[1], rtol=1e-3, atol=0)
     assert "pcl/grad_ratio" not in trainer.step()  # every second step only
+
+
+def test_gradient_ratio_with_cbdm_is_over_all_other_losses(dataset: Dataset) -> None:
+    config = small_experiment("reciprocal", contrastive__tau_0=50.0, objective__loss="cbdm")
+    trainer = Trainer(config, dataset, CPU)
+    parts = trainer._losses()
+    assert parts.contrastive is not None and parts.cbdm is not None
+    norms = []
+    for loss in (parts.contrastive.loss, parts.ddpm + parts.cbdm):
+        grads = torch.autograd.grad(
+            loss, list(trainer.model.parameters()), retain_graph=True, materialize_grads=True
+        )
+        norms.append(torch.cat([grad.flatten() for grad in grads]).norm())
+    ratio = trainer.step()["pcl/grad_ratio"]
+    torch.testing.assert_close(ratio, norms[0] / norms[1], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective__loss": "cbdm"},
+        {"augmentation__diffaug": ["cutout"]},
+        {"augmentation__conditional_probability": 0.3},
+    ],
+)
+def test_methods_share_images_timesteps_and_noise(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    seen: list[tuple[torch.Tensor, ...]] = []
+    for config in (small_experiment("none"), small_experiment("none", **changes)):
+        trainer = Trainer(config, dataset, CPU)
+        objective = trainer.objective.forward
+
+        def spy(model, x_0, labels, draws, position, objective=objective):  # type: ignore[no-untyped-def]
+            seen.append((labels, draws.t, draws.eps, draws.dropped))
+            return objective(model, x_0, labels, draws, position)
+
+        monkeypatch.setattr(trainer.objective, "forward", spy)
+        losses(trainer, 2)
+    for plain, method in zip(seen[:2], seen[2:], strict=True):
+        assert all(a.equal(b) for a, b in zip(plain, method, strict=True))
+
+
+def test_network_that_is_told_of_augmentation_starts_with_the_same_weights(
+    dataset: Dataset,
+) -> None:
+    plain = Trainer(small_experiment(), dataset, CPU).model.state_dict()
+    config = small_experiment(augmentation__conditional_probability=0.1)
+    told = Trainer(config, dataset, CPU).model.state_dict()
+    assert told.keys() - plain.keys() == {"augmentation.weight"}
+    assert all(told[name].equal(tensor) for name, tensor in plain.items())
+
+
+def test_fine_tuning_starts_from_weights_and_average_with_a_fresh_clock(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    first = Trainer(small_experiment("none"), dataset, CPU)
+    losses(first, 2)
+    path = tmp_path / "c.safetensors"
+    write_checkpoint(path, first.checkpoint())
+    changes = {"training__init_from": str(path), "objective__cbdm_labels": "uniform"}
+    config = small_experiment("none", objective__loss="cbdm", **changes)
+    check_network(config, dataset)
+    tuned = Trainer(config, dataset, CPU)
+    tuned.start_from(read_checkpoint(path))
+    assert tuned.images_seen == 0
+    ours, theirs = tuned.checkpoint(), first.checkpoint()
+    for part in ("model", "ema"):
+        assert all(ours.part(part)[k].equal(v) for k, v in theirs.part(part).items())
+    assert not ours.part("optimizer")
+
+
+def test_fine_tuning_of_another_network_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(ValueError, match=r"init_from.*not a readable checkpoint"):
+        check_network(small_experiment(training__init_from=str(path)), dataset)
+    write_checkpoint(path, Trainer(small_experiment(), dataset, CPU).checkpoint())
+    changes = {"training__init_from": str(path), "model__base_channels": 16}
+    with pytest.raises(ValueError, match=r"init_from.*another network.*same model"):
+        check_network(small_experiment(**changes), dataset)  # type: ignore[arg-type]
+
+
+def test_checkpoint_older_than_a_key_counts_as_its_default(dataset: Dataset) -> None:
+    checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
+    del checkpoint.card["config"]["objective"]
+    Trainer(small_experiment(), dataset, CPU).load(checkpoint)
+    other = Trainer(small_experiment(objective__loss="cbdm"), dataset, CPU)
+    with pytest.raises(CheckpointError, match=r"objective.loss 'ddpm' -> 'cbdm'"):
+        other.load(checkpoint)
 
 
 def test_contrastive_term_waits_for_its_start(dataset: Dataset) -> None:

@@ -1,0 +1,81 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrop.data import load_dataset
+from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
+from diffrop.training.ema import PowerAverage, power_exponent
+from diffrop.training.trainer import Trainer, load_ema
+from tests.small import small_experiment
+
+CPU = torch.device("cpu")
+LENGTHS = [0.05, 0.2]
+
+
+@pytest.mark.parametrize("length", [0.01, 0.05, 0.1, 0.2, 0.28])
+def test_length_is_the_standard_deviation_of_the_profile(length: float) -> None:
+    gamma = power_exponent(length)
+    time = torch.linspace(0, 1, 2_000_001, dtype=torch.float64)
+    profile = time**gamma
+    mean = torch.trapezoid(profile * time, time) / torch.trapezoid(profile, time)
+    variance = torch.trapezoid(profile * (time - mean) ** 2, time) / torch.trapezoid(profile, time)
+    assert math.sqrt(variance) == pytest.approx(length, rel=1e-6)
+
+
+def test_published_lengths_have_their_published_exponents() -> None:
+    assert power_exponent(0.05) == pytest.approx(16.97, abs=5e-3)
+    assert power_exponent(0.10) == pytest.approx(6.94, abs=5e-3)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_average_is_the_integral_of_the_weights_under_the_power_function(length: float) -> None:
+    batch, steps, gamma = 32, 50, power_exponent(length)
+    history = torch.randn(steps, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = torch.nn.Linear(1, 1, bias=False).double()
+    average = PowerAverage(model, length)
+    for step, weight in enumerate(history, start=1):
+        with torch.no_grad():
+            model.weight.fill_(weight)
+        average.update(model, batch, step * batch)
+    # The weights of a step hold during its images: the integral over each step in closed form.
+    ends = torch.arange(steps + 1, dtype=torch.float64) * batch
+    mass = (ends ** (gamma + 1)).diff() / ends[-1] ** (gamma + 1)
+    assert mass.sum().item() == pytest.approx(1)
+    assert average.model.weight.item() == pytest.approx((mass * history).sum().item(), rel=1e-9)
+
+
+def test_every_length_survives_a_checkpoint_and_can_be_sampled_from(tmp_path: Path) -> None:
+    config = small_experiment(training__ema_lengths=LENGTHS)
+    dataset = load_dataset(config.data)
+    whole, first, second = (Trainer(config, dataset, CPU) for _ in range(3))
+    for _ in range(4):
+        whole.step()
+    for _ in range(2):
+        first.step()
+    write_checkpoint(tmp_path / "c.safetensors", first.checkpoint())
+    second.load(read_checkpoint(tmp_path / "c.safetensors"))
+    for _ in range(2):
+        second.step()
+    write_checkpoint(tmp_path / "d.safetensors", second.checkpoint())
+    stored = read_checkpoint(tmp_path / "d.safetensors")
+    x, labels = torch.randn(4, 1, 8, 8), torch.arange(4)
+    outputs = [load_ema(stored, CPU, length)(x, labels, labels) for length in (None, *LENGTHS)]
+    for length, output in zip(LENGTHS, outputs[1:], strict=True):
+        assert output.equal(whole.power_averages[length].model(x, labels, labels))
+    assert not outputs[0].equal(outputs[1]) and not outputs[1].equal(outputs[2])
+
+
+def test_scores_come_from_the_chosen_average() -> None:
+    config = small_experiment(training__ema_lengths=LENGTHS, sampling__ema_length=0.2)
+    trainer = Trainer(config, load_dataset(config.data), CPU)
+    assert trainer.averaged_model() is trainer.power_averages[0.2].model
+
+
+def test_length_that_was_not_kept_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sampling.ema_length is 0.1; .* \[0.05, 0.2\], or null"):
+        small_experiment(training__ema_lengths=LENGTHS, sampling__ema_length=0.1)
+    for lengths in ([0.05, 0.05], [0.0], [0.29]):
+        with pytest.raises(ValueError, match="ema_lengths"):
+            small_experiment(training__ema_lengths=lengths)
