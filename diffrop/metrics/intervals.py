@@ -10,6 +10,7 @@ holds neither the bias of FID at N, nor the training seed, nor the choice of ref
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from diffrop.metrics.checks import check_features
 from diffrop.metrics.frechet import (
     GaussianStatistics,
     centred_rows,
-    frechet_distance,
     gaussian_statistics,
     symmetric_eigenvectors,
 )
@@ -54,6 +53,22 @@ class Estimate:
     value: float
     influence: Tensor | None = None
     """psi (N,), up to a constant."""
+    least: float = -math.inf
+    most: float = math.inf
+    """Bounds of the score, which no interval crosses."""
+
+    def interval(self, labels: Tensor | None = None, level: float = LEVEL) -> Interval:
+        """Return the interval of the score; see `influence_interval`.
+
+        Raises:
+            ValueError: the influence is unknown, or there are too few samples.
+        """
+        if self.influence is None:
+            raise ValueError("the score has no influence; allowed: estimates with one")
+        found = influence_interval(self.value, self.influence, labels, level)
+        return dataclasses.replace(
+            found, low=max(found.low, self.least), high=min(found.high, self.most)
+        )
 
 
 def influence_interval(
@@ -87,15 +102,14 @@ def influence_interval(
     return Interval(value, value - width, value + width, error, level, count)
 
 
-def fid_influence(features: Tensor, reference: GaussianStatistics) -> Tensor:
-    """Return each sample's influence on the Frechet distance, float64 (N,), of mean 0.
+def fid_estimate(features: Tensor, reference: GaussianStatistics) -> Estimate:
+    """Return the Frechet distance and each sample's influence on it, from one decomposition.
 
     With centred samples z and the optimal transport map T from their fit to the reference's,
 
         psi = 2 (m - m_ref)^T z + N / (N - 1) (|z|^2 - z^T T z),   less its mean.
 
-    z^T T z is read off the diagonal of (M M^T)^(1/2), M = F F_ref^T, which exists for N < D too,
-    where T does not.
+    For N < D there is no T, but z^T T z is read off the diagonal of (M M^T)^(1/2), M = F F_ref^T.
 
     Args:
         features: of the samples (N, D).
@@ -104,20 +118,26 @@ def fid_influence(features: Tensor, reference: GaussianStatistics) -> Tensor:
     Raises:
         ValueError: as `gaussian_statistics`.
     """
-    check_features(features, "features", at_least=2)
-    x = features.double()
-    mean, rows = centred_rows(x)
-    product = rows @ reference.factor.T.to(x)
-    if len(product) <= product.shape[1]:
+    fit = gaussian_statistics(features)
+    mean, rows = centred_rows(features.double())
+    root = reference.factor.to(rows)
+    if len(rows) <= len(root):
+        product = rows @ root.T
         values, vectors = symmetric_eigenvectors(product @ product.T)
         transported = vectors.square() @ values.clamp(min=0).sqrt()
     else:
+        product = fit.factor @ root.T
         values, vectors = symmetric_eigenvectors(product.T @ product)
         kept = values > SINGULAR * values[-1]
-        transported = (product @ vectors[:, kept]).square() @ values[kept].rsqrt()
-    shift = 2 * (x - mean) @ (mean - reference.mean.to(x))
-    psi = shift + len(x) * (rows.square().sum(dim=1) - transported)
-    return (psi - psi.mean()).cpu()
+        half_map = root.T @ (vectors[:, kept] * values[kept].pow(-0.25))
+        transported = (rows @ half_map).square().sum(dim=1)
+    shift = mean - reference.mean.to(rows)
+    linear = 2 * (len(rows) - 1) ** 0.5 * (rows @ shift)
+    psi = linear + len(rows) * (rows.square().sum(dim=1) - transported)
+    overlap = values.clamp(min=0).sqrt().sum()
+    traces = fit.factor.square().sum() + root.square().sum()
+    value = float(shift.square().sum() + traces - 2 * overlap)
+    return Estimate(value, (psi - psi.mean()).cpu())
 
 
 def fid_interval(
@@ -138,8 +158,7 @@ def fid_interval(
         ValueError: as `gaussian_statistics` and `influence_interval`.
     """
     fit = gaussian_statistics(reference) if isinstance(reference, Tensor) else reference
-    value = frechet_distance(features, fit)
-    return influence_interval(value, fid_influence(features, fit), labels, level)
+    return fid_estimate(features, fit).interval(labels, level)
 
 
 def paired_interval(

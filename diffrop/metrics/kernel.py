@@ -93,17 +93,24 @@ def _distance(within: Tensor, across: Tensor, other: Tensor) -> Tensor:
 
 def _row_means(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Each row's mean kernel: of a with the others of a, of a with b, of b with its others."""
-    within = (_row_sums(a, a) - _diagonal(a)) / (len(a) - 1)
-    other = (_row_sums(b, b) - _diagonal(b)) / (len(b) - 1)
-    return within, _row_sums(a, b) / len(b), other
+    within = (_sums_within(a) - _diagonal(a)) / (len(a) - 1)
+    other = (_sums_within(b) - _diagonal(b)) / (len(b) - 1)
+    parts = [[_kernel(i, j).sum(dim=1) for j in b.split(TILE)] for i in a.split(TILE)]
+    across = torch.cat([torch.stack(part).sum(dim=0) for part in parts])
+    return within, across / len(b), other
 
 
-def _row_sums(a: Tensor, b: Tensor) -> Tensor:
-    parts = [
-        torch.stack([_kernel(i, j).sum(dim=1) for j in b.split(TILE)]).sum(dim=0)
-        for i in a.split(TILE)
-    ]
-    return torch.cat(parts)
+def _sums_within(x: Tensor) -> Tensor:
+    """Each row's sum of the kernel with all rows; a tile serves its rows and its columns."""
+    sums = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    starts = range(0, len(x), TILE)
+    for i in starts:
+        for j in starts[: i // TILE + 1]:
+            tile = _kernel(x[i : i + TILE], x[j : j + TILE])
+            sums[i : i + TILE] += tile.sum(dim=1)
+            if i != j:
+                sums[j : j + TILE] += tile.sum(dim=0)
+    return sums
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

@@ -191,19 +191,25 @@ def _reach(x: Tensor, k: int) -> Tensor:
 
     By the rounding error of a squared distance, so that a repeated row is within its own reach.
     """
-    found = []
-    for i, part in enumerate(x.split(TILE)):
-        nearest_k = part.new_empty(len(part), 0)
-        for j, other in enumerate(x.split(TILE)):
-            squares = _squared_distances(part, other)
+    nearest_k = x.new_full((len(x), k), torch.inf)
+    starts = range(0, len(x), TILE)
+    for i in starts:
+        for j in starts[: i // TILE + 1]:
+            here, there = slice(i, i + TILE), slice(j, j + TILE)
+            squares = _squared_distances(x[here], x[there])
             if i == j:
                 squares.fill_diagonal_(torch.inf)
-            candidates = torch.cat([nearest_k, squares], dim=1)
-            count = min(k, candidates.shape[1])
-            nearest_k = candidates.topk(count, dim=1, largest=False).values
-        found.append(nearest_k[:, k - 1])
+            nearest_k[here] = _smallest(nearest_k[here], squares, k)
+            if i != j:
+                nearest_k[there] = _smallest(nearest_k[there], squares.T, k)
     rounding = 16 * torch.finfo(x.dtype).eps * x.square().sum(dim=1).max()
-    return torch.cat(found) + rounding
+    return nearest_k[:, k - 1] + rounding
+
+
+def _smallest(known: Tensor, squares: Tensor, k: int) -> Tensor:
+    """Return the k smallest of each row of both, ascending."""
+    found = squares.topk(min(k, squares.shape[1]), dim=1, largest=False).values
+    return torch.cat([known, found], dim=1).topk(k, dim=1, largest=False).values
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

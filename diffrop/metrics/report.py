@@ -18,7 +18,7 @@ from diffrop.errors import NonFiniteError
 from diffrop.metrics.checks import check_features
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.frechet import gaussian_statistics
-from diffrop.metrics.intervals import Estimate, Interval, influence_interval
+from diffrop.metrics.intervals import Estimate, Interval
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.metrics.scores import CLASS_METRICS, METRICS, SCORERS, Group, accuracy
 
@@ -150,7 +150,7 @@ def evaluate(
                 raise NonFiniteError(f"{key} is not finite")
             estimates[key] = estimate
             if intervals and estimate.influence is not None:
-                found[key] = influence_interval(estimate.value, estimate.influence, group.labels)
+                found[key] = estimate.interval(group.labels)
     values = {key: estimate.value for key, estimate in estimates.items()}
     return ShotReport(
         protocol=Protocol(samples.extractor, sampler, reference.name, len(labels)),

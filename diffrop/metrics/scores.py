@@ -10,7 +10,7 @@ from diffrop.config import Metric
 from diffrop.metrics.fid_infinity import fid_infinity
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
 from diffrop.metrics.inception_score import inception_score_estimate
-from diffrop.metrics.intervals import Estimate, fid_influence
+from diffrop.metrics.intervals import Estimate, fid_estimate
 from diffrop.metrics.kernel import kernel_estimate
 from diffrop.metrics.neighbours import memorisation, precision_recall
 from diffrop.metrics.prd import CLUSTERS_PER_CLASS, prd_f_beta
@@ -49,16 +49,13 @@ class Group:
 
 def fid(group: Group) -> Mapping[str, Estimate]:
     """FID against the group's own reference images, and against those of all classes."""
+    against = {"fid": group.statistics}
+    if group.full_statistics is not None:
+        against["fid_full"] = group.full_statistics
+    if group.intervals:
+        return {name: fid_estimate(group.features, other) for name, other in against.items()}
     fit = gaussian_statistics(group.features)
-    against = {"fid": group.statistics, "fid_full": group.full_statistics}
-    return {
-        name: Estimate(
-            frechet_distance(fit, reference),
-            fid_influence(group.features, reference) if group.intervals else None,
-        )
-        for name, reference in against.items()
-        if reference is not None
-    }
+    return {name: Estimate(frechet_distance(fit, other)) for name, other in against.items()}
 
 
 def kid(group: Group) -> Mapping[str, Estimate]:
@@ -116,7 +113,7 @@ def accuracy(group: Group) -> Mapping[str, Estimate]:
     if group.predictions is None:
         return {}
     right = (group.predictions == group.labels).double()
-    return {"accuracy": Estimate(float(right.mean()), right)}
+    return {"accuracy": Estimate(float(right.mean()), right, least=0, most=1)}
 
 
 SCORERS: dict[Metric, Callable[[Group], Mapping[str, Estimate]]] = {

@@ -9,7 +9,7 @@ from diffrop.metrics.inception_score import inception_score_estimate
 from diffrop.metrics.intervals import (
     Estimate,
     Interval,
-    fid_influence,
+    fid_estimate,
     fid_interval,
     influence_interval,
     paired_interval,
@@ -25,7 +25,10 @@ DIM, CLASSES = 24, 5
 def test_influence_is_the_derivative_of_the_distance(count: int) -> None:
     """Against finite differences of the weighted fit: d FID / d weight of one image."""
     x, reference = gaussian(count, DIM, 0), gaussian_statistics(gaussian(400, DIM, 1, shift=0.2))
-    psi = fid_influence(x, reference)
+    estimate = fid_estimate(x, reference)
+    assert estimate.value == pytest.approx(frechet_distance(x, reference), rel=1e-6)
+    psi = estimate.influence
+    assert psi is not None
     assert psi.mean() == pytest.approx(0, abs=1e-8 * float(psi.abs().max()))
 
     def distance(image: int, mass: float) -> float:
@@ -84,10 +87,7 @@ def test_intervals_hold_the_expected_fid_and_its_paired_differences(
     single, paired = [], []
     for _ in range(400):
         sets = world.pair(count)
-        estimates = [
-            Estimate(frechet_distance(x, world.reference), fid_influence(x, world.reference))
-            for x in sets
-        ]
+        estimates = [fid_estimate(x, world.reference) for x in sets]
         single.append(fid_interval(sets[0], world.reference, labels))
         paired.append(paired_interval(estimates[1], estimates[0], labels))
     assert 0.9 <= coverage(single) <= 0.98
