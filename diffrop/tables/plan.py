@@ -135,6 +135,8 @@ def check_folder(plan: TablePlan, resume: bool) -> None:
     for row in plan.rows:
         path = plan.row_directory(row) / ROW_FILE
         if not path.exists():
+            if path.parent.exists():
+                raise StudyError(f"{path} is missing; remove {path.parent}, or name another table")
             continue
         old, new = flatten(load_yaml(path)), flatten(plan.settings(row))
         differing = [

@@ -13,6 +13,7 @@ from diffrop.tables.published import (
     PUBLISHED_EXTRACTOR,
     PUBLISHED_IMBALANCE_FACTOR,
     PUBLISHED_NUM_SAMPLES,
+    PUBLISHED_REFERENCE,
     PUBLISHED_SAMPLER,
     PUBLISHED_STEPS,
 )
@@ -91,5 +92,5 @@ def _model_lines(plan: TablePlan, cards: Sequence[ScoreCard]) -> list[ProtocolLi
         *lines,
         ProtocolLine("N (samples)", count, asked),
         ProtocolLine("extractor", extractor, PUBLISHED_EXTRACTOR),
-        ProtocolLine("reference", card.reference, "full training set"),
+        ProtocolLine("reference", card.reference, PUBLISHED_REFERENCE),
     ]

@@ -15,6 +15,8 @@ PUBLISHED_IMBALANCE_FACTOR = 0.01
 PUBLISHED_NUM_SAMPLES = 50_000
 PUBLISHED_SAMPLER = "ancestral-1000"
 PUBLISHED_EXTRACTOR = "InceptionV3"
+PUBLISHED_REFERENCE = "full training set"
+"""The paper says "the training data"; in the code of CBDM these are the balanced images."""
 PUBLISHED_STEPS = 300_000
 PUBLISHED_BATCH_SIZE = 64
 PUBLISHED_BATCH_SIZE_CBDM = 48
