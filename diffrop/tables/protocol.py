@@ -77,9 +77,11 @@ def _model_lines(plan: TablePlan, cards: Sequence[ScoreCard]) -> list[ProtocolLi
     if plan.table.number == 2:
         count = f"{card.num_samples.get('few', 0):,} per shot group, {count} in all"
         asked = "10,000 (whether of each group or of all is not in the paper)"
+    seen = f"{card.images_seen // batch:,} steps of {batch}"
+    seen += ", from a checkpoint" if config.training.init_from else ""
     grid = ", ".join(f"{omega:g}" for omega in config.evaluation.guidance_scales)
     lines = [
-        ProtocolLine("images seen", f"{card.images_seen // batch:,} steps of {batch}", length),
+        ProtocolLine("images seen", seen, length),
         ProtocolLine("sampler", card.sampler, PUBLISHED_SAMPLER),
         ProtocolLine(
             "omega", f"best of {grid} by {card.objective}", "tuned for each model", decisive=False

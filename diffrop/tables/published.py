@@ -21,6 +21,10 @@ PUBLISHED_STEPS = 300_000
 PUBLISHED_BATCH_SIZE = 64
 PUBLISHED_BATCH_SIZE_CBDM = 48
 
+NO_SETTING = (
+    "The paper prints neither sampler nor length of its trainings; those above are of the public "
+    "code of CBDM."
+)
 NO_TAU = "The paper does not print tau_0 and the decay temperature of the DiffROP rows."
 TWO_NUMBERS = (
     "On CIFAR10LT the paper prints 5.34 for +DiffROP in Tables 1 and 4, but 5.43 (exponential) "

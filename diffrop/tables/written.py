@@ -13,6 +13,7 @@ from diffrop.metrics.intervals import LEVEL
 from diffrop.search.trial import write_atomically
 from diffrop.tables.plan import TablePlan
 from diffrop.tables.protocol import ProtocolLine, protocol_lines
+from diffrop.tables.published import NO_SETTING
 from diffrop.tables.run import RowResult
 
 WIDTH = 80
@@ -73,8 +74,8 @@ class WrittenTable:
         differing = [line.name for line in self.protocol if line.differs]
         if not differing:
             return (
-                "Ours and the published values agree in all that is known of both protocols; "
-                "code, seeds and the grid of omega may still differ."
+                "Ours and the published values agree in all that stands above; network, "
+                "optimiser, code, seeds and the grid of omega may still differ."
             )
         return (
             "Ours and the published values are not comparable unless their protocols are equal; "
@@ -99,7 +100,8 @@ def written_table(
     if not cards and not any(result.classification for result in results):
         failures = "; ".join(f"{r.row}: {r.failure}" for r in results)
         raise ValueError(f"no row has a score ({failures}); allowed: one or more")
-    remarks = [*plan.table.remarks, *_contrastive_remarks(plan)]
+    setting = [NO_SETTING] if cards else []
+    remarks = [*setting, *plan.table.remarks, *_contrastive_remarks(plan)]
     remarks += [f"Row {r.row} failed: {r.failure}" for r in results if r.failure]
     if split is not None:
         remarks += _classifier_remarks(plan, results, split)

@@ -59,7 +59,7 @@ def test_values_stand_beside_those_of_the_named_data_sets(tmp_path: Path) -> Non
 
 def test_equal_protocols_are_called_so_and_anything_else_is_not(tmp_path: Path) -> None:
     plan = plan_of(4, tmp_path, start=published_setting("cifar10"))
-    assert "agree in all that is known" in written_table(plan, results_of(plan), None).verdict
+    assert "agree in all that stands above" in written_table(plan, results_of(plan), None).verdict
     for changes in ({"sampler": "ddim-50"}, {"images_seen": 6_400}, {"extractor": "dinov2"}):
         verdict = written_table(plan, results_of(plan, **changes), None).verdict
         assert "not comparable" in verdict
