@@ -114,13 +114,23 @@ def classifier_table(
         sets[name] = joined(split.train, generated)
     rows = []
     for name, data in sets.items():
-        network = train_classifier(config, data, device)
-        predicted = predicted_labels(network, split.test.images)
-        classes = range(len(data.class_names))
-        scores = classification_scores(predicted, split.test.labels, classes)
-        rows.append(TableRow(name, len(data.labels), scores))
+        rows.append(training_set_row(name, config, data, split.test, device))
         report(rows[-1])
     return rows
+
+
+def training_set_row(
+    name: str,
+    config: ClassifierConfig,
+    data: LabelledImages,
+    test: LabelledImages,
+    device: torch.device,
+) -> TableRow:
+    """Train a classifier on `data` and score it on the held-out images `test`."""
+    network = train_classifier(config, data, device)
+    predicted = predicted_labels(network, test.images)
+    scores = classification_scores(predicted, test.labels, range(len(data.class_names)))
+    return TableRow(name, len(data.labels), scores)
 
 
 def joined(first: LabelledImages, second: LabelledImages) -> LabelledImages:

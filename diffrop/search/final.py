@@ -52,17 +52,19 @@ def train_final(
     directory: Path,
     launch: LaunchConfig,
     console: Console,
+    experiment: str | None = None,
 ) -> FinalResult:
-    """Train, score once at the end, and log to an MLflow experiment of the folder's name.
+    """Train, score once at the end, and log to an MLflow experiment.
 
-    A training that was interrupted goes on from its newest checkpoint in `directory`.
+    A training that was interrupted goes on from its newest checkpoint in `directory`. The
+    experiment has the folder's name unless `experiment` gives another.
 
     Raises:
         StudyError: another process trains in `directory`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
-        return _train(config, inputs, directory, launch, console)
+        return _train(config, inputs, directory, launch, console, experiment or directory.name)
 
 
 def _train(
@@ -71,14 +73,13 @@ def _train(
     directory: Path,
     launch: LaunchConfig,
     console: Console,
+    experiment: str,
 ) -> FinalResult:
     batch = config.training.batch_size
     images = -(-config.training.num_images // batch) * batch
     rung = Rung(images=images, num_samples=config.evaluation.num_samples, final=True)
     task = TrialTask(directory, config, (rung,))
-    tracker = open_tracker(
-        launch, directory.name, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs
-    )
+    tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
 
     def tracked(state: str, message: str = "") -> TrackedTrial:
         return TrackedTrial(

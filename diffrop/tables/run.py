@@ -1,0 +1,220 @@
+"""Running a table: each row in its own folder, finished ones read from it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from diffrop import cluster
+from diffrop.baselines.augmentation import (
+    TableRow,
+    check_same_data,
+    generated_images,
+    joined,
+    training_set_row,
+)
+from diffrop.data import load_dataset
+from diffrop.data.held_out import SplitDataset, load_split
+from diffrop.errors import CheckpointError, DiffropError
+from diffrop.metrics.report import check_comparable
+from diffrop.schema import require
+from diffrop.search.config import LaunchConfig
+from diffrop.search.engine import scoring_inputs, tracking_uri
+from diffrop.search.final import train_final
+from diffrop.search.scoring import ScoreCard, ScoringInputs
+from diffrop.search.store import hold
+from diffrop.search.trial import read_scores, write_atomically
+from diffrop.tables.plan import ROW_FILE, TablePlan
+from diffrop.tracking import checked_uri
+from diffrop.training.checkpoint import CheckpointDirectory
+from diffrop.training.network import check_network
+from diffrop.training.trainer import check_batch_fits_workers
+
+CLASSIFIER_FILE = "classifier.json"
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """What is known of one row."""
+
+    row: str
+    card: ScoreCard | None
+    """Of its generative model; None where it has none, or it failed."""
+    classification: dict[str, Any] | None = None
+    """Table 3: the stored `TableRow`."""
+    failure: str = ""
+    """Empty, or one sentence."""
+
+
+@dataclass(frozen=True)
+class TableInputs:
+    """What the rows of a table share."""
+
+    scoring: ScoringInputs | None
+    """None where no row has a generative model."""
+    split: SplitDataset | None
+    """Of Table 3."""
+
+
+def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
+    """Check data, networks, workers and stores of every row, before anything is started.
+
+    Raises:
+        ValueError: a configuration does not fit the data or the workers.
+        ResourceError: a local cluster is too small.
+    """
+    checked_uri(tracking_uri(launch))
+    if launch.ray_address == "local":
+        cluster.check_resources(launch, *cluster.local_resources())
+    dataset = load_dataset(plan.data)
+    for row, config in plan.configs.items():
+        check_batch_fits_workers(config, launch.workers_per_trial)
+        check_network(config, dataset)
+        num, least = config.evaluation.num_samples, 2 * dataset.num_classes
+        allowed = f"at least {least}, two of each class"
+        require(num >= least, f"num_samples of row {row}", num, allowed)
+    if plan.classifier is not None:
+        load_split(plan.data, plan.classifier.test_root)
+
+
+def table_inputs(plan: TablePlan, runs_root: Path, done: Sequence[str]) -> TableInputs:
+    """Make what scores the rows that are not `done`.
+
+    Raises:
+        ValueError: weights or packages of the extractor are missing.
+    """
+    scoring, split = None, None
+    config = next((plan.configs[row] for row in plan.configs if row not in done), None)
+    if config is not None:
+        scoring, _ = scoring_inputs(config.evaluation, load_dataset(plan.data), runs_root)
+    if plan.classifier is not None:
+        split = load_split(plan.data, plan.classifier.test_root)
+    return TableInputs(scoring, split)
+
+
+def stored_result(plan: TablePlan, row: str) -> RowResult | None:
+    """Return the result in a row's folder, None if it is not finished.
+
+    `check_folder` has made sure that it is of the same configuration.
+    """
+    directory = plan.row_directory(row)
+    if not (directory / ROW_FILE).exists():
+        return None
+    cards = read_scores(directory)
+    card = cards[-1] if cards and cards[-1].final else None
+    if row in plan.configs and card is None:
+        return None
+    if plan.classifier is None:
+        return RowResult(row, card)
+    path = directory / CLASSIFIER_FILE
+    if not path.exists():
+        return None
+    return RowResult(row, card, json.loads(path.read_text("utf-8")))
+
+
+def run_table(
+    plan: TablePlan, inputs: TableInputs, launch: LaunchConfig, console: Console
+) -> list[RowResult]:
+    """Return every row's result; those that are not stored are trained, one after another.
+
+    A training that fails is reported in its row; the others go on.
+
+    Raises:
+        StudyError: another process runs this table.
+        ValueError: the rows were not scored alike.
+    """
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    with hold(plan.directory):
+        results = [
+            _row(plan, row, inputs, launch, console, place)
+            for place, row in enumerate(plan.rows, start=1)
+        ]
+    check_rows_comparable(results)
+    return results
+
+
+def check_rows_comparable(results: list[RowResult]) -> None:
+    """Raise ValueError unless all rows have one protocol and one length of training."""
+    cards = [result.card for result in results if result.card is not None]
+    check_comparable([card.protocol for card in cards])
+    seen = sorted({card.images_seen for card in cards})
+    if len(seen) > 1:
+        raise ValueError(f"rows of {seen} images seen do not compare; allowed: one length")
+
+
+def _row(
+    plan: TablePlan,
+    row: str,
+    inputs: TableInputs,
+    launch: LaunchConfig,
+    console: Console,
+    place: int,
+) -> RowResult:
+    head = f"row {place} of {len(plan.rows)}: {row}"
+    found = stored_result(plan, row)
+    if found is not None:
+        console.print(f"{head}, done before")
+        return found
+    console.print(head)
+    settings = yaml.safe_dump(plan.settings(row), sort_keys=False)
+    write_atomically(plan.row_directory(row) / ROW_FILE, settings)
+    try:
+        return _train_row(plan, row, inputs, launch, console)
+    except DiffropError as error:
+        console.print(f"row {row} failed: {error}", soft_wrap=True)
+        return RowResult(row, None, failure=str(error))
+
+
+def _train_row(
+    plan: TablePlan, row: str, inputs: TableInputs, launch: LaunchConfig, console: Console
+) -> RowResult:
+    directory, card = plan.row_directory(row), None
+    if row in plan.configs:
+        assert inputs.scoring is not None  # there is a model to score
+        experiment = f"{plan.directory.name}-{row}"
+        trained = train_final(
+            plan.configs[row], inputs.scoring, directory, launch, console, experiment
+        )
+        for line in trained.untracked:
+            console.print(line)
+        if trained.card is None:
+            return RowResult(row, None, failure=trained.failure)
+        card = trained.card
+    if plan.classifier is None:
+        return RowResult(row, card)
+    device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
+    found = _classified(plan, row, inputs, card, device, console.print).to_dict()
+    write_atomically(directory / CLASSIFIER_FILE, json.dumps(found))
+    return RowResult(row, card, found)
+
+
+def _classified(
+    plan: TablePlan,
+    row: str,
+    inputs: TableInputs,
+    card: ScoreCard | None,
+    device: torch.device,
+    say: Callable[[str], object],
+) -> TableRow:
+    """Train and score the classifier of a row of Table 3.
+
+    Raises:
+        CheckpointError: the row's model has no intact checkpoint.
+    """
+    split, classifier = inputs.split, plan.classifier
+    assert split is not None and classifier is not None  # it is Table 3
+    data = split.balanced if row == "balanced" else split.train
+    if card is not None:
+        checkpoint = CheckpointDirectory(plan.row_directory(row) / "checkpoints").newest()
+        if checkpoint is None:
+            raise CheckpointError(f"row {row} has no intact checkpoint")
+        check_same_data(checkpoint, split)
+        num, seed = classifier.num_generated, classifier.config.seed
+        data = joined(data, generated_images(checkpoint, num, card.omega, seed, device))
+    say(f"classifier on {len(data.labels):,} images")
+    return training_set_row(row, classifier.config, data, split.test, device)
