@@ -27,7 +27,7 @@ METRIC_WORDS = {
     "fid": "FID, lower is better",
     "fid_full": "FID against all classes, lower",
     "fid_infinity": "FID at infinite N, lower",
-    "kid": "KID x 1000, lower",
+    "kid": "KID, lower",
     "inception_score": "Inception Score, higher",
     "precision": "improved precision, higher",
     "recall": "improved recall, higher",

@@ -16,13 +16,13 @@ def format_score(value: float) -> str:
 
 
 def format_metric(metric: str, value: Any) -> str:
-    """Return a metric's value: FIDs as scores, KID in thousandths, shares with three digits."""
+    """Return a metric's value: FIDs as scores, KID with three digits, shares with three places."""
     if value is None or pd.isna(value):
         return "-"
     if metric.startswith("fid"):
         return format_score(value)
     if metric == "kid":
-        return f"{1000 * value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{value:.2f}" if abs(value) >= 1 or metric.endswith("_z") else f"{value:.3f}"
 
 

@@ -286,9 +286,10 @@ def _comparison(result: StudyResult) -> list[str]:
     best = next((trial for trial in result.ranked if trial.number in result.differences), None)
     if best is not None:
         found = result.differences[best.number]
+        places = 2 if found.high - found.low >= 0.1 else 4
         lines.append(
-            f"{best.name} less the baseline: {found.value:+.2f} [{found.low:+.2f}, "
-            f"{found.high:+.2f}], paired over samples; one training seed, and the best of "
+            f"{best.name} less the baseline: {found.value:+.{places}f} [{found.low:+.{places}f}, "
+            f"{found.high:+.{places}f}], paired over samples; one training seed, and the best of "
             f"{len(result.differences)}."
         )
     return lines

@@ -93,7 +93,7 @@ def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> N
         row |= {"kid/all": "0.0123", "recall/few": "0.5", "inception_score/all": "7.25"}
     write_trials(study, rows)
     words = Page(write_report(study).read_text()).words
-    assert "KID x 1000, lowert00112.3---" in words
+    assert "KID, lowert0010.0123---" in words
     assert "improved recall, higherbaseline---0.500" in words
     assert "Inception Score, higherbaseline7.25" in words
 
