@@ -102,7 +102,8 @@ def _difference(best: pd.Series, baseline: pd.Series) -> tuple[str, str]:
     share = 100 * abs(change) / float(baseline["value"]) if baseline["value"] else float("nan")
     note = f"{_percent(share)} {'lower' if change < 0 else 'higher'}; lower is better"
     if pd.notna(best["difference_low"]):
-        ends = f"{best['difference_low']:+.2f} to {best['difference_high']:+.2f}"
+        places = 2 if best["difference_high"] - best["difference_low"] >= 0.1 else 4
+        ends = f"{best['difference_low']:+.{places}f} to {best['difference_high']:+.{places}f}"
         note = f"95{NBSP}%: {ends}, paired over samples; {note}"
     return f"{change:+.2f}", note
 
