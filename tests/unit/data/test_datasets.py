@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from PIL import Image
 
 from diffrop.config import DataConfig
-from diffrop.data import load_dataset
+from diffrop.data import datasets, load_dataset
 
 
 def write_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 30)) -> None:
@@ -91,3 +92,65 @@ def test_digest_depends_on_pixels_and_labels() -> None:
     other = type(data)(changed, data.labels, data.class_names)
     swapped = type(data)(data.images, data.labels.flip(0), data.class_names)
     assert len({data.digest, other.digest, swapped.digest}) == 3
+
+
+def folder_of(root: Path, names: tuple[str, ...], value: int = 0) -> str:
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (8, 8), (value + number, 9, 9)).save(root / name / f"{number}.png")
+    return str(root)
+
+
+def test_images_that_the_long_tail_left_out_are_held_out() -> None:
+    data = load_dataset(DataConfig())
+    assert data.heldout is not None
+    assert len(data.heldout.labels) + len(data.train.labels) == len(data.reference.labels)
+    assert data.heldout.class_counts == [
+        whole - kept
+        for whole, kept in zip(data.reference.class_counts, data.train.class_counts, strict=True)
+    ]
+    assert load_dataset(DataConfig(imbalance_factor=None)).heldout is None
+
+
+def test_reference_is_named_and_says_where_classes_are_weighted(tmp_path: Path) -> None:
+    assert load_dataset(DataConfig()).reference_name == "full training set, class-weighted"
+    root = folder_of(tmp_path / "train", ("cat", "dog"))
+    config = DataConfig(dataset="image_folder", root=root, image_size=8, imbalance_factor=None)
+    assert load_dataset(config).reference_name == "training images"
+
+
+def test_reference_can_be_a_folder_of_ones_own(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "train", ("cat", "dog"))
+    own = folder_of(tmp_path / "real", ("cat", "dog"), value=100)
+    config = DataConfig(
+        dataset="image_folder", root=root, image_size=8, imbalance_factor=0.5, reference_root=own
+    )
+    data = load_dataset(config)
+    assert data.reference_name == "images of real"
+    assert data.reference.images[:, 0].min() == 100 and data.train.images[:, 0].max() == 2
+    other = folder_of(tmp_path / "other", ("cat", "cow"))
+    with pytest.raises(ValueError, match=r"has the classes cat, cow; allowed: cat, dog"):
+        load_dataset(dataclasses.replace(config, reference_root=other))
+
+
+def test_reference_folder_of_a_grey_set_is_read_as_grey(tmp_path: Path) -> None:
+    own = folder_of(tmp_path / "real", tuple("0123456789"))
+    data = load_dataset(DataConfig(reference_root=own))
+    assert data.reference.images.shape == (30, 1, 8, 8)
+
+
+def test_test_split_as_reference_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"digits has no test split; allowed: train, or --refer"):
+        load_dataset(DataConfig(reference="heldout"))
+
+
+def test_test_split_is_the_reference_and_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = load_dataset(DataConfig()).reference
+    halves = [full.subset(torch.arange(len(full.labels)) % 2 == half) for half in (0, 1)]
+    source = datasets.Source(lambda config: halves[0], 20, lambda config: halves[1])
+    monkeypatch.setitem(datasets.DATASETS, "digits", source)
+    data = load_dataset(DataConfig(reference="heldout"))
+    assert data.reference is data.heldout is halves[1]
+    assert data.reference_name == "test images, class-weighted"
+    assert load_dataset(DataConfig()).reference is halves[0]
