@@ -29,7 +29,8 @@ from diffrop.options import (
 from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs, tracking_uri
-from diffrop.search.final import load_export, train_final
+from diffrop.search.final import final_lines, load_export, train_final
+from diffrop.search.results import metrics_table
 from diffrop.tracking import checked_uri
 from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
@@ -93,14 +94,9 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     if result.card is None:
         print(f"error: {result.failure}", file=sys.stderr)
         return 2
-    card = result.card
-    for group, count in card.num_samples.items():
-        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
-        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
-        console.print(f"fid/{group} {card.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
-    console.print(
-        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images"
-    )
+    for line in final_lines(result.card, anchors):
+        console.print(line)
+    console.print(metrics_table(result.card))
     for line in result.untracked:
         console.print(line)
     checkpoint = sorted((relative(directory) / "checkpoints").glob("*.safetensors"))[-1]

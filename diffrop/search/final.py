@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,19 @@ def _train(
     failure = failures[0] if failures else "" if card else "the workers failed too often"
     tracker.sync(tracked("COMPLETE" if card else "FAIL", failure))
     return FinalResult(card, failure, tracker.close("FINISHED" if card else "FAILED"))
+
+
+def final_lines(card: ScoreCard, anchors: Mapping[str, Any]) -> list[str]:
+    """Return a training's FIDs beside those of real images and noise, and how it was scored."""
+    lines = []
+    for group, count in card.num_samples.items():
+        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
+        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
+        lines.append(f"fid/{group} {card.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
+    lines.append(
+        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images"
+    )
+    return [*lines, f"against the {card.reference}"]
 
 
 def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Any) -> None:

@@ -19,6 +19,7 @@ from diffrop.search.observer import ProgressLine
 from diffrop.search.results import (
     StudyResult,
     collect,
+    metrics_table,
     protocol,
     remarks,
     results_table,
@@ -161,6 +162,16 @@ def test_trials_of_unequal_protocols_are_not_compared(
     trials = [result.trials[0], other, *result.trials[2:]]
     with pytest.raises(ValueError, match="different reference"):
         with_differences(dataclasses.replace(result, trials=trials))
+
+
+def test_every_metric_of_a_card_fits_80_columns() -> None:
+    found = card(37.4069)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(metrics_table(found))
+    lines = console.export_text().splitlines()
+    assert lines[0].split() == ["metric", "all", "many", "medium", "few"]
+    assert lines[1].split() == ["fid", "37.41", "+-3", "38.41", "-", "39.41"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
