@@ -118,7 +118,7 @@ def report_rows(count: int) -> list[Row]:
     samples = Extraction("made", x, logits)
 
     def ours(metrics: tuple[Metric, ...], intervals: bool) -> float:
-        score = partial(evaluate, metrics=metrics, intervals=intervals)
+        score = partial(evaluate, metrics=metrics, details=intervals)
         return seconds(partial(score, samples, labels, reference, sampler="none"), 1)
 
     own = {

@@ -62,6 +62,11 @@ def sampling_config(args: argparse.Namespace, checkpoint: Checkpoint) -> Samplin
     """
     if args.num < 1 or args.omega < 0:
         raise ValueError(f"num is {args.num}, omega {args.omega}; allowed: 1 or more, 0 or more")
+    if "gan" in checkpoint.card:
+        raise ValueError(
+            f"{args.checkpoint} is a GAN's; allowed: a diffusion model's (the GAN's samples.png "
+            "lies beside its checkpoints)"
+        )
     config = config_of(checkpoint.card)
     changes = {
         "sampling.sampler": args.sampler,

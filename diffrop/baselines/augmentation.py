@@ -71,7 +71,8 @@ def generated_images(
     labels = balanced_labels(num_images, len(names))
     config = config_of(card)
     images = draw_samples(
-        load_ema(checkpoint, device), NoiseSchedule.linear(config.diffusion).to(device),
+        load_ema(checkpoint, device, config.sampling.ema_length),
+        NoiseSchedule.linear(config.diffusion).to(device),
         config.sampling, (channels, height, width), labels, omega, len(names), seed,
     )  # fmt: skip
     return LabelledImages(images.cpu(), labels, names)

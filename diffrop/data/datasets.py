@@ -210,7 +210,7 @@ def _reference(
         channels, size = full.images.shape[1:3]
         mode = "L" if channels == 1 else "RGB"
         found = read_folder(config.reference_root, "reference root", size, mode)
-        name = f"images of {Path(config.reference_root).name}"
+        name = f"images of {Path(config.reference_root).name} ({found.digest[:8]})"
         if found.class_names != full.class_names:
             raise ValueError(
                 f"reference root {config.reference_root!r} has the classes "

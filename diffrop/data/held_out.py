@@ -1,5 +1,6 @@
 """Held-out images: what a classifier is scored on, apart from everything it may be trained on."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,8 @@ def load_split(config: DataConfig, test_root: str | None = None) -> SplitDataset
             f"--test-root is {test_root!r} with dataset {config.dataset}; allowed: a folder of "
             "held-out images with image_folder, none with other datasets"
         )
-    data = load_dataset(config)
+    # What samples are scored against says nothing about what a classifier may learn from.
+    data = load_dataset(dataclasses.replace(config, reference="train", reference_root=None))
     if test_root is not None:
         test = read_folder(test_root, "test root", data.train.images.shape[-1])
     elif DATASETS[config.dataset].load_test is not None and data.heldout is not None:

@@ -4,6 +4,7 @@ A name is one of `EXTRACTORS`, or `package.module:factory`, where the factory re
 `FeatureExtractor` takes it.
 """
 
+import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ def make_extractor(
     """
     check_extractor(config.extractor)
     inputs = ExtractorInputs(config.extractor_weights, reference, cache)
+    if inputs.weights is not None and config.extractor not in WITH_WEIGHTS:
+        raise ValueError(
+            f"extractor_weights is {inputs.weights!r}, which {config.extractor} cannot use; "
+            f"allowed with: {', '.join(WITH_WEIGHTS)}"
+        )
     if ":" in config.extractor:
         network = _import(config.extractor)()
         if not isinstance(network, nn.Module):
@@ -60,19 +66,32 @@ def make_extractor(
             raise ValueError(f"{config.extractor} returned a {kind}; allowed: a torch.nn.Module")
         return FeatureExtractor(network, config.extractor, precision=config.extractor_precision)
     own = config.extractor == "classifier"
-    if inputs.weights is not None and config.extractor in WITHOUT_WEIGHTS:
-        allowed = ", ".join(name for name in EXTRACTORS if name not in WITHOUT_WEIGHTS)
-        raise ValueError(
-            f"extractor_weights is {inputs.weights!r}, which {config.extractor} cannot use; "
-            f"allowed with: {allowed}"
-        )
+    network = EXTRACTORS[config.extractor](inputs)
     return FeatureExtractor(
-        EXTRACTORS[config.extractor](inputs),
-        f"classifier-{dataset_name}" if own else config.extractor,
+        network,
+        f"classifier-{dataset_name}" if own else _named(config.extractor, inputs),
         knows_labels=own,
         batch_size=500 if own else 100,
         precision=config.extractor_precision,
     )
+
+
+def _named(name: str, inputs: ExtractorInputs) -> str:
+    """Return an extractor's name, with the digest of weights that are not the published ones."""
+    if inputs.weights is None:
+        return name
+    file = weights_file(inputs.weights, inputs.cache)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return name if digest.startswith(published_digest(name)) else f"{name}-{digest[:8]}"
+
+
+def published_digest(name: str) -> str:
+    """Return the SHA-256, or its beginning, of the published weights of one of `WITH_WEIGHTS`."""
+    if name == "inception-v3-compat":
+        return INCEPTION_URL.rpartition("=")[2]
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA
+
+    return str(MODEL_METADATA[name]["hash"])
 
 
 def check_extractor(name: str) -> None:
@@ -217,8 +236,8 @@ EXTRACTORS: dict[str, Callable[[ExtractorInputs], nn.Module]] = {
     "dinov2-vit-b-14": partial(_dinov2, "dinov2-vit-b-14"),
     "dinov2-vit-l-14": partial(_dinov2, "dinov2-vit-l-14"),
 }
-WITHOUT_WEIGHTS = ("classifier", "efficientnet-lite0", "dinov2-vit-b-14", "dinov2-vit-l-14")
-"""Trained here, part of a package, or loaded by their authors' own code (torch.hub)."""
+WITH_WEIGHTS = ("inception-v3-compat", "clip-vit-b-32", "clip-vit-l-14")
+"""The others are trained here, part of a package, or loaded by their authors' own code."""
 
 
 def _rgb(images: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def kernel_distance(
     """Return KID with the kernel (x^T y / D + 1)^3.
 
     Args:
-        samples: features (N, D); products are taken in their dtype, sums in float64.
+        samples: features (N, D); products are in float32, or float64 if they are; sums in float64.
         reference: features (N_ref, D).
         num_subsets: pairs of subsets, drawn without replacement within each.
         subset_size: images of each subset.
@@ -114,6 +114,7 @@ def _sums_within(x: Tensor) -> Tensor:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    a, b = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (a, b))
     return (a @ b.T / a.shape[1] + 1).pow_(3).double()
 
 

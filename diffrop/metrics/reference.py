@@ -44,7 +44,8 @@ class Reference:
         """Fit to reference features (N_ref, D) with labels (N_ref,).
 
         Equal masses make the fit of a nearly balanced set match class-balanced samples; for an
-        exactly balanced set it is the ordinary mean and covariance.
+        exactly balanced set it is the ordinary mean and covariance. Classes without a reference
+        image are left out of their groups, and so is a group of fewer than two images.
 
         Args:
             features: of the reference images.
@@ -54,12 +55,16 @@ class Reference:
             training: features and labels of the training images.
             heldout: features and labels of images that are not among them.
         """
-        groups = {"all": sorted(set(labels.tolist())), **shot_groups}
-        statistics = {}
-        for group, classes in groups.items():
+        present = set(labels.tolist())
+        groups, statistics = {}, {}
+        for group, asked in {"all": sorted(present), **shot_groups}.items():
+            classes = [label for label in asked if label in present]
             inside = torch.isin(labels, torch.tensor(classes))
+            if inside.sum() < 2:
+                continue
             counts = torch.bincount(labels[inside]).double()
             weights = 1 / (len(classes) * counts[labels[inside]])
+            groups[group] = classes
             statistics[group] = gaussian_statistics(features[inside], weights)
         return cls(name, groups, statistics, features, labels, training, heldout)
 

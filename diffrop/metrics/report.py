@@ -116,7 +116,7 @@ def evaluate(
     *,
     sampler: str,
     metrics: Collection[Metric] = METRICS,
-    intervals: bool = True,
+    details: bool = True,
 ) -> ShotReport:
     """Score samples from what an extractor said of them, in one pass.
 
@@ -127,7 +127,7 @@ def evaluate(
         sampler: sampler and steps, for the protocol.
         metrics: which to compute; accuracy is there wherever the extractor predicts labels. One
             that a group has too few images for is left out of that group.
-        intervals: compute them too.
+        details: intervals, influence and the scores of single classes too.
 
     Raises:
         NonFiniteError: features or a score are not finite.
@@ -140,16 +140,18 @@ def evaluate(
     estimates: dict[str, Estimate] = {}
     found: dict[str, Interval] = {}
     reference_counts: dict[str, int] = {}
-    for name, rows in (rows_of | _class_rows(labels, reference)).items():
-        group = _group(name, rows, samples, labels, reference, intervals)
+    rows_of_classes = _class_rows(labels, reference) if details else {}
+    for name, rows in (rows_of | rows_of_classes).items():
+        group = _group(name, rows, samples, labels, reference, details)
         if name in rows_of:
             reference_counts[name] = group.statistics.count
-        for score, estimate in _scores(group, metrics).items():
+        asked = metrics if name in rows_of else set(metrics) & set(CLASS_METRICS)
+        for score, estimate in _scores(group, asked).items():
             key = f"{score}/{name}"
             if not math.isfinite(estimate.value):
                 raise NonFiniteError(f"{key} is not finite")
             estimates[key] = estimate
-            if intervals and estimate.influence is not None:
+            if details and estimate.influence is not None:
                 found[key] = estimate.interval(group.labels)
     values = {key: estimate.value for key, estimate in estimates.items()}
     return ShotReport(
@@ -169,10 +171,9 @@ def evaluate(
 
 
 def _scores(group: Group, metrics: Collection[Metric]) -> dict[str, Estimate]:
-    single = len(group.classes) == 1
     found: dict[str, Estimate] = {}
     for metric, score in SCORERS.items():
-        if metric in metrics and not (single and metric not in CLASS_METRICS):
+        if metric in metrics:
             found.update(score(group))
     return {**found, **accuracy(group)}
 

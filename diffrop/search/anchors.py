@@ -40,7 +40,7 @@ def measure_anchors(
     num, seed = evaluation.num_samples, evaluation.seed
     rng = generator("cpu", seed, ANCHORS)
     noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
-    score = partial(evaluate, metrics=FID_ALONE, intervals=False)
+    score = partial(evaluate, metrics=FID_ALONE, details=False)
     labels = balanced_labels(num, dataset.num_classes)
     noise_report = score(
         extractor.extract(noise.to(device)), labels, reference, sampler="standard normal pixels"
@@ -48,10 +48,20 @@ def measure_anchors(
     features, real_labels = reference.features, reference.labels
     total = len(real_labels)
     taken = min(num, total // 2) if num > total * 3 // 4 else num
-    order = torch.randperm(total, generator=rng)
+    order = _in_proportion(real_labels, rng)
     part, rest = order[:taken], order[taken:]
     other = Reference.fit(features[rest], real_labels[rest], dataset.shot_groups)
     real = Extraction(extractor.name, features[part])
     real_report = score(real, real_labels[part], other, sampler="real images")
     note = f"{taken:,} real images against the other {total - taken:,}"
     return {"noise": noise_report.to_dict(), "real": {**real_report.to_dict(), "note": note}}
+
+
+def _in_proportion(labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Return all rows in a random order whose prefixes hold each class in its proportion."""
+    order = torch.randperm(len(labels), generator=rng)
+    places = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique().tolist():
+        rows = order[labels[order] == label]
+        places[rows] = (torch.arange(len(rows)).double() + 0.5) / len(rows)
+    return places.argsort(stable=True)

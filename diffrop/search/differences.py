@@ -6,9 +6,8 @@ from torch import Tensor
 
 from diffrop.errors import CheckpointError
 from diffrop.metrics.intervals import Estimate, Interval, paired_interval
-from diffrop.metrics.report import check_comparable
 from diffrop.search.results import StudyResult, TrialResult
-from diffrop.search.trial import influence_path, scores_path
+from diffrop.search.trial import influence_path
 from diffrop.training.checkpoint import read_checkpoint
 
 
@@ -18,21 +17,18 @@ def with_differences(result: StudyResult) -> StudyResult:
     All trials of a study draw their samples from the same noise for the same labels, so that the
     difference is known better than either score. The interval is over samples: it holds neither
     the training seed nor the choice of the best among several trials. A trial whose samples'
-    influence is missing or damaged has none.
-
-    Raises:
-        ValueError: ranked trials were scored under unequal protocols.
+    influence is missing or damaged has none, nor has one that was scored under another protocol.
     """
-    ranked = result.ranked
-    check_comparable([trial.card.protocol for trial in ranked if trial.card is not None])
-    baseline = next((trial for trial in ranked if trial.number == 0), None)
-    if baseline is None:
+    baseline = next((trial for trial in result.ranked if trial.number == 0), None)
+    if baseline is None or baseline.card is None:
         return result
-    found = {
-        trial.number: difference
-        for trial in ranked
-        if trial is not baseline and (difference := _difference(trial, baseline)) is not None
-    }
+    found = {}
+    for trial in result.ranked:
+        alike = trial.card is not None and trial.card.protocol == baseline.card.protocol
+        if trial is not baseline and alike:
+            difference = _difference(trial, baseline)
+            if difference is not None:
+                found[trial.number] = difference
     return dataclasses.replace(result, differences=found)
 
 
@@ -48,7 +44,9 @@ def _estimate(trial: TrialResult) -> tuple[Estimate, Tensor]:
     """Read a ranked trial's objective with its samples' influence, and their labels."""
     assert trial.card is not None  # it is ranked
     objective = trial.card.objective
-    path = influence_path(scores_path(trial.directory, trial.card.images_seen))
+    path = influence_path(trial.directory)
+    if path is None:
+        raise CheckpointError(f"{trial.directory} holds no influence of samples")
     tensors = read_checkpoint(path).tensors
     labels = tensors[f"labels/{objective.partition('/')[2]}"]
     return Estimate(trial.card.value, tensors[objective].double()), labels

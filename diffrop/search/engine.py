@@ -30,7 +30,7 @@ from diffrop.search.launch import execute
 from diffrop.search.observer import ProgressLine, StudyObserver
 from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scheduler import StudyASHA
-from diffrop.search.scoring import ScoringInputs
+from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
@@ -78,7 +78,8 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
-    check_scorable(config, dataset)
+    samples = [rung.num_samples for rung in config.rungs]
+    check_scorable(config.experiment.evaluation, dataset, samples)
     check_network(config.experiment, dataset)
     return store, dataset
 
@@ -93,26 +94,6 @@ def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
     store, dataset = check_study(config, launch)
     inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
     return PreparedStudy(store, inputs, anchors)
-
-
-def check_scorable(config: StudyConfig, dataset: Dataset) -> None:
-    """Raise ValueError unless the objective's group exists and gets two samples or more."""
-    objective = config.experiment.evaluation.objective
-    groups = {"all": list(range(dataset.num_classes)), **dataset.shot_groups}
-    group = objective.removeprefix("fid/")
-    if group not in groups:
-        known = ", ".join(f"fid/{name}" for name in groups)
-        raise ValueError(
-            f"objective is {objective}, and {dataset.num_classes} class(es) have no such shot "
-            f"group; allowed: {known}"
-        )
-    least = 2 * dataset.num_classes
-    for rung in config.rungs:
-        if rung.num_samples < least:
-            raise ValueError(
-                f"{rung.num_samples} samples at {rung.images:,} images are too few for a FID per "
-                f"shot group; allowed: at least {least}, two of each class"
-            )
 
 
 def tracking_uri(launch: LaunchConfig) -> str:

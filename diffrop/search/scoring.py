@@ -169,7 +169,7 @@ def score_model(
             dataset.num_classes, evaluation.seed,
         )  # fmt: skip
         extraction = inputs.extractor.extract(images)
-        report = score(extraction, metrics=FID_ALONE, intervals=False)
+        report = score(extraction, metrics=FID_ALONE, details=False)
         curve.append({"omega": omega, "scores": dict(report.scores)})
         found.append((extraction, images[: 10 * dataset.num_classes].cpu()))
     best = best_row(curve, evaluation)
@@ -197,6 +197,42 @@ def score_model(
     if influence:
         influence |= {f"labels/{name}": of.contiguous() for name, of in report.labels.items()}
     return Scored(card, shown, influence)
+
+
+def scored_alike(
+    card: ScoreCard, config: ExperimentConfig, inputs: ScoringInputs, num_samples: int
+) -> bool:
+    """Whether a stored score is what scoring now would give: same protocol and omegas."""
+    asked = Protocol(
+        inputs.extractor.name, sampler_name(config), inputs.reference.name, num_samples
+    )
+    omegas = tuple(row["omega"] for row in card.curve)
+    return card.protocol == asked and omegas == config.evaluation.guidance_scales
+
+
+def check_scorable(
+    evaluation: EvaluationConfig, dataset: Dataset, num_samples: Sequence[int]
+) -> None:
+    """Raise ValueError unless the objective's group exists and gets two samples or more.
+
+    Args:
+        evaluation: the objective.
+        dataset: its classes and shot groups.
+        num_samples: each N at which something is scored.
+    """
+    groups = {"all": list(range(dataset.num_classes)), **dataset.shot_groups}
+    if evaluation.objective.removeprefix("fid/") not in groups:
+        known = ", ".join(f"fid/{name}" for name in groups)
+        raise ValueError(
+            f"objective is {evaluation.objective}, and {dataset.num_classes} class(es) have no "
+            f"such shot group; allowed: {known}"
+        )
+    least = 2 * dataset.num_classes
+    if min(num_samples) < least:
+        raise ValueError(
+            f"{min(num_samples)} samples are too few for a FID per shot group; allowed: at least "
+            f"{least}, two of each class"
+        )
 
 
 def best_row(curve: Sequence[dict[str, Any]], evaluation: EvaluationConfig) -> int:

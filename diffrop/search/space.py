@@ -64,6 +64,10 @@ class Parameter(Config):
         return [int(v) if self.integer else v for v in (self.low, self.high) if v is not None]
 
 
+SCORING = ("sampling.", "evaluation.", "data.reference")
+"""Keys of how a trial is scored, not of what it trains."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchSpace(Config):
     """The searched parameters, in the order in which they are drawn."""
@@ -75,6 +79,8 @@ class SearchSpace(Config):
         require(len(self.parameters) > 0, "parameters", self.parameters, "at least one")
         earlier: dict[str, Parameter] = {}
         for parameter in self.parameters:
+            allowed = "keys of the training; under unequal protocols no scores compare"
+            require(not parameter.name.startswith(SCORING), "parameter", parameter.name, allowed)
             for key, values in (parameter.when or {}).items():
                 choices = earlier[key].choices if key in earlier else None
                 known = choices is not None and isinstance(values, list | tuple)

@@ -22,7 +22,7 @@ from torch import Tensor
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import Rung
-from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model
+from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
 from diffrop.training.checkpoint import (
     Checkpoint,
     CheckpointDirectory,
@@ -100,7 +100,9 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
     """Score at a rung, or read the score that an earlier run of this trial stored."""
     path = scores_path(task.directory, rung.images)
     if path.exists():
-        return ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
+        card = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
+        if scored_alike(card, task.config, inputs, rung.num_samples):
+            return card
     scored = score_model(
         trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
         trainer.images_seen, rung.final,
@@ -109,8 +111,8 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
         grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
         save_grid(scored.images, inputs.dataset.num_classes, grid)
         if scored.influence:
-            card = {"scores": path.name}
-            write_checkpoint(influence_path(path), Checkpoint(scored.influence, card))
+            influence = Checkpoint(scored.influence, {"scores": path.name})
+            write_checkpoint(path.with_suffix(".safetensors"), influence)
         write_atomically(path, json.dumps(scored.card.to_dict()))
     distributed.barrier()
     return scored.card
@@ -121,9 +123,9 @@ def scores_path(directory: Path, images: int) -> Path:
     return directory / "scores" / f"images_{images:012d}.json"
 
 
-def influence_path(scores: Path) -> Path:
-    """Return where the influence of each sample on a score file's scores is kept."""
-    return scores.with_suffix(".safetensors")
+def influence_path(directory: Path) -> Path | None:
+    """Return where a trial keeps its samples' influence on its final score, if it has one."""
+    return max((directory / "scores").glob("images_*.safetensors"), default=None)
 
 
 def _result(card: ScoreCard) -> dict[str, Any]:

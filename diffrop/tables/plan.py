@@ -35,6 +35,10 @@ class ClassifierPlan:
     """Images that each model adds to the long-tailed ones."""
     test_root: str | None
 
+    def __post_init__(self) -> None:
+        """Refuse to generate nothing."""
+        require(self.num_generated >= 1, "num_generated", self.num_generated, "1 or more")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; where the held-out images lie is left out."""
         return {**self.config.to_dict(), "num_generated": self.num_generated}

@@ -22,11 +22,10 @@ from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
 from diffrop.errors import CheckpointError, DiffropError
 from diffrop.metrics.report import check_comparable
-from diffrop.schema import require
 from diffrop.search.config import LaunchConfig
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import train_final
-from diffrop.search.scoring import ScoreCard, ScoringInputs
+from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
 from diffrop.search.store import hold
 from diffrop.search.trial import read_scores, write_atomically
 from diffrop.tables.plan import ROW_FILE, TablePlan
@@ -72,12 +71,10 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
     if launch.ray_address == "local":
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(plan.data)
-    for row, config in plan.configs.items():
+    for config in plan.configs.values():
         check_batch_fits_workers(config, launch.workers_per_trial)
         check_network(config, dataset)
-        num, least = config.evaluation.num_samples, 2 * dataset.num_classes
-        allowed = f"at least {least}, two of each class"
-        require(num >= least, f"num_samples of row {row}", num, allowed)
+        check_scorable(config.evaluation, dataset, [config.evaluation.num_samples])
     if plan.classifier is not None:
         load_split(plan.data, plan.classifier.test_root)
 

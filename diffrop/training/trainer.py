@@ -32,9 +32,9 @@ from diffrop.training.network import build_network
 
 # Keys that may differ between a checkpoint and the training that goes on from it.
 FREE_KEYS = (
-    "data.root", "sampling.", "evaluation.", "training.num_images", "training.log_every_images",
-    "training.grad_ratio_every_steps", "training.checkpoint_every_images",
-    "training.keep_checkpoints", "training.compile",
+    "data.root", "data.reference", "sampling.", "evaluation.",
+    "training.num_images", "training.log_every_images", "training.grad_ratio_every_steps",
+    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
 )  # fmt: skip
 COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
 
@@ -55,6 +55,8 @@ class Trainer:
         """
         self.config, self.dataset, self.device = config, dataset, device
         self.images_seen = 0
+        self.images_before = 0
+        """Images seen by the training that `init_from` names; the average's ramp counts them."""
         check_batch_fits_workers(config, distributed.world_size())
         torch.backends.cudnn.allow_tf32 = config.training.precision != "fp32"
         torch.manual_seed(derive_seed(config.training.seed, INITIAL))
@@ -131,7 +133,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * warm
         self.optimizer.step()
-        for average in (self.ema, *self.power_averages.values()):
+        self.ema.update(self.model, training.batch_size, self.images_before + self.images_seen)
+        for average in self.power_averages.values():
             average.update(self.model, training.batch_size, self.images_seen)
         return measured
 
@@ -185,6 +188,7 @@ class Trainer:
         card = checkpoint.card
         self._check_same_training(card)
         self.images_seen = card["images_seen"]
+        self.images_before = card.get("images_before", 0)
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
         for length, average in self.power_averages.items():
@@ -198,9 +202,14 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def start_from(self, checkpoint: Checkpoint) -> None:
-        """Take the weights and their average from another training; the rest starts afresh."""
+        """Take the weights and their average from another training; the rest starts afresh.
+
+        The average's ramp goes on from that training's length, or it would forget it at once.
+        """
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
+        card = checkpoint.card
+        self.images_before = card["images_seen"] + card.get("images_before", 0)
 
     def averaged_model(self) -> nn.Module:
         """Return the average that `sampling.ema_length` names."""
@@ -288,6 +297,7 @@ class Trainer:
         return {
             "config": self.config.to_dict(),
             "images_seen": self.images_seen,
+            "images_before": self.images_before,
             "dataset": self.dataset.name,
             "data_digest": self.dataset.train_digest,
             "image_shape": list(self.dataset.image_shape),

@@ -127,7 +127,7 @@ def test_reference_can_be_a_folder_of_ones_own(tmp_path: Path) -> None:
         dataset="image_folder", root=root, image_size=8, imbalance_factor=0.5, reference_root=own
     )
     data = load_dataset(config)
-    assert data.reference_name == "images of real"
+    assert data.reference_name == f"images of real ({data.reference_digest[:8]})"
     assert data.reference.images[:, 0].min() == 100 and data.train.images[:, 0].max() == 2
     other = folder_of(tmp_path / "other", ("cat", "cow"))
     with pytest.raises(ValueError, match=r"has the classes cat, cow; allowed: cat, dog"):

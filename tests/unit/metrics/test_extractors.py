@@ -49,6 +49,8 @@ def test_inception_gives_torch_fidelitys_features_and_logits_in_one_pass(
     theirs = FeatureExtractorInceptionV3(
         "x", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_weights)
     )
+    digest = hashlib.sha256(inception_weights.read_bytes()).hexdigest()
+    assert extractor.name == f"inception-v3-compat-{digest[:8]}"  # not the published weights
     found = extractor.extract(IMAGES)
     features, logits = theirs(IMAGES)
     torch.testing.assert_close(found.features, features)

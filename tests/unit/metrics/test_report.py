@@ -78,7 +78,7 @@ def test_intervals_are_those_of_the_groups_samples_within_classes() -> None:
     low, high = found.intervals["fid/few"].low, found.intervals["fid/few"].high
     assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-6)
     assert {"fid/all", "fid_full/many", "kid/all"} <= found.intervals.keys()
-    assert not report(x, labels, fitted(), metrics=("fid",), intervals=False).intervals
+    assert not report(x, labels, fitted(), metrics=("fid",), details=False).intervals
 
 
 def test_every_class_of_the_reference_has_the_same_mass() -> None:

@@ -71,9 +71,9 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
 
 def test_integer_parameters_are_integers(tmp_path: Path) -> None:
     steps = {"low": 2, "high": 4, "integer": True, "source": "x"}
-    loaded = space(tmp_path, {"sampling.num_steps": steps})
+    loaded = space(tmp_path, {"model.num_res_blocks": steps})
     trial = optuna.create_study().ask()
-    assert loaded.suggest(trial)["sampling.num_steps"] in (2, 3, 4)
+    assert loaded.suggest(trial)["model.num_res_blocks"] in (2, 3, 4)
 
 
 @pytest.mark.parametrize("preset", ["diffrop", "cbdm"])
