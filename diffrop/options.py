@@ -13,9 +13,7 @@ from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.presets import PRESETS, apply_preset
 from diffrop.recipes import Recipe, recipe
 
-PATH_KEYS = (
-    "data.root", "data.reference_root", "training.init_from", "evaluation.extractor_weights",
-)  # fmt: skip
+PATH_KEYS = ("training.init_from", "evaluation.extractor_weights")
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -75,6 +73,27 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "split (train)",
     )
     add("--reference-root", metavar="DIR", help="or a folder of one's own, as for --data-root")
+
+
+def data_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `DataConfig` that the options of `add_data_options` change.
+
+    Raises:
+        ValueError: the imbalance factor is no number.
+    """
+    given = {
+        "root": args.data_root,
+        "image_size": args.image_size,
+        "reference": args.reference,
+        "reference_root": args.reference_root,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    for key in ("root", "reference_root"):
+        if key in changes:
+            changes[key] = str(Path(changes[key]).resolve())
+    if args.imbalance_factor is not None:
+        changes["imbalance_factor"] = parse_factor(args.imbalance_factor)
+    return changes
 
 
 def add_method_options(add: Any) -> None:
@@ -155,8 +174,6 @@ def with_options(experiment: ExperimentConfig, args: argparse.Namespace) -> Expe
         ValueError: a value is not allowed.
     """
     changes = {
-        "data.root": args.data_root,
-        "data.image_size": args.image_size,
         "augmentation.diffaug": args.diffaug,
         "objective.loss": args.objective_loss,
         "training.num_images": args.images,
@@ -167,12 +184,9 @@ def with_options(experiment: ExperimentConfig, args: argparse.Namespace) -> Expe
         "evaluation.extractor": args.extractor,
         "evaluation.objective": args.objective,
         "evaluation.extractor_weights": args.extractor_weights,
-        "data.reference": args.reference,
-        "data.reference_root": args.reference_root,
     }
     given = {key: value for key, value in changes.items() if value is not None}
-    if args.imbalance_factor is not None:
-        given["data.imbalance_factor"] = parse_factor(args.imbalance_factor)
+    given |= {f"data.{key}": value for key, value in data_changes(args).items()}
     for key in PATH_KEYS:
         if key in given and "://" not in given[key]:
             given[key] = str(Path(given[key]).resolve())

@@ -14,8 +14,14 @@ from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
 from diffrop.cli import Formatter, errors_to_exit, relative
 from diffrop.config import DataConfig, EvaluationConfig
-from diffrop.data import DATASETS, load_dataset
-from diffrop.options import add_extractor_options, choices_of, parse_factor, setting
+from diffrop.data import load_dataset
+from diffrop.options import (
+    add_data_options,
+    add_extractor_options,
+    choices_of,
+    data_changes,
+    setting,
+)
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs
@@ -28,10 +34,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--model", choices=choices_of(GanModel), default="gsr", help="(gsr)")
-    add("--dataset", choices=tuple(DATASETS), default="digits", metavar="NAME", help="(digits)")
-    add("--data-root", metavar="DIR", help="image_folder, or torchvision's folder")
-    add("--imbalance-factor", metavar="X", help="or `own` (as in a study of the dataset)")
-    add("--image-size", type=int, metavar="PIXELS", help="for image_folder (32)")
+    add_data_options(parser)
     add("--images", type=int, metavar="N", help="real images seen (by model and dataset)")
     add("--num-samples", type=int, metavar="N", help="images of the score (as in a study)")
     add("--seed", type=int, default=0, metavar="N", help="of the training (0)")
@@ -48,13 +51,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, EvaluationConfig]:
     """Return what the options say; ValueError if something is not allowed."""
-    start = recipe(args.dataset).experiment
+    dataset = args.dataset or "digits"
+    start = recipe(dataset).experiment
     settings = {"num_images": args.images, **dict(args.settings)}
     changes = {key: value for key, value in settings.items() if value is not None}
-    gan = gan_recipe(args.model, args.dataset).to_dict() | {"seed": args.seed} | changes
-    data = {"dataset": args.dataset, "root": args.data_root, "image_size": args.image_size}
-    if args.imbalance_factor is not None:
-        data["imbalance_factor"] = parse_factor(args.imbalance_factor)
+    gan = gan_recipe(args.model, dataset).to_dict() | {"seed": args.seed} | changes
     scoring = {
         "num_samples": args.num_samples,
         "extractor": args.extractor,
@@ -63,7 +64,7 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
     given = {key: value for key, value in scoring.items() if value is not None}
     return (
         GanConfig.from_dict(gan),
-        dataclasses.replace(start.data, **data),
+        dataclasses.replace(start.data, **data_changes(args)),
         dataclasses.replace(start.evaluation, **given),
     )
 

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_image_folder_takes_its_held_out_images_from_their_own_folder(tmp_path: 
 def test_test_root_is_refused_where_it_means_nothing() -> None:
     with pytest.raises(ValueError, match="none with other datasets"):
         load_split(DIGITS, "somewhere")
+
+
+def test_what_samples_are_scored_against_does_not_change_what_is_held_out(tmp_path: Path) -> None:
+    own = write_folder(tmp_path / "real", tuple("0123456789"))
+    plain, other = load_split(DIGITS), load_split(dataclasses.replace(DIGITS, reference_root=own))
+    assert torch.equal(plain.balanced.images, other.balanced.images)
+    assert torch.equal(plain.test.images, other.test.images)

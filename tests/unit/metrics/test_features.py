@@ -137,6 +137,9 @@ def test_a_network_of_ones_own_is_named_by_its_import_path(
         make("my_networks:nothing")
     with pytest.raises(ValueError, match=r"cannot be imported.*PYTHONPATH"):
         make("my_networks:absent")
+    own = EvaluationConfig(extractor="my_networks:brightness", extractor_weights="weights.pth")
+    with pytest.raises(ValueError, match=r"my_networks:brightness cannot use; allowed with: inc"):
+        make_extractor(own, digits, "digits", tmp_path)
     with pytest.raises(ValueError, match=r"extractor is 'vgg'; allowed: classifier, inception"):
         make("vgg")
     sys.modules.pop("my_networks", None)

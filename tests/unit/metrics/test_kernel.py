@@ -47,3 +47,9 @@ def test_subsets_larger_than_a_set_are_refused() -> None:
     a[3] = torch.nan
     with pytest.raises(ValueError, match="samples of image 3 are not finite"):
         kernel_distance(a, a, subset_size=3)
+
+
+def test_float16_features_are_multiplied_in_float32() -> None:
+    a, b = (10 * gaussian(60, 16, seed).half() for seed in (0, 1))
+    expected = kernel_estimate(a.float(), b.float()).value
+    assert kernel_estimate(a, b).value == pytest.approx(expected, rel=1e-6)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffrop.errors import NonFiniteError
 from diffrop.metrics.features import Extraction
-from diffrop.metrics.frechet import frechet_distance
+from diffrop.metrics.frechet import frechet_distance, gaussian_statistics
 from diffrop.metrics.inception_score import inception_score
 from diffrop.metrics.intervals import fid_interval
 from diffrop.metrics.kernel import kernel_estimate
@@ -175,3 +175,20 @@ def test_balanced_rows_take_turns() -> None:
     labels = torch.tensor([1, 1, 0, 2, 0, 1, 2, 2])
     assert balanced_rows(labels, [0, 1, 2]).tolist() == [2, 0, 3, 4, 1, 6]
     assert balanced_rows(labels, [1]).tolist() == [0, 1, 5]
+
+
+def test_class_without_a_reference_image_is_left_out_of_its_group() -> None:
+    real, real_labels = in_classes(700, 1)
+    kept = real_labels != 6
+    reference = Reference.fit(real[kept], real_labels[kept], {**GROUPS, "rare": [6]})
+    assert reference.groups["few"] == [5] and "rare" not in reference.groups
+    expected = gaussian_statistics(real[real_labels == 5])
+    torch.testing.assert_close(reference.statistics["few"].mean, expected.mean)
+
+
+def test_a_shot_group_of_one_class_has_every_metric() -> None:
+    x, labels = in_classes(140, 0, num_classes=2)
+    reference = Reference.fit(*in_classes(700, 1, num_classes=2), {"many": [0], "few": [1]})
+    logits = torch.randn(140, 4, generator=torch.Generator().manual_seed(0))
+    found = report(x, labels, reference, logits=logits).scores
+    assert {"inception_score/few", "f_8/few", "fid_infinity/few"} <= found.keys()

@@ -88,3 +88,9 @@ def test_ablation_draws_valid_configurations_on_every_method(preset: str) -> Non
     for key in ("contrastive.space", "diffusion.noise", "contrastive.stop_gradient"):
         assert len({values[key] for values in drawn}) == 2
     assert {values["diffusion.group_size"] for values in drawn} == {4, 8, 16}
+
+
+@pytest.mark.parametrize("key", ["sampling.num_steps", "evaluation.seed", "data.reference"])
+def test_keys_of_scoring_cannot_be_searched(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key}.*allowed: keys of the training"):
+        space(tmp_path, {key: {"choices": [1, 2], "source": "x"}})

@@ -194,6 +194,17 @@ def test_fine_tuning_starts_from_weights_and_average_with_a_fresh_clock(
     for part in ("model", "ema"):
         assert all(ours.part(part)[k].equal(v) for k, v in theirs.part(part).items())
     assert not ours.part("optimizer")
+    # The ramp of the average counts the images of before: one step does not wipe it out.
+    losses(tuned, 1)
+    seen = first.images_seen + tuned.images_seen
+    kept = tuned.ema.decay(config.training.batch_size, seen)
+    name, before = next(iter(theirs.part("ema").items()))
+    now = dict(tuned.model.state_dict())[name]
+    expected = kept * before + (1 - kept) * now
+    torch.testing.assert_close(tuned.checkpoint().part("ema")[name], expected)
+    again = Trainer(config, dataset, CPU)
+    again.load(tuned.checkpoint())
+    assert again.images_before == first.images_seen
 
 
 def test_fine_tuning_of_another_network_is_refused(tmp_path: Path, dataset: Dataset) -> None:
