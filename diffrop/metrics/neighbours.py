@@ -67,14 +67,14 @@ def precision_recall(samples: Tensor, reference: Tensor, k: int = 5) -> Precisio
     Raises:
         ValueError: a set of k images or fewer, or a row that is not finite.
     """
-    a, b = _at_least_float32(samples, reference, at_least=k + 1)
-    reach_a, reach_b = _reach(a, k), _reach(b, k)
+    a, b, centre = _at_least_float32(samples, reference, at_least=k + 1)
+    reach_a, reach_b = _reach(a, k, centre), _reach(b, k, centre)
     precise = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     recalled = torch.zeros(len(b), dtype=torch.bool, device=b.device)
     for i in range(0, len(a), TILE):
         for j in range(0, len(b), TILE):
             here, there = slice(i, i + TILE), slice(j, j + TILE)
-            squares = _squared_distances(a[here], b[there])
+            squares = _squared_distances(a[here], b[there], centre)
             precise[here] |= (squares <= reach_b[there]).any(dim=1)
             recalled[there] |= (squares <= reach_a[here].unsqueeze(1)).any(dim=0)
     return PrecisionRecall(
@@ -96,10 +96,10 @@ def nearest(samples: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: an empty set, or a row that is not finite.
     """
-    a, b = _at_least_float32(samples, others, at_least=1)
+    a, b, centre = _at_least_float32(samples, others, at_least=1)
     distances, rows = [], []
     for part in a.split(TILE):
-        found = [_squared_distances(part, other).min(dim=1) for other in b.split(TILE)]
+        found = [_squared_distances(part, other, centre).min(dim=1) for other in b.split(TILE)]
         values = torch.stack([tile.values for tile in found])
         starts = torch.arange(len(found), device=a.device).unsqueeze(1) * TILE
         best = values.min(dim=0)
@@ -177,16 +177,16 @@ def _weighted_median(values: Tensor, weights: Tensor) -> float:
     return float(values[order][int((mass < mass[-1] / 2).sum())])
 
 
-def _at_least_float32(a: Tensor, b: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
-    """Check both and shift them to the mean of b, which costs least precision in distances."""
+def _at_least_float32(a: Tensor, b: Tensor, at_least: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Check both; return them and the mean of b, about which distances lose least precision."""
     check_features(a, "samples", at_least)
     check_features(b, "reference features", at_least)
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    centre = b.to(dtype).mean(dim=0)
-    return a.to(dtype) - centre, b.to(dtype) - centre
+    a, b = a.to(dtype), b.to(dtype)
+    return a, b, b.mean(dim=0)
 
 
-def _reach(x: Tensor, k: int) -> Tensor:
+def _reach(x: Tensor, k: int, centre: Tensor) -> Tensor:
     """Return the squared distance of each row of x to its k-th nearest other row, rounded up.
 
     By the rounding error of a squared distance, so that a repeated row is within its own reach.
@@ -196,14 +196,14 @@ def _reach(x: Tensor, k: int) -> Tensor:
     for i in starts:
         for j in starts[: i // TILE + 1]:
             here, there = slice(i, i + TILE), slice(j, j + TILE)
-            squares = _squared_distances(x[here], x[there])
+            squares = _squared_distances(x[here], x[there], centre)
             if i == j:
                 squares.fill_diagonal_(torch.inf)
             nearest_k[here] = _smallest(nearest_k[here], squares, k)
             if i != j:
                 nearest_k[there] = _smallest(nearest_k[there], squares.T, k)
-    rounding = 16 * torch.finfo(x.dtype).eps * x.square().sum(dim=1).max()
-    return nearest_k[:, k - 1] + rounding
+    largest = max(float((part - centre).square().sum(dim=1).max()) for part in x.split(TILE))
+    return nearest_k[:, k - 1] + 16 * torch.finfo(x.dtype).eps * largest
 
 
 def _smallest(known: Tensor, squares: Tensor, k: int) -> Tensor:
@@ -212,7 +212,8 @@ def _smallest(known: Tensor, squares: Tensor, k: int) -> Tensor:
     return torch.cat([known, found], dim=1).topk(k, dim=1, largest=False).values
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+def _squared_distances(a: Tensor, b: Tensor, centre: Tensor) -> Tensor:
     """(len(a), len(b)); through products, so that a repeated row is off 0 by rounding."""
+    a, b = a - centre, b - centre
     squares = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)
     return squares.addmm_(a, b.T, alpha=-2)
