@@ -65,7 +65,8 @@ def features(count: int, seed: int) -> tuple[Tensor, Tensor]:
     scale = torch.arange(1, DIM + 1).pow(-0.5)
     labels = balanced_labels(count, 10)
     means = torch.randn(10, DIM, generator=torch.Generator().manual_seed(0))
-    return (torch.randn(count, DIM, generator=rng) + means[labels]) * scale, labels
+    x = torch.randn(count, DIM, generator=rng)
+    return x.add_(means[labels]).mul_(scale), labels
 
 
 def eigh_form(a: Tensor, b: Tensor) -> Tensor:
