@@ -10,7 +10,7 @@ import pandas as pd
 
 from diffrop.schema import flatten, load_yaml
 
-FORMAT = 2
+FORMAT = 3
 SHOT_GROUPS = ("many", "medium", "few")
 GROUPS = ("all", *SHOT_GROUPS)
 
@@ -61,7 +61,7 @@ class StudyResults:
     @property
     def objective(self) -> str:
         """The score that ranks the trials, such as "fid/all"; lower is better."""
-        return str(self.setting("evaluation.objective") or "fid/all")
+        return str((self.setting("evaluation.objectives") or ["fid/all"])[0])
 
     @property
     def space(self) -> list[dict[str, Any]]:

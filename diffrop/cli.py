@@ -139,7 +139,7 @@ def study_config(args: argparse.Namespace, script: str, space: Path, on_gpu: boo
         seed=args.seed,
         first_rung_images=first_rung(args.first_rung, start.first_rung_images, experiment),
         rung_samples=(args.rung_samples if args.rung_samples is not None else start.rung_samples),
-        prune=not args.no_prune,
+        scheduler="none" if args.no_prune else "asha",
     )
 
 

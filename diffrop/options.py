@@ -138,9 +138,9 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     add("--omegas", type=numbers, metavar="X,X,...", help="guidance scales that are scored")
     add(
         "--objective",
-        choices=choices_of(Objective),
-        metavar="SCORE",
-        help="fid/all, fid/many, fid/medium or fid/few (fid/all)",
+        type=names,
+        metavar="SCORE,...",
+        help=f"{', '.join(choices_of(Objective))}; several make a Pareto front (fid/all)",
     )
     add_extractor_options(add)
     add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
@@ -182,7 +182,7 @@ def with_options(experiment: ExperimentConfig, args: argparse.Namespace) -> Expe
         "evaluation.num_samples": args.num_samples,
         "evaluation.guidance_scales": args.omegas,
         "evaluation.extractor": args.extractor,
-        "evaluation.objective": args.objective,
+        "evaluation.objectives": args.objective,
         "evaluation.extractor_weights": args.extractor_weights,
     }
     given = {key: value for key, value in changes.items() if value is not None}

@@ -78,7 +78,12 @@ def _train(
 ) -> FinalResult:
     batch = config.training.batch_size
     images = -(-config.training.num_images // batch) * batch
-    rung = Rung(images=images, num_samples=config.evaluation.num_samples, final=True)
+    rung = Rung(
+        images=images,
+        num_samples=config.evaluation.num_samples,
+        num_steps=None,
+        final=True,
+    )
     task = TrialTask(directory, config, (rung,))
     tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
 

@@ -77,7 +77,7 @@ def write_study(
     """Write a finished study; `more` adds keys to study.yaml."""
     directory.mkdir(parents=True)
     config = {
-        "format": 2, "name": name, "num_trials": len(trials), "seed": 0,
+        "format": 3, "name": name, "num_trials": len(trials), "seed": 0,
         "space": {"parameters": SPACE}, "experiment": EXPERIMENT.to_dict(), **more,
     }  # fmt: skip
     (directory / "study.yaml").write_text(yaml.safe_dump(config))

@@ -164,7 +164,7 @@ def test_guidance_curve_names_the_n_of_each_panel(study: StudyResults) -> None:
 
 
 def test_guidance_curve_shows_all_classes_beside_a_few_shot_objective(tmp_path: Path) -> None:
-    experiment = EXPERIMENT.with_values({"evaluation.objective": "fid/few"}).to_dict()
+    experiment = EXPERIMENT.with_values({"evaluation.objectives": ["fid/few"]}).to_dict()
     study = load_study(write_study(tmp_path / "study", experiment=experiment))
     labels = [axes.get_label() for axes in guidance_curve_figure(study).axes]
     assert labels == ["fid/few", "fid/all"]

@@ -165,7 +165,7 @@ def _drop_column(directory: Path) -> None:
 
 def _new_format(directory: Path) -> None:
     config = yaml.safe_load((directory / "study.yaml").read_text())
-    (directory / "study.yaml").write_text(yaml.safe_dump(config | {"format": 3}))
+    (directory / "study.yaml").write_text(yaml.safe_dump(config | {"format": 4}))
 
 
 def _torn_score(directory: Path) -> None:
@@ -181,8 +181,8 @@ def _score_without_curve(directory: Path) -> None:
     [
         (lambda d: (d / "study.yaml").unlink(), "is no study: it holds no study.yaml"),
         (lambda d: (d / "study.yaml").write_text("- 1"), "is not a mapping"),
-        (lambda d: (d / "study.yaml").write_text("format: 2"), "experiment of .* is not a map"),
-        (_new_format, "has format 3; allowed: 2"),
+        (lambda d: (d / "study.yaml").write_text("format: 3"), "experiment of .* is not a map"),
+        (_new_format, "has format 4; allowed: 3"),
         (lambda d: (d / "trials.csv").unlink(), "has no results yet: it holds no trials.csv"),
         (lambda d: (d / "trials.csv").write_text(""), "cannot read .*trials.csv"),
         (_drop_column, "has no column 'state'"),

@@ -61,4 +61,4 @@ def test_rungs_are_whole_batches_and_end_with_the_training() -> None:
         (96, 20, False),
         (128, 40, True),
     ]
-    assert [rung.images for rung in small_study(prune=False).rungs] == [128]
+    assert [rung.images for rung in small_study(scheduler="none").rungs] == [128]

@@ -31,7 +31,7 @@ def test_best_omega_is_the_least_objective_and_the_smaller_of_equals() -> None:
     evaluation = EvaluationConfig()
     assert best_row(curve((2.0, 5.0), (0.5, 4.0), (0.0, 4.0)), evaluation) == 2
     with pytest.raises(ValueError, match=r"objective is fid/few.*allowed: fid/all"):
-        best_row(curve((0.0, 1.0)), EvaluationConfig(objective="fid/few"))
+        best_row(curve((0.0, 1.0)), EvaluationConfig(objectives=("fid/few",)))
 
 
 def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInputs) -> None:
