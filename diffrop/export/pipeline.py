@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, UNe
 from torch import Tensor, nn
 
 
-class DiffropPipeline(DiffusionPipeline):  # type: ignore[misc]
+class DiffropPipeline(DiffusionPipeline):
     """Ancestral DDPM or DDIM (eta = 0) over evenly spaced timesteps, from T - 1 to 0."""
 
     model_cpu_offload_seq = "unet"
