@@ -18,7 +18,8 @@ from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import read_scores, write_atomically
+from diffrop.search.trial import read_scores
+from diffrop.storage import write_atomically
 
 REPORTED_GROUPS = ("all", "many", "medium", "few")
 CONTRASTIVE_COLUMNS = {

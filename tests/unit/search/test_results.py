@@ -27,7 +27,8 @@ from diffrop.search.results import (
 )
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import influence_path, write_atomically
+from diffrop.search.trial import influence_path
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from tests.small import small_study
 
