@@ -97,7 +97,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     console.print(metrics_table(result.card))
     for line in result.untracked:
         console.print(line)
-    checkpoint = sorted((relative(directory) / "checkpoints").glob("*.safetensors"))[-1]
+    checkpoint = sorted((relative(directory) / "training").glob("*.safetensors"))[-1]
     console.print(f"checkpoint {checkpoint}", soft_wrap=True)
     return 0
 

@@ -34,9 +34,12 @@ from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
 from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remaining
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import TrialTask, write_atomically
+from diffrop.search.trial import TrialTask
+from diffrop.storage import write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.identity import identify
 from diffrop.training.network import check_network
+from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -275,7 +278,16 @@ def _tune_trial(
     """Tune's function trainable: one trial at one point of the space."""
     store = StudyStore(Path(root).parent, study.name)
     config = study.experiment.with_values(point["values"])
-    task = TrialTask(store.trial_directory(point["number"]), config, study.rungs)
+    task = TrialTask(
+        directory=store.trial_directory(point["number"]),
+        config=config,
+        rungs=study.rungs,
+        store=CheckpointStore(store.path.parent / "checkpoints"),
+        training=identify(config, launch.workers_per_trial, inputs.dataset.train_digest),
+        study=study.name,
+        stop_directory=store.path,
+        gpus_per_worker=launch.gpus_per_worker,
+    )
     grouped = launch.workers_per_trial > 1
     execute(
         task,

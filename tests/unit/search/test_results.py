@@ -19,7 +19,8 @@ from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
-from diffrop.search.trial import influence_path, write_atomically
+from diffrop.search.trial import influence_path
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from tests.small import small_study
 
