@@ -20,7 +20,7 @@ from diffrop.search.objectives import pareto_front, parse_constraints, violation
 from diffrop.search.rules import Standing, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import read_scores, training_note
+from diffrop.search.trial import read_scores, trial_key
 from diffrop.storage import write_atomically
 from diffrop.training.store import CheckpointStore
 
@@ -245,7 +245,7 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
     start = frozen.datetime_start or datetime.datetime.now()
     end = frozen.datetime_complete or datetime.datetime.now()
     parent = attributes.get(PARENT)
-    key = training_note(directory)
+    key = trial_key(directory)
     stretches = checkpoints.folder(key).stretches() if key else []
     own = [stretch for stretch in stretches if stretch.end <= max(reached, 1)]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}

@@ -38,8 +38,9 @@ from diffrop.search.screen import Screen
 from diffrop.search.searcher import Neighbours, OptunaStudySearcher, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
-from diffrop.search.trial import TrialTask, write_atomically
+from diffrop.search.trial import TrialTask, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
+from diffrop.storage import write_atomically
 
 WAIT_S = 2.0
 
@@ -238,7 +239,7 @@ class Stages:
         maker = self.maker
 
         def forkable(number: int, images: int) -> bool:
-            key = maker.trial_key(number)
+            key = trial_key(maker.trial_directory(number))
             return key is not None and images in maker.store.folder(key).images()
 
         lock = None if self.launch.storage is None else self.store.path / "ask.lock"

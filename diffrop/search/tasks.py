@@ -9,7 +9,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.confirm import ConfirmPoint
 from diffrop.search.objectives import parse_constraints
-from diffrop.search.trial import TRAINING_NOTE, TrialTask
+from diffrop.search.trial import TrialTask, trial_key
 from diffrop.storage import RemoteMirror
 from diffrop.training.fork import parse_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
@@ -35,11 +35,6 @@ class TaskMaker:
     def trial_directory(self, number: int) -> Path:
         """The folder of a trial."""
         return self.directory / "trials" / f"t{number:03d}"
-
-    def trial_key(self, number: int) -> str | None:
-        """Return the key of a trial's training, None before it has begun."""
-        noted = self.trial_directory(number) / TRAINING_NOTE
-        return noted.read_text("utf-8").strip() if noted.exists() else None
 
     def trial(
         self, number: int, values: Mapping[str, Any], parent: Mapping[str, int] | None = None
@@ -107,7 +102,8 @@ class TaskMaker:
     ) -> tuple[TrainingIdentity, int]:
         """Return a configuration's training, and the images at which it leaves another's."""
         if parent is not None:
-            key, start = self.trial_key(parent["trial"]), parent["images"]
+            key = trial_key(self.trial_directory(parent["trial"]))
+            start = parent["images"]
             assert key is not None  # it reached the rung that is forked from
             origin = self.store.folder(key).identity()
         elif self.study.fork_from is not None:
