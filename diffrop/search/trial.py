@@ -204,6 +204,7 @@ def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
     return {
         "images_seen": card.images_seen,
         "score": card.value,
+        "values": card.values,
         "omega": card.omega,
         "final": card.final,
         "training_key": task.key,
