@@ -227,9 +227,7 @@ def _scoring(
 ) -> tuple[int, float]:
     """Return the samples of one score, over all candidates, and a worker's seconds for them."""
     rate, candidates = _rates(config, rung)
-    rounds = plan_rounds(
-        config.evaluation.omega_search, candidates, rung.num_samples, num_classes
-    )
+    rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
     samples = samples_at_most(rounds, candidates)
     return samples, samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
 

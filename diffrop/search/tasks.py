@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.schema import require
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.confirm import ConfirmPoint
 from diffrop.search.objectives import parse_constraints
 from diffrop.search.trial import TrialTask, trial_key
 from diffrop.storage import RemoteMirror
-from diffrop.training.fork import parse_fork
+from diffrop.training.checkpoint import read_checkpoint
+from diffrop.training.fork import check_fork, parse_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
 from diffrop.training.store import CheckpointStore
 
@@ -130,3 +133,31 @@ def open_store(launch: LaunchConfig, runs_root: Path) -> CheckpointStore:
     if launch.storage_path is not None:
         mirror = RemoteMirror(launch.storage_path, runs_root)
     return CheckpointStore(runs_root / "checkpoints", mirror)
+
+
+def check_forks(config: StudyConfig, dataset: Dataset) -> None:
+    """Check, before anything starts, that every trial can start from where the study forks.
+
+    Raises:
+        ValueError: `fork_from` is no fork, lies behind the first rung, or a searched key changes
+            what trainings that go on from each other must share.
+    """
+    base = config.experiment
+    inherits = config.scheduler == "pbt"
+    if config.fork_from is None and not inherits:
+        return
+    start, card = 0, {"config": config.baseline.to_dict(), "data_digest": dataset.train_digest}
+    if config.fork_from is not None:
+        fork = parse_fork(config.fork_from, base.training.batch_size)
+        start = fork.images
+        if fork.path is not None:
+            card = read_checkpoint(fork.path).card
+        first = config.rungs[0].images
+        require(start < first, "fork_from", config.fork_from, f"less than the first rung, {first}")
+        seeds = [p.name for p in config.space.parameters if p.name == "training.seed"]
+        require(not seeds, "fork_from", config.fork_from, "a study that searches no training.seed")
+    for experiment in (config.baseline, *config.space.corners(base)):
+        try:
+            check_fork(card | {"images_seen": start}, experiment, dataset)
+        except ValueError as error:
+            raise ValueError(f"trials cannot go on from a shared checkpoint: {error}") from error
