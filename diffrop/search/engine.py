@@ -32,7 +32,7 @@ from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
 from diffrop.search.warm_start import WarmStart, gather, remember
-from diffrop.storage import write_atomically
+from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri
 from diffrop.training.network import check_network
 from diffrop.training.store import collect_garbage
@@ -84,11 +84,11 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
     samples = [rung.num_samples for rung in config.rungs]
-    check_scorable(config.experiment.evaluation, dataset, samples)
+    check_scorable(config.experiment, dataset, samples)
     check_network(config.experiment, dataset)
     check_forks(config, dataset)
     if launch.storage_path is not None:
-        open_store(launch, store.path.parent).check()
+        RemoteMirror(launch.storage_path, store.path.parent).check()
     return store, dataset
 
 

@@ -23,6 +23,7 @@ from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.search.config import Rung
+from diffrop.search.objectives import Baseline
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
 from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
@@ -57,6 +58,15 @@ class TrialTask:
     """Folder of the baseline, whose scores the constraints refer to."""
     scored: bool = True
     """False for a training that others start from, and nobody scores."""
+
+    def baseline_scores(self, rung: Rung) -> Baseline | None:
+        """Return the baseline's scores at a rung, by number of samples; None if unknown."""
+        if self.baseline is None:
+            return None
+        path = scores_path(self.baseline, rung.images)
+        if not path.exists():
+            return None
+        return ScoreCard.from_dict(json.loads(path.read_text("utf-8"))).scores_by_num_samples
 
     @property
     def key(self) -> str:
@@ -167,14 +177,15 @@ def _stored_score(
     path = scores_path(task.directory, rung.images)
     if distributed.rank() == 0 and path.exists():
         found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        card = found if scored_alike(found, task.config, inputs, rung.num_samples) else None
+        alike = scored_alike(found, task.config, inputs, rung, task.baseline_scores(rung))
+        card = found if alike else None
     return distributed.from_rank_0(card, device)
 
 
 def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs) -> ScoreCard:
     scored = score_model(
-        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
-        trainer.images_seen, rung.final,
+        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen,
+        task.baseline_scores(rung),
     )  # fmt: skip
     if distributed.rank() == 0:
         path = scores_path(task.directory, rung.images)
