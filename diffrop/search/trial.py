@@ -28,7 +28,7 @@ from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.session import TrainingSession
-from diffrop.training.stop import StopSignal
+from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
 
@@ -66,7 +66,7 @@ class TrialTask:
 
     def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
         """Take up the training, and keep the checkpoints at the rungs for the study."""
-        stop = StopSignal(self.stop_directory, self.store.mirror)
+        stop = StopNotice(self.stop_directory, self.store.mirror)
         session = TrainingSession(
             self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
         )
@@ -212,6 +212,20 @@ def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
         "training_key": task.key,
         **card.scores,
     }
+
+
+def newest_row(directory: Path) -> dict[str, Any]:
+    """Return the newest measurement of each kind in a trial's curves, empty before the first."""
+    path = directory / "training" / "metrics.jsonl"
+    row: dict[str, Any] = {}
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            tail = file.read().decode("utf-8", errors="replace")
+        for line in tail.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # cut at the start, torn at the end
+                row |= json.loads(line)
+    return row
 
 
 def save_grid(images: Tensor, num_columns: int, path: Path) -> None:
