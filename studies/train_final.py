@@ -90,7 +90,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
             cluster.check_resources(launch, *cluster.local_resources())
         dataset = load_dataset(config.data)
         check_network(config, dataset)
-        check_scorable(config.evaluation, dataset, [config.evaluation.num_samples])
+        check_scorable(config, dataset, [config.evaluation.num_samples])
         inputs, anchors = scoring_inputs(config.evaluation, dataset, root)
         result = train_final(config, inputs, directory, launch, console)
     if result.card is None:

@@ -79,7 +79,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
     samples = [rung.num_samples for rung in config.rungs]
-    check_scorable(config.experiment.evaluation, dataset, samples)
+    check_scorable(config.experiment, dataset, samples)
     check_network(config.experiment, dataset)
     return store, dataset
 

@@ -101,12 +101,11 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
     path = scores_path(task.directory, rung.images)
     if path.exists():
         card = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        if scored_alike(card, task.config, inputs, rung.num_samples):
+        if scored_alike(card, task.config, inputs, rung):
             return card
     scored = score_model(
-        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
-        trainer.images_seen, rung.final,
-    )  # fmt: skip
+        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen
+    )
     if distributed.rank() == 0:
         grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
         save_grid(scored.images, inputs.dataset.num_classes, grid)
