@@ -57,6 +57,19 @@ class Parameter(Config):
             return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
+    def check_value(self, value: Any) -> Any:
+        """Return a value as `suggest` would give it; ValueError if it is outside the range."""
+        if self.choices is not None:
+            require(value in self.choices, self.name, value, f"one of {list(self.choices)}")
+            return value
+        assert self.low is not None and self.high is not None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = number and self.low <= value <= self.high
+        require(fits, self.name, value, f"{self.low:g} to {self.high:g}")
+        whole = not self.integer or float(value).is_integer()
+        require(whole, self.name, value, "a whole number")
+        return int(value) if self.integer else float(value)
+
     def extremes(self) -> list[Any]:
         """Return the values to try against the configuration's own checks."""
         if self.choices is not None:
@@ -128,6 +141,25 @@ class SearchSpace(Config):
             for value in parameter.extremes():
                 yield experiment.with_values({**context, parameter.name: value})
 
+    def check_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a point with the type of each value, in the order of the space.
+
+        Raises:
+            ValueError: a key is not searched or not asked at this point, one is missing, or a
+                value is outside its range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        unknown = [key for key in point if key not in known]
+        require(not unknown, "point", unknown[:1], f"keys of the space: {', '.join(known)}")
+        values: dict[str, Any] = {}
+        for name, parameter in known.items():
+            if parameter.asked(values):
+                require(name in point, "point", dict(point), f"a value for {name}")
+                values[name] = parameter.check_value(point[name])
+            else:
+                require(name not in point, name, point.get(name), f"only when {parameter.when}")
+        return values
+
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw one point: dotted keys to values, without those whose condition fails."""
         values: dict[str, Any] = {}
@@ -135,3 +167,16 @@ class SearchSpace(Config):
             if parameter.asked(values):
                 values[parameter.name] = parameter.suggest(trial)
         return values
+
+
+def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
+    """Read points to try first: a YAML list of mappings from searched keys to values.
+
+    Raises:
+        ValueError: the file is no such list, or a point is not in the space.
+    """
+    content = load_yaml(path)
+    listed = isinstance(content, list) and all(isinstance(item, dict) for item in content)
+    if not listed or not content:
+        raise ValueError(f"{path} holds no points; allowed: a list of {{key: value}}")
+    return tuple(space.check_point(point) for point in content)

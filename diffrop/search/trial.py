@@ -158,6 +158,20 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def newest_row(directory: Path) -> dict[str, Any]:
+    """Return the newest measurement of each kind in a trial's curves, empty before the first."""
+    path = directory / "metrics.jsonl"
+    row: dict[str, Any] = {}
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            tail = file.read().decode("utf-8", errors="replace")
+        for line in tail.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # cut at the start, torn at the end
+                row |= json.loads(line)
+    return row
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)

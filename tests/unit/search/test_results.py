@@ -15,7 +15,6 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
-from diffrop.search.observer import ProgressLine
 from diffrop.search.results import (
     StudyResult,
     collect,
@@ -182,26 +181,3 @@ def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("config: {}")
     with pytest.raises(ValueError, match="no exported configuration"):
         load_export(tmp_path / "x.yaml")
-
-
-def test_progress_is_printed_once_for_each_trial_without_a_terminal(
-    finished: tuple[StudyStore, StudyResult],
-) -> None:
-    output = io.StringIO()
-    line = ProgressLine(Console(file=output), 6)
-    for _ in range(3):
-        line.show(finished[1], concurrent=2)
-    (shown,) = output.getvalue().splitlines()
-    assert shown.startswith("4/6 trials | best fid/all 40.00 (t001 hinge tau_0=3.25) | ")
-    assert shown.endswith("left")
-
-
-def test_progress_is_rewritten_in_place_on_a_terminal(
-    finished: tuple[StudyStore, StudyResult],
-) -> None:
-    output = io.StringIO()
-    line = ProgressLine(Console(file=output, force_terminal=True, width=60), 4)
-    line.show(finished[1], concurrent=1)
-    line.show(finished[1], concurrent=1)
-    parts = output.getvalue().split("\r")
-    assert len(parts) == 3 and all(len(part) == 59 for part in parts[1:])
