@@ -1,22 +1,16 @@
-"""What a study would do and cost, reckoned from a short measurement; and what it did cost."""
+"""What a study would do and cost, reckoned from a short measurement."""
 
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from diffrop.config import ExperimentConfig
-from diffrop.search.budget import scorings, stretches, training_folder, units_per_trial
-from diffrop.search.config import LaunchConfig, Rung, Scheduler, StudyConfig
+from diffrop.search.attrition import expected_trials
+from diffrop.search.budget import units_per_trial
+from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.omega import plan_rounds, samples_at_most, sampling_choices
 from diffrop.search.placement import Node, placement_sentence, trials_at_once
 from diffrop.search.probe import Probe
-from diffrop.search.rules import bracket_of, goes_on
-
-WEIGHTS = "images_*.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +146,8 @@ def make_plan(
         samples, scoring = _scoring(config.experiment, rung, num_classes, probe)
         rungs.append(
             RungPlan(
-                **asdict_of(rung), trials=trials, trained=round(trials * images),
+                images=rung.images, num_samples=rung.num_samples, num_steps=rung.num_steps,
+                trials=trials, trained=round(trials * images),
                 samples=round(trials * samples),
                 training_s=trials * _training_s(images, launch, probe),
                 scoring_s=trials * scoring / launch.workers_per_trial,
@@ -163,11 +158,8 @@ def make_plan(
     prefix = _prefix(fork_images, launch, probe) if own_prefix else None
     fitting = trials_at_once(nodes, launch)
     limit = launch.max_concurrent or max(1, config.num_trials // 2)
-    kept = config.experiment.training.keep_checkpoints + len(config.rungs) - 1
     confirmed = _confirm(config, launch, probe, fork_images if own_prefix else 0, fork_images)
-    most = kept * config.num_trials + (kept * confirmed.trials if confirmed else 0)
-    leaders = launch.keep_trials
-    left = config.num_trials if leaders is None else min(config.num_trials, leaders + 1)
+    files, files_at_most = _checkpoints(config, launch, reach)
     return Plan(
         rungs=tuple(rungs),
         confirm=confirmed,
@@ -177,16 +169,11 @@ def make_plan(
         on_gpu=launch.gpus_per_worker > 0,
         at_once=min(fitting, limit),
         placement=placement_sentence(nodes, launch),
-        checkpoints=kept * left + (most - kept * config.num_trials),
-        checkpoints_most=most,
+        checkpoints=files,
+        checkpoints_most=files_at_most,
         probe=probe,
         price_per_gpu_hour=launch.price_per_gpu_hour,
     )
-
-
-def asdict_of(rung: Rung) -> dict[str, Any]:
-    """Return what a rung's plan takes over from it."""
-    return {"images": rung.images, "num_samples": rung.num_samples, "num_steps": rung.num_steps}
 
 
 def _training_s(images: int, launch: LaunchConfig, probe: Probe) -> float:
@@ -201,6 +188,22 @@ def _prefix(images: int, launch: LaunchConfig, probe: Probe) -> RungPlan:
     )  # fmt: skip
 
 
+def _checkpoints(
+    config: StudyConfig, launch: LaunchConfig, reach: Sequence[float]
+) -> tuple[int, int]:
+    """Return how many checkpoints are kept at the end, and at most while the study runs.
+
+    Every rung's is kept for its scores, and the newest few of a trial beside them.
+    """
+    newest = config.experiment.training.keep_checkpoints - 1
+    confirmed = launch.confirm and (launch.confirm + 1) * launch.confirm_seeds * (1 + newest)
+    at_most = round(sum(reach)) + newest * config.num_trials + confirmed
+    if launch.keep_trials is None:
+        return at_most, at_most
+    leaders = min(config.num_trials, launch.keep_trials + 1)
+    return leaders * (len(reach) + newest) + confirmed, at_most
+
+
 def _confirm(
     config: StudyConfig, launch: LaunchConfig, probe: Probe, prefix: int, start: int
 ) -> ConfirmPlan | None:
@@ -210,7 +213,7 @@ def _confirm(
     seeds, full = launch.confirm_seeds, config.rungs[-1]
     trials = (launch.confirm + 1) * seeds
     trained = trials * (full.images - start) + seeds * prefix
-    (rate, _), _ = _rates(config.experiment, full), None
+    rate, _ = _rates(config.experiment, full)
     samples = trials * full.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
     return ConfirmPlan(
@@ -227,9 +230,7 @@ def _scoring(
 ) -> tuple[int, float]:
     """Return the samples of one score, over all candidates, and a worker's seconds for them."""
     rate, candidates = _rates(config, rung)
-    rounds = plan_rounds(
-        config.evaluation.omega_search, candidates, rung.num_samples, num_classes
-    )
+    rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
     samples = samples_at_most(rounds, candidates)
     return samples, samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
 
@@ -246,151 +247,3 @@ def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:
 
 def _feature_s(probe: Probe) -> float:
     return 1 / probe.feature_images_per_s if probe.feature_images_per_s else 0.0
-
-
-def expected_trials(config: StudyConfig) -> list[float]:
-    """Return how many trials are expected to reach each rung, if any order of them is as likely.
-
-    The baseline always goes on, and so does the audited share of those that are to be stopped.
-    Under pbt a trial that stops is followed by another that goes on from there, within the same
-    number of trials.
-    """
-    early = len(config.rungs) - 1
-    rule, factor, total = config.scheduler, config.reduction_factor, float(config.num_trials)
-    if rule == "none" or early == 0:
-        return [total] * (early + 1)
-    if rule == "pbt":
-        chains = total / (1 + early / factor)
-        return [chains] * (early + 1)
-    numbers = range(config.num_trials)
-    brackets = Counter(bracket_of(n, early, factor) if rule == "hyperband" else 0 for n in numbers)
-    reach = [0.0] * (early + 1)
-    for bracket, count in brackets.items():
-        judged, free = float(count), 0.0
-        for place in range(early + 1):
-            reach[place] += judged + free
-            if bracket <= place < early:
-                on = _going_on(rule, judged, factor, bracket_of(0, early, factor) == bracket)
-                free += (judged - on) * config.audit_fraction
-                judged = on
-    return reach
-
-
-def _going_on(rule: Scheduler, count: float, factor: float, baseline: bool) -> float:
-    """Return how many of `count` trials, in any order, a rule lets go on."""
-    whole = math.floor(count)
-    share = count - whole
-    on = _sum_going_on(rule, whole, factor) * (1 - share)
-    on += _sum_going_on(rule, whole + 1, factor) * share
-    if baseline and count > 1:  # it goes on whatever it scored
-        on += 1 - on / count
-    return min(on, count)
-
-
-@lru_cache(maxsize=1024)
-def _sum_going_on(rule: Scheduler, count: int, factor: float) -> float:
-    """The trial that comes as number i is equally likely to have 0 to i - 1 better before it."""
-    total = 0.0
-    for others in range(count):
-        low, high = 0, others + 1  # the first number of better ones that stops it
-        while low < high:
-            middle = (low + high) // 2
-            if goes_on(rule, middle, others, factor):
-                low = middle + 1
-            else:
-                high = middle
-        total += low / (others + 1)
-    return total
-
-
-def measured_fact(
-    study: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float, since: float = 0.0
-) -> dict[str, Any]:
-    """Return what a study did cost, by the same names as `Plan.to_dict`.
-
-    Args:
-        study: its folder.
-        config: its rungs.
-        launch: workers, price.
-        wall_s: of this launch, or of all if they are known.
-        since: trainings of the store that ended before are not this study's.
-    """
-    units = units_per_trial(launch)
-    trials = sorted((study / "trials").glob("t*"))
-    ends = [rung.images for rung in config.rungs]
-    rungs = [
-        {**asdict_of(rung), "trials": 0, "training_s": 0.0, "scoring_s": 0.0, "samples": 0,
-         "trained": 0}
-        for rung in config.rungs
-    ]  # fmt: skip
-    unit_s, prefix = 0.0, _nothing()
-    confirmed = _nothing()
-    counted = set()
-    points = sorted((study / "confirm").glob("t*"))
-    for trial in (*trials, *points):
-        for stretch in stretches(training_folder(trial)):
-            if stretch in counted or stretch.time < since:
-                continue
-            counted.add(stretch)
-            unit_s += stretch.seconds * stretch.units
-            place = next((i for i, end in enumerate(ends) if stretch.end <= end), len(ends) - 1)
-            part: dict[str, Any] = confirmed if trial.parent.name == "confirm" else rungs[place]
-            part["training_s"] += stretch.seconds
-            part["trained"] += stretch.end - stretch.begin
-        for scoring in scorings(trial):
-            unit_s += scoring.seconds * units
-            place = ends.index(scoring.images) if scoring.images in ends else len(ends) - 1
-            part = confirmed if trial.parent.name == "confirm" else rungs[place]
-            part["scoring_s"] += scoring.seconds
-            part["samples"] += scoring.samples
-            part["trials"] += 1
-    parts = [*rungs, confirmed]
-    hours, price = unit_s / 3600, launch.price_per_gpu_hour
-    folders = {training_folder(trial) for trial in (*trials, *points)}
-    sizes = [path.stat().st_size for folder in folders for path in folder.glob(WEIGHTS)]
-    return {
-        "rungs": rungs,
-        "prefix": prefix,
-        "confirm": confirmed if points else None,
-        "trials": len(trials),
-        "gpu_hours": hours if launch.gpus_per_worker else 0.0,
-        "worker_hours": None if launch.gpus_per_worker else hours,
-        "wall_s": wall_s,
-        "samples": sum(part["samples"] for part in parts),
-        "images": sum(part["trained"] for part in parts),
-        "memory_mib": None,
-        "disk_mib": sum(sizes) / 2**20,
-        "cost": None if price is None else price * hours,
-        "price_per_gpu_hour": price,
-    }
-
-
-def _nothing() -> dict[str, Any]:
-    return {"trials": 0, "training_s": 0.0, "scoring_s": 0.0, "samples": 0, "trained": 0}
-
-
-def comparison(plan: Mapping[str, Any], fact: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return rows of (what, planned, actual) for the terminal and the report."""
-    hours = "GPU-hours" if plan["gpu_hours"] else "worker-hours"
-    key = "gpu_hours" if plan["gpu_hours"] else "worker_hours"
-    rows = [
-        (f"trials at {rung['images']:,} images", f"{rung['trials']:.3g}", f"{done['trials']:,}")
-        for rung, done in zip(plan["rungs"], fact["rungs"], strict=True)
-    ]
-    if plan["confirm"] or fact["confirm"]:
-        planned, done = (found["confirm"] or _nothing() for found in (plan, fact))
-        rows.append(("trainings to confirm", f"{planned['trials']:,}", f"{done['trials']:,}"))
-    rows += [
-        (name, _amount(plan[field], form), _amount(fact[field], form))
-        for name, field, form in (
-            (hours, key, ".3g"), ("on the clock, s", "wall_s", ",.0f"),
-            ("images trained", "images", ",.0f"), ("images sampled", "samples", ",.0f"),
-            ("checkpoints, MiB", "disk_mib", ",.1f"), ("cost", "cost", ",.2f"),
-        )
-        if plan[field] is not None or fact[field] is not None
-    ]  # fmt: skip
-    return rows
-
-
-def _amount(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
