@@ -71,7 +71,7 @@ def measure(
         count = _fitting(config.sampling.batch_size, 3 * train * limit_s / 8)
         x_t = torch.zeros(count, *dataset.image_shape, device=device)
         labels = torch.zeros(count, dtype=torch.int64, device=device)
-        model = trainer.averaged_model()
+        model = trainer.averages[config.sampling.ema_length]
         with torch.no_grad():
             args = (model, x_t, labels, labels, 1.0, dataset.num_classes)
             steps, seconds = _timed(lambda: guided_noise(*args).sum().item(), limit_s / 2, 20)
