@@ -28,12 +28,27 @@ MARGIN_KEYS = (
 class ForkPoint:
     """Where the trainings of a study start from."""
 
-    images: int
+    text: str
+    """As it was asked for."""
     path: Path | None
-    """A checkpoint; None is the study's own baseline at `images`."""
+    """A checkpoint; None is one of the study's own baseline, which may have to be trained yet."""
+    card: dict[str, Any]
+    """Of the checkpoint, at least what `check_fork` reads."""
+
+    @property
+    def images(self) -> int:
+        """Images seen there."""
+        return int(self.card["images_seen"])
+
+    def check(self, config: ExperimentConfig, dataset: Dataset) -> None:
+        """Raise ValueError unless a training of `config` may start here."""
+        try:
+            check_fork(self.card, config, dataset)
+        except ValueError as error:
+            raise ValueError(f"fork_from is {self.text!r}, and {error}") from error
 
 
-def parse_fork(text: str, batch_size: int) -> ForkPoint:
+def parse_fork(text: str, baseline: ExperimentConfig, dataset: Dataset) -> ForkPoint:
     """Read `baseline@IMAGES`, rounded up to whole batches, or the path of a checkpoint.
 
     Raises:
@@ -43,11 +58,17 @@ def parse_fork(text: str, batch_size: int) -> ForkPoint:
     if start == "baseline" and mark:
         images = int(number) if number.replace("_", "").isdigit() else 0
         require(images > 0, "fork_from", text, "baseline@IMAGES, over 0 images, or a file")
-        return ForkPoint(-(-images // batch_size) * batch_size, None)
+        size = baseline.training.batch_size
+        card = {
+            "config": baseline.to_dict(),
+            "data_digest": dataset.train_digest,
+            "images_seen": -(-images // size) * size,
+        }
+        return ForkPoint(text, None, card)
     path = Path(text)
     require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
     try:
-        return ForkPoint(read_checkpoint(path).card["images_seen"], path)
+        return ForkPoint(text, path, read_checkpoint(path).card)
     except CheckpointError as error:
         raise ValueError(f"fork_from: {error}") from error
 
@@ -56,7 +77,7 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
     """Check that a training may start from the checkpoint with this card.
 
     Raises:
-        ValueError: images, network, forward process, averages or batches do not fit.
+        ValueError: images, network, forward process, averages or length do not fit.
     """
     if "config" not in card:
         raise ValueError("it holds no diffusion model; allowed: a checkpoint of a training")
@@ -81,10 +102,11 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
             f"training.ema_lengths is {list(asked)}, and it keeps the averages {list(kept)}; "
             "allowed: some of those"
         )
-    size = config.training.batch_size
-    if card["images_seen"] % size:
+    seen, size, end = card["images_seen"], config.training.batch_size, config.training.num_images
+    if seen % size or seen >= end:
         raise ValueError(
-            f"it has seen {card['images_seen']} images; allowed: whole batches of {size}"
+            f"it has seen {seen} images; allowed: whole batches of {size}, fewer than num_images "
+            f"= {end}"
         )
 
 
