@@ -11,8 +11,9 @@ from diffrop.errors import CheckpointError, StorageError
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.trial import pull_results, read_scores, run_trial
 from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice, request_stop, withdraw_stop
-from diffrop.training.store import CheckpointStore, collect_garbage
+from diffrop.training.store import CheckpointStore
 from tests.small import small_inputs, small_task
 from tests.unit.training.test_checkpoint import checkpoint, damage
 from tests.unit.training.test_store import identity

@@ -10,14 +10,10 @@ import pytest
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
 from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
+from diffrop.training.cost import training_cost
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.identity import TrainingIdentity, checkpoint_key, identify
-from diffrop.training.store import (
-    CheckpointStore,
-    Stretch,
-    TrainingFolder,
-    collect_garbage,
-    training_cost,
-)
+from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder
 from diffrop.training.trainer import Trainer
 from tests.small import small_experiment
 from tests.unit.training.test_checkpoint import checkpoint, damage
