@@ -25,8 +25,8 @@ from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import final_lines, load_export, train_final
-from diffrop.search.results import metrics_table
 from diffrop.search.scoring import check_scorable
+from diffrop.search.terminal import metrics_table
 from diffrop.study_options import add_launch_options, launch_config
 from diffrop.tracking import checked_uri
 from diffrop.training.network import check_network
@@ -86,7 +86,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
             cluster.check_resources(launch, *cluster.local_resources())
         dataset = load_dataset(config.data)
         check_network(config, dataset)
-        check_scorable(config.evaluation, dataset, [config.evaluation.num_samples])
+        check_scorable(config, dataset, [config.evaluation.num_samples])
         inputs, anchors = scoring_inputs(config.evaluation, dataset, root)
         result = train_final(config, inputs, directory, launch, console)
     if result.card is None:

@@ -23,6 +23,7 @@ from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.search.config import Rung
+from diffrop.search.objectives import Baseline
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
 from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
@@ -53,6 +54,19 @@ class TrialTask:
     stop_directory: Path | None = None
     """The folder in which a request to stop is looked for."""
     gpus_per_worker: float = 0.0
+    baseline: Path | None = None
+    """Folder of the baseline, whose scores the constraints refer to."""
+    scored: bool = True
+    """False for a training that others start from, and nobody scores."""
+
+    def baseline_scores(self, rung: Rung) -> Baseline | None:
+        """Return the baseline's scores at a rung, by number of samples; None if unknown."""
+        if self.baseline is None:
+            return None
+        path = scores_path(self.baseline, rung.images)
+        if not path.exists():
+            return None
+        return ScoreCard.from_dict(json.loads(path.read_text("utf-8"))).scores_by_num_samples
 
     @property
     def key(self) -> str:
@@ -102,30 +116,16 @@ def run_trial(
         distributed.barrier()
         session = task.session(inputs.dataset, device)
         for rung in task.rungs:
+            if not task.scored:
+                session.reach(rung.images)
+                report({"images_seen": rung.images, "final": rung.final})
+                continue
             card = _stored_score(rung, task, inputs, device)
             if card is None:
                 trainer = session.reach(rung.images)
                 session.raise_if_stopped()  # scoring may take longer than there is
                 card = _score(rung, trainer, task, inputs)
             report(_result(card, task))
-
-
-def train_prefix(
-    task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
-) -> None:
-    """Train what the trials of a study fork from, through all of the task's rungs, unscored.
-
-    Reports {"images_seen": ..., "final": ..., "training_key": ...} at each. Arguments and errors
-    as `run_trial`.
-    """
-    with _log_to(task.directory / "trial.log"):
-        if distributed.rank() == 0:
-            _take_up(task)
-        distributed.barrier()
-        session = task.session(inputs.dataset, device)
-        for rung in task.rungs:
-            session.reach(rung.images)
-            report({"images_seen": rung.images, "final": rung.final, "training_key": task.key})
 
 
 def _take_up(task: TrialTask) -> None:
@@ -136,7 +136,7 @@ def _take_up(task: TrialTask) -> None:
     if task.store.mirror is not None:
         task.store.mirror.pull(task.directory)
     noted = task.directory / TRAINING_NOTE
-    before = noted.read_text("utf-8").strip() if noted.exists() else task.key
+    before = trial_key(task.directory) or task.key
     scores = task.directory / "scores"
     if before != task.key and scores.exists():
         scores.rename(task.directory / f"scores-{before}")
@@ -144,10 +144,17 @@ def _take_up(task: TrialTask) -> None:
     link_training(task.directory, task.store)
 
 
+def trial_key(directory: Path) -> str | None:
+    """Return the key of a trial's training, None before it has begun."""
+    noted = directory / TRAINING_NOTE
+    return noted.read_text("utf-8").strip() if noted.exists() else None
+
+
 def link_training(directory: Path, store: CheckpointStore) -> None:
     """Link a trial's folder to that of the training which it notes, as `training`."""
     link = directory / "training"
-    key = (directory / TRAINING_NOTE).read_text("utf-8").strip()
+    key = trial_key(directory)
+    assert key is not None  # noted before
     target = Path(os.path.relpath(store.root / key, directory.resolve()))
     if link.is_symlink():
         if link.readlink() == target:
@@ -185,14 +192,15 @@ def _stored_score(
     path = scores_path(task.directory, rung.images)
     if distributed.rank() == 0 and path.exists():
         found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        card = found if scored_alike(found, task.config, inputs, rung.num_samples) else None
+        alike = scored_alike(found, task.config, inputs, rung, task.baseline_scores(rung))
+        card = found if alike else None
     return distributed.from_rank_0(card, device)
 
 
 def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs) -> ScoreCard:
     scored = score_model(
-        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
-        trainer.images_seen, rung.final,
+        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen,
+        task.baseline_scores(rung),
     )  # fmt: skip
     if distributed.rank() == 0:
         path = scores_path(task.directory, rung.images)
@@ -222,6 +230,7 @@ def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
     return {
         "images_seen": card.images_seen,
         "score": card.value,
+        "values": card.values,
         "omega": card.omega,
         "final": card.final,
         "training_key": task.key,

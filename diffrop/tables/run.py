@@ -75,7 +75,7 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
     for config in plan.configs.values():
         check_batch_fits_workers(config, launch.workers_per_trial)
         check_network(config, dataset)
-        check_scorable(config.evaluation, dataset, [config.evaluation.num_samples])
+        check_scorable(config, dataset, [config.evaluation.num_samples])
     if plan.classifier is not None:
         load_split(plan.data, plan.classifier.test_root)
 

@@ -9,7 +9,7 @@ import torch
 from diffrop.errors import StopRequested
 from diffrop.search.config import Rung
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import TrialTask, read_scores, run_trial, train_prefix
+from diffrop.search.trial import TrialTask, read_scores, run_trial
 from diffrop.training import session
 from diffrop.training.identity import checkpoint_key, identify
 from diffrop.training.stop import request_stop, withdraw_stop
@@ -207,9 +207,8 @@ def test_prefix_is_trained_unscored_and_trials_fork_from_it(
 ) -> None:
     rung = Rung(images=64, num_samples=40, num_steps=None, final=True)
     trunk = small_task(tmp_path / "study/trunk", small_experiment("none"), (rung,))
-    reports: list[dict[str, Any]] = []
-    train_prefix(trunk, inputs, CPU, reports.append)
-    assert reports == [{"images_seen": 64, "final": True, "training_key": trunk.key}]
+    trunk = dataclasses.replace(trunk, scored=False)
+    assert run(trunk, inputs) == [{"images_seen": 64, "final": True}]
     assert not (trunk.directory / "scores").exists()
     parent = checkpoint_key(trunk.key, 64)
     after = (dataclasses.replace(rung, images=128),)
