@@ -8,7 +8,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
-from diffrop.training.checkpoint import config_of, read_checkpoint
+from diffrop.training.checkpoint import config_of, read_card
 from diffrop.training.identity import canonical
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
@@ -28,28 +28,15 @@ MARGIN_KEYS = (
 class ForkPoint:
     """Where the trainings of a study start from."""
 
-    text: str
-    """As it was asked for."""
+    images: int
     path: Path | None
-    """A checkpoint; None is one of the study's own baseline, which may have to be trained yet."""
-    card: dict[str, Any]
-    """Of the checkpoint, at least what `check_fork` reads."""
-
-    @property
-    def images(self) -> int:
-        """Images seen there."""
-        return int(self.card["images_seen"])
-
-    def check(self, config: ExperimentConfig, dataset: Dataset) -> None:
-        """Raise ValueError unless a training of `config` may start here."""
-        try:
-            check_fork(self.card, config, dataset)
-        except ValueError as error:
-            raise ValueError(f"fork_from is {self.text!r}, and {error}") from error
+    """A checkpoint; None is the study's own baseline at `images`."""
 
 
-def parse_fork(text: str, baseline: ExperimentConfig, dataset: Dataset) -> ForkPoint:
+def parse_fork(text: str, batch_size: int) -> ForkPoint:
     """Read `baseline@IMAGES`, rounded up to whole batches, or the path of a checkpoint.
+
+    Of a checkpoint only the card is read, not whether it is intact.
 
     Raises:
         ValueError: it is neither.
@@ -58,17 +45,11 @@ def parse_fork(text: str, baseline: ExperimentConfig, dataset: Dataset) -> ForkP
     if start == "baseline" and mark:
         images = int(number) if number.replace("_", "").isdigit() else 0
         require(images > 0, "fork_from", text, "baseline@IMAGES, over 0 images, or a file")
-        size = baseline.training.batch_size
-        card = {
-            "config": baseline.to_dict(),
-            "data_digest": dataset.train_digest,
-            "images_seen": -(-images // size) * size,
-        }
-        return ForkPoint(text, None, card)
+        return ForkPoint(-(-images // batch_size) * batch_size, None)
     path = Path(text)
     require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
     try:
-        return ForkPoint(text, path, read_checkpoint(path).card)
+        return ForkPoint(read_card(path)["images_seen"], path)
     except CheckpointError as error:
         raise ValueError(f"fork_from: {error}") from error
 
