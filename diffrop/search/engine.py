@@ -35,8 +35,8 @@ from diffrop.search.tasks import check_forks, open_store
 from diffrop.search.warm_start import WarmStart, gather, remember
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
-from diffrop.training.store import collect_garbage
 from diffrop.training.trainer import check_batch_fits_workers
 
 
