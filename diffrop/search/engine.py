@@ -14,7 +14,6 @@ import optuna
 import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
-from rich.console import Console
 
 from diffrop import cluster
 from diffrop.config import EvaluationConfig
@@ -26,11 +25,13 @@ from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.search.anchors import measure_anchors
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
+from diffrop.search.drivers import Drivers
 from diffrop.search.launch import execute
-from diffrop.search.observer import ProgressLine, StudyObserver
+from diffrop.search.observer import StudyObserver
 from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scheduler import StudyASHA
 from diffrop.search.scoring import ScoringInputs, check_scorable
+from diffrop.search.screen import Screen
 from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
@@ -79,7 +80,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
         cluster.check_resources(launch, *cluster.local_resources())
     dataset = load_dataset(config.experiment.data)
     samples = [rung.num_samples for rung in config.rungs]
-    check_scorable(config.experiment.evaluation, dataset, samples)
+    check_scorable(config.experiment, dataset, samples)
     check_network(config.experiment, dataset)
     return store, dataset
 
@@ -106,7 +107,7 @@ def run_study(
     launch: LaunchConfig,
     prepared: PreparedStudy,
     command: str,
-    console: Console,
+    screen: Screen,
     render: Callable[[Path], list[Path]],
 ) -> FinishedStudy:
     """Run or resume a study to its number of trials.
@@ -116,7 +117,7 @@ def run_study(
         launch: resources and stores of this launch.
         prepared: what `prepare` returned for both.
         command: the command line, kept in the study's folder.
-        console: for the progress line.
+        screen: what is shown while it runs.
         render: draws figures and report from the study's folder; returns the files.
 
     Raises:
@@ -126,7 +127,8 @@ def run_study(
     store, inputs = prepared.store, prepared.inputs
     if not launch.resume:
         store.create(config, command)
-    with store.lock(), warnings.catch_warnings():
+    drivers = Drivers(store.drivers)
+    with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = store.open(launch)
@@ -139,16 +141,15 @@ def run_study(
             params={"num_trials": config.num_trials, "seed": config.seed},
             inputs=inputs,
         )
-        line = ProgressLine(console, config.num_trials)
         seeds = {
             "seed": str(config.experiment.training.seed),
             "samples_seed": str(config.experiment.evaluation.seed),
         }
-        observer = StudyObserver(lambda: collect(study, store, config), tracker, line, seeds)
+        observer = StudyObserver(lambda: collect(study, store, config), tracker, screen, seeds)
         _run_trials(config, launch, store, inputs, study, observer, launch_name)
         interrupted = num_remaining(study, config) > 0
         result = with_differences(observer.update())
-        line.close()
+        screen.close()
         files = [*write_results(result, store), store.config_path, *render(store.path)]
         tracker.log_study_artifacts(files)
         missing = tracker.close("KILLED" if interrupted else "FINISHED")

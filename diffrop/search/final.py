@@ -14,10 +14,10 @@ from diffrop import cluster
 from diffrop.config import ExperimentConfig
 from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import LaunchConfig, Rung
+from diffrop.search.drivers import hold
 from diffrop.search.engine import open_tracker
 from diffrop.search.launch import execute
 from diffrop.search.scoring import ScoreCard, ScoringInputs
-from diffrop.search.store import hold
 from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial
 

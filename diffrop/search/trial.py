@@ -101,12 +101,11 @@ def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs)
     path = scores_path(task.directory, rung.images)
     if path.exists():
         card = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        if scored_alike(card, task.config, inputs, rung.num_samples):
+        if scored_alike(card, task.config, inputs, rung):
             return card
     scored = score_model(
-        trainer.averaged_model(), trainer.schedule, task.config, inputs, rung.num_samples,
-        trainer.images_seen, rung.final,
-    )  # fmt: skip
+        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen
+    )
     if distributed.rank() == 0:
         grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
         save_grid(scored.images, inputs.dataset.num_classes, grid)
@@ -157,6 +156,20 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text("utf-8").splitlines():
         with contextlib.suppress(json.JSONDecodeError):  # the torn last line of a killed trial
             yield json.loads(line)
+
+
+def newest_row(directory: Path) -> dict[str, Any]:
+    """Return the newest measurement of each kind in a trial's curves, empty before the first."""
+    path = directory / "metrics.jsonl"
+    row: dict[str, Any] = {}
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            tail = file.read().decode("utf-8", errors="replace")
+        for line in tail.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # cut at the start, torn at the end
+                row |= json.loads(line)
+    return row
 
 
 def write_atomically(path: Path, text: str) -> None:

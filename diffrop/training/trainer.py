@@ -211,10 +211,11 @@ class Trainer:
         card = checkpoint.card
         self.images_before = card["images_seen"] + card.get("images_before", 0)
 
-    def averaged_model(self) -> nn.Module:
-        """Return the average that `sampling.ema_length` names."""
-        length = self.config.sampling.ema_length
-        return (self.ema if length is None else self.power_averages[length]).model
+    @property
+    def averages(self) -> dict[float | None, nn.Module]:
+        """The averages of the weights by their relative length; None is the exponential."""
+        found: dict[float | None, nn.Module] = {None: self.ema.model}
+        return found | {length: power.model for length, power in self.power_averages.items()}
 
     def _losses(self) -> Losses:
         config, size = self.config, self.config.training.batch_size

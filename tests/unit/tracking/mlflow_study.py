@@ -55,11 +55,16 @@ def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) 
         fids = {f"fid/{name}": value + shift for name, value in groups.items()}
         return fids | {"accuracy/all": 0.75}
 
+    def row(omega: float, shift: float, count: int = 1000, sampler: str = "ddim-10") -> Any:
+        shared = {"omega": omega, "sampler": sampler, "num_samples": count}
+        return shared | {"scores": scores(shift)}
+
     score = {
-        "images_seen": images, "time": TIME + images, "objective": "fid/all", "value": 40.0,
+        "images_seen": images, "time": TIME + images, "objectives": ["fid/all"], "values": [40.0],
         "omega": 0.5, "sampler": "ddim-10", "extractor": "classifier-digits",
         "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300}, "final": final,
-        "curve": [{"omega": 0.0, "scores": scores(9.0)}, {"omega": 0.5, "scores": scores(0.0)}],
+        "curve": [row(0.0, 30.0, 100), row(0.5, 20.0, 100), row(0.5, 50.0, 100, "ancestral-1000"),
+                  row(0.0, 9.0), row(0.5, 0.0)],
     }  # fmt: skip
     folder = trial.directory / "scores"
     folder.mkdir(exist_ok=True)
