@@ -29,10 +29,10 @@ from diffrop.search.drivers import Drivers
 from diffrop.search.launch import execute
 from diffrop.search.observer import StudyObserver
 from diffrop.search.results import StudyResult, collect, write_results
-from diffrop.search.scheduler import StudyASHA
+from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import OptunaStudySearcher, make_sampler, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
 from diffrop.tracking import Tracker, checked_uri
@@ -227,7 +227,7 @@ def _run_trials(
         return
     with cluster.connect(launch) as (cpus, gpus):
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
-        study.sampler = make_sampler(config, concurrent)
+        searcher = OptunaStudySearcher(study, config, concurrent)
         observer.concurrent = concurrent
         trainable = tune.with_parameters(
             _tune_trial, study=config, launch=launch, root=str(store.path), inputs=inputs
@@ -235,8 +235,8 @@ def _run_trials(
         tuner = tune.Tuner(
             tune.with_resources(trainable, _tune_resources(launch)),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaStudySearcher(study, config),
-                scheduler=StudyASHA(config, study.get_trials(deepcopy=False)),
+                search_alg=searcher,
+                scheduler=StudyScheduler(config, searcher),
                 num_samples=num_samples,
                 max_concurrent_trials=concurrent,
                 reuse_actors=launch.workers_per_trial == 1,

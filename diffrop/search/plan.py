@@ -14,8 +14,8 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import guided_noise, sampler_timesteps
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
+from diffrop.search.history import num_startup_trials
 from diffrop.search.scoring import sampler_name
-from diffrop.search.searcher import num_startup_trials
 from diffrop.training.trainer import Trainer
 
 PROBE_STEPS = 5

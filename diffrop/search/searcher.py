@@ -62,6 +62,7 @@ class Running:
     number: int
     scores: dict[int, RungScore] = field(default_factory=dict)
     audited_at: int | None = None
+    stopped_at: int | None = None
     twin: int | None = None
     """An earlier trial at the same point."""
 
@@ -69,9 +70,10 @@ class Running:
 class OptunaStudySearcher(Searcher):
     """Suggests Optuna's trials to Tune and tells it their results.
 
-    A trial is COMPLETE with its final score, PRUNED with its intermediate ones if it was stopped
-    before, and FAIL if it raised or its score is not finite. Trials that an earlier launch, or a
-    driver that is gone, left unfinished are handed out first, under their own numbers.
+    A trial is COMPLETE with its final score, PRUNED with its intermediate ones if the scheduler
+    stopped it, and FAIL if it raised or its score is not finite. One that returned before (as it
+    does when the launch is interrupted) stays RUNNING. What an earlier launch, or a driver that is
+    gone, left unfinished is handed out first, under its own number.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class OptunaStudySearcher(Searcher):
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._running: dict[str, Running] = {}
+        self._interrupted: set[int] = set()
         self._history = History(config, max_concurrent, recall(study, config.space))
         self.ladder = Ladder(config)
         self._waits = False
@@ -125,7 +128,7 @@ class OptunaStudySearcher(Searcher):
             return None
         with _locked(self._neighbours.lock):
             trials = self.refresh()
-            left = unfinished(trials, self._neighbours, self._numbers)
+            left = unfinished(trials, self._neighbours, self._numbers | self._interrupted)
             self._waits = False
             if left:
                 running = self._take_over(left[0], trials)
@@ -172,6 +175,10 @@ class OptunaStudySearcher(Searcher):
             self.refresh()
         return self.ladder.goes_on(self._running[trial_id].number, images)
 
+    def stop(self, trial_id: str, images: int) -> None:
+        """Note that a trial ends at a rung."""
+        self._running[trial_id].stopped_at = images
+
     def audit(self, trial_id: str, images: int) -> None:
         """Note that a trial should stop at a rung, and runs on."""
         running = self._running[trial_id]
@@ -188,16 +195,17 @@ class OptunaStudySearcher(Searcher):
         if not error and "failure" not in result:
             self.on_trial_result(trial_id, result)
         running = self._running.pop(trial_id)
-        values = self._values(result)
         with _unless_ended_elsewhere():
-            if error or "failure" in result or values is None:
+            if error or "failure" in result:
                 self._fail(running, result.get("failure"), error)
-            elif result["final"]:
-                self._complete(running, values)
-            else:
-                images = result["images_seen"]
+            elif result.get("final", False):
+                self._complete(running, self._values(result))
+            elif running.stopped_at is not None:
+                images = running.stopped_at
                 running.trial.set_user_attr(STOPPED_AT, images)
                 self._end(running, TrialState.PRUNED, None, f"stopped at {images:,} images")
+            else:
+                self._interrupted.add(running.number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study's storage holds everything."""
@@ -210,7 +218,7 @@ class OptunaStudySearcher(Searcher):
         return {running.number for running in self._running.values()}
 
     def _others_run(self, trials: Sequence[FrozenTrial]) -> bool:
-        mine = self._numbers
+        mine = self._numbers | self._interrupted
         return any(not t.state.is_finished() and t.number not in mine for t in trials)
 
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
@@ -270,7 +278,10 @@ class OptunaStudySearcher(Searcher):
         finite = all(value is not None and math.isfinite(value) for value in found)
         return tuple(float(value) for value in found) if finite else None
 
-    def _complete(self, running: Running, values: tuple[float, ...]) -> None:
+    def _complete(self, running: Running, values: tuple[float, ...] | None) -> None:
+        if values is None:
+            self._fail(running, None, error=False)
+            return
         final = self._config.rungs[-1].images
         score, baseline = running.scores.get(final), self.ladder.baseline(final)
         if score is not None:

@@ -54,6 +54,7 @@ def test_states_follow_how_a_trial_ended() -> None:
     found.on_trial_result("a", result(64, 50.0))
     found.on_trial_complete("a", result(128, 40.0, final=True))
     found.on_trial_result("b", result(64, 60.0))
+    found.stop("b", 64)
     found.on_trial_complete("b", result(64, 60.0))
     found.on_trial_complete("c", result(128, math.nan, final=True))
     found.on_trial_complete("d", {"failure": "non-finite loss at step 3"})
@@ -71,6 +72,18 @@ def test_states_follow_how_a_trial_ended() -> None:
     assert study.trials[3].user_attrs["message"] == "non-finite loss at step 3"
     assert ["failure" in trial.user_attrs for trial in study.trials[2:]] == [True, True, False]
     assert study.best_trial.number == 0
+
+
+def test_trial_that_returns_early_stays_open_for_the_next_launch() -> None:
+    study, config = optuna.create_study(), small_study(num_trials=3)
+    found = searcher(config, study)
+    numbers(found, "abc")
+    found.on_trial_complete("a", {})  # nothing was reported yet
+    found.on_trial_complete("b", result(64, 5.0))
+    found.on_trial_complete("c", result(128, 5.0, final=True))
+    assert found.suggest("d") == Searcher.FINISHED  # and not begun again here
+    assert num_remaining(study, config) == 2
+    assert numbers(searcher(config, study), "ef") == [0, 1]
 
 
 def test_infinite_score_is_never_best() -> None:
@@ -208,6 +221,7 @@ def test_stopped_trial_is_replaced_by_a_child_of_a_leader() -> None:
     assert numbers(found, "abcd") == [0, 1, 2, 3]
     for name, score in zip("abcd", (9.0, 1.0, 2.0, 8.0), strict=True):
         found.on_trial_result(name, result(64, score))
+    found.stop("d", 64)
     found.on_trial_complete("d", result(64, 8.0))
     child = found.suggest("e")
     assert isinstance(child, dict)
@@ -229,6 +243,7 @@ def test_child_needs_a_checkpoint_to_start_from() -> None:
     numbers(found, "abc")
     for name, score in zip("abc", (9.0, 1.0, 8.0), strict=True):
         found.on_trial_result(name, result(64, score))
+    found.stop("c", 64)
     found.on_trial_complete("c", result(64, 8.0))
     point = found.suggest("d")
     assert isinstance(point, dict) and point["parent"] is None
