@@ -32,7 +32,8 @@ from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import OptunaStudySearcher, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, write_atomically
 from diffrop.tracking import Tracker, checked_uri

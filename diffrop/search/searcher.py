@@ -1,13 +1,11 @@
 """The bridge between Ray Tune and an Optuna study, which alone remembers the trials."""
 
 import contextlib
-import fcntl
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -36,22 +34,11 @@ from diffrop.search.ladder import (
 )
 from diffrop.search.objectives import parse_constraints
 from diffrop.search.population import next_child
+from diffrop.search.sharing import Neighbours, locked, unfinished
 from diffrop.search.warm_start import recall
 
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """What a driver is told about the others that may work on its study."""
-
-    driver: str = "driver"
-    """This driver's name."""
-    alive: Callable[[str], bool] = lambda driver: False
-    """Whether another driver still runs; the trials of one that does not are taken over."""
-    lock: Path | None = None
-    """A file that drivers lock while they take a trial; None where there is one driver."""
 
 
 @dataclass
@@ -126,7 +113,7 @@ class OptunaStudySearcher(Searcher):
             return str(Searcher.FINISHED)
         if self._read_at > time.monotonic() - REFRESH_S and self._waits:
             return None
-        with _locked(self._neighbours.lock):
+        with locked(self._neighbours.lock):
             trials = self.refresh()
             left = unfinished(trials, self._neighbours, self._numbers | self._interrupted)
             self._waits = False
@@ -237,7 +224,9 @@ class OptunaStudySearcher(Searcher):
         if child:
             attributes[PARENT] = {"trial": child.parent, "images": child.images}
             attributes[REPLACES] = child.replaces
-        trial = self._ask(values)
+        self._give(values)
+        trial = self._study.ask()
+        trial.set_user_attr(DRIVER, self._neighbours.driver)
         if trial.number > 0:
             values = self._config.space.suggest(trial)
         attributes |= {BASELINE: trial.number == 0, VALUES: values}
@@ -245,15 +234,12 @@ class OptunaStudySearcher(Searcher):
             trial.set_user_attr(name, given)
         return Running(trial, trial.number, twin=_twin(trial, trials))
 
-    def _ask(self, values: dict[str, Any]) -> optuna.Trial:
-        """Begin a trial of the real study that takes the given values as if it had drawn them."""
+    def _give(self, values: dict[str, Any]) -> None:
+        """Let the real study draw these values, so that it shows them with their ranges."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             base = RandomSampler(self._config.seed)
             self._study.sampler = PartialFixedSampler(values, base)
-        trial = self._study.ask()
-        trial.set_user_attr(DRIVER, self._neighbours.driver)
-        return trial
 
     def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
         """Go on with a trial that was left behind, even before it had all its values."""
@@ -263,8 +249,7 @@ class OptunaStudySearcher(Searcher):
             values: dict[str, Any] = {"contrastive.form": "none"}
             if frozen.number > 0:
                 self._history.sync(trials, self.ladder.baseline)
-                drawn = self._history.suggest(frozen.number, frozen.params)
-                self._study.sampler = PartialFixedSampler(drawn, RandomSampler(self._config.seed))
+                self._give(self._history.suggest(frozen.number, frozen.params))
                 values = self._config.space.suggest(trial)
             trial.set_user_attr(BASELINE, frozen.number == 0)
             trial.set_user_attr(VALUES, values)
@@ -316,31 +301,6 @@ class OptunaStudySearcher(Searcher):
         self._study.tell(running.trial, values, state, skip_if_finished=True)
 
 
-def unfinished(
-    trials: Sequence[FrozenTrial], neighbours: Neighbours, mine: set[int]
-) -> list[FrozenTrial]:
-    """Return the trials that nobody runs and that have not ended."""
-    return [
-        trial
-        for trial in trials
-        if not trial.state.is_finished()
-        and trial.number not in mine
-        and not _is_held(trial, neighbours)
-    ]
-
-
-def num_remaining(
-    study: optuna.Study, config: StudyConfig, neighbours: Neighbours | None = None
-) -> int:
-    """Return how many trials of a study have not ended, those that have not begun included.
-
-    What another living driver runs is not counted.
-    """
-    trials = study.get_trials(deepcopy=False)
-    left = unfinished(trials, neighbours or Neighbours(), set())
-    return len(left) + max(0, config.num_trials - len(trials))
-
-
 def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
     """Return the first trial before this one that trains the same."""
     mine = trial.user_attrs
@@ -351,22 +311,6 @@ def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
     return None
 
 
-def _is_held(trial: FrozenTrial, neighbours: Neighbours) -> bool:
-    driver = trial.user_attrs.get(DRIVER)
-    return driver is not None and driver != neighbours.driver and neighbours.alive(driver)
-
-
 def _unless_ended_elsewhere() -> contextlib.AbstractContextManager[None]:
     """Let a trial be that another driver took over, believing this one gone, and ended."""
     return contextlib.suppress(UpdateFinishedTrialError)
-
-
-@contextlib.contextmanager
-def _locked(path: Path | None) -> Iterator[None]:
-    """Hold a file's lock, waiting for it; the system frees it if the process dies."""
-    if path is None:
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,7 +1,6 @@
 import dataclasses
 import math
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +11,8 @@ from ray.tune.search import Searcher
 
 from diffrop.search.config import StudyConfig
 from diffrop.search.history import num_startup_trials
-from diffrop.search.searcher import Neighbours, OptunaStudySearcher, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import num_remaining
 from diffrop.search.space import Parameter, SearchSpace
 from tests.small import small_study
 
@@ -152,29 +152,6 @@ def test_resumed_study_does_not_repeat_its_random_points() -> None:
     assert [t.params for t in study.trials] == [t.params for t in whole.trials]
     strengths = [trial.params["contrastive.tau_0"] for trial in study.trials[1:]]
     assert len(set(strengths)) == 5
-
-
-def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path) -> None:
-    study, config = optuna.create_study(), small_study(num_trials=5)
-    alive = {"a", "b"}
-
-    def neighbours(name: str) -> Neighbours:
-        return Neighbours(name, lambda driver: driver in alive, tmp_path / "ask.lock")
-
-    one = searcher(config, study, neighbours=neighbours("a"))
-    two = searcher(config, study, neighbours=neighbours("b"))
-    assert numbers(one, "kl") == [0, 1]
-    assert numbers(two, "mno") == [2, 3, 4]
-    assert one.suggest("p") is None  # there may yet be something to take over
-    assert num_remaining(study, config, neighbours("a")) == 2
-    alive.remove("b")
-    assert num_remaining(study, config, neighbours("a")) == 5
-    one._read_at = -math.inf
-    assert numbers(one, "qrs") == [2, 3, 4]
-    assert one.suggest("t") == Searcher.FINISHED
-    one.on_trial_complete("q", result(128, 1.0, final=True))
-    two.on_trial_complete("m", result(128, 2.0, final=True))  # it was only slow
-    assert study.trials[2].value == 1.0
 
 
 def test_given_points_come_after_the_baseline() -> None:
