@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from diffrop.errors import DiffropError
+from diffrop.search.dry_run import print_plan
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
-from diffrop.search.plan import print_plan
-from diffrop.search.results import protocol, remarks, results_table, scale
 from diffrop.search.screen import View, open_screen
+from diffrop.search.terminal import protocol, remarks, results_table, scale
 from diffrop.study_options import launch_config, study_config, study_parser
 from diffrop.tracking import ui_command
 
