@@ -37,8 +37,8 @@ from diffrop.seeds import derive_seed
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 
-FORMS = ("none", "reciprocal", "exponential")
-IMAGES = (5_120, 10_240)
+TRAININGS = {"none": (5_120, 10_240), "exponential": (10_240,)}
+"""Forms of the loss, and the lengths in images at which each is kept."""
 Z = 1.96
 
 
@@ -63,13 +63,13 @@ class Comparison:
 
 
 def trained_checkpoints(folder: Path, device: torch.device) -> dict[str, Path]:
-    """Train digits models of a few forms, and keep each at several lengths."""
+    """Train the digits models of `TRAININGS`; return their files by name."""
     files = {}
-    for form in FORMS:
-        changes = {"contrastive.form": form, "training.num_images": IMAGES[-1]}
+    for form, lengths in TRAININGS.items():
+        changes = {"contrastive.form": form, "training.num_images": lengths[-1]}
         config = recipe("digits").experiment.with_values(changes)
         trainer = Trainer(config, load_dataset(config.data), device)
-        for images in IMAGES:
+        for images in lengths:
             trainer.train_until(images)
             path = folder / f"{form}-{images}.safetensors"
             write_checkpoint(path, trainer.checkpoint())
