@@ -27,8 +27,8 @@ COMMAND = StudyCommand(
     script="run_margin_sweep",
     description="Train the hinge with three margins in each space of the distance (mu, x0, eps), "
     "and without the loss. Without options: ten trials on scikit-learn's digits, made "
-    "long-tailed, in under five minutes on two cores. pcl/active_share says how often a margin was "
-    "active.",
+    "long-tailed, in under five minutes on two cores. pcl/active_share says how often a margin "
+    "was active.",
     space=SPACE,
     render=render,
     settings={

@@ -24,8 +24,8 @@ from diffrop.search.objectives import front_ranks
 from diffrop.search.results import TrialResult
 from diffrop.search.scoring import ScoreCard, sampler_name
 from diffrop.search.trial import read_scores
-from diffrop.storage import write_atomically
 from diffrop.seeds import CONFIRMED_SAMPLES, CONFIRMED_TRAINING, derive_seed
+from diffrop.storage import write_atomically
 
 ALPHA = 0.05
 MOST_SEEDS = 3
