@@ -27,13 +27,13 @@ def print_plan(
     Raises:
         ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
     """
-    torch.set_num_threads(launch.cpus_per_worker)
     on_gpu = launch.gpus_per_worker > 0 and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     extractor, reference = stand_ins(config.experiment, dataset) or (None, None)
     probe = measure(
-        config.experiment, dataset, extractor, reference, device, limit_s=DRY_RUN_LIMIT_S
-    )
+        config.experiment, dataset, extractor, device, reference=reference,
+        cpus=launch.cpus_per_worker, limit_s=DRY_RUN_LIMIT_S,
+    )  # fmt: skip
     plan = make_plan(config, launch, dataset.num_classes, probe, nodes_of(launch))
     for line in head_lines(config, dataset, path):
         console.print(line, soft_wrap=line.startswith("Study "))

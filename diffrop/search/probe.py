@@ -59,8 +59,10 @@ def measure(
     config: ExperimentConfig,
     dataset: Dataset,
     extractor: FeatureExtractor | None,
-    reference: Reference | None,
     device: torch.device,
+    *,
+    reference: Reference | None = None,
+    cpus: int = 1,
     limit_s: float = LAUNCH_LIMIT_S,
 ) -> Probe:
     """Time up to `STEPS` training steps, denoising evaluations and features; writes nothing.
@@ -69,10 +71,27 @@ def measure(
         config: the training that is timed, and how it is sampled.
         dataset: its images.
         extractor: of the features, if there is one.
-        reference: what samples are scored against, if it is there; made with `extractor`.
         device: of a worker.
+        reference: what samples are scored against, if it is there; made with `extractor`.
+        cpus: of a worker.
         limit_s: after so many seconds no further step begins. One always does.
     """
+    before = torch.get_num_threads()
+    torch.set_num_threads(cpus)
+    try:
+        return _measure(config, dataset, extractor, device, reference, limit_s)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    extractor: FeatureExtractor | None,
+    device: torch.device,
+    reference: Reference | None,
+    limit_s: float,
+) -> Probe:
     with peak_memory_mib(device) as memory:
         trainer = Trainer(config, dataset, device)
         first = _timed(lambda: trainer.step()["loss/ddpm"].item(), 0.0, 1)
