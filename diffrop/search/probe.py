@@ -96,7 +96,7 @@ def _measure(
         trainer = Trainer(config, dataset, device)
         first = _timed(lambda: trainer.step()["loss/ddpm"].item(), 0.0, 1)
         timed = first
-        if first[1] < limit_s:  # without what only a first step does, such as compiling
+        if first[1] < limit_s or config.training.compile:  # a first step also compiles
             timed = _timed(lambda: trainer.step()["loss/ddpm"].item(), limit_s, STEPS)
         train = timed[0] * config.training.batch_size / timed[1]
         count = _fitting(config.sampling.batch_size, 3 * train * limit_s / 8)
