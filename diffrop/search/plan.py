@@ -63,6 +63,8 @@ class Plan:
     """While it runs."""
     probe: Probe
     price_per_gpu_hour: float | None
+    budget_hours: float | None
+    budget_wall_s: float | None
 
     @property
     def parts(self) -> tuple[RungPlan | ConfirmPlan, ...]:
@@ -115,6 +117,9 @@ class Plan:
             "disk_mib": self.checkpoints * self.probe.checkpoint_mib,
             "cost": self.cost,
             "price_per_gpu_hour": self.price_per_gpu_hour,
+            "budget_hours": self.budget_hours,
+            "budget_wall_s": self.budget_wall_s,
+            "units": self.units,
             "at_once": self.at_once,
             "placement": self.placement,
             "probe": self.probe.to_dict(),
@@ -171,6 +176,8 @@ def make_plan(
         checkpoints_most=files_at_most,
         probe=probe,
         price_per_gpu_hour=launch.price_per_gpu_hour,
+        budget_hours=launch.budget_gpu_hours,
+        budget_wall_s=launch.budget_wall_s,
     )
 
 
