@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import OptunaError
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -123,8 +124,8 @@ def open_read_only(store: StudyStore, storage: str | None) -> Iterator[optuna.St
         yield optuna.load_study(study_name=store.name, storage=opened)
     except KeyError as error:
         raise StudyError(f"study {store.name!r} is not in {shown}") from error
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        cause = redact(str(error).splitlines()[0])
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        cause = redact(str(error.__cause__ or error).splitlines()[0])
         raise StudyError(f"cannot read the study database {shown} ({cause})") from error
     finally:
         if opened is not None:
