@@ -151,7 +151,7 @@ def front_ranks(values: np.ndarray) -> np.ndarray:
     Less is better. Equal rows do not dominate each other.
     """
     no_worse = np.all(values[:, None] <= values[None], axis=2)
-    dominates = np.logical_and(no_worse, np.any(values[:, None] < values[None], axis=2))
+    dominates = np.asarray(no_worse & np.any(values[:, None] < values[None], axis=2))
     ranks = np.zeros(len(values), dtype=int)
     left = np.ones(len(values), dtype=bool)
     for rank in range(len(values)):

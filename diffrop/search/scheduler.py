@@ -29,10 +29,9 @@ class StudyScheduler(FIFOScheduler):
         """Return CONTINUE or STOP for a trial that reached a rung."""
         number, images = trial.config["number"], result.get("images_seen")
         self._searcher.on_trial_result(trial.trial_id, result)  # stored before it is judged
-        ladder = self._searcher.ladder
-        if images is None or result["final"]:  # stopped, failed, or at its end
+        if images is None or "failure" in result or result.get("final", False):
             return str(TrialScheduler.CONTINUE)
-        if trial.config["baseline"] or ladder.is_audited(number):
+        if trial.config["baseline"] or self._searcher.ladder.is_audited(number):
             return str(TrialScheduler.CONTINUE)
         if self._searcher.keeps(trial.trial_id, images):
             return str(TrialScheduler.CONTINUE)

@@ -174,7 +174,7 @@ def status_lines(status: StudyStatus) -> list[str]:
     said = f"{alive} driver(s) alive" + (
         f", gone without a word: {', '.join(gone)}" if gone else ""
     )
-    lines = [f"Study {progress.study} is {status.state}: {progress.line}; {said}."]
+    lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {said}."]
     spent = f"Spent: {status.hours:.3g} hours"
     if plan := status.planned:
         unit = "GPU" if plan["gpu_hours"] else "worker"
@@ -188,6 +188,12 @@ def status_lines(status: StudyStatus) -> list[str]:
     if status.state == "stopped":
         lines.append(f"Go on with: {status.resume}")
     return lines
+
+
+def summary(status: StudyStatus) -> str:
+    """Return trials, best, and the time left of a study that runs."""
+    line = status.progress.line
+    return line if status.state == "running" else line.rpartition(" | ")[0]
 
 
 def trials_table(status: StudyStatus) -> Table:
@@ -236,12 +242,12 @@ def studies_table(runs_root: Path) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("state", no_wrap=True)
-    table.add_column("trials, best, time left", overflow="fold")
+    table.add_column("trials, best, and the time left", overflow="fold")
     for name in study_names(runs_root):
         try:
             status = study_status(StudyStore(runs_root, name))
         except (ValueError, DiffropError) as error:
             table.add_row(name, "unreadable", str(error))
         else:
-            table.add_row(name, status.state, status.progress.line)
+            table.add_row(name, status.state, summary(status))
     return table

@@ -29,7 +29,7 @@ from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.session import TrainingSession
-from diffrop.training.stop import StopSignal
+from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
 
@@ -80,7 +80,7 @@ class TrialTask:
 
     def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
         """Take up the training, and keep the checkpoints at the rungs for the study."""
-        stop = StopSignal(self.stop_directory, self.store.mirror)
+        stop = StopNotice(self.stop_directory, self.store.mirror)
         session = TrainingSession(
             self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
         )

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
-from diffrop.schema import flatten, require
-from diffrop.search.config import Rung, StudyConfig, check_name
+from diffrop.schema import flatten
+from diffrop.search.config import Rung, StudyConfig
 from diffrop.search.history import KnownStudy
 from diffrop.search.ladder import FAILURE, PARENT, RUNGS, RungScore, rung_scores
 from diffrop.search.space import SearchSpace
@@ -60,17 +60,17 @@ def gather(
         storage: Optuna's storage URL of studies that have no database in their folder.
 
     Raises:
-        ValueError: a study is missing, damaged, or this one.
+        ValueError: a study is missing or damaged.
     """
     studies, notes = [], []
     for name in config.warm_start:
-        require(name != config.name, "warm_start", name, "studies other than this one")
-        there, study = _open(StudyStore(runs_root, check_name(name)), storage)
-        reasons: Counter[str] = Counter()
+        there, study = _open(StudyStore(runs_root, name), storage)
+        differing = _differing(study, there, config, facts or {})
         trials = study.get_trials(deepcopy=False)
+        reasons: Counter[str] = Counter()
         records = []
         for trial in trials[1:]:  # the baseline is trial 0 of every study
-            found = _record(trial, there, config, _differing(study, there, config, facts or {}))
+            found = differing or _record(trial, there, config)
             if isinstance(found, str):
                 reasons[found] += 1
             else:
@@ -137,12 +137,8 @@ def _differing(
     return None
 
 
-def _record(
-    trial: FrozenTrial, there: StudyConfig, here: StudyConfig, differing: str | None
-) -> dict[str, Any] | str:
+def _record(trial: FrozenTrial, there: StudyConfig, here: StudyConfig) -> dict[str, Any] | str:
     """Return a trial in terms of this study's space, or why it does not match."""
-    if differing is not None:
-        return differing
     if not trial.state.is_finished():
         return "it has not ended"
     if PARENT in trial.user_attrs:

@@ -18,7 +18,7 @@ from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint
 from diffrop.training.identity import TrainingIdentity
-from diffrop.training.stop import StopSignal
+from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder, read_json_lines
 from diffrop.training.trainer import Trainer
 
@@ -39,7 +39,7 @@ class TrainingSession:
     device: torch.device
     store: CheckpointStore
     identity: TrainingIdentity
-    stop: StopSignal
+    stop: StopNotice
     gpus_per_worker: float = 0.0
     """For the books."""
 
@@ -189,7 +189,7 @@ class TrainingSession:
 class _StopClock:
     """Looks for the request to stop about once a second; workers agree, but not at each step."""
 
-    def __init__(self, stop: StopSignal, device: torch.device) -> None:
+    def __init__(self, stop: StopNotice, device: torch.device) -> None:
         self._stop, self._device = stop, device
         self._steps, self._next, self._since = 0, 1, time.monotonic()
 

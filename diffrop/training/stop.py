@@ -10,7 +10,7 @@ LOCAL_S = 1.0
 REMOTE_S = 10.0
 
 
-class StopSignal:
+class StopNotice:
     """Tells a training whether its study, or the node it runs on, is to stop.
 
     The file `stop` in the study's folder stops all of it, `stop-HOSTNAME` what runs on one node.

@@ -236,8 +236,7 @@ class Trainer:
     def averages(self) -> dict[float | None, nn.Module]:
         """The averages of the weights by their relative length; None is the exponential."""
         found: dict[float | None, nn.Module] = {None: self.ema.model}
-        found.update((length, power.model) for length, power in self.power_averages.items())
-        return found
+        return found | {length: power.model for length, power in self.power_averages.items()}
 
     def _losses(self) -> Losses:
         config, size = self.config, self.config.training.batch_size

@@ -29,11 +29,12 @@ def card(
     value: float, images: int = 128, final: bool = True, reference: str = "full training set"
 ) -> ScoreCard:
     scores = {f"fid/{group}": value + i for i, group in enumerate(("all", "many", "few"))}
+    row = {"omega": 1.0, "sampler": "ddim-2", "num_samples": 40, "scores": scores}
     return ScoreCard(
-        images_seen=images, time=0.0, objective="fid/all", value=value, omega=1.0,
+        images_seen=images, time=0.0, objectives=["fid/all"], values=[value], omega=1.0,
         sampler="ddim-2", extractor="pixels", reference=reference,
         num_samples={"all": 40, "many": 12, "few": 12}, num_reference={"all": 70},
-        final=final, curve=[{"omega": 1.0, "scores": scores}], class_scores={},
+        final=final, curve=[row], class_scores={}, samples_drawn=40, seconds={},
         intervals={"fid/all": {"low": value - 3, "high": value + 3}},
     )  # fmt: skip
 
