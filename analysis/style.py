@@ -79,9 +79,7 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
         scores: drawn in the figure, to give the N of each; the objective if empty.
         before: what was measured, as in "FID" on classifier-digits.
     """
-    factor = study.setting("data.imbalance_factor")
-    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
-    data = f"{study.setting('data.dataset')}, {imbalance}"
+    data = _data_text(study)
     images = format_count(study.setting("training.num_images"))
     trials = comparable_trials(study)
     if trials.empty:
@@ -95,6 +93,16 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
     left_out = num_incomparable(study)
     note = f"; {left_out} complete without a comparable score" if left_out else ""
     return f"{', '.join(part for part in protocol if part)}; {data}; {images} images seen{note}"
+
+
+def _data_text(study: StudyResults) -> str:
+    """Return "digits, imbalance 0.1", or what of it is known."""
+    dataset = study.setting("data.dataset") or "data set unknown"
+    if "imbalance_factor" not in (study.config["experiment"].get("data") or {}):
+        return str(dataset)
+    factor = study.setting("data.imbalance_factor")
+    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
+    return f"{dataset}, {imbalance}"
 
 
 def _plan(study: StudyResults, before: str) -> str:
