@@ -149,7 +149,9 @@ def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:
     """
     loaded = [s if isinstance(s, StudyResults) else load_study(Path(s)) for s in studies]
     if not loaded:
-        raise ValueError("no study was named; allowed: one folder at least, such as runs/tau-sweep")
+        raise ValueError(
+            "no study was named; allowed: one folder at least, such as runs/tau-sweep"
+        )
     names = [study.name for study in loaded]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -65,9 +65,7 @@ def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
     return typed_trials(trials, study, base_form, path)
 
 
-def typed_trials(
-    trials: pd.DataFrame, study: str, base_form: str, source: object
-) -> pd.DataFrame:
+def typed_trials(trials: pd.DataFrame, study: str, base_form: str, source: object) -> pd.DataFrame:
     """Give a table of texts the columns and types of `StudyResults.trials`.
 
     Raises:
