@@ -216,7 +216,7 @@ def read_costs(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     for folder in _ancestors(folders):
         folders[folder] = []
     for folder, owners in folders.items():
-        number, purpose = owners[0] if len(owners) == 1 else (None, "shared trunk")
+        number, purpose = owners[0] if len(owners) == 1 else (None, "shared training")
         who = {"number": number, "purpose": purpose, "part": "training"}
         for stretch in _stretches(folder):
             rows.append(who | _hardware([stretch]) | {"seconds": stretch["seconds"]})
