@@ -25,7 +25,7 @@ TITLE = "Where the hours went"
 READING = (
     "Hours of GPUs, or of workers where there was no GPU, of all workers together: what trials "
     "scored in full, stopped ones, failed ones and the confirmation took, by what they spent them "
-    "on. A training that several trials share is counted once, as the trunk. Hours of pruned "
+    "on. A training that several trials share is counted once, by itself. Hours of pruned "
     "trials bought the knowledge that they were not worth more. Start-up and waiting are not in "
     "it."
 )

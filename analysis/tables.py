@@ -279,8 +279,8 @@ def _ancestors(trainings: Iterable[Path]) -> list[Path]:
 
 
 def _training_of(store: Path, checkpoint_key: str) -> Path | None:
-    """Return the training in the store that a checkpoint key, KEY@IMAGES, belongs to."""
-    folder = store / checkpoint_key.partition("@")[0]
+    """Return the training in the store that a checkpoint key, KEY-IMAGES, belongs to."""
+    folder = store / checkpoint_key.rpartition("-")[0]
     return folder if folder.is_dir() else None
 
 

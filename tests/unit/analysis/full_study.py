@@ -203,7 +203,7 @@ def _write_training(
     """One training of the store, with its curves and the cost of each stretch."""
     folder = directory.parent / "checkpoints" / key
     folder.mkdir(parents=True)
-    card = {"key": key, "parent": f"{parent}@2048" if parent else None, "seed": 0}
+    card = {"key": key, "parent": f"{parent}-2048" if parent else None, "seed": 0}
     (folder / "training.json").write_text(json.dumps(card))
     rng = np.random.default_rng(trial.get("number", 99))
     lines = []
