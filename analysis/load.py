@@ -51,8 +51,8 @@ class StudyFrames:
     ("pcl/grad_ratio"), value."""
     costs: pd.DataFrame
     """One row a stretch of work: study, number (NA where trials share it), purpose (full, pruned,
-    failed, running, confirmation, shared training), part (training, sampling, features, metrics, or
-    scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
+    failed, running, confirmation, shared training), part (training, sampling, features, metrics,
+    or scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
     its workers)."""
 
 
