@@ -37,6 +37,8 @@ class RunState:
     status: str
     params: set[str]
     tags: dict[str, str]
+    mark: str = ""
+    """`TrackedTrial.mark` of what lies in MLflow."""
     progress: Progress = field(default_factory=Progress)
     synced: TrackedTrial | None = None
     """The trial when all of it was found, or brought, in MLflow."""
@@ -45,7 +47,9 @@ class RunState:
     def of(cls, run: Run) -> "RunState":
         """Take up a run that an earlier process may have written."""
         info, data = run.info, run.data
-        return cls(info.run_id, info.run_name, info.status, set(data.params), dict(data.tags))
+        params, tags = set(data.params), dict(data.tags)
+        mark = tags.get("diffrop.synced", "")
+        return cls(info.run_id, info.run_name, info.status, params, tags, mark)
 
 
 NO_RUN = RunState("", "", "", set(), {})
@@ -77,7 +81,7 @@ class RunWriter:
         return RunState.of(run)
 
     def write(self, run: RunState, trial: TrackedTrial, mark: str) -> None:
-        """Write what is new of a trial, and `mark` last, which says that all of it is there.
+        """Write what is new of a trial, and last, once it has ended, that all of it is there.
 
         Raises:
             ValueError: a file is damaged; what else there is of the trial is written.
@@ -94,7 +98,7 @@ class RunWriter:
         model = trial.checkpoint() if trial.state == "COMPLETE" else None
         whole = not (samples or model or damage) and len(metrics) <= _MAX_METRICS
         tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
-        last = {"diffrop.synced": mark}
+        last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
         self.log(run, metrics, trial.params, tags | (last if whole else {}))
         run.progress = read
         if damage:
@@ -105,6 +109,7 @@ class RunWriter:
             self._log_model(run.run_id, trial, model)
         if not whole:
             self.log(run, [], {}, last)
+        run.mark = mark
 
     def _set_status(self, run: RunState, trial: TrackedTrial, ended_ms: int | None) -> None:
         status, name = STATUSES[trial.state], self._hide(trial.name)

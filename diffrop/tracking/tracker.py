@@ -90,7 +90,7 @@ class Tracker:
 
     def _look_at(self, trial: TrackedTrial) -> None:
         mark, child = trial.mark(), self._children.get(trial.label)
-        if child is None or child.tags.get("diffrop.synced") != mark:
+        if child is None or child.mark != mark:
             what = f"trial {trial.number}" if trial.seed is None else f"retraining {trial.label}"
             self._attempt(what, lambda: self._sync(trial, mark))
         else:
@@ -217,7 +217,7 @@ class Tracker:
         run = self._children.get(trial.label)
         if run is None:
             run = self._children[trial.label] = self._writer.create(trial, self._parent.run_id)
-        if run.tags.get("diffrop.synced") != mark:
+        if run.mark != mark:
             self._writer.write(run, trial, mark)
         run.synced = trial
 
