@@ -19,15 +19,19 @@ from analysis.load import StudyResults
 from analysis.words import format_count
 from diffrop.config import Form
 
-WIDTH_IN = 5.0
-"""Width of every figure; its text stays readable in one column and on a phone."""
-TEXT_PT = 9.5
-SMALL_PT = 8.5
+WIDTH_IN = 4.2
+"""Width of every figure; at one column's 3.3 inches no text is below 6 points."""
+TEXT_PT = 9.0
+SMALL_PT = 8.2
 LEGEND_PT = 8.0
-CAPTION_PT = 7.5
+CAPTION_PT = 7.7
 PNG_DPI = 200
-CAPTION_CHARACTERS = 86
-LEGEND_CHARACTERS = 52
+CAPTION_CHARACTERS = 80
+LEGEND_CHARACTERS = 64
+LEGEND_HANDLE_CHARACTERS = 7
+"""Room of a legend's entry beside its text."""
+LOG_SPAN = 6.0
+"""An axis of scores is logarithmic where the worst is this many times the best."""
 LEAST_SPAN = 0.05
 """Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
@@ -50,6 +54,10 @@ FORM_STYLES = {
     "exponential": FormStyle("#CC79A7", "^", "exponential"),
 }
 NEUTRAL = "#808080"
+OTHER_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", NEUTRAL)
+"""Okabe and Ito's that are no method's, for parts of a cost or kinds of pairs."""
+MAP_COLOURS = "cividis"
+"""Of maps of scores: dark is low, which is good, also without colour."""
 
 
 def form_style(form: str) -> FormStyle:
@@ -71,9 +79,7 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
         scores: drawn in the figure, to give the N of each; the objective if empty.
         before: what was measured, as in "FID" on classifier-digits.
     """
-    factor = study.setting("data.imbalance_factor")
-    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
-    data = f"{study.setting('data.dataset')}, {imbalance}"
+    data = _data_text(study)
     images = format_count(study.setting("training.num_images"))
     trials = comparable_trials(study)
     if trials.empty:
@@ -87,6 +93,16 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
     left_out = num_incomparable(study)
     note = f"; {left_out} complete without a comparable score" if left_out else ""
     return f"{', '.join(part for part in protocol if part)}; {data}; {images} images seen{note}"
+
+
+def _data_text(study: StudyResults) -> str:
+    """Return "digits, imbalance 0.1", or what of it is known."""
+    dataset = study.setting("data.dataset") or "data set unknown"
+    if "imbalance_factor" not in (study.config["experiment"].get("data") or {}):
+        return str(dataset)
+    factor = study.setting("data.imbalance_factor")
+    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
+    return f"{dataset}, {imbalance}"
 
 
 def _plan(study: StudyResults, before: str) -> str:
@@ -137,10 +153,11 @@ def _wrap_clauses(text: str) -> str:
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Write the legend above all axes, where it covers no data."""
-    num_characters = sum(len(str(handle.get_label())) for handle in handles)
-    fits_one_row = len(handles) <= 5 and num_characters <= LEGEND_CHARACTERS
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    fitting = LEGEND_CHARACTERS // (longest + LEGEND_HANDLE_CHARACTERS)
+    num_rows = -(-len(handles) // max(1, fitting))
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=5 if fits_one_row else 4,
+        handles=handles, loc="outside upper left", ncols=-(-len(handles) // max(1, num_rows)),
         frameon=False, fontsize=LEGEND_PT, columnspacing=1.0, handletextpad=0.3, borderaxespad=0.2,
     )  # fmt: skip
 
@@ -164,12 +181,13 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def widen_scores(axes: Axes) -> None:
+def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
-    low, high = axes.get_ylim()
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     missing = LEAST_SPAN * abs(low + high) / 2 - (high - low)
     if missing > 0:
-        axes.set_ylim(low - missing / 2, high + missing / 2)
+        set_limits = axes.set_xlim if which == "x" else axes.set_ylim
+        set_limits(low - missing / 2, high + missing / 2)
 
 
 def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
@@ -178,9 +196,17 @@ def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
     subs = (1.0,) if high > 30 * low else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def scale_scores(axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y") -> None:
+    """Make an axis that has its scores logarithmic if the worst is far off, else widen it."""
+    if len(values) and values.min() > 0 and values.max() > LOG_SPAN * values.min():
+        set_log(axes, which)
+    else:
+        widen_scores(axes, which)
 
 
 def sentence_figure(study: StudyResults, sentence: str) -> Figure:

@@ -233,12 +233,12 @@ def _trial_costs(
     gpus = 0.0 if pd.isna(trial["gpus"]) else float(trial["gpus"])
     hardware = _hardware(stretches) if stretches else {"workers": 1.0, "gpus": gpus}
     scoring = list(_scoring_costs(folder, hardware))
-    if not scoring and pd.notna(trial["scoring_s"]):
+    if not scoring and trial["scoring_s"] > 0:
         scoring = [{"part": "scoring", "seconds": trial["scoring_s"], **hardware}]
     yield from scoring
     if stretches:
         return
-    if pd.notna(trial["training_s"]):
+    if trial["training_s"] > 0:
         yield {"part": "training", "seconds": trial["training_s"], **hardware}
     elif not scoring and pd.notna(trial["duration_s"]):
         yield {"part": "not split", "seconds": trial["duration_s"], **hardware}
