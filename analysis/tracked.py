@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 OMEGA_CURVE = "omega_curve/"
 OMEGA_STEPS = 1000
 """MLflow's steps are whole numbers: those of an omega curve are thousandths of omega."""
+RUNG = "rung/"
+"""Before the name of a score at the rung whose images seen are its step."""
 SCORED = "score"
 CURVE_PREFIXES = ("loss/", "pcl/", "grad_norm", "images_per_s")
 PROTOCOL = ("sampler", "extractor", "reference")
@@ -109,12 +111,11 @@ def _trial_row(trial: "StoredTrial") -> dict[str, Any]:
 
 def _scores_by_step(trial: "StoredTrial") -> dict[int, dict[str, float]]:
     """Return what was logged at each scored rung, by images seen; without the omega curve."""
-    steps = sorted({step for key, step, _ in trial.history if key == SCORED})
+    steps = sorted({step for key, step, _ in trial.history if key == RUNG + SCORED})
     found: dict[int, dict[str, float]] = {step: {} for step in steps}
     for key, step, value in trial.history:
-        curve = key.startswith((OMEGA_CURVE, *CURVE_PREFIXES))
-        if step in found and not curve:
-            found[step][key] = value
+        if step in found and key.startswith(RUNG):
+            found[step][key.removeprefix(RUNG)] = value
     return found
 
 
@@ -140,7 +141,7 @@ def _measurements(study: str, trial: "StoredTrial") -> list[dict[str, Any]]:
         curve = [
             (step / OMEGA_STEPS, key.removeprefix(OMEGA_CURVE), value)
             for key, step, value in trial.history
-            if key.startswith(OMEGA_CURVE) and seen == end
+            if key.startswith(OMEGA_CURVE) and "num_samples" not in key and seen == end
         ]
         best = scores.get("omega", float("nan"))
         known = {(omega, name) for omega, name, _ in curve}

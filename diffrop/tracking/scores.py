@@ -43,7 +43,8 @@ def read_score(path: Path) -> dict[str, Any]:
 def score_metrics(score: Mapping[str, Any]) -> list[Metric]:
     """Return a score by its rung; of a final one, also as what compares between trials."""
     counts = {f"num_samples/{name}": count for name, count in score["num_samples"].items()}
-    values = {"omega": score["omega"], "score": score["value"]} | counts | score["best"]
+    first = score["values"][0] if "values" in score else score["value"]
+    values = {"omega": score["omega"], "score": first} | counts | score["best"]
     rung = {f"rung/{key}": value for key, value in values.items()}
     metrics = numbers(rung, score["time"], score["images_seen"])
     return metrics + (numbers(values, score["time"], FINAL_STEP) if score["final"] else [])
