@@ -32,9 +32,9 @@ class Confirmed:
 def confirmed(study: StudyResults) -> Confirmed | None:
     """Return the outcome of a confirmation; None where there is none yet, or none to be told."""
     found = study.confirmation
-    rows = found.get("leaders") or []
-    leaders = [row for row in rows if isinstance(row, dict) and _is_told(row)]
-    baseline = _mean((found.get("baseline") or {}).get("values"))
+    leaders = [leader for leader in mappings(found.get("leaders")) if _is_told(leader)]
+    trained = found.get("baseline")
+    baseline = _mean(trained.get("values")) if isinstance(trained, dict) else math.nan
     known = set(study.trials["number"])
     leaders = [leader for leader in leaders if leader.get("trial") in known]
     if not leaders or math.isnan(baseline):
@@ -60,11 +60,17 @@ def confirmed(study: StudyResults) -> Confirmed | None:
     )
 
 
+def mappings(rows: Any) -> list[dict[str, Any]]:
+    """Return the mappings of a list; an empty list where it is none."""
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 def _is_told(leader: dict[str, Any]) -> bool:
     known = all(type(leader.get(key)) in (int, float) for key in ("mean", "low", "high"))
     return known and isinstance(leader.get("differences"), list)
 
 
 def _mean(values: Any) -> float:
-    numbers = [v for v in values or [] if type(v) in (int, float)]
+    known = values if isinstance(values, list) else []
+    numbers = [value for value in known if type(value) in (int, float)]
     return sum(numbers) / len(numbers) if numbers else math.nan

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from analysis.confirmed import mappings
 from analysis.load import StudyResults
 from analysis.summary import constraints, short_name
 from analysis.words import format_count, format_score
@@ -32,11 +33,11 @@ def confirmation_section(study: StudyResults) -> Section:
         told = "No trial was trained again with fresh seeds; --confirm 3 does so to three leaders."
         return Section([told])
     rows = []
-    for leader in _mappings(found.get("leaders")):
-        seeds = [_signed(value) for value in leader.get("differences") or []]
+    for leader in mappings(found.get("leaders")):
+        seeds = [_signed(value) for value in leader.get("differences") or "-"]
         ends = f"{_signed(leader.get('low'))} to {_signed(leader.get('high'))}"
         name = str(leader.get("name") or leader.get("trial"))
-        rows.append([name, ", ".join(seeds) or "-", _signed(leader.get("mean")), ends])
+        rows.append([name, ", ".join(seeds), _signed(leader.get("mean")), ends])
     objective = str(found.get("objective") or study.objective)
     told = (
         f"The leaders and the baseline were trained again with seeds that no search had seen, and "
@@ -54,7 +55,7 @@ def stopping_section(study: StudyResults) -> Section:
     counts = Counter(stopped["rung"].dropna().astype(int))
     measured = {
         int(row["images"]): row
-        for row in _mappings(study.fidelity.get("rungs"))
+        for row in mappings(study.fidelity.get("rungs"))
         if type(row.get("images")) is int
     }
     sentences = _verdict(study.fidelity)
@@ -189,10 +190,6 @@ def _verdict(found: dict[str, Any]) -> list[str]:
     if not re.match(r"t\d", text):  # the name of a trial stays as it is
         text = text[0].upper() + text[1:]
     return [text + ("" if text.endswith((".", "!", "?")) else ".")]
-
-
-def _mappings(rows: Any) -> Iterable[dict[str, Any]]:
-    return [row for row in rows or [] if isinstance(row, dict)]
 
 
 def _number(value: Any) -> float | None:
