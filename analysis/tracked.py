@@ -14,7 +14,6 @@ from analysis.tables import (
     GROUPS,
     MEASUREMENT_TYPES,
     as_typed,
-    round_count,
     typed_trials,
 )
 
@@ -138,34 +137,26 @@ def _measurements(study: str, trial: "StoredTrial") -> list[dict[str, Any]]:
     for seen, scores in by_step.items():
         final = trial.state == "COMPLETE" and seen == end
         of_rung = shared | {"images_seen": seen, "final": final}
-        whole = _count(scores, "all")
-        drawn = _drawn(trial) or whole
+        of_rung["round_samples"] = _count(scores, "all")
         curve = [
             (step / OMEGA_STEPS, key.removeprefix(OMEGA_CURVE), value)
             for key, step, value in trial.history
-            if key.startswith(OMEGA_CURVE) and "num_samples" not in key and seen == end
+            if key.startswith(OMEGA_CURVE) and seen == end
         ]
         best = scores.get("omega", float("nan"))
-        known = {(omega, name) for omega, name, _ in curve if drawn == whole}
+        known = {(omega, name) for omega, name, _ in curve}
         at_best = [
             (best, name, value)
             for name, value in scores.items()
             if name.partition("/")[2] in GROUPS and not name.startswith("num_samples/")
             and (best, name) not in known
         ]  # fmt: skip
-        for (omega, name, value), used in [(row, drawn) for row in curve] + [
-            (row, whole) for row in at_best
-        ]:
-            count = round_count(_count(scores, name.rpartition("/")[2]), used, whole)
-            point = {"omega": omega, "score": name, "value": value, "num_samples": count}
-            rows.append(of_rung | point | {"round_samples": used})
+        for omega, name, value in [*curve, *at_best]:
+            count = _count(scores, name.rpartition("/")[2])
+            rows.append(
+                of_rung | {"omega": omega, "score": name, "value": value, "num_samples": count}
+            )
     return rows
-
-
-def _drawn(trial: "StoredTrial") -> int | None:
-    """Return the samples behind each point of the curve over omega."""
-    counts = [int(v) for key, _, v in trial.history if key == f"{OMEGA_CURVE}num_samples"]
-    return counts[0] if counts else None
 
 
 def _count(scores: dict[str, float], group: str) -> int | None:

@@ -13,8 +13,9 @@ of it, with its plan, fidelity and confirmation (`study`); child run = one trial
   omega, at step = images seen. Rungs differ in N, so values compare at equal steps only;
 - `fid/few`, ..., `omega`, `score`, `num_samples/few` of the final score alone, at step 0: columns
   and bars in which all trials compare;
-- `omega_curve/<score>` at step = omega in thousandths, of the newest score file's round with the
-  most omegas, once that is final or the trial has ended (MLflow cannot take a metric back);
+- `omega_curve/<score>` at step = omega in thousandths, of the newest score file, once that is
+  final or the trial has ended (MLflow cannot take a metric back); rounds of the search on N
+  samples have `omega_curve_at_N/<score>`;
 - `cost/training_s`, `cost/training_gpu_hours`, `cost/scoring_s`, `cost/samples_drawn` so far;
 - `fid` of the logged model, once per data set `all`, `many`, `medium`, `few`. MLflow shows these
   four on the trial's run too; their timestamps differ by 1 ms, see `TrackedTrial`.

@@ -51,18 +51,19 @@ def score_metrics(score: Mapping[str, Any]) -> list[Metric]:
 
 
 def omega_metrics(score: Mapping[str, Any]) -> list[Metric]:
-    """Return the scores over omega, of the round that tried most of them, all at one N."""
+    """Return the scores over the omegas of the chosen sampler.
+
+    FIDs of unequal N do not compare, so each round of the search on fewer samples than the last
+    has a curve of its own: `omega_curve_at_N/...`.
+    """
     whole = score["num_samples"].get("all")
-    rounds: dict[Any, list[Mapping[str, Any]]] = {}
-    for row in score["curve"]:
-        if row.get("sampler", score["sampler"]) == score["sampler"]:
-            rounds.setdefault(row.get("num_samples", whole), []).append(row)
-    count = max(rounds, key=lambda count: (len(rounds[count]), count or 0))
     metrics: list[Metric] = []
-    for row in rounds[count]:
-        values = {f"omega_curve/{key}": value for key, value in row["scores"].items()}
-        values["omega_curve/num_samples"] = count
-        metrics += numbers(values, score["time"], round(row["omega"] * 1000))
+    for row in score["curve"]:
+        count = row.get("num_samples", whole)
+        curve = "omega_curve" if count == whole else f"omega_curve_at_{count}"
+        values = {f"{curve}/{name}": value for name, value in row["scores"].items()}
+        if row.get("sampler", score["sampler"]) == score["sampler"]:
+            metrics += numbers(values, score["time"], round(row["omega"] * 1000))
     return metrics
 
 
