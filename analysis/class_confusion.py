@@ -132,8 +132,8 @@ def _draw(axes: Axes, trial: pd.Series, shares: np.ndarray, data: "Dataset") -> 
     style = form_style(str(trial["form"]))
     right = float(np.diag(shares).mean())
     axes.set_title(
-        f"t{int(trial['number']):03d}, {style.label}, omega = {trial['omega']:g}\n{right:.1%} seen "
-        f"as asked, {_tail_as_head(shares, data):.1%} of few-shot as many-shot",
+        f"t{int(trial['number']):03d}, {style.label}, omega = {trial['omega']:g}\n{right:.1%} "
+        f"seen as asked, {_tail_as_head(shares, data):.1%} of few-shot as many-shot",
         fontsize=LEGEND_PT, loc="left",
     )  # fmt: skip
     axes.set_ylabel("class asked for", fontsize=TEXT_PT)

@@ -24,7 +24,9 @@ def figure_command(draw: Callable[[StudyResults], Figure], name: str) -> int:
     """Draw one figure of the study on the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=f"Draw {name} of a study, as PNG and SVG.")
     add = parser.add_argument
-    add("study", type=Path, help="folder of a study, such as runs/tau-sweep; or its name in MLflow")
+    add(
+        "study", type=Path, help="folder of a study, such as runs/tau-sweep; or its name in MLflow"
+    )
     add("--tracking-uri", metavar="URI", help="read the study from MLflow, not from a folder")
     add("--out", type=Path, metavar="DIR", help="folder for the figure (STUDY/figures)")
     args = parser.parse_args()

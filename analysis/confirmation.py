@@ -46,13 +46,17 @@ def confirmation_figure(study: StudyResults) -> Figure:
     for place, leader in enumerate(leaders):
         style = form_style(_form(study, leader["trial"]))
         seeds = leader["differences"]
-        axes.plot(seeds, [place] * len(seeds), linestyle="none", marker=style.marker, markersize=5,
-                  color=style.colour, alpha=0.45, markeredgewidth=0, label=leader["name"])  # fmt: skip
+        axes.plot(
+            seeds, [place] * len(seeds), linestyle="none", marker=style.marker, markersize=5,
+            color=style.colour, alpha=0.45, markeredgewidth=0, label=leader["name"],
+        )  # fmt: skip
         if leader.get("low") is not None:
             axes.plot([leader["low"], leader["high"]], [place] * 2, color=style.colour,
                       linewidth=1.8, label="interval")  # fmt: skip
-        axes.plot([leader["mean"]], [place], linestyle="none", marker=style.marker, markersize=8,
-                  color=style.colour, markeredgecolor="white", label=f"{leader['name']} mean")  # fmt: skip
+        axes.plot(
+            [leader["mean"]], [place], linestyle="none", marker=style.marker, markersize=8,
+            color=style.colour, markeredgecolor="white", label=f"{leader['name']} mean",
+        )  # fmt: skip
         axes.annotate(f"{leader['mean']:+.2f}", (1.02, place), va="center", fontsize=CAPTION_PT,
                       xycoords=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(leaders)), [leader["name"] for leader in leaders])

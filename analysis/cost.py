@@ -25,13 +25,13 @@ TITLE = "Where the hours went"
 READING = (
     "Hours of GPUs, or of workers where there was no GPU, of all workers together: what trials "
     "scored in full, stopped ones, failed ones and the confirmation took, by what they spent them "
-    "on. A training that several trials share is counted once, as the trunk. Hours of pruned "
+    "on. A training that several trials share is counted once, by itself. Hours of pruned "
     "trials bought the knowledge that they were not worth more. Start-up and waiting are not in "
     "it."
 )
-PURPOSES = ("shared trunk", "full", "running", "pruned", "failed", "confirmation")
+PURPOSES = ("shared training", "full", "running", "pruned", "failed", "confirmation")
 PURPOSE_WORDS = {
-    "shared trunk": "shared trunk", "full": "scored in full", "running": "still running",
+    "shared training": "shared training", "full": "scored in full", "running": "still running",
     "pruned": "pruned", "failed": "failed", "confirmation": "confirmation",
 }  # fmt: skip
 PART_COLOURS = {
@@ -89,7 +89,7 @@ def cost_hours(costs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _num_trainings(costs: pd.DataFrame) -> dict[str, int]:
-    """How many trials each purpose has; a shared trunk is one training."""
+    """How many trials each purpose has; a shared training is one training."""
     counts = costs.groupby("purpose")["number"].nunique()
     return {str(name): max(1, int(count)) for name, count in counts.items()}
 

@@ -32,8 +32,8 @@ from analysis.words import format_score, score_label
 TITLE = "tau_0 and decay temperature together"
 READING = (
     "Each cell is the best objective of the trials in it, dark is low and good; the dots are the "
-    "trials themselves, and empty ones were not tried. A dark diagonal would mean that a slower decay "
-    "makes up for a weaker tau_0. The ring is the form's best trial."
+    "trials themselves, and empty ones were not tried. A dark diagonal would mean that a slower "
+    "decay makes up for a weaker tau_0. The ring is the form's best trial."
 )
 NUM_CELLS = (5, 4)
 """Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 TITLE = "Distances of pairs over the timesteps"
 READING = (
-    "Above, the squared distance d_ij of pairs of training images with unequal labels, a mean over "
-    "an image's values: the median, with a band from the 10th to the 90th percentile, for pairs of "
-    "two many-shot classes, of a many- and a few-shot class, and of two few-shot classes. Below, "
+    "Above, the squared distance d_ij of pairs of training images with unequal labels, a mean "
+    "over an image's values: the median, with a band from the 10th to the 90th percentile, for "
+    "pairs of two many-shot classes, of a many- and a few-shot, and of two few-shot ones. Below, "
     "how far the network's prediction moves the distance away from the one under the true noise, "
     "as a share of it (median over pairs): all that the contrastive loss can work on. Where it is "
     "tiny the loss is weak by construction."
@@ -136,9 +136,7 @@ def _balanced_rows(data: "Dataset", rng: "torch.Generator") -> "torch.Tensor":
 
 
 def _pair_kinds(data: "Dataset", first: "torch.Tensor", second: "torch.Tensor") -> list[str]:
-    group_of = {
-        label: name for name, classes in data.shot_groups.items() for label in classes
-    }
+    group_of = {label: name for name, classes in data.shot_groups.items() for label in classes}
     kinds = []
     for pair in zip(first.tolist(), second.tolist(), strict=True):
         groups = sorted((group_of.get(label, "") for label in pair), reverse=True)

@@ -31,7 +31,8 @@ READING = (
     "Above, the noise regression's loss over training (a running median); it tells of trouble, "
     "not of image quality. Below, the objective at each rung, at the trial's best omega. Rungs "
     "have the N written above them, and FID falls as N grows, so that markers of unequal N are "
-    "not joined: compare within a rung, where the forms lie side by side. A cross ends a pruned trial, a star a failed one."
+    "not joined: compare within a rung, where the forms lie side by side. A cross ends a pruned "
+    "trial, a star a failed one."
 )
 LOSS = "loss/ddpm"
 SMOOTHED_POINTS = 9
@@ -73,7 +74,7 @@ def learning_curves_figure(study: StudyResults) -> Figure:
 
 
 def rung_scores(study: StudyResults) -> pd.DataFrame:
-    """Return the objective of each trial and rung at its best omega, of the round with most samples.
+    """Return the objective of each trial and rung at its best omega, from the fullest round.
 
     Returns:
         columns number, form, state, images_seen, sampler, num_samples, value.

@@ -51,8 +51,8 @@ class StudyFrames:
     ("pcl/grad_ratio"), value."""
     costs: pd.DataFrame
     """One row a stretch of work: study, number (NA where trials share it), purpose (full, pruned,
-    failed, running, confirmation, shared trunk), part (training, sampling, features, metrics, or
-    scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
+    failed, running, confirmation, shared training), part (training, sampling, features, metrics,
+    or scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
     its workers)."""
 
 
@@ -149,7 +149,9 @@ def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:
     """
     loaded = [s if isinstance(s, StudyResults) else load_study(Path(s)) for s in studies]
     if not loaded:
-        raise ValueError("no study was named; allowed: one folder at least, such as runs/tau-sweep")
+        raise ValueError(
+            "no study was named; allowed: one folder at least, such as runs/tau-sweep"
+        )
     names = [study.name for study in loaded]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -26,9 +26,9 @@ TITLE = "Sensitivity to omega"
 READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one: the mean "
     "over all trials of a form that were scored in full, with the 95 % interval (Student's t) "
-    "over these trials, which differ in tau_0 and the rest. A form of fewer than three trials has no interval. "
-    "A flat, low line is a form that forgives the choice of omega; 0 at one omega for all trials "
-    "means that they agree on it."
+    "over these trials, which differ in tau_0 and the rest. A form of fewer than three trials has "
+    "no interval. A flat, low line is a form that forgives the choice of omega; 0 at one omega "
+    "means that all trials agree on it."
 )
 CONFIDENCE = 0.95
 SMALLEST_BAND = 3
@@ -60,9 +60,7 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     figure.axes[0].set_ylabel("FID above the trial's best omega")
     add_legend(figure, [_handle(form, count) for form, count in counts.items()])
-    add_caption(
-        figure, panel_caption(study, panels) + "; bands: 95 % over the trials of a form"
-    )
+    add_caption(figure, panel_caption(study, panels) + "; bands: 95 % over the trials of a form")
     return figure
 
 

@@ -23,14 +23,14 @@ from analysis.words import parameter_label
 
 TITLE = "Which parameters mattered"
 READING = (
-    "Optuna's fANOVA: the share of the objective's variance over the space that a forest of trees, "
-    "fitted to the trials scored in full, gives to each parameter alone or in combination. Bars "
-    "are means over forests grown from different seeds, whiskers their range. It says what the "
-    "trials that ran on can tell: a search looks where it is good, stopped trials are missing, and "
-    "under about 30 trials the order is a hint."
+    "Optuna's fANOVA: the share of the objective's variance over the space that a forest of "
+    "trees, fitted to the trials scored in full, gives to each parameter alone or in combination. "
+    "Bars are means over forests grown from different seeds, whiskers their range. It says what "
+    "the trials that ran on can tell: a search looks where it is good, stopped trials are "
+    "missing, and under about 30 trials the order is a hint."
 )
 MIN_TRIALS = 4
-NUM_FORESTS = 8
+NUM_FORESTS = 5
 NUM_TREES = 32
 
 
@@ -44,8 +44,8 @@ def parameter_importance_figure(study: StudyResults) -> Figure:
     if found.empty:
         return sentence_figure(
             study,
-            f"No importances: that takes {MIN_TRIALS} trials scored in full, of unequal scores and "
-            f"with a parameter that varies, and there are {num_trials}.",
+            f"No importances: that takes {MIN_TRIALS} trials scored in full, of unequal scores "
+            f"and with a parameter that varies, and there are {num_trials}.",
         )
     figure = new_figure(1.1 + 0.34 * len(found))
     axes = figure.add_subplot(label="importance")

@@ -1,4 +1,4 @@
-"""Figure: trials over two scores at once, the front of the best, and what the constraints allow."""
+"""Figure: trials over two scores at once, the front of the best, and what is feasible."""
 
 import itertools
 import sys
@@ -100,9 +100,7 @@ def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
     """Return whether a feasible trial is as good in all scores and better in one, for each."""
     values, feasible = trials[scores].to_numpy(), trials["feasible"].to_numpy()
     found = [
-        bool(
-            ((values <= own).all(axis=1) & (values < own).any(axis=1) & feasible).any()
-        )
+        bool(((values <= own).all(axis=1) & (values < own).any(axis=1) & feasible).any())
         for own in values
     ]
     return pd.Series(found, index=trials.index, dtype=bool)
@@ -130,7 +128,7 @@ def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
 
 
 def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:
-    text = caption(study, scores=scores)
+    text = caption(study, scores=list(dict.fromkeys([study.objective, *scores])))
     limits = study.setting("evaluation.constraints") or []
     if limits:
         text += f"; feasible: {', '.join(map(str, limits))}"

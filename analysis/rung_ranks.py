@@ -82,7 +82,9 @@ def rung_ranks(study: StudyResults) -> pd.DataFrame:
     final = comparable_trials(study)[["number", "form", "value", "audited_at"]]
     rows = study.measurements
     full = rows.groupby(["number", "images_seen"])["round_samples"].transform("max")
-    rows = rows[~rows["final"] & (rows["score"] == study.objective) & (rows["round_samples"] == full)]
+    rows = rows[
+        ~rows["final"] & (rows["score"] == study.objective) & (rows["round_samples"] == full)
+    ]
     at_rung = rows.groupby(["number", "images_seen"], as_index=False).agg(
         rung_value=("value", "min"), num_samples=("num_samples", "first")
     )

@@ -1,4 +1,4 @@
-"""Figure: samples of the rarest and of the most frequent class, above their nearest training images."""
+"""Figure: samples of rarest and most frequent class, above their nearest training images."""
 
 import sys
 from dataclasses import dataclass
@@ -88,7 +88,8 @@ def sample_neighbours_figure(study: StudyResults) -> Figure:
         _draw(axes, name, data, find_neighbours(model, data, extractor, label))
     style = form_style(str(trial["form"]))
     figure.suptitle(
-        f"t{int(trial['number']):03d}, {style.label}: samples above, nearest training images below",
+        f"t{int(trial['number']):03d}, {style.label}: samples above, nearest training images "
+        "below",
         fontsize=LEGEND_PT, x=0.01, ha="left",
     )  # fmt: skip
     space = "pixels" if extractor is None else extractor.name
@@ -158,7 +159,9 @@ def picture(found: Neighbours) -> np.ndarray:
 
 def _draw(axes: Axes, name: str, data: "Dataset", found: Neighbours) -> None:
     pixels = picture(found)
-    axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(
+        pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1
+    )
     axes.set_axis_off()
     kind = {"tail": "Rarest", "head": "Most frequent"}[name]
     count = data.train.class_counts[found.label]

@@ -23,7 +23,9 @@ def searched_columns(study: StudyResults) -> dict[str, dict[str, Any]]:
     found = {}
     for item in study.space:
         column = COLUMNS.get(str(item.get("name")), str(item.get("name")))
-        if column in study.trials:
+        ends = [item.get("low"), item.get("high")]
+        has_range = all(type(end) in (int, float) for end in ends)
+        if column in study.trials and (isinstance(item.get("choices"), list) or has_range):
             found[column] = item
     return found
 
@@ -68,9 +70,7 @@ def _value(value: Any, item: dict[str, Any]) -> Any:
     return int(value) if item.get("integer") else float(value)
 
 
-def _distribution(
-    item: dict[str, Any], value: Any
-) -> "optuna.distributions.BaseDistribution":
+def _distribution(item: dict[str, Any], value: Any) -> "optuna.distributions.BaseDistribution":
     """Return the range of a parameter; wider where a trial was started outside of it."""
     import optuna
 

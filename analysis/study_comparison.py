@@ -26,6 +26,7 @@ from analysis.style import (
     style_axes,
 )
 from analysis.words import difference_text, format_count, format_score, score_label
+from analysis.wrapping import wrap_clauses
 
 TITLE = "Studies beside each other"
 READING = (
@@ -35,6 +36,7 @@ READING = (
     "reference and images seen. Studies in different panels do not compare."
 )
 ROW_IN = 0.38
+TITLE_IN = 3.4
 
 
 def study_comparison_figure(studies: Sequence[StudyResults]) -> Figure:
@@ -57,7 +59,8 @@ def study_comparison_figure(studies: Sequence[StudyResults]) -> Figure:
     for place, (protocol, group) in enumerate(panels):
         axes = figure.add_subplot(grid[place], label=str(protocol))
         _draw_panel(axes, group)
-        axes.set_title(str(protocol), fontsize=CAPTION_PT, loc="left", wrap=True, parse_math=False)
+        title = wrap_clauses(str(protocol), TITLE_IN, CAPTION_PT)
+        axes.set_title(title, fontsize=CAPTION_PT, loc="left", parse_math=False)
     forms = list(dict.fromkeys(in_form_order(rows)["form"]))
     add_legend(figure, [form_handle(str(form)) for form in forms])
     number = "One protocol" if len(panels) == 1 else f"{len(panels)} protocols, not comparable"
@@ -101,7 +104,7 @@ def protocol_text(study: StudyResults, trial: pd.Series) -> str:
     scored = ", ".join(str(trial[name]) for name in PROTOCOL if trial[name])
     seen = format_count(trial["images_seen"])
     return (
-        f"{score_label(study.objective)}, N = {count}, {scored};\n{data}{imbalance}; "
+        f"{score_label(study.objective)}, N = {count}, {scored}; {data}{imbalance}; "
         f"{seen} images seen"
     )
 

@@ -1,6 +1,5 @@
 """The look of all figures: one colour and marker a form, and the protocol under each."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from analysis.compare import comparable_trials, num_incomparable, num_samples_column
 from analysis.load import StudyResults
 from analysis.words import format_count
+from analysis.wrapping import text_width_in, wrap_clauses
 from diffrop.config import Form
 
 WIDTH_IN = 4.2
@@ -26,9 +26,13 @@ SMALL_PT = 8.2
 LEGEND_PT = 8.0
 CAPTION_PT = 7.7
 PNG_DPI = 200
-CAPTION_CHARACTERS = 80
-LEGEND_CHARACTERS = 64
-LEGEND_HANDLE_CHARACTERS = 7
+MARGIN_IN = 0.05
+LINE_IN = 0.15
+"""Height of a line of a caption or legend."""
+CAPTION_LINES = 3
+LEGEND_ROWS = 2
+"""Heights of figures allow for so many lines; more make a figure higher."""
+LEGEND_HANDLE_IN = 0.42
 """Room of a legend's entry beside its text."""
 LOG_SPAN = 6.0
 """An axis of scores is logarithmic where the worst is this many times the best."""
@@ -137,29 +141,31 @@ def new_figure(height_in: float) -> Figure:
 
 
 def add_caption(figure: Figure, text: str) -> None:
-    """Write the caption under a figure's axes; "$" in it is no formula."""
-    wrapped = "\n".join(_wrap_clauses(line) for line in text.split("\n"))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_PT, parse_math=False)
-
-
-def _wrap_clauses(text: str) -> str:
-    """Break a line at its semicolons, and inside a clause only where that is too long."""
-    kept = [
-        clause.replace(" ", "\N{NO-BREAK SPACE}") if len(clause) < CAPTION_CHARACTERS else clause
-        for clause in text.split("; ")
-    ]
-    return textwrap.fill("; ".join(kept), CAPTION_CHARACTERS, break_on_hyphens=False)
+    """Write the caption under a figure's axes, which grows by long ones; "$" is no formula."""
+    width = WIDTH_IN - 2 * MARGIN_IN
+    wrapped = "\n".join(wrap_clauses(line, width, CAPTION_PT) for line in text.split("\n"))
+    figure.supxlabel(
+        wrapped, x=MARGIN_IN / WIDTH_IN, ha="left", fontsize=CAPTION_PT, parse_math=False
+    )
+    _grow(figure, wrapped.count("\n") + 1 - CAPTION_LINES)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Write the legend above all axes, where it covers no data."""
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    fitting = LEGEND_CHARACTERS // (longest + LEGEND_HANDLE_CHARACTERS)
-    num_rows = -(-len(handles) // max(1, fitting))
+    widest = max((text_width_in(str(h.get_label()), LEGEND_PT) for h in handles), default=0.0)
+    fitting = max(1, int((WIDTH_IN - 2 * MARGIN_IN) / (widest + LEGEND_HANDLE_IN)))
+    num_rows = -(-len(handles) // fitting)
     figure.legend(
         handles=handles, loc="outside upper left", ncols=-(-len(handles) // max(1, num_rows)),
         frameon=False, fontsize=LEGEND_PT, columnspacing=1.0, handletextpad=0.3, borderaxespad=0.2,
     )  # fmt: skip
+    _grow(figure, num_rows - LEGEND_ROWS)
+
+
+def _grow(figure: Figure, num_lines: int) -> None:
+    """Make room for lines beyond those that a figure's height allows for."""
+    if num_lines > 0:
+        figure.set_figheight(figure.get_figheight() + LINE_IN * num_lines)
 
 
 def form_handle(form: str, *, line: bool = False) -> Line2D:
@@ -215,8 +221,8 @@ def sentence_figure(study: StudyResults, sentence: str) -> Figure:
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.text(
-        0.5, 0.5, textwrap.fill(sentence, 60), ha="center", va="center", fontsize=TEXT_PT,
-        transform=axes.transAxes, parse_math=False,
+        0.5, 0.5, wrap_clauses(sentence, 0.9 * WIDTH_IN, TEXT_PT), ha="center", va="center",
+        fontsize=TEXT_PT, transform=axes.transAxes, parse_math=False,
     )  # fmt: skip
     add_caption(figure, caption(study))
     return figure

@@ -65,9 +65,7 @@ def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
     return typed_trials(trials, study, base_form, path)
 
 
-def typed_trials(
-    trials: pd.DataFrame, study: str, base_form: str, source: object
-) -> pd.DataFrame:
+def typed_trials(trials: pd.DataFrame, study: str, base_form: str, source: object) -> pd.DataFrame:
     """Give a table of texts the columns and types of `StudyResults.trials`.
 
     Raises:
@@ -218,7 +216,7 @@ def read_costs(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     for folder in _ancestors(folders):
         folders[folder] = []
     for folder, owners in folders.items():
-        number, purpose = owners[0] if len(owners) == 1 else (None, "shared trunk")
+        number, purpose = owners[0] if len(owners) == 1 else (None, "shared training")
         who = {"number": number, "purpose": purpose, "part": "training"}
         for stretch in _stretches(folder):
             rows.append(who | _hardware([stretch]) | {"seconds": stretch["seconds"]})
@@ -281,8 +279,8 @@ def _ancestors(trainings: Iterable[Path]) -> list[Path]:
 
 
 def _training_of(store: Path, checkpoint_key: str) -> Path | None:
-    """Return the training in the store that a checkpoint key, KEY@IMAGES, belongs to."""
-    folder = store / checkpoint_key.partition("@")[0]
+    """Return the training in the store that a checkpoint key, KEY-IMAGES, belongs to."""
+    folder = store / checkpoint_key.rpartition("-")[0]
     return folder if folder.is_dir() else None
 
 

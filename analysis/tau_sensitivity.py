@@ -56,7 +56,7 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
     states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
     figure = new_figure(3.5 + 0.2 * len(states))
     heights = [3.2, 0.23 * len(states)] if states else [1.0]
-    grid = figure.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(1.6, 1), height_ratios=heights)
     main: list[Axes] = []
     for column, (key, label) in enumerate(KEYS.items()):
         axes = figure.add_subplot(grid[0, column], label=key, sharey=main[0] if main else None)

@@ -1,5 +1,6 @@
 """Reads a study from an MLflow server or database into the same frames as its folder gives."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from analysis.tables import (
     GROUPS,
     MEASUREMENT_TYPES,
     as_typed,
+    round_count,
     typed_trials,
 )
 
 if TYPE_CHECKING:
     from diffrop.tracking.reader import StoredTrial
 
-OMEGA_CURVE = "omega_curve/"
+OMEGA_CURVE = re.compile(r"omega_curve(?:_at_(\d+))?/(.+)")
+"""A score over omega, with the N of its round where that is not the full one."""
 OMEGA_STEPS = 1000
 """MLflow's steps are whole numbers: those of an omega curve are thousandths of omega."""
 RUNG = "rung/"
@@ -36,9 +39,9 @@ def load_tracked(
 ) -> StudyResults:
     """Read a study that was mirrored into MLflow.
 
-    What MLflow does not hold is empty: costs, anchors, the front, rounds of the search for omega
-    and the intervals. Sampler, extractor and reference are read from tags of the trials or of the
-    launch; without, they read "sampler not in MLflow".
+    What MLflow does not hold is empty: costs, anchors, the front, the intervals, and the omegas
+    that were tried at rungs before a trial's last. Sampler, extractor and reference are read from
+    tags of the trials or of the launch; without, they read "sampler not in MLflow".
 
     Args:
         uri: sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name.
@@ -137,26 +140,33 @@ def _measurements(study: str, trial: "StoredTrial") -> list[dict[str, Any]]:
     for seen, scores in by_step.items():
         final = trial.state == "COMPLETE" and seen == end
         of_rung = shared | {"images_seen": seen, "final": final}
-        of_rung["round_samples"] = _count(scores, "all")
-        curve = [
-            (step / OMEGA_STEPS, key.removeprefix(OMEGA_CURVE), value)
-            for key, step, value in trial.history
-            if key.startswith(OMEGA_CURVE) and seen == end
-        ]
-        best = scores.get("omega", float("nan"))
-        known = {(omega, name) for omega, name, _ in curve}
+        whole, best = _count(scores, "all"), scores.get("omega", float("nan"))
+        curve = _omega_curve(trial, whole) if seen == end else []
+        known = {(omega, name) for drawn, omega, name, _ in curve if drawn == whole}
         at_best = [
-            (best, name, value)
+            (whole, best, name, value)
             for name, value in scores.items()
             if name.partition("/")[2] in GROUPS and not name.startswith("num_samples/")
             and (best, name) not in known
         ]  # fmt: skip
-        for omega, name, value in [*curve, *at_best]:
+        for drawn, omega, name, value in [*curve, *at_best]:
             count = _count(scores, name.rpartition("/")[2])
-            rows.append(
-                of_rung | {"omega": omega, "score": name, "value": value, "num_samples": count}
-            )
+            point = {"omega": omega, "score": name, "value": value, "round_samples": drawn}
+            count = count if drawn == whole else round_count(count, drawn, whole)
+            rows.append(of_rung | point | {"num_samples": count})
     return rows
+
+
+def _omega_curve(
+    trial: "StoredTrial", whole: int | None
+) -> list[tuple[int | None, float, str, float]]:
+    """Return N over all classes, omega, score and value of every round of the last search."""
+    found = []
+    for key, step, value in trial.history:
+        if match := OMEGA_CURVE.match(key):
+            drawn = int(match[1]) if match[1] else whole
+            found.append((drawn, step / OMEGA_STEPS, match[2], value))
+    return found
 
 
 def _count(scores: dict[str, float], group: str) -> int | None:

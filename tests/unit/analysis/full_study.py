@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,7 @@ def _write_trial(directory: Path, number: int, state: str, form: str, tau_0: flo
     rungs = list(RUNGS)[:num_rungs]
     key = f"{number:016x}"
     _write_training(directory, key, rungs or [1_024], TRUNK, _curves(number, form, tau_0))
-    os.symlink(Path("../../..") / "checkpoints" / key, folder / "training")
+    (folder / "training").symlink_to(Path("../../..") / "checkpoints" / key)
     row = {
         "number": number, "name": f"{folder.name} {form}", "state": state, "rank": "",
         "baseline": number == 0, "form": form, "tau_0": tau_0, "decay_temperature": kappa,
@@ -204,7 +203,7 @@ def _write_training(
     """One training of the store, with its curves and the cost of each stretch."""
     folder = directory.parent / "checkpoints" / key
     folder.mkdir(parents=True)
-    card = {"key": key, "parent": f"{parent}@2048" if parent else None, "seed": 0}
+    card = {"key": key, "parent": f"{parent}-2048" if parent else None, "seed": 0}
     (folder / "training.json").write_text(json.dumps(card))
     rng = np.random.default_rng(trial.get("number", 99))
     lines = []
@@ -251,7 +250,7 @@ def _write_confirmation(directory: Path, rows: list[dict[str, Any]]) -> None:
             (folder / "scores").mkdir(parents=True)
             key = f"c{number:02d}{index:013x}"
             _write_training(directory, key, [FINAL], TRUNK, {})
-            os.symlink(Path("../../..") / "checkpoints" / key, folder / "training")
+            (folder / "training").symlink_to(Path("../../..") / "checkpoints" / key)
             card = {"seconds": SECONDS}
             (folder / "scores" / f"images_{FINAL:012d}.json").write_text(json.dumps(card))
         found = [-2.4 + place * 1.9 + shift for shift in (-0.3, 0.1, 0.4)]
