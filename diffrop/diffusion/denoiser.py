@@ -1,4 +1,4 @@
-"""The denoising network at the speed of a GPU: low precision, compiled, replayed as CUDA graphs."""
+"""The denoising network at a GPU's speed: low precision, compiled, replayed as CUDA graphs."""
 
 import warnings
 from dataclasses import dataclass

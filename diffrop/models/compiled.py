@@ -60,8 +60,20 @@ def compile_function_checked(
     """
     compiled = torch.compile(function, fullgraph=True, dynamic=False)
     before = [tensor.clone() for tensor in state]
+
+    def values_and_gradient(work: Callable[..., tuple[Tensor, ...]]) -> list[Tensor]:
+        *rest, last = example
+        last = last.detach().requires_grad_()
+        try:
+            values = work(*rest, last)
+        finally:
+            for tensor, old in zip(state, before, strict=True):
+                tensor.copy_(old)
+        (gradient,) = torch.autograd.grad(values[0], last)
+        return [*(value.detach() for value in values), gradient]
+
     try:
-        found, expected = (_values_and_gradient(work, example) for work in (compiled, function))
+        found, expected = values_and_gradient(compiled), values_and_gradient(function)
         for ours, theirs in zip(found, expected, strict=True):
             if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item()):
                 raise DisagreementError("values or gradients are not the eager ones")
@@ -70,20 +82,7 @@ def compile_function_checked(
     except Exception as error:  # as above
         _warn_of(error, "a loss is computed eagerly")
         return function
-    finally:
-        for tensor, old in zip(state, before, strict=True):
-            tensor.copy_(old)
     return compiled
-
-
-def _values_and_gradient(
-    function: Callable[..., tuple[Tensor, ...]], example: Sequence[Tensor]
-) -> list[Tensor]:
-    *rest, last = example
-    last = last.detach().requires_grad_()
-    values = function(*rest, last)
-    (gradient,) = torch.autograd.grad(values[0], last)
-    return [*(value.detach() for value in values), gradient]
 
 
 def check_network(compiled: Network, network: UNet, model: UNet, inputs: Sequence[Tensor]) -> None:

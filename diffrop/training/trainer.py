@@ -1,6 +1,7 @@
 """The training loop: one for CPU and GPU, one worker or several."""
 
 import functools
+import gc
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,6 +59,8 @@ class Trainer:
             ValueError: the network does not fit the images, or the batch the workers.
         """
         self.config, self.dataset, self.device = config, dataset, device
+        if device.type == "cuda":
+            gc.collect()  # an earlier trial's graphs hold their memory until then
         self.images_seen = 0
         self.images_before = 0
         """Images seen by the training that `init_from` names; the average's ramp counts them."""
@@ -290,8 +293,6 @@ class Trainer:
             torch.randint(high, (size,), generator=rng, device=self.device)
             for high in (steps, null + 1)
         )
-        if self.objective.pcl is not None and distributed.world_size() == 1:
-            self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
         inputs = [x_t, t, labels]
         if self.model.augmentation is not None:
             width = self.model.augmentation.in_features
@@ -300,6 +301,9 @@ class Trainer:
             inputs = [torch.cat([tensor, tensor]) for tensor in inputs]
         self._refresh()
         self._network = compile_checked(self._working, self.model, inputs)
+        works = self._network is not self._working  # else a second attempt would but warn again
+        if works and self.objective.pcl is not None and distributed.world_size() == 1:
+            self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
 
     def train_until(
         self,

@@ -1,3 +1,4 @@
+import functools
 import warnings
 from pathlib import Path
 
@@ -294,8 +295,7 @@ def test_failing_compilation_falls_back_with_one_warning(
     def broken(graph: object, inputs: object) -> None:
         raise RuntimeError("no compiler here")
 
-    compile_with = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: compile_with(model, backend=broken))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
     trainer = Trainer(small_experiment(training__compile=True), dataset, CPU)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
