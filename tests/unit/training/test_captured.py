@@ -44,7 +44,7 @@ def assert_same_state(ours: Trainer, theirs: Trainer) -> None:
         {"model__dropout": 0.2, "training__ema_lengths": [0.1], "data__horizontal_flip": True},
         {"form": "hinge", "contrastive__margin_rule": "quantile", "contrastive__margin": 0.3},
         {"objective__loss": "cbdm", "augmentation__conditional_probability": 0.5},
-        {"contrastive__start_images": 160},
+        {"contrastive__start_images": 160, "training__num_images": 512},
         {"training__precision": "bf16"},
     ],
 )
