@@ -35,6 +35,11 @@ def local_resources() -> tuple[int, int]:
     return len(os.sched_getaffinity(0)), torch.cuda.device_count()
 
 
+def nodes() -> list[dict[str, float]]:
+    """Return the CPUs, GPUs and so on of each node of the cluster that was joined."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
 def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
     """Raise ResourceError, naming both numbers, unless one trial fits."""
     need_cpus, need_gpus = resources_per_trial(launch)
@@ -134,6 +139,8 @@ def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it also paces reports
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # What one trial compiled, all trials of the runs folder load, on every node.
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(launch.runs_root).resolve() / ".cache" / "inductor"),
     }
 
 

@@ -227,7 +227,7 @@ class TrainingConfig(Config):
     GPUs only. What fails or computes other numbers falls back to eager with one warning."""
     seed: int = 0
     log_every_images: int = 50_000
-    grad_ratio_every_steps: int = 100
+    grad_ratio_every_steps: int = 200
     checkpoint_every_images: int = 1_000_000
     keep_checkpoints: int = 2
     init_from: str | None = None

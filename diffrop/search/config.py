@@ -77,6 +77,12 @@ class StudyConfig(Config):
         steps = self.rung_steps
         require(steps is None or steps >= 1, "rung_steps", steps, "at least 1")
         require(0 <= self.audit_fraction <= 1, "audit_fraction", self.audit_fraction, "0 to 1")
+        given, room = len(self.points), self.num_trials - 1
+        require(given <= room, "points", f"{given} points", f"{room} with num_trials at most")
+        for point in self.points:
+            self.space.check_point(point)
+        for name in self.warm_start:
+            require(check_name(name) != self.name, "warm_start", name, "other studies")
         for _ in self.space.corners(self.experiment):
             pass  # building each checks it, before anything starts
 
@@ -121,6 +127,8 @@ class LaunchConfig(Config):
     """A worker group silent for this long is restarted."""
     storage: str | None = None
     """Optuna's storage URL; None is SQLite in the study's folder."""
+    storage_path: str | None = None
+    """A remote copy of the runs folder, such as s3://bucket/runs, for nodes that share no disk."""
     tracking_uri: str | None = None
     """MLflow's; None is SQLite in the runs folder."""
     confirm: int = 0

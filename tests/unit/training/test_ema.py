@@ -80,10 +80,12 @@ def test_average_stands_still_at_a_faulty_step() -> None:
     torch.testing.assert_close(average.model.weight, model.weight)  # the first step leaves nothing
 
 
-def test_scores_come_from_the_chosen_average() -> None:
-    config = small_experiment(training__ema_lengths=LENGTHS, sampling__ema_length=0.2)
+def test_averages_are_found_by_their_length() -> None:
+    config = small_experiment(training__ema_lengths=LENGTHS)
     trainer = Trainer(config, load_dataset(config.data), CPU)
-    assert trainer.averaged_model() is trainer.power_averages[0.2].model
+    assert list(trainer.averages) == [None, *LENGTHS]
+    assert trainer.averages[0.2] is trainer.power_averages[0.2].model
+    assert trainer.averages[None] is trainer.ema.model
 
 
 def test_length_that_was_not_kept_is_refused() -> None:
