@@ -10,7 +10,6 @@ from diffrop.config import Precision
 from diffrop.cuda_graph import Capture, Graph
 from diffrop.models.compiled import DisagreementError, Network, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
-from diffrop.models.unet import UNet
 
 NUM_REHEARSALS = 2
 REPLAY_TOLERANCE = 1e-2
@@ -33,7 +32,7 @@ class FastDenoiser:
     """
 
     def __init__(
-        self, model: UNet, precision: Precision, batch_size: int, capture: Capture | None
+        self, model: nn.Module, precision: Precision, batch_size: int, capture: Capture | None
     ) -> None:
         """Prepare for models like `model`; nothing is compiled before it is needed.
 
@@ -50,13 +49,13 @@ class FastDenoiser:
         self._recorded: dict[int, _Recorded] = {}
         self._loaded: nn.Module | None = None
 
-    def of(self, model: UNet) -> nn.Module:
+    def of(self, model: nn.Module) -> nn.Module:
         """Return a network that evaluates `model`, with its weights as they are now."""
         self._loaded = None
         return _Evaluated(self, model)
 
     @torch.no_grad()
-    def evaluate(self, model: UNet, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    def evaluate(self, model: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """Return the predicted noise, float32; arguments as in `UNet.forward`."""
         if self._loaded is not model:
             copy_weights(self._network, model)
@@ -111,7 +110,7 @@ class FastDenoiser:
 class _Evaluated(nn.Module):
     """A model as a `FastDenoiser` evaluates it; it owns no weights."""
 
-    def __init__(self, denoiser: FastDenoiser, model: UNet) -> None:
+    def __init__(self, denoiser: FastDenoiser, model: nn.Module) -> None:
         super().__init__()
         self._evaluate = denoiser.evaluate
         self._of = (model,)  # in a tuple, so that it is no submodule

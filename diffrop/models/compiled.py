@@ -3,27 +3,29 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from diffrop.models.unet import Dropout, UNet
+from diffrop.models.unet import Dropout
 
 CHUNK = 32
 """Images that the eager reference takes at a time, so that it needs less memory than a step."""
-TOLERANCES = {torch.bfloat16: (5e-2, 2e-1), torch.float32: (1e-2, 5e-2)}
+TOLERANCES = {"bf16": (5e-2, 2e-1), "fp32": (1e-2, 5e-2)}
 """Of the relative L2 distance of all gradients, and of each tensor's (see `gradient_distances`).
 They let rounding pass, TF32's too; a layer with a wrong gradient is off by its own size."""
 FLOOR = 1e-2
 
 Network = Callable[..., Tensor]
+Function = TypeVar("Function", bound=Callable[..., tuple[Tensor, ...]])
 
 
 class DisagreementError(Exception):
     """A fast way of computing gave other numbers than the plain one; the message says which."""
 
 
-def compile_checked(network: UNet, model: UNet, inputs: Sequence[Tensor]) -> Network:
+def compile_checked(network: nn.Module, model: nn.Module, inputs: Sequence[Tensor]) -> Network:
     """Return `network` compiled, or as it is, with one warning, if that fails or is wrong.
 
     Output and weight gradients of one batch are compared with those of the eager float32 model,
@@ -47,10 +49,8 @@ def compile_checked(network: UNet, model: UNet, inputs: Sequence[Tensor]) -> Net
 
 
 def compile_function_checked(
-    function: Callable[..., tuple[Tensor, ...]],
-    example: Sequence[Tensor],
-    state: Sequence[Tensor] = (),
-) -> Callable[..., tuple[Tensor, ...]]:
+    function: Function, example: Sequence[Tensor], state: Sequence[Tensor] = ()
+) -> Function:
     """Return a function of tensors compiled, or as it is, with one warning, if that fails.
 
     Args:
@@ -58,10 +58,10 @@ def compile_function_checked(
         example: arguments of the shapes that will come.
         state: tensors that the function changes; they are restored.
     """
-    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+    compiled = cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
     before = [tensor.clone() for tensor in state]
 
-    def values_and_gradient(work: Callable[..., tuple[Tensor, ...]]) -> list[Tensor]:
+    def values_and_gradient(work: Function) -> list[Tensor]:
         *rest, last = example
         last = last.detach().requires_grad_()
         try:
@@ -85,10 +85,12 @@ def compile_function_checked(
     return compiled
 
 
-def check_network(compiled: Network, network: UNet, model: UNet, inputs: Sequence[Tensor]) -> None:
+def check_network(
+    compiled: Network, network: nn.Module, model: nn.Module, inputs: Sequence[Tensor]
+) -> None:
     """Raise DisagreementError unless `compiled` does what the eager float32 model does."""
-    dtype = network.stem.weight.dtype
-    whole, each = TOLERANCES[dtype]
+    low = any(weight.dtype == torch.bfloat16 for weight in network.parameters())
+    whole, each = TOLERANCES["bf16" if low else "fp32"]
     if not network.training:
         with torch.no_grad():
             found = compiled(*inputs).float()

@@ -6,13 +6,12 @@ import torch
 from torch import nn
 
 from diffrop.config import Precision
-from diffrop.models.unet import UNet
 
 LOW_PRECISION_LAYERS = (nn.Conv2d, nn.Linear)
 """GroupNorm and the label embedding stay float32: their gradients are long sums of small terms."""
 
 
-def working_copy(model: UNet, precision: Precision) -> UNet:
+def working_copy(model: nn.Module, precision: Precision) -> nn.Module:
     """Return a copy of `model`, in its memory layout and mode, that computes at `precision`.
 
     With bf16 its convolutions and matrix products hold bfloat16 weights: `copy_weights`, once a

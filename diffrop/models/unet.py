@@ -125,7 +125,8 @@ class UNet(nn.Module):
                 h = layer(torch.cat([h, skips.pop()], dim=1), condition)
             else:
                 h = layer(h)
-        norm, _, last = self.head
+        norm, last = self.head[0], self.head[2]
+        assert isinstance(norm, nn.GroupNorm)
         out: Tensor = last(norm_silu(norm, h))
         return out
 

@@ -89,7 +89,7 @@ class Trainer:
             dataset.train.labels, config.data.class_sampling, config.training.seed, device
         )
         self._other_labels = other_label_probabilities(config.objective, class_counts).to(device)
-        self._working = self.model
+        self._working: nn.Module = self.model
         if config.training.precision == "bf16":
             self._working = working_copy(self.model, "bf16")
         self._network: Network = self._working
@@ -412,10 +412,10 @@ class Trainer:
 
         Where training is compiled they are evaluated at its precision and speed.
         """
-        models: dict[float | None, UNet] = {None: self.ema.model}
+        models: dict[float | None, nn.Module] = {None: self.ema.model}
         models |= {length: average.model for length, average in self.power_averages.items()}
         if self._denoiser is None:
-            return dict(models)
+            return models
         return {length: self._denoiser.of(model) for length, model in models.items()}
 
     def _batch(self) -> list[Tensor]:

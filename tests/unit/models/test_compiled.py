@@ -52,7 +52,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", traced_compile)
 
 
-def caught_messages(network: UNet, model: UNet, inputs: tuple[Tensor, ...]) -> list[str]:
+def caught_messages(network: nn.Module, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert compile_checked(network, model, inputs) is network
