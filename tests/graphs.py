@@ -1,7 +1,10 @@
-"""CUDA graphs acted out on the CPU, for tests of what records and replays them."""
+"""Compilation and CUDA graphs acted out on the CPU, for tests of what uses them."""
 
+import functools
+import logging
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -46,3 +49,12 @@ class ActedCapture:
                 tensor.copy_(old)
         self.graphs.append(self.graph_type(work, result))
         return self.graphs[-1], result
+
+
+def trace_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch.compile do all but the machine code, which takes minutes on a CPU."""
+    torch.compiler.reset()
+    traced = functools.partial(torch.compile, backend="aot_eager_decomp_partition")
+    monkeypatch.setattr(torch, "compile", traced)
+    # pytest listens to this logger, for which every graph would be printed many times.
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "handlers", [])

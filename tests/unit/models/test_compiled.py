@@ -17,6 +17,7 @@ from diffrop.models.compiled import (
 )
 from diffrop.models.precision import copy_weights, working_copy
 from diffrop.models.unet import Dropout, UNet, channelwise_group_norm
+from tests.graphs import trace_without_code
 
 TINY = ModelConfig(
     base_channels=8,
@@ -46,10 +47,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.fixture(autouse=True)
 def traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything of torch.compile but the machine code, which takes minutes on a CPU."""
-    torch.compiler.reset()
-    traced_compile = functools.partial(torch.compile, backend="aot_eager_decomp_partition")
-    monkeypatch.setattr(torch, "compile", traced_compile)
+    trace_without_code(monkeypatch)
 
 
 def caught_messages(network: nn.Module, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[str]:

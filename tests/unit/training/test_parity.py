@@ -1,7 +1,6 @@
 """The fast step against eager float64: same weights, images, noise and dropped labels."""
 
 import copy
-import functools
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +13,7 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.objective import Draws, Losses
 from diffrop.models.compiled import gradient_distances
 from diffrop.training.trainer import Trainer
+from tests.graphs import trace_without_code
 from tests.small import small_experiment
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -39,20 +39,19 @@ def dataset() -> Dataset:
 
 @pytest.fixture(autouse=True)
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """On a CPU all of torch.compile but the machine code, which takes minutes there."""
     if not torch.cuda.is_available():
-        traced = functools.partial(torch.compile, backend="aot_eager_decomp_partition")
-        monkeypatch.setattr(torch, "compile", traced)
+        trace_without_code(monkeypatch)
     yield
     torch.compiler.reset()
 
 
 def experiment(objective: str, precision: str, compiled: bool) -> ExperimentConfig:
-    """Two levels, attention and a skip of another width; a third of the labels are dropped."""
+    """A network with attention, and a third of the labels dropped."""
     config = small_experiment(**OBJECTIVES[objective])  # type: ignore[arg-type]
+    levels = {} if compiled else {"model.channel_multipliers": [1, 2]}  # tracing takes seconds
     return config.with_values(
         {
-            "model.channel_multipliers": [1, 2],
+            **levels,
             "model.attention_resolutions": [4],
             "diffusion.label_dropout": 0.3,
             "training.precision": precision,
