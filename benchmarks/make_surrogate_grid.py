@@ -30,7 +30,7 @@ SEEDS = (0, 1, 2)
 RUNGS = {5_120: 250, 10_240: 250, 20_480: 500}
 """Images seen, and how many samples are drawn there."""
 FINAL_SAMPLES_OF_SEED_0 = 1_000
-PREFIXES = (125, 250, 500, 1_000)
+PREFIXES = (30, 60, 125, 250, 500, 1_000)
 """The samples' first N are scored too: they show how FID depends on N."""
 OMEGAS = (0.0, 0.5, 1.0, 2.0)
 FORK_IMAGES = 10_240
