@@ -20,6 +20,7 @@ Metric = Literal[
     "fid", "kid", "inception_score", "precision_recall", "prd", "fid_infinity", "memorisation"
 ]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
+OmegaSearch = Literal["halving", "grid"]
 ClassSampling = Literal["natural", "sqrt", "uniform"]
 DiffAugPart = Literal["color", "translation", "cutout"]
 ObjectiveLoss = Literal["ddpm", "cbdm"]
@@ -268,12 +269,23 @@ class SamplingConfig(Config):
 class EvaluationConfig(Config):
     """How a checkpoint is scored."""
 
-    objective: Objective = "fid/all"
-    """The score that a trial is ranked by, and that chooses its omega."""
+    objectives: tuple[Objective, ...] = ("fid/all",)
+    """The score that a trial is ranked by, and that chooses its omega; several make a Pareto
+    front."""
+    constraints: tuple[str, ...] = ()
+    """What a best trial must keep to, such as "fid/many <= baseline + 5%" or "fid/all <= 40"."""
     num_samples: int = 10_000
-    """Images per omega, over all classes."""
+    """Images of the score at the chosen omega, over all classes."""
     guidance_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     """The grid of omega."""
+    samplers: tuple[str, ...] = ()
+    """Samplers to choose from on each checkpoint, such as ddim-8 or ancestral; none stands for
+    that of `sampling`."""
+    ema_lengths: tuple[float | None, ...] = ()
+    """Averages of the weights to choose from, as in `sampling.ema_length`; none stands for it."""
+    omega_search: OmegaSearch = "halving"
+    """How omega, sampler and average are chosen: by successive halving with growing numbers of
+    samples, or each at the full number."""
     metrics: tuple[Metric, ...] = get_args(Metric)
     """Of the last score at its best omega; the others are FID alone. See docs/metrics.md."""
     extractor: str = "inception-v3-compat"
@@ -288,11 +300,22 @@ class EvaluationConfig(Config):
     def check(self) -> None:
         """Refuse empty or doubled grids."""
         require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
+        objectives = self.objectives
+        distinct = bool(objectives) and len(set(objectives)) == len(objectives)
+        require(distinct, "objectives", objectives, "one or several distinct scores")
         scales = self.guidance_scales
         unique = bool(scales) and len(set(scales)) == len(scales) and min(scales) >= 0
         require(unique, "guidance_scales", scales, "distinct numbers, 0 or more")
+        for name in ("samplers", "ema_lengths"):
+            values = getattr(self, name)
+            require(len(set(values)) == len(values), name, values, "distinct values")
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective; with several, trials are also ordered by it."""
+        return self.objectives[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,15 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return total
 
 
+def from_first(tensor: Tensor) -> Tensor:
+    """Return rank 0's tensor on every worker, so that all of them decide alike."""
+    if world_size() == 1:
+        return tensor
+    shared = tensor.detach().clone()
+    dist.broadcast(shared, src=0)
+    return shared
+
+
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -57,3 +66,12 @@ def barrier() -> None:
     """Wait until every worker is here."""
     if world_size() > 1:
         dist.barrier()
+
+
+def from_rank_0(value: Any, device: torch.device) -> Any:
+    """Return rank 0's value, which pickle can carry, on every worker."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=device)
+    return box[0]

@@ -7,13 +7,20 @@ from typing import Any
 
 import yaml
 
-from diffrop.config import ExperimentConfig, Objective, ObjectiveLoss
+from diffrop.config import ExperimentConfig, Objective, ObjectiveLoss, OmegaSearch
 from diffrop.data import DATASETS
 from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.presets import PRESETS, apply_preset
 from diffrop.recipes import Recipe, recipe
 
 PATH_KEYS = ("training.init_from", "evaluation.extractor_weights")
+
+
+class Formatter(argparse.HelpFormatter):
+    """Help in 80 columns with the option names in one wide column."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=80)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -134,13 +141,19 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     add_method_options(add)
     add("--images", type=int, metavar="N", help="images seen in a full training")
     add("--batch-size", type=int, metavar="N", help="global, over all workers")
-    add("--num-samples", type=int, metavar="N", help="images per omega in the final score")
-    add("--omegas", type=numbers, metavar="X,X,...", help="guidance scales that are scored")
+    add("--num-samples", type=int, metavar="N", help="images of the final score")
+    add("--omegas", type=numbers, metavar="X,X,...", help="guidance scales to choose from")
+    add("--samplers", type=names, metavar="NAME,...", help="samplers to choose from, such as "
+        "ddim-8,ddim-16,ancestral")  # fmt: skip
+    add("--ema-lengths", type=numbers, metavar="X,X,...", help="averages of the weights to "
+        "choose from, of training.ema_lengths")  # fmt: skip
+    add("--omega-search", choices=choices_of(OmegaSearch), help="how these are chosen: halving "
+        "with growing samples, or each at the full number (halving)")  # fmt: skip
     add(
         "--objective",
-        choices=choices_of(Objective),
-        metavar="SCORE",
-        help="fid/all, fid/many, fid/medium or fid/few (fid/all)",
+        type=names,
+        metavar="SCORE,...",
+        help=f"{', '.join(choices_of(Objective))}; several make a Pareto front (fid/all)",
     )
     add_extractor_options(add)
     add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
@@ -182,7 +195,11 @@ def with_options(experiment: ExperimentConfig, args: argparse.Namespace) -> Expe
         "evaluation.num_samples": args.num_samples,
         "evaluation.guidance_scales": args.omegas,
         "evaluation.extractor": args.extractor,
-        "evaluation.objective": args.objective,
+        "evaluation.objectives": args.objective,
+        "evaluation.constraints": getattr(args, "constraints", None),
+        "evaluation.samplers": args.samplers,
+        "evaluation.ema_lengths": args.ema_lengths,
+        "evaluation.omega_search": args.omega_search,
         "evaluation.extractor_weights": args.extractor_weights,
     }
     given = {key: value for key, value in changes.items() if value is not None}

@@ -19,11 +19,11 @@ from diffrop.baselines.augmentation import (
     write_results,
 )
 from diffrop.baselines.classifier import classifier_recipe
-from diffrop.cli import Formatter, errors_to_exit, relative
+from diffrop.cli import errors_to_exit, relative
 from diffrop.config import DataConfig
 from diffrop.data import DATASETS
 from diffrop.data.held_out import load_split
-from diffrop.options import parse_factor
+from diffrop.options import Formatter, parse_factor
 from diffrop.provenance import git_commit
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name

@@ -9,17 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from diffrop import cluster
-from diffrop.cli import (
-    Formatter,
-    add_launch_options,
-    errors_to_exit,
-    launch_config,
-    relative,
-)
+from diffrop.cli import errors_to_exit, relative
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.errors import StudyError
 from diffrop.options import (
+    Formatter,
     add_data_options,
     add_trial_options,
     chosen_recipe,
@@ -30,8 +25,9 @@ from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import final_lines, load_export, train_final
-from diffrop.search.results import metrics_table
 from diffrop.search.scoring import check_scorable
+from diffrop.search.terminal import metrics_table
+from diffrop.study_options import add_launch_options, launch_config
 from diffrop.tracking import checked_uri
 from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
@@ -90,7 +86,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
             cluster.check_resources(launch, *cluster.local_resources())
         dataset = load_dataset(config.data)
         check_network(config, dataset)
-        check_scorable(config.evaluation, dataset, [config.evaluation.num_samples])
+        check_scorable(config, dataset, [config.evaluation.num_samples])
         inputs, anchors = scoring_inputs(config.evaluation, dataset, root)
         result = train_final(config, inputs, directory, launch, console)
     if result.card is None:
@@ -101,7 +97,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     console.print(metrics_table(result.card))
     for line in result.untracked:
         console.print(line)
-    checkpoint = sorted((relative(directory) / "checkpoints").glob("*.safetensors"))[-1]
+    checkpoint = sorted((relative(directory) / "training").glob("*.safetensors"))[-1]
     console.print(f"checkpoint {checkpoint}", soft_wrap=True)
     return 0
 

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
-from diffrop.cli import Formatter, errors_to_exit, relative
+from diffrop.cli import errors_to_exit, relative
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import load_dataset
 from diffrop.options import (
+    Formatter,
     add_data_options,
     add_extractor_options,
     choices_of,

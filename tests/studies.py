@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.engine import FinishedStudy, PreparedStudy, check_study, run_study
 from diffrop.search.scoring import ScoringInputs
+from diffrop.search.screen import QuietScreen
 from tests.small import small_inputs
 
 
@@ -20,7 +19,7 @@ def run_small(
     if extractor is not None:
         inputs = ScoringInputs(dataset, extractor, inputs.reference)
     prepared = PreparedStudy(store, inputs, anchors={})
-    return run_study(config, launch, prepared, "test", Console(quiet=True), lambda path: [])
+    return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
 
 
 def launch_in(folder: Path, **changes: object) -> LaunchConfig:

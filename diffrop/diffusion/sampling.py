@@ -50,8 +50,10 @@ def sample(
     omega: float,
     null_label: int,
     generator: torch.Generator,
+    batch_size: int | None = None,
+    start: int = 0,
 ) -> Tensor:
-    """Draw one batch of images.
+    """Draw one batch of images, or a part of it.
 
     Args:
         model: predicts the noise.
@@ -63,15 +65,18 @@ def sample(
         omega: guidance scale, 0 or more.
         null_label: label of the unconditional branch.
         generator: of x_T and of the ancestral noise; on any device.
+        batch_size: images of the whole batch, B by default; noise is drawn for all of them.
+        start: place in it of the first label.
 
     Returns:
         Images (B, C, H, W), float32, in [-1, 1].
     """
 
     def noise() -> Tensor:
-        drawn = torch.randn(len(labels), *shape, generator=generator, device=generator.device)
-        return drawn.to(labels.device)
+        drawn = torch.randn(whole, *shape, generator=generator, device=generator.device)
+        return drawn[start : start + len(labels)].to(labels.device)
 
+    whole = len(labels) if batch_size is None else batch_size
     x_t = noise()
     steps = sampler_timesteps(config, schedule.num_timesteps)
     update = _ancestral_step if config.sampler == "ancestral" else _ddim_step

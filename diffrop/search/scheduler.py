@@ -1,43 +1,41 @@
-"""ASHA over images seen."""
+"""Stopping trials at rungs, by the rule that the study names."""
 
-from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
-from optuna.trial import FrozenTrial
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from diffrop.search.config import StudyConfig
+from diffrop.search.rules import is_audited
+from diffrop.search.searcher import OptunaStudySearcher
 
 
-class StudyASHA(ASHAScheduler):
-    """ASHA that never stops the baseline, nor a trial that has just finished."""
+class StudyScheduler(FIFOScheduler):
+    """Stops trials at rungs, but never the baseline, nor a trial that has just finished.
 
-    def __init__(self, study: StudyConfig, earlier: Sequence[FrozenTrial]) -> None:
-        """Rungs as in `study.rungs`; the objective is least at best.
+    A share of those that should stop runs on as an audit. An audited trial is not judged again,
+    and its later scores stop no other.
+    """
 
-        Args:
-            study: rungs and reduction factor.
-            earlier: trials of earlier launches, whose rung scores count here too.
-        """
-        rungs = study.rungs
-        super().__init__(
-            time_attr="images_seen",
-            metric="score",
-            mode="min",
-            grace_period=rungs[0].images,
-            max_t=rungs[-1].images + 1,
-            reduction_factor=study.reduction_factor,
-        )
-        (bracket,) = self._brackets
-        for trial in earlier:
-            if trial.state.is_finished():
-                for images, score in sorted(trial.intermediate_values.items()):
-                    known = SimpleNamespace(trial_id=f"optuna-{trial.number}")
-                    bracket.on_result(known, images, -score)
+    def __init__(self, config: StudyConfig, searcher: OptunaStudySearcher) -> None:
+        """Judge the trials of a searcher, whose study knows those of other launches too."""
+        super().__init__()
+        self._config, self._searcher = config, searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as nothing: Tune stores its scheduler for a restore that we do not use."""
+        return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return CONTINUE or STOP for a trial that reached a rung."""
-        action: str = super().on_trial_result(tune_controller, trial, result)
-        keep = trial.config["baseline"] or result.get("final", False)
-        return TrialScheduler.CONTINUE if keep else action
+        number, images = trial.config["number"], result.get("images_seen")
+        self._searcher.on_trial_result(trial.trial_id, result)  # stored before it is judged
+        if images is None or "failure" in result or result.get("final", False):
+            return str(TrialScheduler.CONTINUE)
+        if trial.config["baseline"] or self._searcher.ladder.is_audited(number):
+            return str(TrialScheduler.CONTINUE)
+        if self._searcher.keeps(trial.trial_id, images):
+            return str(TrialScheduler.CONTINUE)
+        if is_audited(self._config, number):
+            self._searcher.audit(trial.trial_id, images)
+            return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP)

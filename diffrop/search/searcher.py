@@ -1,82 +1,206 @@
 """The bridge between Ray Tune and an Optuna study, which alone remembers the trials."""
 
+import contextlib
+import fcntl
 import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import PartialFixedSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from diffrop.search.config import StudyConfig
+from diffrop.search.history import History
+from diffrop.search.ladder import (
+    AUDITED_AT,
+    BASELINE,
+    DRIVER,
+    FAILURE,
+    MESSAGE,
+    PARENT,
+    REPLACES,
+    RUNGS,
+    STOPPED_AT,
+    VALUES,
+    Ladder,
+    RungScore,
+    judged_violations,
+    rung_scores,
+)
+from diffrop.search.objectives import parse_constraints
+from diffrop.search.population import next_child
+from diffrop.search.warm_start import recall
+
+REFRESH_S = 2.0
+"""Other drivers' scores and trials are read no more often than this."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a driver is told about the others that may work on its study."""
+
+    driver: str = "driver"
+    """This driver's name."""
+    alive: Callable[[str], bool] = lambda driver: False
+    """Whether another driver still runs; the trials of one that does not are taken over."""
+    lock: Path | None = None
+    """A file that drivers lock while they take a trial; None where there is one driver."""
+
+
+@dataclass
+class Running:
+    """A trial that this driver runs."""
+
+    trial: optuna.Trial
+    number: int
+    scores: dict[int, RungScore] = field(default_factory=dict)
+    audited_at: int | None = None
+    twin: int | None = None
+    """An earlier trial at the same point."""
 
 
 class OptunaStudySearcher(Searcher):
     """Suggests Optuna's trials to Tune and tells it their results.
 
     A trial is COMPLETE with its final score, PRUNED with its intermediate ones if it was stopped
-    before, and FAIL if it raised or its score is not finite. Trials that an earlier launch left
-    unfinished are handed out first, under their own numbers.
+    before, and FAIL if it raised or its score is not finite. Trials that an earlier launch, or a
+    driver that is gone, left unfinished are handed out first, under their own numbers.
     """
 
-    def __init__(self, study: optuna.Study, config: StudyConfig) -> None:
-        """Take up the study where it stands."""
+    def __init__(
+        self,
+        study: optuna.Study,
+        config: StudyConfig,
+        max_concurrent: int = 1,
+        neighbours: Neighbours | None = None,
+        forkable: Callable[[int, int], bool] = lambda number, images: True,
+        may_begin: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take up the study where it stands.
+
+        Args:
+            study: the real one.
+            config: of the study.
+            max_concurrent: trials at a time.
+            neighbours: other drivers; None if there are none.
+            forkable: whether a trial's checkpoint at so many images can be forked from.
+            may_begin: asked before each trial; False ends the launch, as a spent budget does.
+        """
         super().__init__()
-        self._study = study
-        self._config = config
-        self._trials: dict[str, optuna.Trial] = {}
-        open_states = (TrialState.RUNNING, TrialState.WAITING)
-        self._unfinished = study.get_trials(deepcopy=False, states=open_states)
-        self._num_trials = len(study.get_trials(deepcopy=False))
+        self._study, self._config = study, config
+        self._neighbours = neighbours or Neighbours()
+        self._forkable, self._may_begin = forkable, may_begin
+        self._rungs = {rung.images: rung for rung in config.rungs}
+        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._running: dict[str, Running] = {}
+        self._history = History(config, max_concurrent, recall(study, config.space))
+        self.ladder = Ladder(config)
+        self._waits = False
+        self.refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as nothing: Tune stores its search for a restore that we do not use."""
+        return {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept whatever Tune says: the study knows its objective."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the next trial: its number, its values by configuration key, if baseline."""
-        trial = self._next_trial()
-        if trial is None:
-            return str(Searcher.FINISHED)
-        self._trials[trial_id] = trial
-        baseline = trial.number == 0
-        trial.set_user_attr("baseline", baseline)
-        values = {"contrastive.form": "none"} if baseline else self._config.space.suggest(trial)
-        return {"number": trial.number, "baseline": baseline, "values": values}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial, None to be asked again, FINISHED if there is nothing left.
 
-    def _next_trial(self) -> optuna.Trial | None:
-        if self._unfinished:
-            frozen = self._unfinished.pop(0)
-            return optuna.Trial(self._study, frozen._trial_id)
-        if self._num_trials >= self._config.num_trials:
+        A trial is its number, its values by configuration key, whether it is the baseline, and
+        `parent` ({"trial", "images"}, or None), from whose checkpoint it goes on.
+        """
+        if not self._may_begin():
+            return str(Searcher.FINISHED)
+        if self._read_at > time.monotonic() - REFRESH_S and self._waits:
             return None
-        self._num_trials += 1
-        return self._study.ask()
+        with _locked(self._neighbours.lock):
+            trials = self.refresh()
+            left = unfinished(trials, self._neighbours, self._numbers)
+            self._waits = False
+            if left:
+                running = self._take_over(left[0], trials)
+            elif len(trials) < self._config.num_trials:
+                running = self._begin(len(trials), trials)
+            else:
+                self._waits = self._others_run(trials)
+                return None if self._waits else str(Searcher.FINISHED)
+        self._running[trial_id] = running
+        attributes = running.trial.user_attrs
+        return {
+            "number": running.number,
+            "baseline": attributes[BASELINE],
+            "values": attributes[VALUES],
+            "parent": attributes.get(PARENT),
+        }
+
+    def refresh(self) -> list[FrozenTrial]:
+        """Read the study, bring the ladder up to date and return all trials by number."""
+        trials = self._study.get_trials(deepcopy=False)
+        self.ladder.sync(trials)
+        self._read_at = time.monotonic()
+        return trials
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Store an intermediate value, once per rung."""
-        self._store_value(self._trials[trial_id], result)
+        """Store the score of a rung, once."""
+        running, images = self._running[trial_id], result.get("images_seen")
+        values = self._values(result)
+        if values is None or images not in self._rungs or images in running.scores:
+            return  # a restarted trial reports its earlier rungs again
+        scores = {c.score: float(result[c.score]) for c in self._constraints}
+        score = RungScore(values, self._rungs[images].num_samples, scores)
+        running.scores[images] = score
+        self.ladder.note(running.number, images, score)
+        rows = {str(at): known.to_dict() for at, known in running.scores.items()}
+        with _unless_ended_elsewhere():
+            running.trial.set_user_attr(RUNGS, rows)
+            if len(values) == 1:
+                running.trial.report(values[0], images)
+
+    def keeps(self, trial_id: str, images: int) -> bool:
+        """Return whether the study's rule lets a trial go on from a rung that it has scored."""
+        if time.monotonic() - self._read_at > REFRESH_S:
+            self.refresh()
+        return self.ladder.goes_on(self._running[trial_id].number, images)
+
+    def audit(self, trial_id: str, images: int) -> None:
+        """Note that a trial should stop at a rung, and runs on."""
+        running = self._running[trial_id]
+        running.audited_at = images
+        with _unless_ended_elsewhere():
+            running.trial.set_user_attr(AUDITED_AT, images)
+        self.ladder.audit(running.number, images)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended."""
-        trial = self._trials.pop(trial_id)
         result = result or {}
-        if not error:
-            self._store_value(trial, result)
-        score = result.get("score")
-        if error or "failure" in result or score is None or not math.isfinite(score):
-            message = result.get("failure") or (
-                "a worker failed more often than max_failures allows; its log is in the trial's "
-                "folder" if error else "the score is missing or not finite"
-            )  # fmt: skip
-            trial.set_user_attr("message", message)
-            self._study.tell(trial, state=TrialState.FAIL)
-        elif result["final"]:
-            self._study.tell(trial, score)
-        else:
-            trial.set_user_attr("message", f"stopped at {result['images_seen']:,} images")
-            self._study.tell(trial, state=TrialState.PRUNED)
+        if "stopped" in result:  # it stays unfinished, for this launch or the next
+            self._running.pop(trial_id)
+            return
+        if not error and "failure" not in result:
+            self.on_trial_result(trial_id, result)
+        running = self._running.pop(trial_id)
+        values = self._values(result)
+        with _unless_ended_elsewhere():
+            if error or "failure" in result or values is None:
+                self._fail(running, result.get("failure"), error)
+            elif result["final"]:
+                self._complete(running, values)
+            else:
+                images = result["images_seen"]
+                running.trial.set_user_attr(STOPPED_AT, images)
+                self._end(running, TrialState.PRUNED, None, f"stopped at {images:,} images")
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study's storage holds everything."""
@@ -84,39 +208,157 @@ class OptunaStudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: a new searcher takes the study up where it stands."""
 
-    def _store_value(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
-        score, step = result.get("score"), result.get("images_seen")
-        if score is None or step is None or not math.isfinite(score):
-            return
-        known = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        if step not in known:  # a restarted trial reports its earlier rungs again
-            trial.report(score, step)
+    @property
+    def _numbers(self) -> set[int]:
+        return {running.number for running in self._running.values()}
+
+    def _others_run(self, trials: Sequence[FrozenTrial]) -> bool:
+        mine = self._numbers
+        return any(not t.state.is_finished() and t.number not in mine for t in trials)
+
+    def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
+        """Make a new trial: the baseline, a given point, a child, or what the sampler suggests."""
+        config, child = self._config, None
+        self._history.sync(trials, self.ladder.baseline)
+        if number == 0:
+            values: dict[str, Any] = {"contrastive.form": "none"}
+        elif number <= len(config.points):
+            values = self._history.suggest(number, config.points[number - 1])
+        else:
+            if config.scheduler == "pbt":
+                child = next_child(config, number, trials, self.ladder, self._forkable)
+            values = child.values if child else self._history.suggest(number)
+        attributes: dict[str, Any] = {}
+        if child:
+            attributes[PARENT] = {"trial": child.parent, "images": child.images}
+            attributes[REPLACES] = child.replaces
+        trial = self._ask(values)
+        if trial.number > 0:
+            values = self._config.space.suggest(trial)
+        attributes |= {BASELINE: trial.number == 0, VALUES: values}
+        for name, given in attributes.items():
+            trial.set_user_attr(name, given)
+        return Running(trial, trial.number, twin=_twin(trial, trials))
+
+    def _ask(self, values: dict[str, Any]) -> optuna.Trial:
+        """Begin a trial of the real study that takes the given values as if it had drawn them."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            base = RandomSampler(self._config.seed)
+            self._study.sampler = PartialFixedSampler(values, base)
+        trial = self._study.ask()
+        trial.set_user_attr(DRIVER, self._neighbours.driver)
+        return trial
+
+    def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
+        """Go on with a trial that was left behind, even before it had all its values."""
+        trial = optuna.Trial(self._study, frozen._trial_id)
+        trial.set_user_attr(DRIVER, self._neighbours.driver)
+        if VALUES not in frozen.user_attrs:
+            values: dict[str, Any] = {"contrastive.form": "none"}
+            if frozen.number > 0:
+                self._history.sync(trials, self.ladder.baseline)
+                drawn = self._history.suggest(frozen.number, frozen.params)
+                self._study.sampler = PartialFixedSampler(drawn, RandomSampler(self._config.seed))
+                values = self._config.space.suggest(trial)
+            trial.set_user_attr(BASELINE, frozen.number == 0)
+            trial.set_user_attr(VALUES, values)
+        audited_at = frozen.user_attrs.get(AUDITED_AT)
+        twin = _twin(trial, trials)
+        return Running(trial, frozen.number, rung_scores(frozen), audited_at, twin)
+
+    def _values(self, result: dict[str, Any]) -> tuple[float, ...] | None:
+        """Return the objectives of a result; None if one is missing or not finite."""
+        found = result.get("values", [result.get("score")])
+        finite = all(value is not None and math.isfinite(value) for value in found)
+        return tuple(float(value) for value in found) if finite else None
+
+    def _complete(self, running: Running, values: tuple[float, ...]) -> None:
+        final = self._config.rungs[-1].images
+        score, baseline = running.scores.get(final), self.ladder.baseline(final)
+        if score is not None:
+            judged = judged_violations(score, baseline, self._constraints, full=True)
+            for text, excess in judged.items():
+                running.trial.set_constraint(text, excess)
+        at = running.audited_at
+        message = "" if at is None else f"was to stop at {at:,} images; ran on as an audit"
+        self._end(running, TrialState.COMPLETE, values, message)
+
+    def _fail(self, running: Running, failure: str | None, error: bool) -> None:
+        lost = (
+            "a worker failed more often than max_failures allows; its log is in the trial's "
+            "folder" if error else "the score is missing or not finite"
+        )  # fmt: skip
+        if not error:  # the point's own doing: the sampler keeps away from it
+            running.trial.set_user_attr(FAILURE, True)
+        self._end(running, TrialState.FAIL, None, failure or lost)
+
+    def _end(
+        self,
+        running: Running,
+        state: TrialState,
+        values: tuple[float, ...] | None,
+        message: str,
+    ) -> None:
+        if running.twin is not None:
+            message = f"{message}; " if message else ""
+            message += f"the same point as trial {running.twin}"
+        if message:
+            running.trial.set_user_attr(MESSAGE, message)
+        self._study.tell(running.trial, values, state, skip_if_finished=True)
 
 
-def num_remaining(study: optuna.Study, config: StudyConfig) -> int:
-    """Return how many trials of a study have not ended, those that have not begun included."""
-    ended = [trial.state.is_finished() for trial in study.get_trials(deepcopy=False)]
-    return ended.count(False) + max(0, config.num_trials - len(ended))
+def unfinished(
+    trials: Sequence[FrozenTrial], neighbours: Neighbours, mine: set[int]
+) -> list[FrozenTrial]:
+    """Return the trials that nobody runs and that have not ended."""
+    return [
+        trial
+        for trial in trials
+        if not trial.state.is_finished()
+        and trial.number not in mine
+        and not _is_held(trial, neighbours)
+    ]
 
 
-def make_sampler(config: StudyConfig, max_concurrent: int) -> optuna.samplers.TPESampler:
-    """Return TPE over the conditional space, with few random trials.
+def num_remaining(
+    study: optuna.Study, config: StudyConfig, neighbours: Neighbours | None = None
+) -> int:
+    """Return how many trials of a study have not ended, those that have not begun included.
 
-    The model starts once `num_startup_trials` trials have finished. Up to that many, and the
-    trials that run beside the last of them, are random: at most half of the study.
+    What another living driver runs is not counted.
     """
-    return optuna.samplers.TPESampler(
-        n_startup_trials=num_startup_trials(config.num_trials, max_concurrent),
-        multivariate=True,
-        group=True,
-        seed=config.seed,
-    )
+    trials = study.get_trials(deepcopy=False)
+    left = unfinished(trials, neighbours or Neighbours(), set())
+    return len(left) + max(0, config.num_trials - len(trials))
 
 
-def num_startup_trials(num_trials: int, max_concurrent: int) -> int:
-    """Return how many trials must have finished before the model suggests.
+def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
+    """Return the first trial before this one that trains the same."""
+    mine = trial.user_attrs
+    for other in trials[: trial.number]:
+        theirs = other.user_attrs
+        if theirs.get(VALUES) == mine[VALUES] and theirs.get(PARENT) == mine.get(PARENT):
+            return other.number
+    return None
 
-    With c trials at a time, a suggestion after k finished ones is at least trial number k + 1 and
-    at most number k + c, so that num_startup + c - 1 trials come without the model.
-    """
-    return max(1, num_trials // 2 - (max_concurrent - 1))
+
+def _is_held(trial: FrozenTrial, neighbours: Neighbours) -> bool:
+    driver = trial.user_attrs.get(DRIVER)
+    return driver is not None and driver != neighbours.driver and neighbours.alive(driver)
+
+
+def _unless_ended_elsewhere() -> contextlib.AbstractContextManager[None]:
+    """Let a trial be that another driver took over, believing this one gone, and ended."""
+    return contextlib.suppress(UpdateFinishedTrialError)
+
+
+@contextlib.contextmanager
+def _locked(path: Path | None) -> Iterator[None]:
+    """Hold a file's lock, waiting for it; the system frees it if the process dies."""
+    if path is None:
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

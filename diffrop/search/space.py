@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, load_yaml, require
@@ -56,6 +62,27 @@ class Parameter(Config):
         if self.integer:
             return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    def distribution(self) -> BaseDistribution:
+        """Return the range as Optuna knows it."""
+        if self.choices is not None:
+            return CategoricalDistribution(self.choices)
+        assert self.low is not None and self.high is not None
+        if self.integer:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+    def check_value(self, value: Any) -> None:
+        """Raise ValueError, saying what is allowed, unless a value lies in the range."""
+        if self.choices is not None:
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            require(value in self.choices, self.name, value, allowed)
+            return
+        assert self.low is not None and self.high is not None
+        number = isinstance(value, int if self.integer else int | float)
+        inside = number and not isinstance(value, bool) and self.low <= value <= self.high
+        kind = "a whole number, " if self.integer else ""
+        require(inside, self.name, value, f"{kind}{self.low:g} to {self.high:g}")
 
     def extremes(self) -> list[Any]:
         """Return the values to try against the configuration's own checks."""
@@ -135,3 +162,36 @@ class SearchSpace(Config):
             if parameter.asked(values):
                 values[parameter.name] = parameter.suggest(trial)
         return values
+
+    def check_point(self, point: Mapping[str, Any]) -> None:
+        """Check values that are to be tried; what a point leaves out is drawn.
+
+        Raises:
+            ValueError: a key is not searched, is not asked at these values, or is out of range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for key in point:
+            require(key in known, "key of a point", key, ", ".join(known))
+        for key, value in point.items():
+            known[key].check_value(value)
+            for condition, allowed in (known[key].when or {}).items():
+                met = condition in point and point[condition] in allowed
+                require(met, f"{condition} of a point with {key}", point.get(condition),
+                        ", ".join(str(choice) for choice in allowed))  # fmt: skip
+
+
+def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
+    """Read points of a space from a YAML list of mappings.
+
+    Raises:
+        ValueError: the file is unreadable, or a point does not lie in the space.
+    """
+    content = load_yaml(path)
+    if not isinstance(content, list) or not all(isinstance(point, dict) for point in content):
+        raise ValueError(f"{path} holds no points; allowed: a list of mappings KEY: VALUE")
+    for i, point in enumerate(content):
+        try:
+            space.check_point(point)
+        except ValueError as error:
+            raise ValueError(f"point {i + 1} of {path}: {error}") from error
+    return tuple(content)

@@ -1,10 +1,8 @@
 """A study on disk: its folder, its frozen configuration, its lock and its Optuna database."""
 
 import contextlib
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import STUDY_FORMAT, LaunchConfig, StudyConfig
-from diffrop.search.trial import write_atomically
+from diffrop.storage import write_atomically
 from diffrop.tracking import redact
 
 LOCK_WAIT_S = 5
@@ -102,9 +100,15 @@ class StudyStore:
         content.pop("command", None)
         return StudyConfig.from_dict(content)
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the study for this process; StudyError if another one runs it."""
-        return hold(self.path)
+    @property
+    def drivers(self) -> Path:
+        """The folder in which its drivers sign; see `Drivers`."""
+        return self.path / "drivers"
+
+    @property
+    def stop_file(self) -> Path:
+        """While it is there, the study's trials save and stop."""
+        return self.path / "stop"
 
     def open(
         self, launch: LaunchConfig, sampler: optuna.samplers.BaseSampler | None = None
@@ -142,24 +146,6 @@ class StudyStore:
     def _known(self) -> str:
         found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))
         return f"allowed: {', '.join(found)}" if found else "there are no studies yet"
-
-
-@contextlib.contextmanager
-def hold(directory: Path) -> Iterator[None]:
-    """Hold a study's or training's folder for this process; released even if it is killed.
-
-    Raises:
-        StudyError: another process holds it.
-    """
-    with (directory / "study.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(
-                f"{directory.name!r} is running in another process; allowed: wait for its end, "
-                "or stop it"
-            ) from error
-        yield
 
 
 def check_database(path: Path) -> None:

@@ -80,9 +80,11 @@ def _model_lines(plan: TablePlan, cards: Sequence[ScoreCard]) -> list[ProtocolLi
     seen = f"{card.images_seen // batch:,} steps of {batch}"
     seen += ", from a checkpoint" if config.training.init_from else ""
     grid = ", ".join(f"{omega:g}" for omega in config.evaluation.guidance_scales)
+    halved = config.evaluation.omega_search == "halving" and len(card.curve) > 1
+    grid += " and between" if halved else ""
     lines = [
         ProtocolLine("images seen", seen, length),
-        ProtocolLine("sampler", card.sampler, PUBLISHED_SAMPLER),
+        ProtocolLine("sampler", card.protocol.sampler, PUBLISHED_SAMPLER),
         ProtocolLine(
             "omega", f"best of {grid} by {card.objective}", "tuned for each model", decisive=False
         ),

@@ -15,10 +15,10 @@ from diffrop.schema import require
 
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""
-CURVES = "metrics.jsonl"
+CURVES = "training/metrics.jsonl"
 SCORES = "scores/images_*.json"
 SAMPLES = "samples/*.png"
-CHECKPOINTS = "checkpoints/images_*.safetensors"
+CHECKPOINTS = "training/images_*.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,10 @@ class TrackedTrial:
         return metrics
 
     def score_metrics(self) -> list[Metric]:
-        """Return the scores at the best omega of every score file, and the newest's omega curve.
+        """Return the scores at the choice of every score file, and the newest's omega curves.
+
+        A curve is over the omegas of the chosen sampler. FIDs of unequal N do not compare, so each
+        round of the search on fewer samples than the last has its own: `omega_curve_at_N/...`.
 
         Raises:
             ValueError: a file is damaged, or not written to its end yet.
@@ -77,12 +80,17 @@ class TrackedTrial:
         scores = self._scores()
         for score in scores:
             counts = {f"num_samples/{name}": count for name, count in score["num_samples"].items()}
-            values = {"omega": score["omega"], "score": score["value"]} | counts | score["best"]
+            values = {"omega": score["omega"], "score": score["values"][0]} | counts
+            values |= score["best"]
             metrics += _numbers(values, score["time"], score["images_seen"])
         if scores and (scores[-1]["final"] or self.state != "RUNNING"):
-            for entry in scores[-1]["curve"]:
-                values = {f"omega_curve/{name}": value for name, value in entry["scores"].items()}
-                metrics += _numbers(values, scores[-1]["time"], round(entry["omega"] * 1000))
+            newest = scores[-1]
+            for row in newest["curve"]:
+                count, whole = row["num_samples"], newest["num_samples"]["all"]
+                curve = "omega_curve" if count == whole else f"omega_curve_at_{count}"
+                values = {f"{curve}/{name}": value for name, value in row["scores"].items()}
+                if row["sampler"] == newest["sampler"]:
+                    metrics += _numbers(values, newest["time"], round(row["omega"] * 1000))
         return metrics
 
     def model_metrics(self, model_id: str, digest: str) -> list[Metric]:
@@ -102,13 +110,17 @@ class TrackedTrial:
         ]  # fmt: skip
 
     def _scores(self) -> list[dict[str, Any]]:
-        """Read the score files, oldest first; "best" is added: the scores at the best omega."""
+        """Read the score files, oldest first; "best" is added: the scores at the choice."""
         found = []
         for path in self.files(SCORES):
             try:
                 score = json.loads(path.read_text(encoding="utf-8"))
-                by_omega = {entry["omega"]: entry["scores"] for entry in score["curve"]}
-                found.append(score | {"best": by_omega[score["omega"]]})
+                chosen = (score["omega"], score["sampler"], score["num_samples"]["all"])
+                scores = {
+                    (row["omega"], row["sampler"], row["num_samples"]): row["scores"]
+                    for row in score["curve"]
+                }
+                found.append(score | {"best": scores[chosen]})
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is no complete score file ({error!r})") from error
         return found

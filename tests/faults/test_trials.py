@@ -60,7 +60,7 @@ def faulty(tmp_path: Path, *faults: str) -> FeatureExtractor:
 def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address, max_failures=3)
     extractor = faulty(tmp_path, "exception", "exit 0", "kill -9")
-    finished = run_small(small_study(prune=False), launch, extractor)
+    finished = run_small(small_study(scheduler="none"), launch, extractor)
     assert states(finished) == ["COMPLETE"] * 3
     assert len(list((tmp_path / "strikes").iterdir())) == 3
     assert wait_until_free(address) == {}
@@ -68,7 +68,7 @@ def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Pa
 
 def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, worker_timeout_s=8)
-    config = small_study(num_trials=2, prune=False)
+    config = small_study(num_trials=2, scheduler="none")
     finished = run_small(config, launch, faulty(tmp_path, "kill -9", "hang"))
     assert states(finished) == ["COMPLETE"] * 2
     assert len(list((tmp_path / "strikes").iterdir())) == 2
@@ -79,7 +79,7 @@ def test_trial_that_fails_too_often_is_failed_and_the_study_goes_on(
     address: str, tmp_path: Path
 ) -> None:
     launch = launch_in(tmp_path, ray_address=address, max_failures=0, max_concurrent=1)
-    finished = run_small(small_study(prune=False), launch, faulty(tmp_path, "kill -9"))
+    finished = run_small(small_study(scheduler="none"), launch, faulty(tmp_path, "kill -9"))
     assert states(finished) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert "max_failures" in finished.result.trials[0].message
     assert "FAIL" in (finished.directory / "trials.csv").read_text()
@@ -105,7 +105,7 @@ def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Pat
 def test_nan_loss_fails_its_trial_naming_the_step_and_others_go_on(
     address: str, tmp_path: Path
 ) -> None:
-    config = learning_rate_study(1e30, prune=False)
+    config = learning_rate_study(1e30, scheduler="none")
     finished = run_small(config, launch_in(tmp_path, ray_address=address))
     assert states(finished) == ["COMPLETE", "FAIL", "FAIL"]
     assert "images_seen" in finished.result.trials[1].message

@@ -47,7 +47,7 @@ CHANGED = {
     "contrastive": {"form": "hinge", "margin_rule": "quantile", "margin": 0.25},
     "training": {"batch_size": 24, "learning_rate": 1e-05, "precision": "bf16"},
     "sampling": {"sampler": "ancestral", "num_steps": 7},
-    "evaluation": {"guidance_scales": [0.0, 3.5], "objective": "fid/few"},
+    "evaluation": {"guidance_scales": [0.0, 3.5], "objectives": ["fid/few"]},
 }
 
 
@@ -154,7 +154,7 @@ def test_wrong_type_in_a_list_is_refused_by_position(
         ("contrastive", "stop_gradient", ["none", "frequent"]),
         ("training", "precision", ["fp32", "tf32", "bf16"]),
         ("sampling", "sampler", ["ddim", "ancestral"]),
-        ("evaluation", "objective", ["fid/all", "fid/many", "fid/medium", "fid/few"]),
+        ("evaluation", "omega_search", ["halving", "grid"]),
         ("evaluation", "extractor_precision", ["fp32", "tf32", "bf16"]),
         ("data", "reference", ["train", "heldout"]),
     ],

@@ -15,19 +15,12 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
-from diffrop.search.observer import ProgressLine
-from diffrop.search.results import (
-    StudyResult,
-    collect,
-    metrics_table,
-    protocol,
-    remarks,
-    results_table,
-    write_results,
-)
+from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import influence_path, write_atomically
+from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
+from diffrop.search.trial import influence_path
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from tests.small import small_study
 
@@ -36,11 +29,12 @@ def card(
     value: float, images: int = 128, final: bool = True, reference: str = "full training set"
 ) -> ScoreCard:
     scores = {f"fid/{group}": value + i for i, group in enumerate(("all", "many", "few"))}
+    row = {"omega": 1.0, "sampler": "ddim-2", "num_samples": 40, "scores": scores}
     return ScoreCard(
-        images_seen=images, time=0.0, objective="fid/all", value=value, omega=1.0,
+        images_seen=images, time=0.0, objectives=["fid/all"], values=[value], omega=1.0,
         sampler="ddim-2", extractor="pixels", reference=reference,
         num_samples={"all": 40, "many": 12, "few": 12}, num_reference={"all": 70},
-        final=final, curve=[{"omega": 1.0, "scores": scores}], class_scores={},
+        final=final, curve=[row], class_scores={}, samples_drawn=40, seconds={},
         intervals={"fid/all": {"low": value - 3, "high": value + 3}},
     )  # fmt: skip
 
@@ -181,26 +175,3 @@ def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("config: {}")
     with pytest.raises(ValueError, match="no exported configuration"):
         load_export(tmp_path / "x.yaml")
-
-
-def test_progress_is_printed_once_for_each_trial_without_a_terminal(
-    finished: tuple[StudyStore, StudyResult],
-) -> None:
-    output = io.StringIO()
-    line = ProgressLine(Console(file=output), 6)
-    for _ in range(3):
-        line.show(finished[1], concurrent=2)
-    (shown,) = output.getvalue().splitlines()
-    assert shown.startswith("4/6 trials | best fid/all 40.00 (t001 hinge tau_0=3.25) | ")
-    assert shown.endswith("left")
-
-
-def test_progress_is_rewritten_in_place_on_a_terminal(
-    finished: tuple[StudyStore, StudyResult],
-) -> None:
-    output = io.StringIO()
-    line = ProgressLine(Console(file=output, force_terminal=True, width=60), 4)
-    line.show(finished[1], concurrent=1)
-    line.show(finished[1], concurrent=1)
-    parts = output.getvalue().split("\r")
-    assert len(parts) == 3 and all(len(part) == 59 for part in parts[1:])

@@ -1,17 +1,33 @@
+import dataclasses
 import json
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from diffrop.config import EvaluationConfig
+from diffrop.config import ExperimentConfig
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.search.scoring import ScoringInputs, best_row, draw_samples, score_model
-from diffrop.search.trial import TrialTask, read_scores, run_trial
-from diffrop.training.checkpoint import CheckpointDirectory
-from tests.small import small_experiment, small_inputs, small_study
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.search.config import Rung
+from diffrop.search.objectives import Baseline
+from diffrop.search.score_card import ScoreCard
+from diffrop.search.scoring import (
+    Scored,
+    ScoringInputs,
+    check_scorable,
+    draw_samples,
+    sampler_name,
+    score_model,
+    scored_alike,
+)
+from tests.small import RowBrightness, small_experiment, small_inputs
 
 CPU = torch.device("cpu")
+LAST = Rung(images=128, num_samples=40, num_steps=None, final=True)
+EARLY = Rung(images=64, num_samples=40, num_steps=None, final=False)
+FOUR = {"evaluation__guidance_scales": [0.0, 0.5, 1.0, 2.0]}
 
 
 @pytest.fixture(scope="module")
@@ -19,122 +35,222 @@ def inputs() -> ScoringInputs:
     return small_inputs()
 
 
-def denoiser(x_t: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return 0.3 * x_t + 0.01 * labels.view(-1, 1, 1, 1)
+class Denoiser(torch.nn.Module):
+    """Noise by formula, another one for each label, best at an omega of about 1."""
+
+    def __init__(self, scale: float = 0.3) -> None:
+        super().__init__()
+        self.scale, self.sizes = scale, list[int]()
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        self.sizes.append(len(x_t))
+        return self.scale * x_t + 0.01 * labels.view(-1, 1, 1, 1)
 
 
-def curve(*values: tuple[float, float]) -> list[dict[str, object]]:
-    return [{"omega": omega, "scores": {"fid/all": value}} for omega, value in values]
+def scored(
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung = LAST,
+    baseline: Baseline | None = None,
+    **averages: torch.nn.Module,
+) -> Scored:
+    schedule = NoiseSchedule.linear(config.diffusion)
+    models = {None: Denoiser(), **{float(key): net for key, net in averages.items()}}
+    return score_model(models, schedule, config, inputs, rung, 128, baseline)
 
 
-def test_best_omega_is_the_least_objective_and_the_smaller_of_equals() -> None:
-    evaluation = EvaluationConfig()
-    assert best_row(curve((2.0, 5.0), (0.5, 4.0), (0.0, 4.0)), evaluation) == 2
-    with pytest.raises(ValueError, match=r"objective is fid/few.*allowed: fid/all"):
-        best_row(curve((0.0, 1.0)), EvaluationConfig(objective="fid/few"))
+def draw(count: int, omega: float = 0.0, start: int = 0, **changes: Any) -> Tensor:
+    config = small_experiment(**changes)
+    labels = torch.zeros(count, dtype=torch.int64)
+    return draw_samples(
+        Denoiser(), NoiseSchedule.linear(config.diffusion), config.sampling, (1, 8, 8), labels,
+        omega, 10, seed=1, start=start,
+    )  # fmt: skip
 
 
 def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInputs) -> None:
-    config = small_experiment()
-    schedule = NoiseSchedule.linear(config.diffusion)
-    model = torch.nn.Identity()
-    model.forward = denoiser  # type: ignore[method-assign, assignment]
-    scored = score_model(model, schedule, config, inputs, 40, 128, final=True)
-    card = scored.card
+    card = scored(small_experiment(evaluation__omega_search="grid"), inputs).card
     assert [row["omega"] for row in card.curve] == [0.0, 1.0]
     least = min(card.curve, key=lambda row: row["scores"]["fid/all"])
     assert card.omega == least["omega"]
     assert card.scores == least["scores"]
-    assert card.value == least["scores"]["fid/all"]
+    assert (card.objective, card.value) == ("fid/all", least["scores"]["fid/all"])
     assert card.num_samples == {"all": 40, "many": 12, "medium": 12, "few": 12}
     assert (card.sampler, card.extractor) == ("ddim-2", "pixels")
-    assert scored.images.shape == (40, 1, 8, 8)
+    assert (card.points, card.samples_drawn) == (card.curve, 80)
+    assert card.seconds.keys() == {"sampling", "features", "metrics"}
+
+
+def test_halving_draws_two_fifths_of_the_grid_and_scores_the_same_images(
+    inputs: ScoringInputs,
+) -> None:
+    rung = dataclasses.replace(LAST, num_samples=300)
+    grid, halved = (
+        scored(
+            small_experiment(evaluation__omega_search=method, evaluation__metrics=["fid"], **FOUR),
+            inputs,
+            rung,
+        )
+        for method in ("grid", "halving")
+    )
+    assert (grid.card.samples_drawn, halved.card.samples_drawn) == (1200, 480)
+    assert halved.card.value <= grid.card.value  # an omega of no grid may be better still
+    assert [row["num_samples"] for row in halved.card.curve] == [30] * 5 + [90] * 2 + [300]
+    assert list(halved.card.scores_by_num_samples) == [30, 90, 300]
+    assert len(halved.card.points) == 1 and halved.card.num_samples["all"] == 300
+    assert halved.images.shape == grid.images.shape == (100, 1, 8, 8)
+    omegas = [halved.card.omega]
+    only = small_experiment(evaluation__guidance_scales=omegas, evaluation__metrics=["fid"])
+    alone = scored(only, inputs, rung)
+    assert alone.images.equal(halved.images)
+    assert alone.card.scores == pytest.approx(halved.card.scores, rel=1e-6)
+    assert alone.influence["fid/few"].allclose(halved.influence["fid/few"], rtol=1e-3, atol=1e-2)
+
+
+def test_each_image_is_drawn_and_looked_at_once(inputs: ScoringInputs) -> None:
+    looked: list[int] = []
+
+    class Spy(RowBrightness):
+        def forward(self, images: Tensor) -> Tensor:
+            looked.append(len(images))
+            return super().forward(images)
+
+    config = small_experiment(**FOUR)
+    spied = dataclasses.replace(inputs, extractor=FeatureExtractor(Spy(), "pixels"))
+    model, rung = Denoiser(), dataclasses.replace(LAST, num_samples=200)
+    schedule = NoiseSchedule.linear(config.diffusion)
+    card = score_model({None: model}, schedule, config, spied, rung, 128).card
+    assert sum(looked) == card.samples_drawn == 320
+    in_order = [{row["omega"]: row["num_samples"]} for row in card.curve]
+    drawn = {omega: n for row in in_order for omega, n in row.items()}  # the last one counts
+    evaluations = sum(n * (1 if omega == 0 else 2) for omega, n in drawn.items())
+    assert sum(model.sizes) == 2 * evaluations  # two steps; guidance has two branches
+
+
+def test_sampler_and_average_are_chosen_with_omega(inputs: ScoringInputs) -> None:
+    config = small_experiment(
+        training__ema_lengths=[0.1], evaluation__ema_lengths=[None, 0.1],
+        evaluation__samplers=["ddim-1", "ddim-3"], **FOUR,
+    )  # fmt: skip
+    rung = dataclasses.replace(LAST, num_samples=200)
+    card = scored(config, inputs, rung, **{"0.1": Denoiser(0.0)}).card
+    least = min((row for row in card.curve if row["num_samples"] == 30),
+                key=lambda row: row["scores"]["fid/all"])  # fmt: skip
+    assert card.sampler == least["sampler"]
+    assert card.samples_drawn <= 0.4 * 200 * 16
+    names = "ddim-1 or ddim-1-ema-0.1 or ddim-3 or ddim-3-ema-0.1"
+    assert card.protocol.sampler == names == sampler_name(config).replace(", ", " or ")
+
+
+def test_steps_of_a_rung_are_capped_and_stand_in_the_name(inputs: ScoringInputs) -> None:
+    config = small_experiment(sampling__num_steps=8)
+    card = scored(config, inputs, dataclasses.replace(EARLY, num_steps=3)).card
+    assert card.sampler == "ddim-3"
+
+
+def test_constraints_bound_the_choice(inputs: ScoringInputs) -> None:
+    changes = {"evaluation__omega_search": "grid", **FOUR}
+    free = scored(small_experiment(**changes), inputs).card
+    by_few = sorted(free.curve, key=lambda row: row["scores"]["fid/few"])
+    text = "fid/few <= baseline + 0.001"
+    bound = small_experiment(
+        evaluation__constraints=[text], evaluation__objectives=["fid/many"], **changes
+    )
+    known = {40: by_few[0]["scores"]}
+    card = scored(bound, inputs, baseline=known).card
+    assert card.omega == by_few[0]["omega"] and card.asked["bounds"][text] > 0
+    assert scored(bound, inputs).card.asked["bounds"] == {text: None}  # baseline unknown
+
+
+def test_several_objectives_have_a_value_each(inputs: ScoringInputs) -> None:
+    config = small_experiment(evaluation__objectives=["fid/few", "fid/all"])
+    card = scored(config, inputs).card
+    assert card.values == [card.scores["fid/few"], card.scores["fid/all"]]
+    assert (card.objective, card.value) == ("fid/few", card.values[0])
 
 
 def test_only_the_final_score_has_all_metrics_and_what_differences_need(
     inputs: ScoringInputs,
 ) -> None:
     config = small_experiment(evaluation__metrics=["fid", "kid"])
-    schedule = NoiseSchedule.linear(config.diffusion)
-    model = torch.nn.Identity()
-    model.forward = denoiser  # type: ignore[method-assign, assignment]
-    final, early = (
-        score_model(model, schedule, config, inputs, 40, 128, final=last) for last in (True, False)
-    )
+    final, early = (scored(config, inputs, rung) for rung in (LAST, EARLY))
     assert "kid/few" in final.card.scores and "kid/few" not in early.card.scores
     assert final.card.intervals["fid/all"]["low"] < final.card.value
     assert not early.card.intervals and not early.influence
     assert final.influence["fid/few"].shape == final.influence["labels/few"].shape == (12,)
-    assert final.card.value == early.card.value
+    assert final.card.value == pytest.approx(early.card.value, rel=1e-6)
 
 
-def test_noise_does_not_depend_on_omega_and_smaller_counts_are_prefixes() -> None:
-    config = small_experiment()
-    schedule = NoiseSchedule.linear(config.diffusion)
+def test_stored_card_is_taken_only_for_what_it_was_asked(inputs: ScoringInputs) -> None:
+    config = small_experiment(evaluation__constraints=["fid/few <= baseline"])
+    stored = json.loads(json.dumps(scored(config, inputs).card.to_dict()))
+    card = ScoreCard.from_dict(stored)
+    assert scored_alike(card, config, inputs, LAST)
+    assert not scored_alike(card, config, inputs, EARLY)
+    assert not scored_alike(card, config, inputs, dataclasses.replace(LAST, num_samples=60))
+    assert not scored_alike(card, config, inputs, LAST, {40: {"fid/few": 3.0}})
+    for changes in (
+        {"evaluation.guidance_scales": [0.0, 1.0, 2.0]}, {"evaluation.omega_search": "grid"},
+        {"evaluation.samplers": ["ddim-3"]}, {"evaluation.constraints": []},
+        {"evaluation.objectives": ["fid/few"]}, {"evaluation.seed": 1},
+        {"evaluation.metrics": ["fid"]},
+    ):  # fmt: skip
+        assert not scored_alike(card, config.with_values(changes), inputs, LAST)
+    other = dataclasses.replace(inputs, extractor=FeatureExtractor(RowBrightness(), "other"))
+    assert not scored_alike(card, config, other, LAST)
 
-    def draw(count: int, omega: float) -> torch.Tensor:
-        labels = torch.zeros(count, dtype=torch.int64)
-        return draw_samples(
-            denoiser,  # type: ignore[arg-type]
-            schedule, config.sampling, (1, 8, 8), labels, omega, 10, seed=1,
-        )  # fmt: skip
 
-    assert torch.equal(draw(40, 0.0)[:20], draw(20, 0.0))
+def test_cards_of_another_version_are_refused_in_one_sentence(inputs: ScoringInputs) -> None:
+    stored = scored(small_experiment(), inputs).card.to_dict()
+    stored["objective"] = stored.pop("objectives")[0]
+    with pytest.raises(ValueError, match=r"another version \(objective, objectives\); allowed:"):
+        ScoreCard.from_dict(stored)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluation__constraints": ["fid/none <= 3"]}, "score is 'fid/none'; allowed: fid/all"),
+        ({"evaluation__constraints": ["few good"]}, "constraint is 'few good'; allowed:"),
+        ({"evaluation__samplers": ["ddim-2000"]}, "evaluation.samplers is 'ddim-2000'"),
+        ({"evaluation__ema_lengths": [0.2]}, "evaluation.ema_lengths is 0.2"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_starts(
+    inputs: ScoringInputs, changes: dict[str, object], message: str
+) -> None:
+    check_scorable(small_experiment(), inputs.dataset, [40])
+    with pytest.raises(ValueError, match=message):
+        check_scorable(small_experiment(**changes), inputs.dataset, [40])
+    with pytest.raises(ValueError, match="19 samples are too few"):
+        check_scorable(small_experiment(), inputs.dataset, [40, 19])
+
+
+def test_noise_does_not_depend_on_omega() -> None:
     noise = [image.float().flatten() for image in (draw(20, 0.0), draw(20, 0.1))]
     assert torch.corrcoef(torch.stack(noise))[0, 1] > 0.9
 
 
-def task(tmp_path: Path) -> TrialTask:
-    return TrialTask(tmp_path / "t000", small_experiment(), small_study().rungs)
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_any_part_of_the_samples_is_that_part_of_all(sampler: str) -> None:
+    changes = {"sampling__sampler": sampler, "diffusion__num_timesteps": 12}
+    whole = draw(50, **changes)  # chunks of 20
+    assert torch.equal(draw(13, **changes), whole[:13])
+    assert torch.equal(draw(29, start=13, **changes), whole[13:42])
+    assert not torch.equal(whole[:10], whole[20:30])
 
 
-def test_trial_reports_every_rung_and_leaves_its_files(
-    tmp_path: Path, inputs: ScoringInputs
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_share_even_a_part_of_one_chunk(
+    workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reports: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, reports.append)
-    assert [(r["images_seen"], r["final"]) for r in reports] == [(64, False), (128, True)]
-    assert reports[1]["score"] == reports[1]["fid/all"]
-    cards = read_scores(tmp_path / "t000")
-    assert [card.num_samples["all"] for card in cards] == [20, 40]
-    rows = [json.loads(x) for x in (tmp_path / "t000/metrics.jsonl").read_text().splitlines()]
-    assert [row["images_seen"] for row in rows] == [32, 64, 96, 128]
-    assert any("pcl/grad_ratio" in row for row in rows)
-    assert len(list((tmp_path / "t000/samples").glob("*.png"))) == 2
-
-
-def test_restarted_trial_repeats_nothing_that_was_done(
-    tmp_path: Path, inputs: ScoringInputs
-) -> None:
-    class KilledError(Exception):
-        pass
-
-    def die(result: dict[str, object]) -> None:
-        raise KilledError
-
-    with pytest.raises(KilledError):
-        run_trial(task(tmp_path), inputs, CPU, die)  # scored at the first rung, then killed
-    first = read_scores(tmp_path / "t000")[0]
-    reports: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, reports.append)
-    assert read_scores(tmp_path / "t000")[0].time == first.time
-    whole: list[dict[str, object]] = []
-    run_trial(TrialTask(tmp_path / "whole", *(task(tmp_path).config, task(tmp_path).rungs)),
-              inputs, CPU, whole.append)  # fmt: skip
-    assert reports == whole
-
-
-def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
-    tmp_path: Path, inputs: ScoringInputs
-) -> None:
-    whole: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, whole.append)
-    newest = CheckpointDirectory(tmp_path / "t000/checkpoints").files()[-1]
-    newest.write_bytes(newest.read_bytes()[:-1000])
-    next((tmp_path / "t000/scores").glob("*128.json")).unlink()
-    again: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, again.append)
-    assert again == whole
-    assert "damaged" in (log := (tmp_path / "t000/trial.log").read_text()) or "readable" in log
-    lines = (tmp_path / "t000/metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["images_seen"] for line in lines] == [32, 64, 96, 128]
+    whole, parts = draw(15, start=2), []
+    reduced: Callable[[Tensor], None] = lambda images: None  # noqa: E731
+    monkeypatch.setattr("diffrop.search.scoring.dist.all_reduce", reduced)
+    monkeypatch.setattr("diffrop.distributed.world_size", lambda: workers)
+    for rank in range(workers):
+        monkeypatch.setattr("diffrop.distributed.rank", lambda rank=rank: rank)
+        parts.append(draw(15, start=2))
+    assert torch.equal(sum(part.int() for part in parts), whole.int())
+    shares = [int((part.flatten(1) != 0).any(dim=1).sum()) for part in parts]
+    assert max(shares) - min(shares) <= 1

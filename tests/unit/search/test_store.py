@@ -7,6 +7,7 @@ import pytest
 
 from diffrop.errors import StudyError
 from diffrop.search.config import LaunchConfig
+from diffrop.search.drivers import Drivers
 from diffrop.search.store import StudyStore
 from tests.small import ROOT, small_study
 
@@ -89,11 +90,11 @@ def test_locked_database_is_refused_in_seconds(
 
 def test_second_process_is_refused_while_the_first_runs(store: StudyStore) -> None:
     program = (
-        "import sys; from pathlib import Path; from diffrop.search.store import StudyStore\n"
-        f"with StudyStore(Path({str(store.path.parent)!r}), 'small').lock(): pass"
+        "from pathlib import Path; from diffrop.search.drivers import Drivers\n"
+        f"with Drivers(Path({str(store.drivers)!r})).join(exclusive=True): pass"
     )
     command = [sys.executable, "-c", program]
-    with store.lock():
+    with Drivers(store.drivers).join(exclusive=True):
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "running in another process" in refused.stderr
     assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == 0

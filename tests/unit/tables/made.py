@@ -51,21 +51,27 @@ def card_of(config: ExperimentConfig, value: float = 5.0, **changes: Any) -> Sco
     names = ("fid", "recall", "f_8", "f_1_8", "inception_score")
     scores = {f"{name}/{group}": value for name in names for group in groups}
     ancestral = config.sampling.sampler == "ancestral"
+    own = "ancestral-1000" if ancestral else f"ddim-{config.sampling.num_steps}"
+    sampler = changes.get("sampler", own)
+    num_samples = config.evaluation.num_samples
+    row = {"omega": 0.5, "sampler": sampler, "num_samples": num_samples, "scores": scores}
     content: dict[str, Any] = {
         "images_seen": config.training.num_images,
         "time": 0.0,
-        "objective": "fid/all",
-        "value": value,
+        "objectives": ["fid/all"],
+        "values": [value],
         "omega": 0.5,
-        "sampler": "ancestral-1000" if ancestral else f"ddim-{config.sampling.num_steps}",
+        "sampler": sampler,
         "extractor": config.evaluation.extractor,
         "reference": "full training set",
-        "num_samples": dict.fromkeys(groups, config.evaluation.num_samples),
+        "num_samples": dict.fromkeys(groups, num_samples),
         "num_reference": dict.fromkeys(groups, 1_000),
         "final": True,
-        "curve": [{"omega": 0.5, "scores": scores}],
+        "curve": [row],
         "intervals": {"fid/all": {"low": value - 1, "high": value + 1}},
         "class_scores": {},
+        "samples_drawn": num_samples,
+        "seconds": {"sampling": 1.0, "features": 1.0, "metrics": 1.0},
     }
     return ScoreCard(**(content | changes))
 

@@ -11,10 +11,11 @@ from diffrop.config import ExperimentConfig
 from diffrop.data.held_out import load_split
 from diffrop.errors import StudyError
 from diffrop.search.config import LaunchConfig
+from diffrop.search.drivers import hold
 from diffrop.search.final import FinalResult
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.store import hold
-from diffrop.search.trial import scores_path, write_atomically
+from diffrop.search.trial import scores_path
+from diffrop.storage import write_atomically
 from diffrop.tables import run
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tables.run import TableInputs, run_table, stored_result

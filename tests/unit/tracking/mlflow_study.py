@@ -27,7 +27,7 @@ def make_trial(
     tmp_path: Path, number: int = 7, state: str = "RUNNING", **more: Any
 ) -> TrackedTrial:
     directory = tmp_path / "trials" / f"t{number:03d}"
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "training").mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
         "name": f"t{number:03d} reciprocal tau_0=3.2",
         "params": {"contrastive.tau_0": 3.2, "contrastive.form": "reciprocal", "long": "x" * 9000},
@@ -45,7 +45,7 @@ def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3, end: str = "\
         })
         for i in range(start, start + count)
     ]  # fmt: skip
-    with (trial.directory / "metrics.jsonl").open("a") as file:
+    with (trial.directory / "training/metrics.jsonl").open("a") as file:
         file.write("\n".join(lines) + end)
 
 
@@ -55,11 +55,16 @@ def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) 
         fids = {f"fid/{name}": value + shift for name, value in groups.items()}
         return fids | {"accuracy/all": 0.75}
 
+    def row(omega: float, shift: float, count: int = 1000, sampler: str = "ddim-10") -> Any:
+        shared = {"omega": omega, "sampler": sampler, "num_samples": count}
+        return shared | {"scores": scores(shift)}
+
     score = {
-        "images_seen": images, "time": TIME + images, "objective": "fid/all", "value": 40.0,
+        "images_seen": images, "time": TIME + images, "objectives": ["fid/all"], "values": [40.0],
         "omega": 0.5, "sampler": "ddim-10", "extractor": "classifier-digits",
         "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300}, "final": final,
-        "curve": [{"omega": 0.0, "scores": scores(9.0)}, {"omega": 0.5, "scores": scores(0.0)}],
+        "curve": [row(0.0, 30.0, 100), row(0.5, 20.0, 100), row(0.5, 50.0, 100, "ancestral-1000"),
+                  row(0.0, 9.0), row(0.5, 0.0)],
     }  # fmt: skip
     folder = trial.directory / "scores"
     folder.mkdir(exist_ok=True)
@@ -67,7 +72,7 @@ def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) 
 
 
 def add_checkpoint(trial: TrackedTrial, images: int) -> Path:
-    path = trial.directory / "checkpoints" / f"images_{images:012d}.safetensors"
+    path = trial.directory / "training" / f"images_{images:012d}.safetensors"
     card = {"images_seen": images, "data_digest": "d1ge57" * 9, "config": {}}
     tensors = {"ema.weight": torch.full((2,), float(images + trial.number))}
     write_checkpoint(path, Checkpoint(tensors, card))

@@ -85,6 +85,8 @@ def test_metrics_equal_the_files(uri: str, tmp_path: Path) -> None:
     curve = [(0, when[1], 69.0), (500, when[1], 60.0)]
     assert history(uri, run, "omega_curve/fid/few") == curve
     assert len(history(uri, run, "omega_curve/accuracy/all")) == 2
+    early = [(0, when[1], 90.0), (500, when[1], 80.0)]  # of the chosen sampler alone
+    assert history(uri, run, "omega_curve_at_100/fid/few") == early
     assert tracker.close("FINISHED") == []
 
 

@@ -67,10 +67,12 @@ def test_every_length_survives_a_checkpoint_and_can_be_sampled_from(tmp_path: Pa
     assert not outputs[0].equal(outputs[1]) and not outputs[1].equal(outputs[2])
 
 
-def test_scores_come_from_the_chosen_average() -> None:
-    config = small_experiment(training__ema_lengths=LENGTHS, sampling__ema_length=0.2)
+def test_averages_are_found_by_their_length() -> None:
+    config = small_experiment(training__ema_lengths=LENGTHS)
     trainer = Trainer(config, load_dataset(config.data), CPU)
-    assert trainer.averaged_model() is trainer.power_averages[0.2].model
+    assert list(trainer.averages) == [None, *LENGTHS]
+    assert trainer.averages[0.2] is trainer.power_averages[0.2].model
+    assert trainer.averages[None] is trainer.ema.model
 
 
 def test_length_that_was_not_kept_is_refused() -> None:

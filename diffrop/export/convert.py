@@ -1,0 +1,168 @@
+"""A checkpoint's averaged network as a folder that diffusers loads."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffrop.config import ExperimentConfig, SamplingConfig
+from diffrop.errors import CheckpointError
+from diffrop.models.unet import Downsample, ResBlock, UNet, group_norm
+from diffrop.training.checkpoint import Checkpoint, config_of
+from diffrop.training.trainer import load_ema
+
+PIPELINE_FILE = Path(__file__).with_name("pipeline.py")
+CHANNELS_PER_GROUP, MAX_GROUPS = 4, 32  # of group_norm
+
+
+def export_pipeline(
+    checkpoint: Checkpoint, directory: Path, omega: float, sampling: SamplingConfig | None = None
+) -> None:
+    """Write a diffusers pipeline: UNet2DModel, scheduler, and the sampler's own code.
+
+    Args:
+        checkpoint: of a diffusion model.
+        directory: new or empty.
+        omega: the pipeline's guidance scale, unless a call gives another.
+        sampling: sampler, steps and average; None takes the checkpoint's own.
+
+    Raises:
+        ValueError: diffusers is not installed, or the folder is not empty.
+        CheckpointError: the checkpoint is a GAN's.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ValueError(
+            "diffusers is not installed; allowed: pip install -e '.[diffusers]'"
+        ) from error
+    if directory.exists() and any(directory.iterdir()):
+        raise ValueError(f"folder {str(directory)!r} is not empty; allowed: a new one")
+    card = checkpoint.card
+    if "gan" in card:
+        raise CheckpointError("a GAN has no diffusers pipeline; allowed: a diffusion model's file")
+    config = config_of(card)
+    sampling = sampling or config.sampling
+    network = load_ema(checkpoint, torch.device("cpu"), sampling.ema_length)
+    settings = unet_settings(config, network, card)
+    with torch.random.fork_rng():
+        unet = diffusers.UNet2DModel(**settings)
+    unet.load_state_dict(dict(renamed(network)))
+    diffusion = config.diffusion
+    unet.save_pretrained(directory / "unet")
+    diffusers.DDIMScheduler(
+        num_train_timesteps=diffusion.num_timesteps,
+        beta_start=diffusion.beta_start,
+        beta_end=diffusion.beta_end,
+        timestep_spacing="linspace",
+    ).save_pretrained(directory / "scheduler")
+    shutil.copyfile(PIPELINE_FILE, directory / "pipeline.py")
+    index = {
+        "_class_name": ["pipeline", "DiffropPipeline"],
+        "_diffusers_version": diffusers.__version__,
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "class_names": card["class_names"],
+        "sampler": sampling.sampler,
+        "num_inference_steps": sampling.num_steps,
+        "guidance_scale": omega,
+        "norm_channels_per_group": CHANNELS_PER_GROUP,
+        "norm_max_groups": MAX_GROUPS,
+    }
+    (directory / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    (directory / "card.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+
+
+def unet_settings(config: ExperimentConfig, network: UNet, card: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of UNet2DModel for a network of ours."""
+    model = config.model
+    channels, size, _ = card["image_shape"]
+    attended = [
+        size // 2**level in model.attention_resolutions
+        for level in range(len(model.channel_multipliers))
+    ]
+    norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
+    assert all(norm.num_groups == group_norm(norm.num_channels).num_groups for norm in norms)
+    return {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "block_out_channels": tuple(model.base_channels * m for m in model.channel_multipliers),
+        "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attended),
+        "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
+        "layers_per_block": model.num_res_blocks,
+        "downsample_padding": 1,
+        "flip_sin_to_cos": False,
+        "freq_shift": 0,
+        "dropout": model.dropout,
+        "attention_head_dim": None,  # one head
+        "norm_num_groups": math.gcd(*(norm.num_groups for norm in norms)),
+        "norm_eps": norms[0].eps,
+        "num_class_embeds": len(card["class_names"]) + 1,
+    }
+
+
+def renamed(network: UNet) -> Iterator[tuple[str, Tensor]]:
+    """Yield a network's tensors under the names that UNet2DModel gives them."""
+    parts = [
+        ("time_embedding.linear_1", network.time_mlp[0]),
+        ("time_embedding.linear_2", network.time_mlp[2]),
+        ("class_embedding", network.label_embedding),
+        ("conv_in", network.stem),
+        ("conv_norm_out", network.head[0]),
+        ("conv_out", network.head[2]),
+    ]
+    for name, module in parts:
+        yield from _tensors(name, module)
+    yield from _side("down_blocks", list(network.down))
+    first, second = network.middle
+    yield from _block("mid_block.resnets.0", "mid_block.attentions.0", first)
+    yield from _block("mid_block.resnets.1", "", second)
+    yield from _side("up_blocks", list(network.up))
+
+
+def _side(name: str, layers: list[nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """One side of the network: blocks of a level, then the change to the next level's size."""
+    level, place = 0, 0
+    for layer in layers:
+        at = f"{name}.{level}"
+        if isinstance(layer, ResBlock):
+            yield from _block(f"{at}.resnets.{place}", f"{at}.attentions.{place}", layer)
+            place += 1
+            continue
+        sampler = "downsamplers" if isinstance(layer, Downsample) else "upsamplers"
+        yield from _tensors(f"{at}.{sampler}.0.conv", layer)
+        level, place = level + 1, 0
+
+
+def _block(resnet: str, attention: str, block: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    assert isinstance(block, ResBlock)
+    parts = {
+        "norm1": block.norm_1,
+        "conv1": block.conv_1,
+        "time_emb_proj": block.condition,
+        "norm2": block.norm_2,
+        "conv2": block.conv_2,
+        "conv_shortcut": block.skip,
+    }
+    for name, module in parts.items():
+        yield from _tensors(f"{resnet}.{name}", module)
+    if isinstance(block.attention, nn.Identity):
+        return
+    inner = block.attention
+    yield from _tensors(f"{attention}.group_norm", inner.norm)
+    for key, tensor in inner.qkv.state_dict().items():
+        for name, part in zip(("to_q", "to_k", "to_v"), tensor.chunk(3), strict=True):
+            yield f"{attention}.{name}.{key}", part.flatten(1) if key == "weight" else part
+    for key, tensor in inner.project.state_dict().items():
+        yield f"{attention}.to_out.0.{key}", tensor.flatten(1) if key == "weight" else tensor
+
+
+def _tensors(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for key, tensor in module.state_dict().items():
+        yield f"{name}.{key}", tensor

@@ -1,0 +1,150 @@
+"""Class-conditional sampling with classifier-free guidance, as a diffusers pipeline.
+
+This file travels with every exported folder and needs torch and diffusers alone:
+
+    pipeline = DiffusionPipeline.from_pretrained(FOLDER, trust_remote_code=True)
+    images = pipeline(class_labels=[0, 1, 2]).images
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from torch import Tensor, nn
+
+
+class DiffropPipeline(DiffusionPipeline):
+    """Ancestral DDPM or DDIM (eta = 0) over evenly spaced timesteps, from T - 1 to 0."""
+
+    model_cpu_offload_seq = "unet"
+
+    def __init__(
+        self,
+        unet: UNet2DModel,
+        scheduler: DDIMScheduler,
+        class_names: list[str] = [],  # noqa: B006 - diffusers reads the type, and copies it
+        sampler: str = "ddim",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 0.0,
+        norm_channels_per_group: int = 4,
+        norm_max_groups: int = 32,
+    ) -> None:
+        """Take the parts of a folder.
+
+        Args:
+            unet: eps_theta; its last class label is the null label.
+            scheduler: holds the betas.
+            class_names: of labels 0, 1, ...
+            sampler: "ddim" or "ancestral".
+            num_inference_steps: of DDIM, unless a call gives another.
+            guidance_scale: omega, unless a call gives another; 0 is no guidance.
+            norm_channels_per_group: each GroupNorm has at least so many channels in a group,
+            norm_max_groups: and at most so many groups. diffusers' network has one number for all.
+        """
+        super().__init__()
+        for module in unet.modules():
+            if isinstance(module, nn.GroupNorm):
+                most = min(norm_max_groups, module.num_channels // norm_channels_per_group)
+                module.num_groups = next(
+                    g for g in range(most, 0, -1) if module.num_channels % g == 0
+                )
+        self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_to_config(
+            class_names=list(class_names),
+            sampler=sampler,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            norm_channels_per_group=norm_channels_per_group,
+            norm_max_groups=norm_max_groups,
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        class_labels: Sequence[int | str],
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        generator: torch.Generator | None = None,
+        latents: Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+    ) -> ImagePipelineOutput | tuple[object]:
+        """Draw an image for each label.
+
+        Args:
+            class_labels: numbers or names of classes.
+            guidance_scale: omega in (1 + omega) eps(c) - omega eps(null).
+            num_inference_steps: of DDIM; the ancestral sampler takes all.
+            generator: of the noise.
+            latents: x_T (N, C, H, W) instead of noise from the generator.
+            output_type: "pil", "np" (N, H, W, C) in [0, 1], or "pt" (N, C, H, W) in [-1, 1].
+            return_dict: whether to return an ImagePipelineOutput, or a tuple.
+
+        Raises:
+            ValueError: a label is no class.
+        """
+        device, config = self._execution_device, self.unet.config
+        labels = torch.tensor([self._label(label) for label in class_labels], device=device)
+        shape = (len(labels), config.in_channels, config.sample_size, config.sample_size)
+        omega = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        x_t = self._noise(shape, generator) if latents is None else latents.to(device)
+        steps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
+        for step, following in zip(steps, [*steps[1:], -1], strict=True):
+            eps = self._guided(x_t, step, labels, omega)
+            x_t = self._update(x_t, eps, step, following, generator)
+        images: object = x_t
+        if output_type != "pt":
+            pixels = (x_t.clamp(-1, 1).cpu().permute(0, 2, 3, 1).numpy() + 1) / 2
+            images = self.numpy_to_pil(pixels) if output_type == "pil" else pixels
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def _label(self, label: int | str) -> int:
+        names = self.config.class_names
+        if isinstance(label, str) and label in names:
+            return int(names.index(label))
+        if isinstance(label, int | np.integer) and 0 <= label < len(names):
+            return int(label)
+        raise ValueError(
+            f"class label is {label!r}; allowed: 0 to {len(names) - 1}, or {', '.join(names)}"
+        )
+
+    def _noise(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        device = self._execution_device if generator is None else generator.device
+        return torch.randn(shape, generator=generator, device=device).to(self._execution_device)
+
+    def _timesteps(self, count: int) -> list[int]:
+        total = self.scheduler.config.num_train_timesteps
+        if self.config.sampler == "ancestral":
+            return list(range(total - 1, -1, -1))
+        return [int(step) for step in np.linspace(total - 1, 0, count).round()]
+
+    def _guided(self, x_t: Tensor, step: int, labels: Tensor, omega: float) -> Tensor:
+        if omega == 0:
+            return self.unet(x_t, step, labels).sample
+        null = torch.full_like(labels, len(self.config.class_names))
+        both = self.unet(torch.cat([x_t, x_t]), step, torch.cat([labels, null])).sample
+        conditional, unconditional = both.chunk(2)
+        return (1 + omega) * conditional - omega * unconditional
+
+    def _update(
+        self,
+        x_t: Tensor,
+        eps: Tensor,
+        step: int,
+        following: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Go from x_t to the following timestep; the predicted clean image is clipped."""
+        alpha_bar = self.scheduler.alphas_cumprod.to(x_t.device)
+        now = alpha_bar[step]
+        x_0 = ((x_t - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1)
+        if following < 0:
+            return x_0
+        then = alpha_bar[following]
+        if self.config.sampler == "ddim":
+            implied = (x_t - now.sqrt() * x_0) / (1 - now).sqrt()
+            return then.sqrt() * x_0 + (1 - then).sqrt() * implied
+        beta = self.scheduler.betas.to(x_t.device)[step]
+        mean = then.sqrt() * beta * x_0 + (1 - beta).sqrt() * (1 - then) * x_t
+        return mean / (1 - now) + beta.sqrt() * self._noise(tuple(x_t.shape), generator)

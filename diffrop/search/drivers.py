@@ -1,0 +1,127 @@
+"""The processes that drive a study: one by default, several that share a database server."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from diffrop.errors import StudyError
+
+BEAT_S = 5.0
+GONE_AFTER_S = 60.0
+
+
+class Drivers:
+    """The drivers of a study, each a file in its folder that is touched while it lives."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use `directory`, which need not exist yet."""
+        self._directory = directory
+        self.own = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+    def names(self) -> list[str]:
+        """Return every driver that has not left, alive or gone."""
+        return sorted(path.name for path in self._directory.glob("*"))
+
+    def alive(self, name: str) -> bool:
+        """Return whether a driver has shown a sign of life lately."""
+        if name == self.own:
+            return True
+        with contextlib.suppress(OSError):
+            return time.time() - (self._directory / name).stat().st_mtime < GONE_AFTER_S
+        return False
+
+    def others(self) -> list[str]:
+        """Return the other drivers that are alive."""
+        return [name for name in self.names() if name != self.own and self.alive(name)]
+
+    @contextlib.contextmanager
+    def join(self, exclusive: bool) -> Iterator[None]:
+        """Be a driver of the study; released even if this process is killed.
+
+        Args:
+            exclusive: whether there may be no other, as a SQLite database demands.
+
+        Raises:
+            StudyError: another driver is alive and there may be none, or the folder is full.
+        """
+        with contextlib.ExitStack() as stack:
+            if exclusive:
+                stack.enter_context(hold(self._directory.parent))
+                for name in self.names():  # they held the lock before, so they are gone
+                    (self._directory / name).unlink(missing_ok=True)
+            sign = self._directory / self.own
+            try:
+                self._directory.mkdir(exist_ok=True)
+                sign.touch()
+            except OSError as error:
+                raise StudyError(f"cannot write {sign} ({error.strerror})") from error
+            left = threading.Event()
+            thread = threading.Thread(target=self._beat, args=(sign, left), daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                left.set()
+                thread.join()
+                sign.unlink(missing_ok=True)
+
+    @staticmethod
+    def _beat(sign: Path, left: threading.Event) -> None:
+        while not left.wait(BEAT_S):
+            with contextlib.suppress(OSError):  # a full disk must not end the study
+                sign.touch()
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Hold a study's or training's folder for this process; released even if it is killed.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    with (directory / "study.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{directory.name!r} is running in another process; allowed: wait for its end, "
+                "or stop it"
+            ) from error
+        yield
+
+
+class StopSignal:
+    """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
+
+    def __init__(self, file: Path) -> None:
+        """Tell the trials by `file`, which they watch for."""
+        self._file = file
+        self.given = False
+        """Whether the study is to stop."""
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Handle the signals; after a stop the file is taken away again."""
+        self._file.unlink(missing_ok=True)  # of a launch that was killed while it stopped
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._handle) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._file.unlink(missing_ok=True)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.given:
+            raise KeyboardInterrupt
+        self.given = True
+        self._file.touch()

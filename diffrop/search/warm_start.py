@@ -1,0 +1,212 @@
+"""Trials of earlier studies that the sampler of a new one may learn from.
+
+A trial matches where it is, setting by setting, one that the new study could run: its searched
+values lie in the new space, and all else that its scores depend on is equal. Which settings were
+searched and which were fixed does not matter.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from diffrop.errors import StudyError
+from diffrop.schema import flatten
+from diffrop.search.config import Rung, StudyConfig
+from diffrop.search.history import KnownStudy
+from diffrop.search.ladder import FAILURE, PARENT, RUNGS, RungScore, rung_scores
+from diffrop.search.space import SearchSpace
+from diffrop.search.store import StudyStore
+
+# Names of the attributes of Optuna's study.
+KNOWN, NOTES, FACTS = "warm_start", "warm_start_notes", "facts"
+# Seeds are noise; the others change no score.
+FREE_KEYS = (
+    "training.seed", "evaluation.seed", "data.root", "data.reference_root",
+    "training.log_every_images", "training.grad_ratio_every_steps",
+    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
+    "evaluation.metrics", "evaluation.extractor_weights",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What was found in the studies that `warm_start` names."""
+
+    studies: tuple[dict[str, Any], ...]
+    """By study, as plain data: name, baseline's scores, trials."""
+    notes: tuple[str, ...]
+    """One sentence a study: how many trials match, and why the others do not."""
+
+
+def gather(
+    config: StudyConfig,
+    runs_root: Path,
+    facts: Mapping[str, str] | None = None,
+    storage: str | None = None,
+) -> WarmStart:
+    """Read the studies that `config.warm_start` names; nothing is written.
+
+    Args:
+        config: the new study.
+        runs_root: folder of all studies.
+        facts: what scores depend on beside the configuration, such as the digest of the images;
+            compared with what `remember` wrote, where it is known.
+        storage: Optuna's storage URL of studies that have no database in their folder.
+
+    Raises:
+        ValueError: a study is missing or damaged.
+    """
+    studies, notes = [], []
+    for name in config.warm_start:
+        there, study = _open(StudyStore(runs_root, name), storage)
+        differing = _differing(study, there, config, facts or {})
+        trials = study.get_trials(deepcopy=False)
+        reasons: Counter[str] = Counter()
+        records = []
+        for trial in trials[1:]:  # the baseline is trial 0 of every study
+            found = differing or _record(trial, there, config)
+            if isinstance(found, str):
+                reasons[found] += 1
+            else:
+                records.append(found)
+        base = _kept_rungs(trials[0], there, config) if trials else {}
+        studies.append({"name": name, "baseline": base, "trials": records})
+        notes.append(_note(name, len(records), reasons))
+    return WarmStart(tuple(studies), tuple(notes))
+
+
+def remember(
+    study: optuna.Study, found: WarmStart, facts: Mapping[str, str] | None = None
+) -> None:
+    """Keep what was gathered in the new study, for its restarts, and facts for later studies."""
+    study.set_user_attr(KNOWN, list(found.studies))
+    study.set_user_attr(NOTES, list(found.notes))
+    study.set_user_attr(FACTS, dict(facts or {}))
+
+
+def recall(study: optuna.Study, space: SearchSpace) -> list[KnownStudy]:
+    """Return the earlier studies that a study was started with."""
+    return [
+        KnownStudy(
+            name=known["name"],
+            trials=[_trial(record, space) for record in known["trials"]],
+            baseline={int(at): RungScore.from_dict(row) for at, row in known["baseline"].items()},
+        )
+        for known in study.user_attrs.get(KNOWN, [])
+    ]
+
+
+def _open(store: StudyStore, storage: str | None) -> tuple[StudyConfig, optuna.Study]:
+    """Return a study's configuration and its trials; ValueError if one cannot be read."""
+    name = f"warm_start {store.name!r}"
+    try:
+        there = store.read_config()
+    except (ValueError, StudyError) as error:
+        raise ValueError(f"{name}: {error}; allowed: studies of {store.path.parent}") from error
+    if store.database.exists():
+        url = f"sqlite:///file:{store.database}?mode=ro&uri=true"
+    elif storage is not None:
+        url = storage
+    else:
+        raise ValueError(f"{name}: {store.database} is missing; allowed: studies with a database")
+    try:
+        study = optuna.load_study(study_name=store.name, storage=url)
+        study.get_trials(deepcopy=False)
+        return there, study
+    except (SQLAlchemyError, KeyError, RuntimeError, ImportError) as error:
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"{name}: its database cannot be read ({cause})") from error
+
+
+def _differing(
+    study: optuna.Study, there: StudyConfig, here: StudyConfig, facts: Mapping[str, str]
+) -> str | None:
+    """Return in what all trials of a study differ, None if in nothing."""
+    if there.fork_from != here.fork_from:
+        return f"fork_from is {there.fork_from} there and {here.fork_from} here"
+    known = study.user_attrs.get(FACTS, {})
+    for key, value in facts.items():
+        if known.get(key, value) != value:
+            return f"{key} is {known[key]} there and {value} here"
+    return None
+
+
+def _record(trial: FrozenTrial, there: StudyConfig, here: StudyConfig) -> dict[str, Any] | str:
+    """Return a trial in terms of this study's space, or why it does not match."""
+    if not trial.state.is_finished():
+        return "it has not ended"
+    if PARENT in trial.user_attrs:
+        return "it went on from another trial's checkpoint"
+    failed = trial.user_attrs.get(FAILURE, False)
+    if trial.state == TrialState.FAIL and not failed:
+        return "it was lost"
+    point = _point(trial.params, there, here)
+    if isinstance(point, str):
+        return point
+    rungs = _kept_rungs(trial, there, here)
+    if trial.state == TrialState.PRUNED and not rungs:
+        return "it was stopped at a rung that this study has not"
+    return {"params": point, "state": trial.state.name, "rungs": rungs, "failure": failed}
+
+
+def _point(
+    values: Mapping[str, Any], there: StudyConfig, here: StudyConfig
+) -> dict[str, Any] | str:
+    theirs = flatten(there.experiment.with_values(values).to_dict())
+    point: dict[str, Any] = {}
+    for parameter in here.space.parameters:
+        if parameter.asked(point):
+            value = theirs.get(parameter.name)
+            try:
+                parameter.check_value(value)
+            except ValueError as error:
+                allowed = str(error).partition("allowed: ")[2]
+                return f"{parameter.name} is none of {allowed}"
+            point[parameter.name] = value
+    ours = flatten(here.experiment.with_values(point).to_dict())
+    for key, value in ours.items():
+        if key not in FREE_KEYS and theirs[key] != value:
+            return f"{key} is {theirs[key]} there and {value} here"
+    return point
+
+
+def _kept_rungs(
+    trial: FrozenTrial, there: StudyConfig, here: StudyConfig
+) -> dict[str, dict[str, Any]]:
+    """Return a trial's scores at the rungs that both studies have, as plain data."""
+    same = _by_images(there.rungs).items() & _by_images(here.rungs).items()
+    images = {at for at, _ in same}
+    return {str(at): row.to_dict() for at, row in rung_scores(trial).items() if at in images}
+
+
+def _by_images(rungs: Sequence[Rung]) -> dict[int, Rung]:
+    return {rung.images: rung for rung in rungs}
+
+
+def _trial(record: Mapping[str, Any], space: SearchSpace) -> FrozenTrial:
+    """Build Optuna's trial from what `gather` kept."""
+    state, rungs = TrialState[record["state"]], record["rungs"]
+    complete = state == TrialState.COMPLETE
+    final = max(rungs, key=int, default=None)
+    attributes = {RUNGS: rungs} | ({FAILURE: True} if record["failure"] else {})
+    ranges = {parameter.name: parameter.distribution() for parameter in space.parameters}
+    return optuna.trial.create_trial(
+        state=state,
+        values=rungs[final]["values"] if complete and final is not None else None,
+        params=dict(record["params"]),
+        distributions={key: ranges[key] for key in record["params"]},
+        user_attrs=attributes,
+    )
+
+
+def _note(name: str, num_matching: int, reasons: Mapping[str, int]) -> str:
+    total = num_matching + sum(reasons.values())
+    known = f"{num_matching} of {total} trials of {name!r} are known to the sampler"
+    why = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+    return f"{known}; not the others: {why}" if why else known

@@ -1,0 +1,41 @@
+"""Export a checkpoint as a folder that diffusers loads."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from diffrop.cli import errors_to_exit
+from diffrop.export import export_pipeline
+from diffrop.options import Formatter
+from diffrop.training.checkpoint import read_checkpoint
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Return the parsed options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=Formatter,
+        usage="%(prog)s --checkpoint FILE --out DIR",
+    )
+    add = parser.add_argument
+    add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
+    add("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    add("--omega", type=float, default=0.0, metavar="X", help="guidance scale that the pipeline "
+        "takes by default (0, no guidance)")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Export; return the exit code."""
+    args = parse(argv)
+    with errors_to_exit():
+        if args.omega < 0:
+            raise ValueError(f"omega is {args.omega}; allowed: 0 or more")
+        export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega)
+    print(f"pipeline in {args.out}/; load it with")
+    print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
