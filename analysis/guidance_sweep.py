@@ -1,6 +1,7 @@
 """Figure: FID of each shot group against omega for single checkpoints, with intervals (4b)."""
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -82,5 +83,6 @@ def _draw(axes: Axes, own: pd.DataFrame, number: int) -> None:
     )  # fmt: skip
 
 
-def _dashes(number: int) -> str:
-    return ("-", "--", ":")[number // len(STYLES) % 3]
+def _dashes(number: int) -> Literal["-", "--", ":"]:
+    dashes: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
+    return dashes[number // len(STYLES) % 3]

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 
 from analysis.guidance_sweep import write_guidance_sweep
-from diffrop.cli import Formatter, errors_to_exit, relative
-from diffrop.options import names, numbers
+from diffrop.cli import errors_to_exit, relative
+from diffrop.options import Formatter, names, numbers
 from diffrop.search.config import check_name
 from diffrop.search.sweep import newest_study, study_checkpoints, sweep, sweep_table
 

@@ -18,8 +18,8 @@ from diffrop.schema import require
 from diffrop.search.engine import fit_reference
 from diffrop.search.omega import SamplingChoice, sampling_choices
 from diffrop.search.scoring import Averages, ScoringInputs, check_scorable, measure
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint
-from diffrop.training.trainer import config_of, load_ema
+from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
+from diffrop.training.trainer import load_ema
 
 GROUPS = ("all", "many", "medium", "few")
 
