@@ -177,8 +177,9 @@ def main() -> None:
     console.print(surrogate_table(surrogate))
     baseline = float(np.exp(surrogate.baseline[-1].min()))
     console.print(
-        f"fid/all without noise: best {fids[0]:.2f}, best {args.share:.0%} {threshold:.2f}, median "
-        f"{np.median(fids):.2f}, worst {fids[-1]:.2f}, baseline at its best omega {baseline:.2f}"
+        f"fid/all without noise: best {fids[0]:.2f}, best {args.share:.0%} {threshold:.2f}, "
+        f"median {np.median(fids):.2f}, worst {fids[-1]:.2f}, baseline at its best omega "
+        f"{baseline:.2f}"
     )
     names, seeds = (QUICK, 3) if args.quick else (tuple(METHODS), args.seeds)
     found = measure(setting, threshold, names, seeds, console)

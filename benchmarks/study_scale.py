@@ -25,19 +25,24 @@ from rich.console import Console
 from rich.table import Table
 
 import diffrop.search.engine as engine
+import diffrop.search.stages as stages
 import diffrop.search.trial as trial_module
+import diffrop.training.session as session_module
 from diffrop.config import ExperimentConfig
 from diffrop.recipes import digits
-from diffrop.search.config import LaunchConfig, StudyConfig
-from diffrop.search.observer import ProgressLine, StudyObserver
-from diffrop.search.scheduler import StudyASHA
-from diffrop.search.scoring import ScoreCard, Scored
+from diffrop.search.config import LaunchConfig, Rung, StudyConfig
+from diffrop.search.observer import StudyObserver
+from diffrop.search.omega import sampling_choices
+from diffrop.search.results import ResultReader
+from diffrop.search.scheduler import StudyScheduler
+from diffrop.search.scoring import ScoreCard, Scored, ScoringInputs
+from diffrop.search.screen import QuietScreen
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.space import SearchSpace
 from diffrop.tracking import Tracker
 from diffrop.training.trainer import Trainer
 
-REAL_TUNE_TRIAL = engine._tune_trial
+REAL_RUN_POINT = stages._run_point
 
 
 class StandInTrainer(Trainer):
@@ -48,6 +53,7 @@ class StandInTrainer(Trainer):
         images: int,
         log: Callable[[dict[str, float]], None] = lambda row: None,
         save: Callable[[], object] = lambda: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         """Move to `images` with one row of curves."""
         self.images_seen = images
@@ -56,40 +62,58 @@ class StandInTrainer(Trainer):
 
 def stand_in_score(
     number: int,
-    model: Any,
+    averages: Any,
     schedule: Any,
     config: ExperimentConfig,
-    inputs: Any,
-    num_samples: int,
+    inputs: ScoringInputs,
+    rung: Rung,
     images_seen: int,
-    final: bool,
+    baseline_scores: Any = None,
 ) -> Scored:
     """Return a score card of the usual size, whose value falls from trial to trial."""
     value = 1e3 / (1 + number) + 1e5 / images_seen  # the newest is best: none is stopped
     groups = ("all", "many", "medium", "few")
     scores = {f"{name}/{group}": value for name in ("fid", "accuracy") for group in groups}
-    omegas = config.evaluation.guidance_scales
+    choices = sampling_choices(config, rung.num_steps)
     card = ScoreCard(
-        images_seen=images_seen, time=time.time(), objective="fid/all", value=value,
-        omega=omegas[0], sampler="ddim-8", extractor=inputs.extractor.name,
-        reference=inputs.reference.name, num_samples=dict.fromkeys(groups, num_samples),
-        num_reference=dict.fromkeys(groups, 100), final=final,
-        curve=[{"omega": omega, "scores": scores} for omega in omegas], intervals={},
+        images_seen=images_seen,
+        time=time.time(),
+        objectives=list(config.evaluation.objectives),
+        values=[value],
+        omega=choices[0].omega,
+        sampler=choices[0].sampler,
+        extractor=inputs.extractor.name,
+        reference=inputs.reference.name,
+        num_samples=dict.fromkeys(groups, rung.num_samples),
+        num_reference=dict.fromkeys(groups, 100),
+        final=rung.final,
+        curve=[
+            {
+                "omega": choice.omega,
+                "sampler": choice.sampler,
+                "num_samples": rung.num_samples,
+                "scores": scores,
+            }
+            for choice in choices
+        ],
+        intervals={},
         class_scores={},
-    )  # fmt: skip
+        samples_drawn=rung.num_samples * len(choices),
+        seconds={"sampling": 1.0, "features": 0.1, "metrics": 0.1},
+    )
     dataset = inputs.dataset
     images = torch.zeros(10 * dataset.num_classes, *dataset.image_shape, dtype=torch.uint8)
     return Scored(card, images, {})
 
 
-def stand_in_trial(point: dict[str, Any], **others: Any) -> None:
+def stand_in_point(point: dict[str, Any], **others: Any) -> None:
     """Run the engine's own trainable, in the trial's process, with the stand-ins."""
     score = functools.partial(stand_in_score, point["number"])
     with (
-        mock.patch.object(trial_module, "Trainer", StandInTrainer),
+        mock.patch.object(session_module, "Trainer", StandInTrainer),
         mock.patch.object(trial_module, "score_model", score),
     ):
-        REAL_TUNE_TRIAL(point, **others)
+        REAL_RUN_POINT(point, **others)
 
 
 @dataclass
@@ -131,11 +155,11 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("trial: suggest", OptunaStudySearcher, "suggest"),
     ("trial: end", OptunaStudySearcher, "on_trial_complete"),
     ("report: searcher", OptunaStudySearcher, "on_trial_result"),
-    ("report: scheduler", StudyASHA, "on_trial_result"),
+    ("report: scheduler", StudyScheduler, "on_trial_result"),
     ("trial: observer", StudyObserver, "update"),
-    ("trial: results", engine, "collect"),
+    ("trial: screen", StudyObserver, "_show"),
+    ("trial: results", ResultReader, "read"),
     ("trial: MLflow", Tracker, "sync"),
-    ("trial: progress line", ProgressLine, "show"),
 )
 """What is timed: the part's name, and the function of a class or module that does it."""
 
@@ -163,7 +187,7 @@ class Progress:
         self.rows.append(
             {
                 **self.stopwatch.wall,
-                "reports": self.stopwatch.calls["report: searcher"],
+                "reports": self.stopwatch.calls["report: scheduler"],
                 "processor": time.process_time(),
                 "clock": time.perf_counter(),
                 "memory_mib": process.memory_info().rss / 2**20,
@@ -216,12 +240,12 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
     with (
         mock.patch.object(OptunaStudySearcher, "on_trial_complete", noted),
         watched(stopwatch),
-        mock.patch.object(engine, "_tune_trial", stand_in_trial),
+        mock.patch.object(stages, "_run_point", stand_in_point),
     ):
         progress.note()
         start = time.perf_counter()
         finished = engine.run_study(
-            config, launch, prepared, "study_scale", Console(quiet=True), lambda path: []
+            config, launch, prepared, "study_scale", QuietScreen(), lambda path: []
         )
         wall_s = time.perf_counter() - start
         progress.note()
