@@ -11,6 +11,7 @@ from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.omega import plan_rounds, samples_at_most, sampling_choices
 from diffrop.search.placement import Node, placement_sentence, trials_at_once
 from diffrop.search.probe import Probe
+from diffrop.training.fork import parse_fork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,6 @@ def make_plan(
     num_classes: int,
     probe: Probe,
     nodes: Sequence[Node],
-    fork_images: int = 0,
 ) -> Plan:
     """Reckon what a study takes.
 
@@ -136,10 +136,12 @@ def make_plan(
         num_classes: of the data, which bounds the first round of the omega search.
         probe: speeds of one worker. Several are taken to be as many times as fast.
         nodes: what each node of the cluster has.
-        fork_images: where the trials fork from their baseline, or begin after a given
-            checkpoint.
     """
     reach = expected_trials(config)
+    fork_images = 0
+    if config.fork_from is not None:
+        batch = config.experiment.training.batch_size
+        fork_images = parse_fork(config.fork_from, batch).images
     rungs, before = [], fork_images
     for rung, trials in zip(config.rungs, reach, strict=True):
         images = rung.images - before
