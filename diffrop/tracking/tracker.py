@@ -173,7 +173,7 @@ class Tracker:
             parent = self._mlflow.create_run(self._experiment_id, None, tags, self._launch)
         if parent.info.status != "RUNNING":
             self._mlflow.update_run(parent.info.run_id, "RUNNING")
-        self._log_texts(parent, self._params, self._tags)
+        self._log(parent, self._params, self._tags)
         self._children, self._parent_id = children, parent.info.run_id
 
     def _runs(self, token: str | None = None) -> Iterator[Run]:
@@ -191,14 +191,13 @@ class Tracker:
         if run.data.tags.get("diffrop.synced") == mark:
             return
         said = {"state": trial.state, "message": trial.message}
-        self._log_texts(run, trial.params, said | dict(trial.tags))
+        self._log(run, trial.params, said | dict(trial.tags), curves)
         self._set_status(run, trial, curves)
-        self._log_metrics(run_id, curves)
-        self._log_metrics(run_id, trial.score_metrics())
+        self._log(run, {}, {}, trial.score_metrics())
         self._log_samples(run_id, trial)
         checkpoints = trial.files(CHECKPOINTS)
         if trial.state == "COMPLETE" and checkpoints:
-            self._log_model(run_id, trial, checkpoints[-1])
+            self._log_model(run, trial, checkpoints[-1])
         self._mlflow.set_tag(run_id, "diffrop.synced", mark)
         self._children[trial.number] = self._mlflow.get_run(run_id)
         if trial.state != "RUNNING":
@@ -220,28 +219,42 @@ class Tracker:
                 end = max((metric.timestamp for metric in curves), default=None)
                 self._mlflow.set_terminated(run.info.run_id, status, end)
 
-    def _log_texts(self, run: Run, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Log tags, and parameters of new keys: MLflow refuses to change a parameter."""
+    def _log(
+        self,
+        run: Run,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        metrics: Sequence[Metric] = (),
+    ) -> None:
+        """Log tags, parameters of new keys, for MLflow refuses to change one, and new metrics.
+
+        A metric is new if this process has not logged it; the store drops what an earlier process
+        has logged.
+        """
+        run_id = run.info.run_id
+        known = self._logged[run_id]
         new = {key: value for key, value in params.items() if key not in run.data.params}
-        self._mlflow.log_batch(
-            run.info.run_id,
-            params=[Param(*item) for item in self._texts(new).items()],
-            tags=[RunTag(*item) for item in self._texts(tags).items()],
-        )
+        fresh = [metric for metric in metrics if metric not in known]
+        if new or tags or fresh:  # one transaction: a study of many trials has many
+            self._mlflow.log_batch(
+                run_id,
+                metrics=fresh,
+                params=[Param(*item) for item in self._texts(new).items()],
+                tags=[RunTag(*item) for item in self._texts(tags).items()],
+            )
+            known.update(fresh)
 
     def _texts(self, values: Mapping[str, Any]) -> dict[str, str]:
         return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
-
-    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        """Log what this process has not logged; the store drops what an earlier process has."""
-        new = [metric for metric in metrics if metric not in self._logged[run_id]]
-        self._mlflow.log_batch(run_id, metrics=new)
-        self._logged[run_id].update(new)
 
     def _log_samples(self, run_id: str, trial: TrackedTrial) -> None:
         files = trial.files(SAMPLES)
         found = self._mlflow.list_artifacts(run_id, "samples") if files else []
         sizes = {Path(item.path).name: item.file_size for item in found}
+        if files and not found:
+            with self._time_for(files[0].parent):
+                self._mlflow.log_artifacts(run_id, str(files[0].parent), "samples")
+            return
         for path in files:
             if sizes.get(path.name) != path.stat().st_size:
                 self._upload(path, run_id, "samples")
@@ -257,8 +270,9 @@ class Tracker:
         size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
         return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
 
-    def _log_model(self, run_id: str, trial: TrackedTrial, checkpoint: Path) -> None:
+    def _log_model(self, run: Run, trial: TrackedTrial, checkpoint: Path) -> None:
         """Have one logged model, finalized, for the checkpoint, found by its SHA-256."""
+        run_id = run.info.run_id
         card_text, sha256 = read_header(checkpoint)
         card = json.loads(card_text)
         of_run = f"source_run_id = '{run_id}'"
@@ -279,7 +293,7 @@ class Tracker:
             self._mlflow.log_model_artifact(model.model_id, str(path))
             self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
         digest = card["data_digest"][:12]
-        self._log_metrics(run_id, trial.model_metrics(model.model_id, digest))
+        self._log(run, {}, {}, trial.model_metrics(model.model_id, digest))
         outputs = self._mlflow.get_run(run_id).outputs
         linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         if model.model_id not in linked:  # MLflow would keep doubles
