@@ -28,7 +28,7 @@ def class_counts(trial: Path) -> list[int]:
     Returns:
         an empty list where no checkpoint is left or none can be read.
     """
-    for path in sorted((trial / "checkpoints").glob("images_*.safetensors"), reverse=True):
+    for path in sorted((trial / "training").glob("images_*.safetensors"), reverse=True):
         counts = read_card(path).get("class_counts")
         if isinstance(counts, list) and counts:
             return [int(count) for count in counts]

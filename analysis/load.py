@@ -11,6 +11,8 @@ import pandas as pd
 from diffrop.schema import flatten, load_yaml
 
 FORMAT = 3
+CURVES = "training/metrics.jsonl"
+"""In a trial's folder, which links to its training's."""
 SHOT_GROUPS = ("many", "medium", "few")
 GROUPS = ("all", *SHOT_GROUPS)
 
@@ -186,7 +188,7 @@ def _curves(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"number": trial["number"], **row}
         for trial in trials.to_dict("records")
-        for row in _curve_rows(trial_folder(directory, trial["number"]) / "metrics.jsonl")
+        for row in _curve_rows(trial_folder(directory, trial["number"]) / CURVES)
     ]
     curves = pd.DataFrame(rows, columns=list(CURVE_TYPES)).astype(CURVE_TYPES)
     # A trial resumed from a checkpoint logs some steps twice; the later line is the one it kept.

@@ -12,10 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from diffrop.errors import DiffropError
+from diffrop.search.books import PLAN, read_book
+from diffrop.search.dry_run import comparison_table, print_plan
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
-from diffrop.search.plan import print_plan
-from diffrop.search.results import protocol, remarks, results_table, scale
 from diffrop.search.screen import View, open_screen
+from diffrop.search.terminal import protocol, remarks, results_table, scale, verdicts
 from diffrop.study_options import launch_config, study_config, study_parser
 from diffrop.tracking import ui_command
 
@@ -60,6 +61,8 @@ class StudyCommand:
             screen = open_screen(view, console)
             screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
             prepared = prepare(config, launch)
+            for note in prepared.warm_start.notes:
+                screen.say(note)
         command = shlex.join(["python", f"studies/{self.script}.py", *argv])
         try:
             finished = run_study(config, launch, prepared, command, screen, self.render)
@@ -90,8 +93,18 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     result = finished.result
     console.print(f"\n{protocol(result)}", soft_wrap=False)
     console.print(results_table(result))
-    for remark in (*scale(result, finished.anchors), *remarks(result), *finished.untracked):
+    said = (
+        *scale(result, finished.anchors), *remarks(result), *verdicts(finished.directory),
+        *finished.untracked,
+    )  # fmt: skip
+    for remark in said:
         console.print(remark, soft_wrap=False)
+    book = read_book(finished.directory, PLAN)
+    if book.get("plan") and book["fact"]:
+        console.print()
+        console.print(comparison_table(book["plan"], book["fact"]))
+    if finished.refusal:
+        console.print(f"Ended early: {finished.refusal}.")
     if finished.interrupted:
         console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
     shown = relative(finished.directory)

@@ -35,6 +35,11 @@ def local_resources() -> tuple[int, int]:
     return len(os.sched_getaffinity(0)), torch.cuda.device_count()
 
 
+def nodes() -> list[dict[str, float]]:
+    """Return the CPUs, GPUs and so on of each node of the cluster that was joined."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
 def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
     """Raise ResourceError, naming both numbers, unless one trial fits."""
     need_cpus, need_gpus = resources_per_trial(launch)

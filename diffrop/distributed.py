@@ -66,3 +66,12 @@ def barrier() -> None:
     """Wait until every worker is here."""
     if world_size() > 1:
         dist.barrier()
+
+
+def from_rank_0(value: Any, device: torch.device) -> Any:
+    """Return rank 0's value, which pickle can carry, on every worker."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=device)
+    return box[0]

@@ -23,3 +23,11 @@ class StudyError(DiffropError):
 
 class ResourceError(DiffropError):
     """A study asks for more CPUs or GPUs than the cluster has."""
+
+
+class StopRequested(DiffropError):  # noqa: N818
+    """A training was asked to stop, and has saved a checkpoint from which it can go on."""
+
+
+class StorageError(DiffropError):
+    """The remote storage is out of reach, or refuses to be read or written."""

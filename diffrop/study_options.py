@@ -78,6 +78,8 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     study("--seed", type=int, metavar="N", help="of the search (0)")
     study("--preset", choices=tuple(PRESETS), metavar="NAME", help=preset_help())
     study("--storage", metavar="URL", help="Optuna's, such as postgresql://... (SQLite)")
+    study("--storage-path", metavar="URI", help="remote copy of the runs folder, such as "
+        "s3://bucket/runs, for nodes that share no disk")  # fmt: skip
     view = parser.add_argument_group("on the screen").add_mutually_exclusive_group()
     view.add_argument("--quiet", action="store_true", help="nothing before the results")
     view.add_argument("--json", action="store_true", help="JSON lines, the results last")
@@ -219,7 +221,7 @@ def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchC
 
 
 LAUNCH_OPTIONS = (
-    "max_concurrent", "storage", "confirm", "confirm_seeds", "budget_gpu_hours", "budget_wall_s",
-    "price_per_gpu_hour", "keep_trials",
+    "max_concurrent", "storage", "storage_path", "confirm", "confirm_seeds", "budget_gpu_hours",
+    "budget_wall_s", "price_per_gpu_hour", "keep_trials",
 )  # fmt: skip
 """Options of studies alone that are fields of LaunchConfig by name."""

@@ -13,8 +13,8 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.options import Formatter
 from diffrop.search.scoring import draw_samples
 from diffrop.search.trial import save_grid
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint
-from diffrop.training.trainer import config_of, load_ema
+from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
+from diffrop.training.trainer import load_ema
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

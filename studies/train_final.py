@@ -25,8 +25,8 @@ from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import final_lines, load_export, train_final
-from diffrop.search.results import metrics_table
 from diffrop.search.scoring import check_scorable
+from diffrop.search.terminal import metrics_table
 from diffrop.study_options import add_launch_options, launch_config
 from diffrop.tracking import checked_uri
 from diffrop.training.network import check_network
@@ -97,7 +97,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     console.print(metrics_table(result.card))
     for line in result.untracked:
         console.print(line)
-    checkpoint = sorted((relative(directory) / "checkpoints").glob("*.safetensors"))[-1]
+    checkpoint = sorted((relative(directory) / "training").glob("*.safetensors"))[-1]
     console.print(f"checkpoint {checkpoint}", soft_wrap=True)
     return 0
 

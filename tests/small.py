@@ -18,9 +18,12 @@ from diffrop.config import (
 from diffrop.data import Dataset, load_dataset
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.metrics.reference import Reference
-from diffrop.search.config import StudyConfig
+from diffrop.search.config import Rung, StudyConfig
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.space import Parameter, SearchSpace
+from diffrop.search.trial import TrialTask
+from diffrop.training.identity import identify
+from diffrop.training.store import CheckpointStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "tau.yaml"
@@ -95,3 +98,27 @@ def small_inputs(dataset: Dataset | None = None) -> ScoringInputs:
     features = extractor.extract(dataset.reference.images).features
     reference = Reference.fit(features, dataset.reference.labels, dataset.shot_groups)
     return ScoringInputs(dataset, extractor, reference)
+
+
+def small_task(
+    directory: Path,
+    config: ExperimentConfig | None = None,
+    rungs: tuple[Rung, ...] | None = None,
+    parent: str | None = None,
+    **changes: object,
+) -> TrialTask:
+    """A trial of one worker in a study's folder, which is its folder's parent."""
+    config = config or small_experiment()
+    digest = load_dataset(config.data).train_digest
+    settings: dict[str, object] = {
+        "store": CheckpointStore(directory.parent.parent / "checkpoints"),
+        "training": identify(config, 1, digest, parent),
+        "study": directory.parent.name,
+        "stop_directory": directory.parent,
+    }
+    return TrialTask(
+        directory=directory,
+        config=config,
+        rungs=rungs or small_study().rungs,
+        **(settings | changes),  # type: ignore[arg-type]
+    )

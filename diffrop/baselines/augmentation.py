@@ -22,8 +22,8 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.classification import ClassificationScores, classification_scores
 from diffrop.metrics.report import balanced_labels
 from diffrop.search.scoring import draw_samples
-from diffrop.training.checkpoint import Checkpoint
-from diffrop.training.trainer import config_of, load_ema
+from diffrop.training.checkpoint import Checkpoint, config_of
+from diffrop.training.trainer import load_ema
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.metrics.report import ShotReport, evaluate
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import save_grid, write_atomically
+from diffrop.search.trial import save_grid
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory
 
 NUM_CHECKPOINTS = 10

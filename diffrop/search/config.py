@@ -127,6 +127,8 @@ class LaunchConfig(Config):
     """A worker group silent for this long is restarted."""
     storage: str | None = None
     """Optuna's storage URL; None is SQLite in the study's folder."""
+    storage_path: str | None = None
+    """A remote copy of the runs folder, such as s3://bucket/runs, for nodes that share no disk."""
     tracking_uri: str | None = None
     """MLflow's; None is SQLite in the runs folder."""
     confirm: int = 0

@@ -1,19 +1,15 @@
 """The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
 
-import contextlib
 import json
 import time
-import uuid
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from diffrop import cluster
 from diffrop.config import EvaluationConfig
@@ -23,21 +19,24 @@ from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.search.anchors import measure_anchors
+from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
-from diffrop.search.drivers import Drivers
-from diffrop.search.launch import execute
+from diffrop.search.drivers import Drivers, StopSignal
 from diffrop.search.observer import StudyObserver
-from diffrop.search.results import StudyResult, collect, write_results
-from diffrop.search.scheduler import StudyScheduler
+from diffrop.search.purse import Purse
+from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.sharing import num_remaining
+from diffrop.search.sharing import Neighbours, num_remaining
+from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import TrialTask, write_atomically
+from diffrop.search.tasks import check_forks, open_store
+from diffrop.search.warm_start import WarmStart, gather, remember
+from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri
 from diffrop.training.network import check_network
+from diffrop.training.store import collect_garbage
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -52,6 +51,9 @@ class FinishedStudy:
     untracked: list[str]
     """One sentence for each thing that is missing in MLflow."""
     interrupted: bool
+    """Whether it was asked to stop."""
+    refusal: str
+    """Why the budget let nothing more begin; empty if it did."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class PreparedStudy:
     store: StudyStore
     inputs: ScoringInputs
     anchors: dict[str, Any]
+    warm_start: WarmStart = field(default_factory=lambda: WarmStart((), ()))
+    """What earlier studies know."""
 
 
 def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, Dataset]:
@@ -83,6 +87,9 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     samples = [rung.num_samples for rung in config.rungs]
     check_scorable(config.experiment, dataset, samples)
     check_network(config.experiment, dataset)
+    check_forks(config, dataset)
+    if launch.storage_path is not None:
+        RemoteMirror(launch.storage_path, store.path.parent).check()
     return store, dataset
 
 
@@ -95,7 +102,10 @@ def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
     """
     store, dataset = check_study(config, launch)
     inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
-    return PreparedStudy(store, inputs, anchors)
+    known = WarmStart((), ())
+    if not launch.resume:  # a resumed study remembers
+        known = gather(config, store.path.parent, facts_of(inputs), launch.storage)
+    return PreparedStudy(store, inputs, anchors, known)
 
 
 def tracking_uri(launch: LaunchConfig) -> str:
@@ -111,11 +121,11 @@ def run_study(
     screen: Screen,
     render: Callable[[Path], list[Path]],
 ) -> FinishedStudy:
-    """Run or resume a study to its number of trials.
+    """Run or resume a study to its number of trials, and confirm its leaders if asked to.
 
     Args:
         config: the study.
-        launch: resources and stores of this launch.
+        launch: resources, stores and budget of this launch.
         prepared: what `prepare` returned for both.
         command: the command line, kept in the study's folder.
         screen: what is shown while it runs.
@@ -125,38 +135,108 @@ def run_study(
         StudyError: the study is running elsewhere, or its database cannot be used.
         ResourceError: the cluster is out of reach or too small.
     """
-    store, inputs = prepared.store, prepared.inputs
+    store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers = Drivers(store.drivers)
+    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = store.open(launch)
+        if not launch.resume:
+            remember(study, prepared.warm_start, facts_of(prepared.inputs))
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
-        launch_name = time.strftime("launch-%Y%m%d-%H%M%S")
         tracker = open_tracker(
             launch,
             experiment=config.name,
-            run=launch_name,
+            run=time.strftime("launch-%Y%m%d-%H%M%S"),
             params={"num_trials": config.num_trials, "seed": config.seed},
-            inputs=inputs,
+            inputs=prepared.inputs,
         )
-        seeds = {
-            "seed": str(config.experiment.training.seed),
-            "samples_seed": str(config.experiment.evaluation.seed),
-        }
-        observer = StudyObserver(lambda: collect(study, store, config), tracker, screen, seeds)
-        _run_trials(config, launch, store, inputs, study, observer, launch_name)
-        interrupted = num_remaining(study, config) > 0
-        result = with_differences(observer.update())
+        reader = ResultReader(study, store, config)
+        purse = Purse(config, launch, store, reader)
+        observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
+        _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
+        write_fidelity(store.path, config, study)
+        confirmation = read_book(store.path, CONFIRMATION)
+        result = replace(with_differences(observer.update()), confirmation=confirmation)
         screen.close()
-        files = [*write_results(result, store), store.config_path, *render(store.path)]
-        tracker.log_study_artifacts(files)
-        missing = tracker.close("KILLED" if interrupted else "FINISHED")
-    return FinishedStudy(
-        result, store.path, prepared.anchors, tracking_uri(launch), missing, interrupted
-    )
+        files = [*write_results(result, store), store.config_path]
+        if launch.keep_trials is not None:
+            sweep(result, launch, store)
+        tracker.log_study_artifacts([*files, *render(store.path)])
+        missing = tracker.close("KILLED" if stop.given else "FINISHED")
+    uri, refusal = tracking_uri(launch), purse.refusal()
+    return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
+
+
+def _run_stages(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    prepared: PreparedStudy,
+    study: optuna.Study,
+    purse: Purse,
+    observer: StudyObserver,
+    screen: Screen,
+    drivers: Drivers,
+    stop: StopSignal,
+) -> None:
+    """Run what is left of a study on a cluster, or until Ctrl-C, SIGTERM or the budget's end."""
+    remaining = num_remaining(study, config, Neighbours(drivers.own, drivers.alive))
+    if not remaining and not launch.confirm:
+        return
+    with cluster.connect(launch) as (cpus, gpus), stop.watched():
+        concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
+        observer.concurrent = concurrent
+        began = time.monotonic()
+        open_plan(prepared.store.path, config, launch, prepared.inputs, cluster.nodes())
+        stages = Stages(
+            config=config,
+            launch=launch,
+            store=prepared.store,
+            inputs=prepared.inputs,
+            study=study,
+            observer=observer,
+            screen=screen,
+            drivers=drivers,
+            stop=stop,
+            affordable=lambda: not purse.refusal(),
+            concurrent=concurrent,
+        )
+        if remaining:
+            stages.search()
+        if launch.confirm and not drivers.others():
+            stages.confirm(observer.update())
+        close_plan(prepared.store.path, config, launch, time.monotonic() - began)
+
+
+def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
+    """Remove the weights of a study's trainings that nobody is to have again.
+
+    Kept are those of the baseline, of the leaders that the launch asks for, of unfinished trials,
+    and whatever another study pins or forks from.
+    """
+    kept = [trial for trial in result.ranked if trial.number > 0][: launch.keep_trials]
+    kept += [trial for trial in result.trials if trial.number == 0 or trial.state == "RUNNING"]
+    checkpoints = open_store(launch, store.path.parent)
+    collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
+
+
+def facts_of(inputs: ScoringInputs) -> dict[str, str]:
+    """Return what scores depend on beside the configuration, for later studies' warm starts."""
+    return {
+        "data_digest": inputs.dataset.train_digest,
+        "extractor": inputs.extractor.name,
+        "reference": inputs.reference.name,
+    }
+
+
+def _seeds(config: StudyConfig) -> dict[str, str]:
+    experiment = config.experiment
+    return {
+        "seed": str(experiment.training.seed),
+        "samples_seed": str(experiment.evaluation.seed),
+    }
 
 
 def scoring_inputs(
@@ -208,82 +288,3 @@ def open_tracker(
         )
     except ValueError as error:
         raise StudyError(str(error)) from error
-
-
-def _run_trials(
-    config: StudyConfig,
-    launch: LaunchConfig,
-    store: StudyStore,
-    inputs: ScoringInputs,
-    study: optuna.Study,
-    observer: StudyObserver,
-    launch_name: str,
-) -> None:
-    """Run what is left of a study, or until Ctrl-C.
-
-    At the first Ctrl-C Tune stops its trials and returns; they stay unfinished in Optuna's study.
-    """
-    num_samples = num_remaining(study, config)
-    if num_samples == 0:
-        return
-    with cluster.connect(launch) as (cpus, gpus):
-        concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
-        searcher = OptunaStudySearcher(study, config, concurrent)
-        observer.concurrent = concurrent
-        trainable = tune.with_parameters(
-            _tune_trial, study=config, launch=launch, root=str(store.path), inputs=inputs
-        )
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, _tune_resources(launch)),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=StudyScheduler(config, searcher),
-                num_samples=num_samples,
-                max_concurrent_trials=concurrent,
-                reuse_actors=launch.workers_per_trial == 1,
-            ),
-            run_config=tune.RunConfig(
-                name=launch_name,
-                storage_path=str(store.path / "ray"),
-                callbacks=[observer],
-                failure_config=tune.FailureConfig(max_failures=launch.max_failures),
-                verbose=0,
-            ),
-        )
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, while Tune stops
-            tuner.fit()
-
-
-def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
-    """What Tune holds for a trial: all of it, or a token if Ray Train holds the workers.
-
-    The token is a byte of memory: no resource at all is refused, and any share of a CPU would
-    keep the workers from having all of them.
-    """
-    if launch.workers_per_trial > 1:
-        return tune.PlacementGroupFactory([{"memory": 1}])
-    bundle = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
-    return tune.PlacementGroupFactory([{name: n for name, n in bundle.items() if n}])
-
-
-def _tune_trial(
-    point: dict[str, Any],
-    study: StudyConfig,
-    launch: LaunchConfig,
-    root: str,
-    inputs: ScoringInputs,
-) -> None:
-    """Tune's function trainable: one trial at one point of the space."""
-    store = StudyStore(Path(root).parent, study.name)
-    config = study.experiment.with_values(point["values"])
-    task = TrialTask(store.trial_directory(point["number"]), config, study.rungs)
-    grouped = launch.workers_per_trial > 1
-    execute(
-        task,
-        inputs,
-        launch,
-        tune.report,
-        storage_path=f"{root}/ray/train",
-        run_name=f"t{point['number']:03d}-{uuid.uuid4().hex[:8]}",
-        callbacks=[TuneReportCallback()] if grouped else [],
-    )

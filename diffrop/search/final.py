@@ -20,6 +20,8 @@ from diffrop.search.launch import execute
 from diffrop.search.scoring import ScoreCard, ScoringInputs
 from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial
+from diffrop.training.identity import identify
+from diffrop.training.store import CheckpointStore
 
 POLL_INTERVAL_S = 5.0
 
@@ -84,7 +86,16 @@ def _train(
         num_steps=None,
         final=True,
     )
-    task = TrialTask(directory, config, (rung,))
+    task = TrialTask(
+        directory=directory,
+        config=config,
+        rungs=(rung,),
+        store=CheckpointStore(directory.resolve().parent / "checkpoints"),
+        training=identify(config, launch.workers_per_trial, inputs.dataset.train_digest),
+        study=directory.name,
+        stop_directory=directory,
+        gpus_per_worker=launch.gpus_per_worker,
+    )
     tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
 
     def tracked(state: str, message: str = "") -> TrackedTrial:
@@ -104,7 +115,7 @@ def _train(
 
     def follow() -> None:
         while not ended.wait(POLL_INTERVAL_S):
-            _print_progress(directory / "metrics.jsonl", images, console)
+            _print_progress(directory / "training/metrics.jsonl", images, console)
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()

@@ -8,7 +8,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
-from diffrop.errors import NonFiniteError, OutOfMemoryError
+from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
 from diffrop.search.config import LaunchConfig
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.trial import Report, TrialTask, run_trial
@@ -26,7 +26,7 @@ def execute(
     """Run a trial on the workers that `launch` asks for, with restarts.
 
     Failures that a restart would repeat (a non-finite loss, too little memory) are reported as
-    {"failure": sentence} instead of raised.
+    {"failure": sentence} instead of raised, and a request to stop as {"stopped": True}.
 
     Args:
         task: the trial.
@@ -78,6 +78,8 @@ def _run_and_report(
 ) -> None:
     try:
         run_trial(task, inputs, device, report)
+    except StopRequested:  # raised by every worker at the same step
+        report({"stopped": True})
     except NonFiniteError as error:  # raised by every worker at the same step
         report({"failure": str(error)})
     except OutOfMemoryError as error:

@@ -23,7 +23,7 @@ class StudyObserver(tune.Callback):
         tracker: Tracker,
         screen: Screen,
         seeds: dict[str, str],
-        ours: Callable[[int], bool] = lambda number: True,
+        driver: str = "",
     ) -> None:
         """Watch a study.
 
@@ -32,10 +32,10 @@ class StudyObserver(tune.Callback):
             tracker: MLflow.
             screen: what is shown.
             seeds: logged as tags of every trial.
-            ours: whether a trial is run by this driver; another driver logs its own.
+            driver: name of this driver; others log their own trials.
         """
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
-        self._seeds, self._ours = seeds, ours
+        self._seeds, self._driver = seeds, driver
         self._synced_at = self._shown_at = 0.0
         self._closed: set[int] = set()  # ended trials that MLflow has
         self.concurrent = 1
@@ -65,7 +65,7 @@ class StudyObserver(tune.Callback):
         """Bring MLflow and the screen up to date; return the results."""
         result = self._snapshot()
         for trial in result.trials:
-            if trial.number not in self._closed and self._ours(trial.number):
+            if trial.number not in self._closed and trial.driver in ("", self._driver):
                 self._tracker.sync(self._tracked(trial))
                 if trial.state != "RUNNING":
                     self._closed.add(trial.number)

@@ -1,123 +1,251 @@
-"""What a study would do and cost, from a short measurement on this machine."""
+"""What a study would do and cost, reckoned from a short measurement."""
 
-import math
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
-from diffrop import cluster
 from diffrop.config import ExperimentConfig
-from diffrop.data import Dataset
-from diffrop.diffusion.sampling import guided_noise, sampler_timesteps
+from diffrop.search.attrition import expected_trials
+from diffrop.search.budget import units_per_trial
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
-from diffrop.search.history import num_startup_trials
-from diffrop.search.scoring import sampler_name
-from diffrop.training.trainer import Trainer
-
-PROBE_STEPS = 5
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Speeds of one worker on this machine, and the size of a checkpoint."""
-
-    train_images_per_s: float
-    denoise_images_per_s: float
-    """Denoising evaluations a second; guidance takes two for each image and step."""
-    checkpoint_mib: float
+from diffrop.search.omega import plan_rounds, samples_at_most, sampling_choices
+from diffrop.search.placement import Node, placement_sentence, trials_at_once
+from diffrop.search.probe import Probe
+from diffrop.training.fork import parse_fork
 
 
-def probe(config: ExperimentConfig, dataset: Dataset, device: torch.device) -> Probe:
-    """Time a few training steps and denoising evaluations."""
-    trainer = Trainer(config, dataset, device)
-    trainer.step()
-    start = time.perf_counter()
-    for _ in range(PROBE_STEPS):
-        trainer.step()["loss/ddpm"].item()
-    train = PROBE_STEPS * config.training.batch_size / (time.perf_counter() - start)
-    count = min(config.sampling.batch_size, 128)
-    x_t = torch.zeros(count, *dataset.image_shape, device=device)
-    labels = torch.zeros(count, dtype=torch.int64, device=device)
-    with torch.no_grad():
-        start = time.perf_counter()
-        for _ in range(2):
-            args = (trainer.ema.model, x_t, labels, labels, 1.0, dataset.num_classes)
-            guided_noise(*args).sum().item()
-    denoise = 2 * 2 * count / (time.perf_counter() - start)
-    tensors = trainer.checkpoint().tensors.values()
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    return Probe(train, denoise, size / 2**20)
+@dataclass(frozen=True, kw_only=True)
+class RungPlan:
+    """All trials between one rung and the next; sums over them."""
+
+    images: int
+    num_samples: int
+    num_steps: int | None
+    trials: float
+    """Expected number of trials that reach it."""
+    training_s: float
+    scoring_s: float
+    samples: int
+    trained: int
+    """Images seen in training."""
 
 
-def scoring_seconds(config: ExperimentConfig, rung: Rung, speeds: Probe) -> float:
-    """Return the time one worker needs for a rung's samples; features are not counted."""
-    steps = len(sampler_timesteps(config.sampling, config.diffusion.num_timesteps))
-    scales = config.evaluation.guidance_scales
-    branches = sum(1 if omega == 0 else 2 for omega in scales)
-    return rung.num_samples * steps * branches / speeds.denoise_images_per_s
+@dataclass(frozen=True, kw_only=True)
+class ConfirmPlan:
+    """The trainings with fresh seeds; near-ties are not reckoned with."""
+
+    trials: int
+    training_s: float
+    scoring_s: float
+    samples: int
+    trained: int
 
 
-def print_plan(
-    config: StudyConfig, launch: LaunchConfig, dataset: Dataset, path: Path, console: Console
-) -> None:
-    """Print what the study would do, from top to bottom; nothing is started or written."""
-    torch.set_num_threads(launch.cpus_per_worker)
-    device = torch.device(
-        "cuda" if launch.gpus_per_worker and torch.cuda.is_available() else "cpu"
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study is expected to take, start-up of the trials and metrics left out."""
+
+    rungs: tuple[RungPlan, ...]
+    confirm: ConfirmPlan | None
+    prefix: RungPlan | None
+    """What lies before a fork, trained once."""
+    prefix_saved: int
+    """Images that need not be trained, because the trials share what lies before their fork."""
+    units: float
+    """GPUs of a trial, or workers without GPUs."""
+    on_gpu: bool
+    at_once: int
+    """Trials at a time; 0 if none can be placed."""
+    placement: str
+    checkpoints: int
+    """Kept at the end."""
+    checkpoints_most: int
+    """While it runs."""
+    probe: Probe
+    price_per_gpu_hour: float | None
+
+    @property
+    def parts(self) -> tuple[RungPlan | ConfirmPlan, ...]:
+        """All that costs something."""
+        return tuple(part for part in (self.prefix, *self.rungs, self.confirm) if part)
+
+    @property
+    def seconds(self) -> float:
+        """Of all trials, one after the other."""
+        return sum(part.training_s + part.scoring_s for part in self.parts)
+
+    @property
+    def hours(self) -> float:
+        """Of GPUs, or of workers without GPUs."""
+        return self.seconds * self.units / 3600
+
+    @property
+    def wall_s(self) -> float:
+        """On the clock, if trials never wait for one another."""
+        return self.seconds / max(1, self.at_once)
+
+    @property
+    def cost(self) -> float | None:
+        """At the price of an hour, which on a machine without GPUs is that of a worker."""
+        price = self.price_per_gpu_hour
+        return None if price is None else price * self.hours
+
+    @property
+    def confirmation_hours(self) -> float:
+        """Of one training with a fresh seed, for the budget."""
+        if self.confirm is None:
+            return 0.0
+        seconds = self.confirm.training_s + self.confirm.scoring_s
+        return seconds / self.confirm.trials * self.units / 3600
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what plan.json holds."""
+        return {
+            "rungs": [asdict(rung) for rung in self.rungs],
+            "prefix": asdict(self.prefix) if self.prefix else None,
+            "prefix_saved_images": self.prefix_saved,
+            "confirm": asdict(self.confirm) if self.confirm else None,
+            "trials": self.rungs[0].trials,
+            "gpu_hours": self.hours if self.on_gpu else 0.0,
+            "worker_hours": self.hours if not self.on_gpu else None,
+            "wall_s": self.wall_s,
+            "samples": sum(part.samples for part in self.parts),
+            "images": sum(part.trained for part in self.parts),
+            "memory_mib": self.probe.memory_mib,
+            "disk_mib": self.checkpoints * self.probe.checkpoint_mib,
+            "cost": self.cost,
+            "price_per_gpu_hour": self.price_per_gpu_hour,
+            "at_once": self.at_once,
+            "placement": self.placement,
+            "probe": self.probe.to_dict(),
+        }
+
+
+def make_plan(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    num_classes: int,
+    probe: Probe,
+    nodes: Sequence[Node],
+) -> Plan:
+    """Reckon what a study takes.
+
+    Args:
+        config: the study.
+        launch: workers, confirmation, price.
+        num_classes: of the data, which bounds the first round of the omega search.
+        probe: speeds of one worker. Several are taken to be as many times as fast.
+        nodes: what each node of the cluster has.
+    """
+    reach = expected_trials(config)
+    fork_images = 0
+    if config.fork_from is not None:
+        batch = config.experiment.training.batch_size
+        fork_images = parse_fork(config.fork_from, batch).images
+    rungs, before = [], fork_images
+    for rung, trials in zip(config.rungs, reach, strict=True):
+        images = rung.images - before
+        samples, scoring = _scoring(config.experiment, rung, num_classes, probe)
+        rungs.append(
+            RungPlan(
+                images=rung.images, num_samples=rung.num_samples, num_steps=rung.num_steps,
+                trials=trials, trained=round(trials * images),
+                samples=round(trials * samples),
+                training_s=trials * _training_s(images, launch, probe),
+                scoring_s=trials * scoring / launch.workers_per_trial,
+            )
+        )  # fmt: skip
+        before = rung.images
+    own_prefix = (config.fork_from or "").startswith("baseline@")
+    prefix = _prefix(fork_images, launch, probe) if own_prefix else None
+    fitting = trials_at_once(nodes, launch)
+    limit = launch.max_concurrent or max(1, config.num_trials // 2)
+    confirmed = _confirm(config, launch, probe, fork_images if own_prefix else 0, fork_images)
+    files, files_at_most = _checkpoints(config, launch, reach)
+    return Plan(
+        rungs=tuple(rungs),
+        confirm=confirmed,
+        prefix=prefix,
+        prefix_saved=(config.num_trials - 1) * fork_images if own_prefix else 0,
+        units=units_per_trial(launch),
+        on_gpu=launch.gpus_per_worker > 0,
+        at_once=min(fitting, limit),
+        placement=placement_sentence(nodes, launch),
+        checkpoints=files,
+        checkpoints_most=files_at_most,
+        probe=probe,
+        price_per_gpu_hour=launch.price_per_gpu_hour,
     )
-    experiment = config.experiment
-    speeds = probe(experiment, dataset, device)
-    counts = dataset.train.class_counts
-    console.print(f"Study {config.name} in {path}", soft_wrap=True)
-    console.print(
-        f"Data: {dataset.name}, {sum(counts):,} images in {dataset.num_classes} classes "
-        f"({max(counts):,} ... {min(counts):,}); reference {len(dataset.reference.labels):,} "
-        f"images."
-    )
-    console.print(
-        f"Scores: {experiment.evaluation.extractor}, {sampler_name(experiment)}, omega "
-        f"{', '.join(f'{omega:g}' for omega in experiment.evaluation.guidance_scales)}; "
-        f"objective {experiment.evaluation.objective}."
-    )
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("rung at images", "N per omega", "trials", "training", "sampling"):
-        table.add_column(heading, justify="right")
-    trials, before, seconds = float(config.num_trials), 0, 0.0
-    for rung in config.rungs:
-        share = launch.workers_per_trial
-        train = (rung.images - before) / speeds.train_images_per_s / share
-        score = scoring_seconds(experiment, rung, speeds) / share
-        count = math.ceil(trials)
-        seconds += count * (train + score)
-        table.add_row(
-            f"{rung.images:,}", f"{rung.num_samples:,}", f"{count}", _span(train), _span(score)
-        )
-        trials, before = trials / config.reduction_factor, rung.images
-    console.print(table)
-    cpus, gpus = cluster.local_resources()
-    need_cpus, need_gpus = cluster.resources_per_trial(launch)
-    at_once = cluster.concurrency(launch, config.num_trials, cpus, gpus)
-    startup = num_startup_trials(config.num_trials, at_once) + at_once - 1
-    where = "here" if launch.ray_address == "local" else "if its nodes are like this machine"
-    disk = speeds.checkpoint_mib * experiment.training.keep_checkpoints * config.num_trials
-    console.print(
-        f"A trial holds {need_cpus} CPU(s) and {need_gpus:g} GPU(s); {at_once} at a time {where}. "
-        f"At most {startup} trials come without the model, the baseline among them."
-    )
-    console.print(
-        f"Cost: about {_span(seconds)} of trial time, {_span(seconds / at_once)} on the clock, "
-        f"beside start-up and features; about {disk:,.0f} MiB of checkpoints. Measured with "
-        f"{speeds.train_images_per_s:,.0f} images/s in training and "
-        f"{speeds.denoise_images_per_s:,.0f} denoising evaluations/s on this machine ({device})."
-    )
-    console.print("Dry run: nothing was started or written.")
 
 
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _training_s(images: int, launch: LaunchConfig, probe: Probe) -> float:
+    return images / probe.train_images_per_s / launch.workers_per_trial
+
+
+def _prefix(images: int, launch: LaunchConfig, probe: Probe) -> RungPlan:
+    seconds = _training_s(images, launch, probe)
+    return RungPlan(
+        images=images, num_samples=0, num_steps=None, trials=1, training_s=seconds, scoring_s=0.0,
+        samples=0, trained=images,
+    )  # fmt: skip
+
+
+def _checkpoints(
+    config: StudyConfig, launch: LaunchConfig, reach: Sequence[float]
+) -> tuple[int, int]:
+    """Return how many checkpoints are kept at the end, and at most while the study runs.
+
+    Every rung's is kept for its scores, and the newest few of a trial beside them.
+    """
+    newest = config.experiment.training.keep_checkpoints - 1
+    confirmed = launch.confirm and (launch.confirm + 1) * launch.confirm_seeds * (1 + newest)
+    at_most = round(sum(reach)) + newest * config.num_trials + confirmed
+    if launch.keep_trials is None:
+        return at_most, at_most
+    leaders = min(config.num_trials, launch.keep_trials + 1)
+    return leaders * (len(reach) + newest) + confirmed, at_most
+
+
+def _confirm(
+    config: StudyConfig, launch: LaunchConfig, probe: Probe, prefix: int, start: int
+) -> ConfirmPlan | None:
+    """Reckon the confirmation: one sampling choice, the prefix once for each seed."""
+    if launch.confirm == 0:
+        return None
+    seeds, full = launch.confirm_seeds, config.rungs[-1]
+    trials = (launch.confirm + 1) * seeds
+    trained = trials * (full.images - start) + seeds * prefix
+    rate, _ = _rates(config.experiment, full)
+    samples = trials * full.num_samples
+    seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
+    return ConfirmPlan(
+        trials=trials,
+        training_s=_training_s(trained, launch, probe),
+        scoring_s=seconds / launch.workers_per_trial,
+        samples=samples,
+        trained=trained,
+    )
+
+
+def _scoring(
+    config: ExperimentConfig, rung: Rung, num_classes: int, probe: Probe
+) -> tuple[int, float]:
+    """Return the samples of one score, over all candidates, and a worker's seconds for them."""
+    rate, candidates = _rates(config, rung)
+    rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
+    samples = samples_at_most(rounds, candidates)
+    return samples, samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
+
+
+def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:
+    """Return the denoising evaluations of a sample, in the mean over candidates, and their number.
+
+    Guidance takes two evaluations a step.
+    """
+    choices = sampling_choices(config, rung.num_steps)
+    taken = [choice.sampling.num_steps * (2 if choice.omega else 1) for choice in choices]
+    return sum(taken) / len(taken), len(choices)
+
+
+def _feature_s(probe: Probe) -> float:
+    return 1 / probe.feature_images_per_s if probe.feature_images_per_s else 0.0

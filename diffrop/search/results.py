@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,18 @@ import optuna
 import pandas as pd
 import yaml
 from optuna.trial import FrozenTrial
-from rich.table import Table
 
 from diffrop.metrics.intervals import Interval
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
+from diffrop.search.ladder import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
+from diffrop.search.objectives import pareto_front, parse_constraints, violations
+from diffrop.search.rules import Standing, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import read_scores, write_atomically
+from diffrop.search.trial import read_scores, trial_key
+from diffrop.storage import write_atomically
+from diffrop.training.store import CheckpointStore
 
 REPORTED_GROUPS = ("all", "many", "medium", "few")
 CONTRASTIVE_COLUMNS = {
@@ -43,7 +47,22 @@ class TrialResult:
     duration_s: float
     message: str
     rank: int | None = None
-    """Among COMPLETE trials, by the objective."""
+    """Among COMPLETE trials: those that keep the constraints first, then by the objectives."""
+    feasible: bool | None = None
+    """Whether it keeps the constraints; None where that is unknown, or there are none."""
+    front: bool = False
+    """Whether a point of it is on the Pareto front."""
+    audited_at: int | None = None
+    """Images at which it would have been stopped, had it not been drawn for the audit."""
+    parent: str = ""
+    """Trial and images that it went on from, such as t003@10240 (PBT)."""
+    training_key: str = ""
+    driver: str = ""
+    training_s: float = 0.0
+    """Of its training, up to where it came; 0 where an earlier trial trained the same."""
+    scoring_s: float = 0.0
+    samples_drawn: int = 0
+    gpus: float = 0.0
 
     @property
     def form(self) -> str:
@@ -82,7 +101,19 @@ class TrialResult:
             row |= {f"value_{end}": ends.get(end) for end in ("low", "high")}
             row |= {"sampler": card.sampler, "extractor": card.extractor}
             row |= {"reference": card.reference}
-        return row | {"duration_s": round(self.duration_s, 1), "message": self.message}
+        return row | {
+            "feasible": self.feasible,
+            "front": self.front,
+            "audited_at": self.audited_at,
+            "parent": self.parent,
+            "training_key": self.training_key,
+            "training_s": round(self.training_s, 3),
+            "scoring_s": round(self.scoring_s, 3),
+            "samples_drawn": self.samples_drawn,
+            "gpus": self.gpus,
+            "duration_s": round(self.duration_s, 1),
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True)
@@ -93,12 +124,25 @@ class StudyResult:
     trials: list[TrialResult] = field(default_factory=list)
     differences: Mapping[int, Interval] = field(default_factory=dict)
     """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
+    confirmation: Mapping[str, Any] = field(default_factory=dict)
+    """confirm.json; empty without a confirmation."""
 
     @property
     def ranked(self) -> list[TrialResult]:
         """COMPLETE trials, best first."""
         complete = [trial for trial in self.trials if trial.rank is not None]
         return sorted(complete, key=lambda trial: trial.rank or 0)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """What is exported: the confirmed best, or the leader of the search.
+
+        Where a confirmation named no best it is the baseline, the simpler of equals.
+        """
+        if not self.confirmation:
+            return self.ranked[0] if self.ranked else None
+        number = self.confirmation["best"] or 0
+        return next(trial for trial in self.trials if trial.number == number)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -114,50 +158,146 @@ class StudyResult:
         }
 
 
-def collect(study: optuna.Study, store: StudyStore, config: StudyConfig) -> StudyResult:
-    """Read a study's trials from Optuna and their scores from disk, and rank them."""
-    trials = [_result(frozen, store) for frozen in study.get_trials(deepcopy=False)]
-    complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
-    complete.sort(key=lambda t: (t.card.value if t.card else 0.0, t.number))
-    ranks = {trial.number: rank for rank, trial in enumerate(complete, start=1)}
-    ranked = [dataclasses.replace(trial, rank=ranks.get(trial.number)) for trial in trials]
-    return StudyResult(config, ranked)
+class ResultReader:
+    """Reads a study's trials from Optuna and their scores from disk, and ranks them.
+
+    Trials that have ended do not change: they are read once.
+    """
+
+    def __init__(self, study: optuna.Study, store: StudyStore, config: StudyConfig) -> None:
+        """Read nothing yet."""
+        self._study, self._store, self._config = study, store, config
+        self._ended: dict[int, TrialResult] = {}
+        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._checkpoints = CheckpointStore(store.path.parent / "checkpoints")
+
+    def read(self) -> StudyResult:
+        """Return the trials as they stand now."""
+        trials = []
+        for frozen in self._study.get_trials(deepcopy=False):
+            known = self._ended.get(frozen.number)
+            trial = known or _result(frozen, self._store, self._checkpoints)
+            if known is None and frozen.state.is_finished():
+                self._ended[frozen.number] = trial
+            trials.append(trial)
+        return StudyResult(self._config, self._ranked(_cost_counted_once(trials)))
+
+    def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
+        """Return the trials with rank, feasibility and place on the front."""
+        complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
+        base = next((t.card.scores for t in complete if t.number == 0 and t.card), None)
+        excesses = {t.number: self._excess(t, base) for t in complete}
+        standings = [
+            Standing(tuple(t.card.values), max(0.0, excesses[t.number] or 0.0))
+            for t in complete
+            if t.card is not None
+        ]
+        keys = sort_keys(standings)
+        order = sorted(range(len(complete)), key=lambda i: (keys[i], complete[i].number))
+        ranks = {complete[i].number: rank for rank, i in enumerate(order, start=1)}
+        points = front_points(complete, self._config, base)
+        on_front = set(points.loc[points["front"], "number"])
+        return [
+            dataclasses.replace(
+                trial,
+                rank=ranks.get(trial.number),
+                feasible=_feasible(excesses.get(trial.number)),
+                front=trial.number in on_front,
+            )
+            for trial in trials
+        ]
+
+    def _excess(self, trial: TrialResult, base: Mapping[str, float] | None) -> float | None:
+        """Return by how much a trial breaks the constraints in all, None if that is unknown."""
+        unknown = base is None and any(c.to_baseline for c in self._constraints)
+        if not self._constraints or unknown or trial.card is None:
+            return None
+        excess = violations(trial.card.scores, base, self._constraints)
+        return sum(max(0.0, part) for part in excess)
 
 
-def _result(frozen: FrozenTrial, store: StudyStore) -> TrialResult:
+def _feasible(excess: float | None) -> bool | None:
+    return None if excess is None else excess <= 0
+
+
+def front_points(
+    trials: Sequence[TrialResult], config: StudyConfig, base: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Return the points of complete trials as front.csv has them; see `pareto_front`."""
+    evaluation = config.experiment.evaluation
+    points = [
+        {"number": trial.number, **point}
+        for trial in trials
+        if trial.card is not None
+        for point in trial.card.points
+    ]
+    constraints = parse_constraints(evaluation.constraints)
+    return pareto_front(points, evaluation.objectives, constraints, base)
+
+
+def _cost_counted_once(trials: list[TrialResult]) -> list[TrialResult]:
+    """Return the trials, those whose training an earlier one has without its cost."""
+    seen: set[str] = set()
+    counted = []
+    for trial in trials:
+        again = trial.training_key in seen
+        counted.append(dataclasses.replace(trial, training_s=0.0) if again else trial)
+        if trial.training_key:
+            seen.add(trial.training_key)
+    return counted
+
+
+def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore) -> TrialResult:
     directory = store.trial_directory(frozen.number)
-    reached = max(frozen.intermediate_values, default=0)
+    attributes = frozen.user_attrs
+    reached = max(rung_scores(frozen), default=0)
     # A worker group may have scored once more before it was stopped: that was never reported.
     cards = [card for card in read_scores(directory) if card.images_seen <= reached]
     start = frozen.datetime_start or datetime.datetime.now()
     end = frozen.datetime_complete or datetime.datetime.now()
+    parent = attributes.get(PARENT)
+    key = trial_key(directory)
+    stretches = checkpoints.folder(key).stretches() if key else []
+    own = [stretch for stretch in stretches if stretch.end <= max(reached, 1)]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
     return TrialResult(
         number=frozen.number,
         state=frozen.state.name,
-        values={**baseline, **frozen.params},
+        values={**baseline, **attributes.get(VALUES, frozen.params)},
         directory=directory,
         card=cards[-1] if cards else None,
         duration_s=(end - start).total_seconds(),
-        message=frozen.user_attrs.get("message", ""),
+        message=attributes.get(MESSAGE, ""),
+        audited_at=attributes.get(AUDITED_AT),
+        parent=f"t{parent['trial']:03d}@{parent['images']}" if parent else "",
+        training_key=key or "",
+        driver=attributes.get(DRIVER, ""),
+        training_s=sum(stretch.seconds for stretch in own),
+        scoring_s=sum(sum(card.seconds.values()) for card in cards),
+        samples_drawn=sum(card.samples_drawn for card in cards),
+        gpus=max((stretch.gpus for stretch in own), default=0.0),
     )
 
 
 def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
-    """Write trials.csv, and best.yaml if a trial is COMPLETE; return the files written."""
+    """Write trials.csv, and front.csv and best.yaml if a trial is COMPLETE; return the files."""
     table = store.path / "trials.csv"
     write_atomically(table, result.frame.to_csv(index=False))
     if not result.ranked:
         return [table]
+    ranked = result.ranked
+    base = next((t.card.scores for t in ranked if t.number == 0 and t.card), None)
+    points, front = front_points(ranked, result.config, base), store.path / "front.csv"
+    write_atomically(front, points.to_csv(index=False))
     best = store.path / "best.yaml"
     write_atomically(best, yaml.safe_dump(export(result), sort_keys=False))
-    return [table, best]
+    return [table, front, best]
 
 
 def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
-    best, config = result.ranked[0], result.config
-    assert best.card is not None
+    best, config = result.best, result.config
+    assert best is not None and best.card is not None  # a trial is ranked
     experiment = config.experiment.with_values(best.values)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     difference = result.differences.get(best.number)
@@ -165,6 +305,7 @@ def export(result: StudyResult) -> dict[str, Any]:
         "format": 1,
         "config": experiment.to_dict(),
         "omega": best.card.omega,
+        "sampler": best.card.sampler,
         "provenance": {
             "study": config.name,
             "trial": best.number,
@@ -178,7 +319,6 @@ def export(result: StudyResult) -> dict[str, Any]:
             "intervals": best.card.intervals,
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
-            "sampler": best.card.sampler,
             "extractor": best.card.extractor,
             "reference": best.card.reference,
             "seeds": {
@@ -186,146 +326,12 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "samples": experiment.evaluation.seed,
                 "search": config.seed,
             },
-            "note": "intervals are over samples: one training seed, and the best of its study",
+            "training": {"key": best.training_key, "parent": best.parent or None},
+            "confirmation": dict(result.confirmation) or None,
+            "note": "intervals are over samples: one training seed, and the best of its study; "
+            "those of a confirmation are over fresh seeds",
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git_commit": git_commit(),
             "versions": package_versions(),
         },
     }
-
-
-def results_table(result: StudyResult) -> Table:
-    """Return the ranked table for the terminal; it fits 80 columns.
-
-    Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all.
-    """
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right", min_width=2)
-    table.add_column("form", no_wrap=True)
-    for heading in ("tau_0", "decay", "margin", "omega", "all", "many", "medium", "few"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    unranked = [trial for trial in result.trials if trial.rank is None]
-    for trial in [*result.ranked, *unranked]:
-        form = "baseline" if trial.number == 0 else trial.form
-        settings = [trial.values.get(key) for key in CONTRASTIVE_COLUMNS]
-        card = trial.card if trial.rank is not None else None
-        fids = [card.scores.get(f"fid/{group}") if card else None for group in REPORTED_GROUPS]
-        table.add_row(
-            str(trial.rank or ""),
-            form,
-            *(_short(value, ".3g") for value in settings[:2]),
-            _short(settings[2], ".4g"),
-            _short(card.omega if card else None, "g"),
-            *(_short(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in fids),
-            _state(trial),
-        )
-    return table
-
-
-def protocol(result: StudyResult) -> str:
-    """Return in one sentence how the ranked trials were scored."""
-    card = result.ranked[0].card if result.ranked else None
-    if card is None:
-        return "No trial was completed."
-    shots = {n for group, n in card.num_samples.items() if group != "all"}
-    per_group = f", N = {shots.pop():,} per shot group" if len(shots) == 1 else ""
-    return (
-        f"FID on {card.extractor}, N = {card.num_samples['all']:,} over all classes{per_group}, "
-        f"{card.sampler}, against the {card.reference}, {card.images_seen:,} images seen; ranked "
-        f"by {card.objective}."
-    )
-
-
-def metrics_table(card: ScoreCard) -> Table:
-    """Return every metric of a score card, per group, for the terminal; it fits 80 columns.
-
-    FIDs carry half the width of their 95 % interval.
-    """
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("metric", no_wrap=True)
-    for group in REPORTED_GROUPS:
-        table.add_column(group, justify="right", no_wrap=True)
-    scores = card.scores
-    for metric in dict.fromkeys(name.partition("/")[0] for name in scores):
-        cells = []
-        for group in REPORTED_GROUPS:
-            name = f"{metric}/{group}"
-            ends = card.intervals.get(name) if metric == "fid" else None
-            width = f" +-{(ends['high'] - ends['low']) / 2:.3g}" if ends else ""
-            cells.append(_short(scores.get(name), ".4g") + width)
-        table.add_row(metric, *cells)
-    return table
-
-
-def scale(result: StudyResult, anchors: Mapping[str, Any]) -> list[str]:
-    """Return what the FIDs can be held against: real images, noise, and asked labels."""
-    lines = []
-    if anchors:
-        real, noise = anchors["real"], anchors["noise"]
-        lines.append(
-            f"For scale, fid/all of real images is {real['scores']['fid/all']:.2f} "
-            f"({real['note']}), of pure noise {noise['scores']['fid/all']:.2f} "
-            f"(N = {noise['num_samples']['all']:,})."
-        )
-    baseline = result.trials[0].card if result.trials and result.trials[0].rank else None
-    if baseline is not None and "accuracy/all" in baseline.scores:
-        lines.append(
-            f"{baseline.scores['accuracy/all']:.0%} of the baseline's samples at its best omega "
-            f"show the label that was asked for, says {baseline.extractor}."
-        )
-    return lines
-
-
-def remarks(result: StudyResult) -> list[str]:
-    """Return what the table cannot say: at which N trials were stopped, why others failed."""
-    lines = _comparison(result)
-    stopped = [trial.card for trial in result.trials if trial.state == "PRUNED" and trial.card]
-    if stopped:
-        counts = sorted({card.num_samples["all"] for card in stopped})
-        numbers = ", ".join(f"{count:,}" for count in counts)
-        lines.append(
-            f"PRUNED trials were scored on N = {numbers} at the rung that they reached; those "
-            "values are in trials.csv and cannot be compared with the ranked ones."
-        )
-    lines.extend(f"{t.name} failed: {t.message}" for t in result.trials if t.state == "FAIL")
-    return lines
-
-
-def _comparison(result: StudyResult) -> list[str]:
-    """The baseline's interval, and how far the best other trial is from it."""
-    baseline = result.trials[0] if result.trials and result.trials[0].rank else None
-    if baseline is None or baseline.card is None:
-        return []
-    card = baseline.card
-    lines = []
-    if card.objective in card.intervals:
-        ends = card.intervals[card.objective]
-        lines.append(
-            f"The baseline's {card.objective} is {card.value:.2f}, [{ends['low']:.2f}, "
-            f"{ends['high']:.2f}] with 95% confidence over samples."
-        )
-    best = next((trial for trial in result.ranked if trial.number in result.differences), None)
-    if best is not None:
-        found = result.differences[best.number]
-        places = 2 if found.high - found.low >= 0.1 else 4
-        lines.append(
-            f"{best.name} less the baseline: {found.value:+.{places}f} [{found.low:+.{places}f}, "
-            f"{found.high:+.{places}f}], paired over samples; one training seed, and the best of "
-            f"{len(result.differences)}."
-        )
-    return lines
-
-
-def _short(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _state(trial: TrialResult) -> str:
-    """The state; for a stopped trial with the rung that it reached, as in "PRUNED 10k"."""
-    if trial.state != "PRUNED" or trial.card is None:
-        return trial.state
-    images = trial.card.images_seen
-    if images < 1_000:
-        return f"PRUNED {images}"
-    return f"PRUNED {images / 1e3:.0f}k" if images < 1e6 else f"PRUNED {images / 1e6:.1f}M"

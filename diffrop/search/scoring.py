@@ -189,6 +189,23 @@ def score_model(
     return Scored(card, samples.first_images(found.best), influence)
 
 
+def measure(
+    averages: Averages,
+    schedule: NoiseSchedule,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    choice: SamplingChoice,
+    num_samples: int,
+) -> ShotReport:
+    """Return the FIDs of one sampling choice, with intervals and influence; nothing is searched.
+
+    The noise is that of `evaluation.seed`.
+    """
+    samples = _Samples(averages, schedule, config, inputs)
+    samples.scores([choice], num_samples)
+    return samples.report(choice, FID_ALONE, details=True)
+
+
 class _Samples:
     """What was drawn for each candidate that is still in the race."""
 
@@ -233,11 +250,10 @@ class _Samples:
     def _scores(self, choice: SamplingChoice) -> Scores:
         self._draw(choice)
         self.reports[choice] = self.report(choice, FID_ALONE, details=False)
-        scores = self.reports[choice].scores
         # Workers must not differ in who goes on: then they would wait for each other for ever.
-        values = torch.tensor(list(scores.values()), dtype=torch.float64)
-        shared = distributed.from_first(values.to(self._schedule.beta.device))
-        return dict(zip(scores, shared.tolist(), strict=True))
+        scores = dict(self.reports[choice].scores)
+        shared: Scores = distributed.from_rank_0(scores, self._schedule.beta.device)
+        return shared
 
     def _draw(self, choice: SamplingChoice) -> None:
         """Add samples up to the round's number."""

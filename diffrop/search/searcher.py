@@ -179,6 +179,9 @@ class OptunaStudySearcher(Searcher):
     ) -> None:
         """Tell the study how a trial ended."""
         result = result or {}
+        if "stopped" in result:  # it stays unfinished, for this launch or the next
+            self._running.pop(trial_id)
+            return
         if not error and "failure" not in result:
             self.on_trial_result(trial_id, result)
         running = self._running.pop(trial_id)
@@ -215,7 +218,7 @@ class OptunaStudySearcher(Searcher):
         if number == 0:
             values: dict[str, Any] = {"contrastive.form": "none"}
         elif number <= len(config.points):
-            values = config.points[number - 1]
+            values = self._history.suggest(number, config.points[number - 1])
         else:
             if config.scheduler == "pbt":
                 child = next_child(config, number, trials, self.ladder, self._forkable)

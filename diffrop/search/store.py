@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import STUDY_FORMAT, LaunchConfig, StudyConfig
-from diffrop.search.trial import write_atomically
+from diffrop.storage import write_atomically
 from diffrop.tracking import redact
 
 LOCK_WAIT_S = 5

@@ -1,14 +1,14 @@
 """One trial: train from rung to rung, score at each, report.
 
 The same function runs in the trial's own process (one worker) and in every worker of a Ray Train
-group (several). All state is in the trial's folder, so that a restarted trial goes on from it.
+group (several). All state is in the trial's folder and in its training's, so that a restarted
+trial goes on from it.
 """
 
 import contextlib
 import json
 import logging
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,62 +21,146 @@ from torch import Tensor
 
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
 from diffrop.search.config import Rung
+from diffrop.search.objectives import Baseline
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
-from diffrop.training.checkpoint import (
-    Checkpoint,
-    CheckpointDirectory,
-    read_checkpoint,
-    write_checkpoint,
-)
+from diffrop.storage import write_atomically
+from diffrop.training.checkpoint import Checkpoint, write_checkpoint
+from diffrop.training.identity import TrainingIdentity, split_key
+from diffrop.training.session import TrainingSession
+from diffrop.training.stop import StopNotice
+from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
+
+TRAINING_NOTE = "training.key"
+"""File of a trial that names its training, where a link does not travel."""
 
 Report = Callable[[dict[str, Any]], object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialTask:
     """What one trial does, and where it keeps its files."""
 
     directory: Path
     config: ExperimentConfig
     rungs: tuple[Rung, ...]
+    store: CheckpointStore
+    training: TrainingIdentity
+    """What is trained; other trials may share it."""
+    study: str
+    """Whose checkpoints these are: nothing else removes them."""
+    stop_directory: Path | None = None
+    """The folder in which a request to stop is looked for."""
+    gpus_per_worker: float = 0.0
+    baseline: Path | None = None
+    """Folder of the baseline, whose scores the constraints refer to."""
+    scored: bool = True
+    """False for a training that others start from, and nobody scores."""
+
+    def baseline_scores(self, rung: Rung) -> Baseline | None:
+        """Return the baseline's scores at a rung, by number of samples; None if unknown."""
+        if self.baseline is None:
+            return None
+        path = scores_path(self.baseline, rung.images)
+        if not path.exists():
+            return None
+        return ScoreCard.from_dict(json.loads(path.read_text("utf-8"))).scores_by_num_samples
 
     @property
-    def checkpoints(self) -> CheckpointDirectory:
-        """The trial's checkpoints."""
-        keep = self.config.training.keep_checkpoints
-        return CheckpointDirectory(self.directory / "checkpoints", keep)
+    def key(self) -> str:
+        """The training's key."""
+        return self.training.key
+
+    @property
+    def parent(self) -> str | None:
+        """The key of the checkpoint from which the training forks."""
+        return self.training.parent
+
+    def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
+        """Take up the training, and keep the checkpoints at the rungs for the study."""
+        stop = StopNotice(self.stop_directory, self.store.mirror)
+        session = TrainingSession(
+            self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
+        )
+        if distributed.rank() == 0:
+            session.folder.pin(self.study, [rung.images for rung in self.rungs])
+            if self.parent is not None:
+                key, images = split_key(self.parent)
+                self.store.folder(key).pin(self.study, [images])
+        return session
 
 
 def run_trial(
     task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
 ) -> None:
-    """Train and score a trial; goes on from the newest intact checkpoint in its folder.
-
-    Without one it starts afresh, from the weights of `training.init_from` if that is given.
+    """Train and score a trial; what the store or its folder holds of that is not done again.
 
     Args:
         task: what to train.
         inputs: dataset, extractor and reference.
         device: of this worker.
         report: receives, at each rung and on every worker, `images_seen`, `score` (the objective
-            at the best omega), `omega`, `final` and every score by its name.
+            at the best omega), `omega`, `final`, `training_key` and every score by its name.
 
     Raises:
+        StopRequested: the study or this node was asked to stop; a checkpoint is saved, and the
+            same task goes on from it.
         NonFiniteError, OutOfMemoryError, CheckpointError: as Trainer and score_model.
+        StorageError: scores could not be copied to the remote storage.
     """
     with _log_to(task.directory / "trial.log"):
-        trainer = Trainer(task.config, inputs.dataset, device)
-        newest = task.checkpoints.newest(device)
-        if newest is not None:
-            trainer.load(newest)
-        elif task.config.training.init_from is not None:
-            trainer.start_from(read_checkpoint(Path(task.config.training.init_from), device))
-        log = _MetricsLog(task.directory / "metrics.jsonl", trainer.images_seen)
+        if distributed.rank() == 0:
+            _take_up(task)
+        distributed.barrier()
+        session = task.session(inputs.dataset, device)
         for rung in task.rungs:
-            _train_to(rung, trainer, task, log)
-            report(_result(_score(rung, trainer, task, inputs)))
+            if not task.scored:
+                session.reach(rung.images)
+                report({"images_seen": rung.images, "final": rung.final})
+                continue
+            card = _stored_score(rung, task, inputs, device)
+            if card is None:
+                trainer = session.reach(rung.images)
+                session.raise_if_stopped()  # scoring may take longer than there is
+                card = _score(rung, trainer, task, inputs)
+            report(_result(card, task))
+
+
+def _take_up(task: TrialTask) -> None:
+    """Fetch what another node wrote of this trial, and link its folder to its training's.
+
+    Scores of another training (the number of workers may change between launches) are set aside.
+    """
+    if task.store.mirror is not None:
+        task.store.mirror.pull(task.directory)
+    noted = task.directory / TRAINING_NOTE
+    before = trial_key(task.directory) or task.key
+    scores = task.directory / "scores"
+    if before != task.key and scores.exists():
+        scores.rename(task.directory / f"scores-{before}")
+    write_atomically(noted, task.key + "\n")
+    link_training(task.directory, task.store)
+
+
+def trial_key(directory: Path) -> str | None:
+    """Return the key of a trial's training, None before it has begun."""
+    noted = directory / TRAINING_NOTE
+    return noted.read_text("utf-8").strip() if noted.exists() else None
+
+
+def link_training(directory: Path, store: CheckpointStore) -> None:
+    """Link a trial's folder to that of the training which it notes, as `training`."""
+    link = directory / "training"
+    key = trial_key(directory)
+    assert key is not None  # noted before
+    target = Path(os.path.relpath(store.root / key, directory.resolve()))
+    if link.is_symlink():
+        if link.readlink() == target:
+            return
+        link.unlink()
+    link.symlink_to(target, target_is_directory=True)
 
 
 def read_scores(directory: Path) -> list[ScoreCard]:
@@ -85,34 +169,34 @@ def read_scores(directory: Path) -> list[ScoreCard]:
     return [ScoreCard.from_dict(json.loads(path.read_text("utf-8"))) for path in files]
 
 
-def _train_to(rung: Rung, trainer: Trainer, task: TrialTask, log: "_MetricsLog") -> None:
-    def save() -> None:
-        if distributed.rank() == 0:
-            task.checkpoints.save(trainer.images_seen, trainer.checkpoint())
-        distributed.barrier()
-
-    if trainer.images_seen < rung.images:
-        trainer.train_until(rung.images, log.append, save)
-        save()
+def _stored_score(
+    rung: Rung, task: TrialTask, inputs: ScoringInputs, device: torch.device
+) -> ScoreCard | None:
+    """Return the score that an earlier run of this trial stored, if one now would be alike."""
+    card = None
+    path = scores_path(task.directory, rung.images)
+    if distributed.rank() == 0 and path.exists():
+        found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
+        alike = scored_alike(found, task.config, inputs, rung, task.baseline_scores(rung))
+        card = found if alike else None
+    return distributed.from_rank_0(card, device)
 
 
 def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs) -> ScoreCard:
-    """Score at a rung, or read the score that an earlier run of this trial stored."""
-    path = scores_path(task.directory, rung.images)
-    if path.exists():
-        card = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        if scored_alike(card, task.config, inputs, rung):
-            return card
     scored = score_model(
-        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen
-    )
+        trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen,
+        task.baseline_scores(rung),
+    )  # fmt: skip
     if distributed.rank() == 0:
+        path = scores_path(task.directory, rung.images)
         grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
         save_grid(scored.images, inputs.dataset.num_classes, grid)
         if scored.influence:
             influence = Checkpoint(scored.influence, {"scores": path.name})
             write_checkpoint(path.with_suffix(".safetensors"), influence)
         write_atomically(path, json.dumps(scored.card.to_dict()))
+        if task.store.mirror is not None:
+            task.store.mirror.push(task.directory)
     distributed.barrier()
     return scored.card
 
@@ -127,40 +211,21 @@ def influence_path(directory: Path) -> Path | None:
     return max((directory / "scores").glob("images_*.safetensors"), default=None)
 
 
-def _result(card: ScoreCard) -> dict[str, Any]:
+def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
     return {
         "images_seen": card.images_seen,
         "score": card.value,
+        "values": card.values,
         "omega": card.omega,
         "final": card.final,
+        "training_key": task.key,
         **card.scores,
     }
 
 
-class _MetricsLog:
-    """Curves of a trial as JSON lines; rank 0 writes. Lines past a resume are dropped first."""
-
-    def __init__(self, path: Path, images_seen: int) -> None:
-        self._path = path
-        if distributed.rank() == 0 and path.exists():
-            kept = [row for row in _json_lines(path) if row["images_seen"] <= images_seen]
-            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
-
-    def append(self, row: dict[str, float]) -> None:
-        if distributed.rank() == 0:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**row, "time": time.time()}) + "\n")
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text("utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # the torn last line of a killed trial
-            yield json.loads(line)
-
-
 def newest_row(directory: Path) -> dict[str, Any]:
     """Return the newest measurement of each kind in a trial's curves, empty before the first."""
-    path = directory / "metrics.jsonl"
+    path = directory / "training" / "metrics.jsonl"
     row: dict[str, Any] = {}
     if path.exists():
         with path.open("rb") as file:
@@ -170,14 +235,6 @@ def newest_row(directory: Path) -> dict[str, Any]:
             with contextlib.suppress(json.JSONDecodeError):  # cut at the start, torn at the end
                 row |= json.loads(line)
     return row
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def save_grid(images: Tensor, num_columns: int, path: Path) -> None:

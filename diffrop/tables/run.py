@@ -27,7 +27,8 @@ from diffrop.search.drivers import hold
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import train_final
 from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
-from diffrop.search.trial import read_scores, write_atomically
+from diffrop.search.trial import read_scores
+from diffrop.storage import write_atomically
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tracking import checked_uri
 from diffrop.training.checkpoint import CheckpointDirectory
@@ -207,7 +208,7 @@ def _classified(
     assert split is not None and classifier is not None  # it is Table 3
     data = split.balanced if row == "balanced" else split.train
     if card is not None:
-        checkpoint = CheckpointDirectory(plan.row_directory(row) / "checkpoints").newest()
+        checkpoint = CheckpointDirectory(plan.row_directory(row) / "training").newest()
         if checkpoint is None:
             raise CheckpointError(f"row {row} has no intact checkpoint")
         check_same_data(checkpoint, split)

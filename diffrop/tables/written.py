@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffrop.data.held_out import SplitDataset
 from diffrop.metrics.intervals import LEVEL
-from diffrop.search.trial import write_atomically
+from diffrop.storage import write_atomically
 from diffrop.tables.plan import TablePlan
 from diffrop.tables.protocol import ProtocolLine, protocol_lines
 from diffrop.tables.published import NO_SETTING

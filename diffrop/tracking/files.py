@@ -15,10 +15,10 @@ from diffrop.schema import require
 
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""
-CURVES = "metrics.jsonl"
+CURVES = "training/metrics.jsonl"
 SCORES = "scores/images_*.json"
 SAMPLES = "samples/*.png"
-CHECKPOINTS = "checkpoints/images_*.safetensors"
+CHECKPOINTS = "training/images_*.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
 
 FORMAT = 1
@@ -83,6 +84,19 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     return Checkpoint(moved, json.loads(metadata["card"]))
 
 
+def read_digest(path: Path) -> str:
+    """Return the SHA-256 that a checkpoint's header gives, without reading its tensors.
+
+    Raises:
+        CheckpointError: the file is missing, or no checkpoint of ours.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return str((file.metadata() or {})["sha256"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint ({error})") from error
+
+
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     sha = hashlib.sha256()
     for name in sorted(tensors):
@@ -104,17 +118,20 @@ class CheckpointDirectory:
         """Return the checkpoint files, oldest first."""
         return sorted(self.path.glob("images_*.safetensors"))
 
+    def path_of(self, images_seen: int) -> Path:
+        """Return where the checkpoint at `images_seen` is, or would be."""
+        return self.path / f"images_{images_seen:012d}.safetensors"
+
     def save(self, images_seen: int, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint, then remove old ones and what an earlier crash left behind.
 
         Raises:
             CheckpointError: it could not be written; nothing was removed.
         """
-        path = self.path / f"images_{images_seen:012d}.safetensors"
+        path = self.path_of(images_seen)
         write_checkpoint(path, checkpoint)
-        for stale in self.files()[: -self._keep]:
-            stale.unlink(missing_ok=True)
-        for orphan in self.path.glob(".*.tmp"):
+        self._thin(images_seen)
+        for orphan in self.path.glob(".images_*.tmp"):
             orphan.unlink(missing_ok=True)
         return path
 
@@ -126,3 +143,23 @@ class CheckpointDirectory:
             except CheckpointError as error:
                 warnings.warn(f"{error}; the one before it is used", stacklevel=2)
         return None
+
+    def _thin(self, saved: int) -> None:
+        """Remove what may go once the checkpoint at `saved` images is written."""
+        for stale in self.files()[: -self._keep]:
+            stale.unlink(missing_ok=True)
+
+
+def images_of(path: Path) -> int:
+    """Return the images seen that a checkpoint's name gives."""
+    return int(path.stem.removeprefix("images_"))
+
+
+def config_of(card: dict[str, Any]) -> ExperimentConfig:
+    """Return the configuration that a checkpoint's card holds."""
+    return ExperimentConfig.from_dict(card["config"])
+
+
+def average_part(length: float | None) -> str:
+    """Return under which prefix a checkpoint holds the average of a length, None the EMA."""
+    return "ema" if length is None else f"ema_{length}"

@@ -24,18 +24,13 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
-from diffrop.schema import flatten
 from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
-from diffrop.training.checkpoint import Checkpoint
+from diffrop.training.checkpoint import Checkpoint, average_part, config_of
 from diffrop.training.ema import PowerAverage, WeightAverage
+from diffrop.training.fork import check_fork, objective_goes_on
+from diffrop.training.identity import differences
 from diffrop.training.network import build_network
 
-# Keys that may differ between a checkpoint and the training that goes on from it.
-FREE_KEYS = (
-    "data.root", "data.reference", "sampling.", "evaluation.",
-    "training.num_images", "training.log_every_images", "training.grad_ratio_every_steps",
-    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
-)  # fmt: skip
 COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
 
 
@@ -143,6 +138,7 @@ class Trainer:
         images: int,
         log: Callable[[dict[str, float]], None] = lambda row: None,
         save: Callable[[], object] = lambda: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         """Train until `images_seen` is at least `images`.
 
@@ -150,6 +146,7 @@ class Trainer:
             images: the clock's target.
             log: receives the means over each `log_every_images`, on every worker.
             save: called every `checkpoint_every_images` before the target.
+            check: called after every step before the target; may raise to end the training.
         """
         training = self.config.training
         rows: list[dict[str, Tensor]] = []
@@ -166,6 +163,8 @@ class Trainer:
             due = self._crossed(before, training.checkpoint_every_images)
             if due and self.images_seen < images:
                 save()
+            if self.images_seen < images:
+                check()
 
     def checkpoint(self) -> Checkpoint:
         """Return the whole state: model, EMA, optimiser, running margins, and the card."""
@@ -185,15 +184,37 @@ class Trainer:
         Raises:
             CheckpointError: its configuration, data or network is another.
         """
+        self._check_same_training(checkpoint.card)
+        self._restore(checkpoint)
+        self.objective.load_state_dict(checkpoint.part("objective"))
+
+    def fork(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of another training, under this one's configuration.
+
+        Weights, averages, optimiser and clock are taken over: from here on the training is the
+        one that would have changed its configuration at this point. So are running margins, if
+        they mean the same in both.
+
+        Raises:
+            CheckpointError: images, network, forward process, averages or batches do not fit.
+        """
+        try:
+            check_fork(checkpoint.card, self.config, self.dataset)
+        except ValueError as error:
+            raise CheckpointError(f"cannot start from a checkpoint: {error}") from error
+        self._restore(checkpoint)
+        if objective_goes_on(config_of(checkpoint.card), self.config):
+            self.objective.load_state_dict(checkpoint.part("objective"))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Take over all but the objective's state."""
         card = checkpoint.card
-        self._check_same_training(card)
         self.images_seen = card["images_seen"]
         self.images_before = card.get("images_before", 0)
         self.model.load_state_dict(checkpoint.part("model"))
         self.ema.model.load_state_dict(checkpoint.part("ema"))
         for length, average in self.power_averages.items():
             average.model.load_state_dict(checkpoint.part(average_part(length)))
-        self.objective.load_state_dict(checkpoint.part("objective"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.part("optimizer").items():
             index, key = name.split(".")
@@ -301,6 +322,7 @@ class Trainer:
             "images_before": self.images_before,
             "dataset": self.dataset.name,
             "data_digest": self.dataset.train_digest,
+            "world_size": distributed.world_size(),
             "image_shape": list(self.dataset.image_shape),
             "class_names": list(train.class_names),
             "class_counts": train.class_counts,
@@ -313,12 +335,7 @@ class Trainer:
         if card["data_digest"] != self.dataset.train_digest:
             raise CheckpointError("the checkpoint was trained on other images than this run's")
         # Keys that a checkpoint is too old to know had their default.
-        theirs, ours = flatten(config_of(card).to_dict()), flatten(self.config.to_dict())
-        differing = [
-            f"{key} {theirs.get(key)!r} -> {ours.get(key)!r}"
-            for key in sorted(theirs.keys() | ours.keys())
-            if theirs.get(key) != ours.get(key) and not key.startswith(FREE_KEYS)
-        ]
+        differing = differences(config_of(card), self.config)
         if differing:
             raise CheckpointError(
                 f"the checkpoint has another configuration: {'; '.join(differing)}"
@@ -333,16 +350,6 @@ def check_batch_fits_workers(config: ExperimentConfig, num_workers: int) -> None
             f"batch_size is {config.training.batch_size} over {num_workers} worker(s); allowed: "
             f"a multiple of workers times group size, {num_workers * group}"
         )
-
-
-def config_of(card: dict[str, Any]) -> ExperimentConfig:
-    """Return the configuration that a checkpoint's card holds."""
-    return ExperimentConfig.from_dict(card["config"])
-
-
-def average_part(length: float | None) -> str:
-    """Return under which prefix a checkpoint holds the average of a length, None the EMA."""
-    return "ema" if length is None else f"ema_{length}"
 
 
 def load_ema(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from diffrop.search.engine import FinishedStudy
-from diffrop.search.trial import TrialTask, read_scores, run_trial
+from diffrop.search.trial import read_scores, run_trial
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import learning_rate_study, small_inputs
+from tests.small import learning_rate_study, small_inputs, small_task
 from tests.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
@@ -34,7 +34,7 @@ def finished(address: str, tmp_path_factory: pytest.TempPathFactory) -> Finished
 
 
 def rows(directory: Path) -> list[dict[str, Any]]:
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    lines = (directory / "training/metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -55,13 +55,13 @@ def test_two_workers_give_one_workers_losses_and_scores(
     two = finished.result.trials[number]
     config = CONFIG.experiment.with_values(two.values)
     run_trial(
-        TrialTask(tmp_path, config, CONFIG.rungs),
+        small_task(tmp_path / "alone/t000", config, CONFIG.rungs),
         small_inputs(),
         torch.device("cpu"),
         lambda result: None,
     )
     measures = {"loss/ddpm", "grad_norm", "loss/pcl", "pcl/grad_ratio", "pcl/active_share"}
-    expected = {row["images_seen"]: row for row in rows(tmp_path)}
+    expected = {row["images_seen"]: row for row in rows(tmp_path / "alone/t000")}
     found = rows(two.directory)
     assert len(found) >= 2
     for row in found:
@@ -70,4 +70,4 @@ def test_two_workers_give_one_workers_losses_and_scores(
         for measure in measures & row.keys():
             assert row[measure] == pytest.approx(alone[measure], rel=1e-5, abs=1e-6)
     score = read_scores(two.directory)[0].value
-    assert score == pytest.approx(read_scores(tmp_path)[0].value, rel=1e-3)
+    assert score == pytest.approx(read_scores(tmp_path / "alone/t000")[0].value, rel=1e-3)

@@ -112,7 +112,7 @@ def read_trials(directory: Path) -> list[dict[str, Any]]:
 
 def write_checkpoint(directory: Path, number: int, images: int, class_counts: list[int]) -> None:
     """A file with the header of a safetensors checkpoint, and no tensors."""
-    folder = directory / "trials" / f"t{number:03d}" / "checkpoints"
+    folder = directory / "trials" / f"t{number:03d}" / "training"
     folder.mkdir(exist_ok=True)
     card = json.dumps({"class_counts": class_counts, "images_seen": images})
     header = json.dumps({"__metadata__": {"card": card}}).encode()
@@ -185,7 +185,8 @@ def _write_metrics(folder: Path, number: int, form: str, tau_0: float | None, im
             ratio = weight * tau_0 * math.exp(rng.normal(0, 0.4))
             row |= {"loss/pcl": 0.3 * tau_0, "pcl/grad_ratio": ratio}
         lines.append(json.dumps(row))
-    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "training").mkdir(exist_ok=True)
+    (folder / "training/metrics.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def _write_samples(folder: Path, number: int, images: int) -> None:

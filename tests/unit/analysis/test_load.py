@@ -100,7 +100,7 @@ def test_best_omega_of_the_curve_gives_the_trials_value(study: StudyResults) -> 
 
 
 def test_curves_are_the_logged_lines(study: StudyResults, study_dir: Path) -> None:
-    text = (study_dir / "trials" / "t003" / "metrics.jsonl").read_text()
+    text = (study_dir / "trials" / "t003" / "training/metrics.jsonl").read_text()
     logged = {
         row["images_seen"]: row["pcl/grad_ratio"] for row in map(json.loads, text.splitlines())
     }
@@ -113,7 +113,7 @@ def test_curves_are_the_logged_lines(study: StudyResults, study_dir: Path) -> No
 
 def test_torn_and_repeated_lines_of_a_killed_trial_are_cleaned(tmp_path: Path) -> None:
     directory = write_study(tmp_path / "study")
-    path = directory / "trials" / "t001" / "metrics.jsonl"
+    path = directory / "trials" / "t001" / "training/metrics.jsonl"
     lines = ['{"images_seen": 512, "loss/ddpm": 3.0}', '{"images_seen": 1024, "loss/d', "7",
              '{"images_seen": 512, "loss/ddpm": 2.0}', '{"images_seen": 1024, "loss/ddpm": null}',
              '{"loss/ddpm": 1.0}']  # fmt: skip
@@ -135,7 +135,7 @@ def test_unfinished_study_has_empty_typed_frames(tmp_path: Path) -> None:
         tmp_path / "study", trials=[(1, "FAIL", "hinge", 1.0, 0.3, 1.0, 0, "died")],
         anchors=False, export=False,
     )  # fmt: skip
-    (directory / "trials" / "t001" / "metrics.jsonl").unlink()
+    (directory / "trials" / "t001" / "training/metrics.jsonl").unlink()
     study = load_study(directory)
     assert study.measurements.empty and study.curves.empty
     assert (

@@ -15,18 +15,12 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
-from diffrop.search.results import (
-    StudyResult,
-    collect,
-    metrics_table,
-    protocol,
-    remarks,
-    results_table,
-    write_results,
-)
+from diffrop.search.results import StudyResult, collect, write_results
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import influence_path, write_atomically
+from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
+from diffrop.search.trial import influence_path
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from tests.small import small_study
 

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,7 @@ from diffrop.search.scoring import (
     score_model,
     scored_alike,
 )
-from diffrop.search.trial import TrialTask, read_scores, run_trial
-from diffrop.training.checkpoint import CheckpointDirectory
-from tests.small import RowBrightness, small_experiment, small_inputs, small_study
+from tests.small import RowBrightness, small_experiment, small_inputs
 
 CPU = torch.device("cpu")
 LAST = Rung(images=128, num_samples=40, num_steps=None, final=True)
@@ -257,59 +254,3 @@ def test_workers_share_even_a_part_of_one_chunk(
     assert torch.equal(sum(part.int() for part in parts), whole.int())
     shares = [int((part.flatten(1) != 0).any(dim=1).sum()) for part in parts]
     assert max(shares) - min(shares) <= 1
-
-
-def task(tmp_path: Path) -> TrialTask:
-    return TrialTask(tmp_path / "t000", small_experiment(), small_study().rungs)
-
-
-def test_trial_reports_every_rung_and_leaves_its_files(
-    tmp_path: Path, inputs: ScoringInputs
-) -> None:
-    reports: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, reports.append)
-    assert [(r["images_seen"], r["final"]) for r in reports] == [(64, False), (128, True)]
-    assert reports[1]["score"] == reports[1]["fid/all"]
-    cards = read_scores(tmp_path / "t000")
-    assert [card.num_samples["all"] for card in cards] == [20, 40]
-    rows = [json.loads(x) for x in (tmp_path / "t000/metrics.jsonl").read_text().splitlines()]
-    assert [row["images_seen"] for row in rows] == [32, 64, 96, 128]
-    assert any("pcl/grad_ratio" in row for row in rows)
-    assert len(list((tmp_path / "t000/samples").glob("*.png"))) == 2
-
-
-def test_restarted_trial_repeats_nothing_that_was_done(
-    tmp_path: Path, inputs: ScoringInputs
-) -> None:
-    class KilledError(Exception):
-        pass
-
-    def die(result: dict[str, object]) -> None:
-        raise KilledError
-
-    with pytest.raises(KilledError):
-        run_trial(task(tmp_path), inputs, CPU, die)  # scored at the first rung, then killed
-    first = read_scores(tmp_path / "t000")[0]
-    reports: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, reports.append)
-    assert read_scores(tmp_path / "t000")[0].time == first.time
-    whole: list[dict[str, object]] = []
-    run_trial(TrialTask(tmp_path / "whole", *(task(tmp_path).config, task(tmp_path).rungs)),
-              inputs, CPU, whole.append)  # fmt: skip
-    assert reports == whole
-
-
-def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
-    tmp_path: Path, inputs: ScoringInputs
-) -> None:
-    whole: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, whole.append)
-    newest = CheckpointDirectory(tmp_path / "t000/checkpoints").files()[-1]
-    newest.write_bytes(newest.read_bytes()[:-1000])
-    next((tmp_path / "t000/scores").glob("*128.json")).unlink()
-    again: list[dict[str, object]] = []
-    run_trial(task(tmp_path), inputs, CPU, again.append)
-    assert again == whole
-    assert "damaged" in (log := (tmp_path / "t000/trial.log").read_text()) or "readable" in log
-    lines = (tmp_path / "t000/metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["images_seen"] for line in lines] == [32, 64, 96, 128]

@@ -14,7 +14,8 @@ from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import hold
 from diffrop.search.final import FinalResult
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import scores_path, write_atomically
+from diffrop.search.trial import scores_path
+from diffrop.storage import write_atomically
 from diffrop.tables import run
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tables.run import TableInputs, run_table, stored_result

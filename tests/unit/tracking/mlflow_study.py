@@ -27,7 +27,7 @@ def make_trial(
     tmp_path: Path, number: int = 7, state: str = "RUNNING", **more: Any
 ) -> TrackedTrial:
     directory = tmp_path / "trials" / f"t{number:03d}"
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "training").mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
         "name": f"t{number:03d} reciprocal tau_0=3.2",
         "params": {"contrastive.tau_0": 3.2, "contrastive.form": "reciprocal", "long": "x" * 9000},
@@ -45,7 +45,7 @@ def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3, end: str = "\
         })
         for i in range(start, start + count)
     ]  # fmt: skip
-    with (trial.directory / "metrics.jsonl").open("a") as file:
+    with (trial.directory / "training/metrics.jsonl").open("a") as file:
         file.write("\n".join(lines) + end)
 
 
@@ -72,7 +72,7 @@ def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) 
 
 
 def add_checkpoint(trial: TrackedTrial, images: int) -> Path:
-    path = trial.directory / "checkpoints" / f"images_{images:012d}.safetensors"
+    path = trial.directory / "training" / f"images_{images:012d}.safetensors"
     card = {"images_seen": images, "data_digest": "d1ge57" * 9, "config": {}}
     tensors = {"ema.weight": torch.full((2,), float(images + trial.number))}
     write_checkpoint(path, Checkpoint(tensors, card))

@@ -19,7 +19,7 @@ def test_half_a_line_waits_and_a_torn_one_is_skipped(tmp_path: Path) -> None:
 
     trial = make_trial(tmp_path)
     add_lines(trial, count=2)
-    path = trial.directory / "metrics.jsonl"
+    path = trial.directory / "training/metrics.jsonl"
     whole = '{"images_seen": 192, "time": 1732300009, "loss/ddpm": 5.0}\n'
     with path.open("a") as file:
         file.write(whole[:30])

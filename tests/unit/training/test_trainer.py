@@ -6,10 +6,10 @@ import torch
 
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
-from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
+from diffrop.training.checkpoint import config_of, read_checkpoint, write_checkpoint
 from diffrop.training.ema import WeightAverage
 from diffrop.training.network import check_network
-from diffrop.training.trainer import Trainer, config_of, load_ema
+from diffrop.training.trainer import Trainer, load_ema
 from tests.small import small_experiment
 
 CPU = torch.device("cpu")

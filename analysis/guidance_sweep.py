@@ -1,0 +1,88 @@
+"""Figure: FID of each shot group against omega for single checkpoints, with intervals (4b)."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.style import (
+    FORM_STYLES,
+    LEGEND_PT,
+    add_caption,
+    add_legend,
+    new_figure,
+    save_figure,
+    style_axes,
+    widen_scores,
+)
+from analysis.words import score_label
+
+STYLES = tuple(FORM_STYLES.values())
+TABLE = "guidance_sweep.csv"
+
+
+def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
+    """Draw each score of a sweep against omega: a line a checkpoint and sampler, with its band.
+
+    Args:
+        frame: one row a checkpoint, sampler, omega and score: value, low, high, num_samples.
+
+    Returns:
+        axes labelled by score, at most two beside each other.
+    """
+    scores = list(dict.fromkeys(frame["score"]))
+    lines = list(dict.fromkeys(zip(frame["checkpoint"], frame["sampler"], strict=True)))
+    num_rows = -(-len(scores) // 2)
+    figure = new_figure(0.9 + 2.3 * num_rows)
+    for place, score in enumerate(scores):
+        axes = figure.add_subplot(num_rows, min(2, len(scores)), place + 1, label=score)
+        part = frame[frame["score"] == score]
+        for number, (label, sampler) in enumerate(lines):
+            own = part[(part["checkpoint"] == label) & (part["sampler"] == sampler)]
+            _draw(axes, own.sort_values("omega"), number)
+        count = int(part["num_samples"].iloc[0])
+        axes.set_title(f"{score_label(score)}, N = {count:,}", fontsize=LEGEND_PT, loc="left")
+        axes.set_xlabel("guidance scale omega")
+        widen_scores(axes)
+        style_axes(axes)
+    figure.axes[0].set_ylabel("FID")
+    samplers = frame["sampler"].nunique()
+    add_legend(figure, [
+        Line2D([], [], color=STYLES[number % len(STYLES)].colour, linestyle=_dashes(number),
+               marker=STYLES[number % len(STYLES)].marker,
+               label=f"{label}, {sampler}" if samplers > 1 else label)
+        for number, (label, sampler) in enumerate(lines)
+    ])  # fmt: skip
+    first = frame.iloc[0]
+    names = " or ".join(dict.fromkeys(frame["sampler"]))
+    seen = ", ".join(f"{images:,}" for images in sorted(set(frame["images_seen"])))
+    add_caption(
+        figure, f"FID on {first['extractor']}, {names}, against the {first['reference']}; "
+        f"{seen} images seen; bands: 95 % intervals over samples"
+    )  # fmt: skip
+    return figure
+
+
+def write_guidance_sweep(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write a sweep's table and figure into a folder; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / TABLE
+    frame.to_csv(table, index=False)
+    return [table, *save_figure(guidance_sweep_figure(frame), folder, "guidance_sweep")]
+
+
+def _draw(axes: Axes, own: pd.DataFrame, number: int) -> None:
+    style = STYLES[number % len(STYLES)]
+    axes.fill_between(own["omega"], own["low"], own["high"], color=style.colour, alpha=0.15, lw=0)
+    axes.plot(
+        own["omega"], own["value"], color=style.colour, marker=style.marker, markersize=4,
+        linewidth=1.5, linestyle=_dashes(number),
+    )  # fmt: skip
+
+
+def _dashes(number: int) -> Literal["-", "--", ":"]:
+    dashes: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
+    return dashes[number // len(STYLES) % 3]

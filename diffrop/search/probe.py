@@ -1,0 +1,148 @@
+"""A short measurement of what a study will do for hours: train, sample, extract features."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.diffusion.sampling import guided_noise
+from diffrop.metrics.classifier import Classifier
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.training.trainer import Trainer
+
+STEPS = 50
+LAUNCH_LIMIT_S, DRY_RUN_LIMIT_S = 3.0, 60.0
+"""Of the training steps; sampling and features get half of that each."""
+SAMPLED_EVERY_S = 0.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Speeds of one worker on this machine, its memory, and the size of a checkpoint."""
+
+    device: str
+    num_steps: int
+    """Training steps that were timed."""
+    train_images_per_s: float
+    denoise_images_per_s: float
+    """Denoising evaluations a second; guidance takes two for each image and step."""
+    feature_images_per_s: float | None
+    """None where the extractor could not be had without a download."""
+    memory_mib: float
+    """At most while training and sampling: of the GPU, or what the process grew by on a CPU."""
+    checkpoint_mib: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def measure(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    extractor: FeatureExtractor | None,
+    device: torch.device,
+    limit_s: float = LAUNCH_LIMIT_S,
+) -> Probe:
+    """Time up to `STEPS` training steps, denoising evaluations and features; writes nothing.
+
+    Args:
+        config: the training that is timed, and how it is sampled.
+        dataset: its images.
+        extractor: of the features, if there is one.
+        device: of a worker.
+        limit_s: after so many seconds no further step begins. One always does.
+    """
+    with peak_memory_mib(device) as memory:
+        trainer = Trainer(config, dataset, device)
+        first = _timed(lambda: trainer.step()["loss/ddpm"].item(), 0.0, 1)
+        timed = first
+        if first[1] < limit_s:  # without what only a first step does, such as compiling
+            timed = _timed(lambda: trainer.step()["loss/ddpm"].item(), limit_s, STEPS)
+        train = timed[0] * config.training.batch_size / timed[1]
+        count = _fitting(config.sampling.batch_size, 3 * train * limit_s / 8)
+        x_t = torch.zeros(count, *dataset.image_shape, device=device)
+        labels = torch.zeros(count, dtype=torch.int64, device=device)
+        model = trainer.averages[config.sampling.ema_length]
+        with torch.no_grad():
+            args = (model, x_t, labels, labels, 1.0, dataset.num_classes)
+            steps, seconds = _timed(lambda: guided_noise(*args).sum().item(), limit_s / 2, 20)
+    features = None
+    if extractor is not None:
+        images = torch.zeros(extractor.batch_size, *dataset.image_shape, dtype=torch.uint8)
+        images = images.to(device)
+        batches, spent = _timed(lambda: extractor.extract(images), limit_s / 2, 5)
+        features = batches * len(images) / spent
+    tensors = trainer.checkpoint().tensors.values()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return Probe(
+        device=device.type,
+        num_steps=timed[0],
+        train_images_per_s=train,
+        denoise_images_per_s=2 * steps * count / seconds,
+        feature_images_per_s=features,
+        memory_mib=memory[0],
+        checkpoint_mib=size / 2**20,
+    )
+
+
+def untrained_extractor(config: ExperimentConfig, dataset: Dataset) -> FeatureExtractor | None:
+    """Return an extractor that is as fast as the configured one, if it takes no files to make."""
+    if config.evaluation.extractor != "classifier":
+        return None
+    network = Classifier(dataset.image_shape, dataset.num_classes)
+    precision = config.evaluation.extractor_precision
+    return FeatureExtractor(network, "untrained", batch_size=500, precision=precision)
+
+
+def _timed(run: Callable[[], object], limit_s: float, most: int) -> tuple[int, float]:
+    """Run at least once, and again within the limit; return how often and the seconds."""
+    start = time.perf_counter()
+    for done in itertools.count(1):
+        run()
+        elapsed = time.perf_counter() - start
+        if done >= most or elapsed >= limit_s:
+            return done, elapsed
+    raise AssertionError
+
+
+def _fitting(batch_size: int, images: float) -> int:
+    """Return a batch that is small enough to be timed more than once."""
+    return max(1, min(batch_size, int(images)))
+
+
+@contextlib.contextmanager
+def peak_memory_mib(device: torch.device) -> Iterator[list[float]]:
+    """Yield a list whose one number, at the end, is what was held at most meanwhile.
+
+    On a GPU that is what PyTorch allocated there; on a CPU, by how much the process grew, looked
+    at every few milliseconds.
+    """
+    found = [0.0]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield found
+        found[0] = torch.cuda.max_memory_allocated(device) / 2**20
+        return
+    process, ended = psutil.Process(), threading.Event()
+    before = process.memory_info().rss
+
+    def look() -> None:
+        while not ended.wait(SAMPLED_EVERY_S):
+            found[0] = max(found[0], (process.memory_info().rss - before) / 2**20)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()

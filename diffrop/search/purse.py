@@ -1,0 +1,47 @@
+"""What a launch has left of its budget."""
+
+import time
+from pathlib import Path
+
+from diffrop.search.budget import Budget, Ledger, Spending, units_per_trial
+from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.results import ResultReader
+from diffrop.search.store import StudyStore
+
+
+class Purse:
+    """Counts what a study has cost, over all its launches, against the budget of this one."""
+
+    def __init__(
+        self, config: StudyConfig, launch: LaunchConfig, store: StudyStore, reader: ResultReader
+    ) -> None:
+        """Begin to count this launch's wall clock."""
+        self._budget = Budget(
+            hours=launch.budget_gpu_hours,
+            wall_s=launch.budget_wall_s,
+            unit=Budget.of(config, launch).unit,
+        )
+        self._bounded = self._budget.hours is not None or self._budget.wall_s is not None
+        self._reader, self._store, self._since = reader, store, time.monotonic()
+        self._ledger = Ledger(units_per_trial(launch))
+        self._settled: set[Path] = set()
+
+    def refusal(self) -> str:
+        """Return in one sentence why nothing more may begin; empty if it may."""
+        if not self._bounded:
+            return ""
+        wall_s = time.monotonic() - self._since
+        return self._budget.refusal(Spending(hours=self._hours(), wall_s=wall_s))
+
+    def _hours(self) -> float:
+        now = time.time()
+        running = {}
+        for trial in self._reader.read().trials:
+            if trial.state == "RUNNING":
+                running[trial.directory] = now - trial.duration_s
+            elif trial.directory not in self._settled:
+                self._settled.add(trial.directory)
+                self._ledger.settle(trial.directory)
+        for folder in (*self._store.path.glob("confirm/*"), *self._store.path.glob("prefix/*")):
+            self._ledger.settle(folder)
+        return self._ledger.spending(running, now)

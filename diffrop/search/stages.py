@@ -1,0 +1,328 @@
+"""The stages of a launch on its cluster: shared prefix, baseline, search, confirmation."""
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from diffrop.search.books import CONFIRMATION, read_book
+from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.confirm import (
+    BASELINE,
+    Confirmation,
+    ConfirmPoint,
+    Contender,
+    choose_leaders,
+    missing_points,
+    plan_confirmation,
+    read_cards,
+    record_failure,
+)
+from diffrop.search.drivers import Drivers, StopSignal
+from diffrop.search.launch import execute
+from diffrop.search.objectives import parse_constraints
+from diffrop.search.observer import StudyObserver
+from diffrop.search.results import StudyResult
+from diffrop.search.scheduler import StudyScheduler
+from diffrop.search.scoring import ScoringInputs
+from diffrop.search.screen import Screen
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import Neighbours, num_remaining
+from diffrop.search.store import StudyStore
+from diffrop.search.tasks import TaskMaker
+from diffrop.search.trial import TrialTask, trial_key
+from diffrop.search.verdict import assess, confirm_dict, next_points
+from diffrop.storage import write_atomically
+
+WAIT_S = 2.0
+
+
+class TaskSource(Protocol):
+    """What turns a point of Tune's into a task, on the node that runs it."""
+
+    def task(self, point: Mapping[str, Any]) -> TrialTask:
+        """Return the task of a point."""
+
+
+@dataclass(frozen=True)
+class SearchTasks:
+    """The trials that the searcher suggests."""
+
+    maker: TaskMaker
+
+    def task(self, point: Mapping[str, Any]) -> TrialTask:
+        """Return the task of a suggested trial."""
+        return self.maker.trial(point["number"], point["values"], point["parent"])
+
+
+@dataclass(frozen=True)
+class GivenTasks:
+    """Tasks that are known beforehand."""
+
+    tasks: Sequence[TrialTask]
+
+    def task(self, point: Mapping[str, Any]) -> TrialTask:
+        """Return the task of a place in the list."""
+        return self.tasks[point["place"]]
+
+
+class GivenSearcher(Searcher):
+    """Hands out the places of a list, and notes which tasks failed for good."""
+
+    def __init__(self, count: int, may_begin: Callable[[], bool]) -> None:
+        """Begin with the first of `count` places; none is handed out once `may_begin` is False."""
+        super().__init__()
+        self._left, self._may_begin = list(range(count)), may_begin
+        self._places: dict[str, int] = {}
+        self.failures: dict[int, str] = {}
+        """By place, why a task failed."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as nothing: Tune stores its search for a restore that we do not use."""
+        return {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Accept whatever Tune says."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next place, or FINISHED."""
+        if not self._left or not self._may_begin():
+            return str(Searcher.FINISHED)
+        self._places[trial_id] = self._left.pop(0)
+        return {"place": self._places[trial_id]}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Note a failure."""
+        failure = (result or {}).get("failure")
+        if error or failure:
+            why = failure or "its workers failed more often than max_failures allows"
+            self.failures[self._places[trial_id]] = why
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: what was done lies in the tasks' folders."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: a new searcher is given what is left."""
+
+
+@dataclass
+class Stages:
+    """One launch of a study; all state is in its folder and its database."""
+
+    config: StudyConfig
+    launch: LaunchConfig
+    store: StudyStore
+    inputs: ScoringInputs
+    study: optuna.Study
+    observer: StudyObserver
+    screen: Screen
+    drivers: Drivers
+    stop: StopSignal
+    affordable: Callable[[], bool]
+    """Whether the budget allows another trial."""
+    concurrent: int
+    """Trials at a time."""
+
+    @property
+    def maker(self) -> TaskMaker:
+        """What turns points into tasks."""
+        digest = self.inputs.dataset.train_digest
+        return TaskMaker(self.config, self.launch, self.store.path, digest)
+
+    def search(self) -> None:
+        """Run the trials that are left: first what others start from or are held against."""
+        self._train_prefixes({self.config.experiment.training.seed})
+        constraints = parse_constraints(self.config.experiment.evaluation.constraints)
+        if any(constraint.to_baseline for constraint in constraints):
+            self._finish_baseline()
+        left = None
+        while self._may_begin() and (remaining := num_remaining(self.study, self.config)):
+            if remaining == left:
+                return  # nothing ended: another launch may have more luck
+            left = remaining
+            self._run_search(self._may_begin, self.concurrent)
+
+    def confirm(self, result: StudyResult) -> None:
+        """Train the leaders and the baseline again, and write what that says.
+
+        Near-ties get further seeds, one at a time, as far as the budget goes.
+        """
+        confirmation = self._confirmation(result)
+        if confirmation is None:
+            self.screen.say(
+                "Nothing to confirm: the baseline or every other trial has no full score."
+            )
+            return
+        folder = self.store.path / "confirm"
+        while True:
+            cards = read_cards(folder, confirmation)
+            outcome = assess(confirmation, cards)
+            book = json.dumps(confirm_dict(outcome), indent=1)
+            write_atomically(self.store.path / CONFIRMATION, book)
+            points = missing_points(confirmation, cards) or next_points(outcome, cards)
+            if not points or not self._may_begin():
+                return
+            self._train_again(points)
+            if read_cards(folder, confirmation).keys() == cards.keys():
+                return  # nothing ended: stopped, or out of budget
+
+    def _confirmation(self, result: StudyResult) -> Confirmation | None:
+        ranked = {trial.number: trial for trial in result.ranked}
+        baseline = ranked.pop(BASELINE, None)
+        if baseline is None or not ranked:
+            return None
+        values = {n: trial.card.values for n, trial in ranked.items() if trial.card is not None}
+        feasible = [number for number, trial in ranked.items() if trial.feasible is not False]
+        leaders = choose_leaders(values, self.launch.confirm, feasible)
+        before = read_book(self.store.path, CONFIRMATION) or None
+        contenders = [
+            Contender.of(ranked[number], inherited=ranked[number].parent is not None)
+            for number in leaders
+        ]
+        return plan_confirmation(
+            self.config, self.launch, Contender.of(baseline), contenders, before
+        )
+
+    def _train_again(self, points: Sequence[ConfirmPoint]) -> None:
+        self._train_prefixes({point.config.training.seed for point in points})
+        names = ", ".join(point.name for point in points)
+        self.screen.say(f"Confirming with fresh seeds: {names}.")
+        tasks = [self.maker.confirmation(point) for point in points]
+        for place, why in self._run_given(tasks).items():
+            record_failure(tasks[place].directory, why)
+
+    def _train_prefixes(self, seeds: set[int]) -> None:
+        """Train what forks start from, once for each seed, unless it is there."""
+        tasks = [task for seed in sorted(seeds) if (task := self.maker.prefix(seed)) is not None]
+        missing = [
+            task
+            for task in tasks
+            if task.rungs[-1].images not in task.store.folder(task.key).images()
+        ]
+        if missing:
+            images = missing[0].rungs[-1].images
+            self.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
+            self._run_given(missing)
+
+    def _finish_baseline(self) -> None:
+        """Run the baseline before the others, whose constraints need its scores."""
+
+        def is_open() -> bool:
+            trials = self.study.get_trials(deepcopy=False)
+            return not trials or not trials[0].state.is_finished()
+
+        while is_open() and self._may_begin():
+            trials = self.study.get_trials(deepcopy=False)
+            owner = trials[0].user_attrs.get("driver", "") if trials else ""
+            if owner != self.drivers.own and self.drivers.alive(owner):
+                time.sleep(WAIT_S)
+                continue
+            self._run_search(lambda: is_open() and self._may_begin(), concurrent=1)
+
+    def _may_begin(self) -> bool:
+        return not self.stop.given and self.affordable()
+
+    def _run_search(self, may_begin: Callable[[], bool], concurrent: int) -> None:
+        maker = self.maker
+
+        def forkable(number: int, images: int) -> bool:
+            key = trial_key(maker.trial_directory(number))
+            return key is not None and images in maker.store.folder(key).images()
+
+        lock = None if self.launch.storage is None else self.store.path / "ask.lock"
+        searcher = OptunaStudySearcher(
+            self.study,
+            self.config,
+            concurrent,
+            Neighbours(self.drivers.own, self.drivers.alive, lock),
+            forkable,
+            may_begin,
+        )
+        scheduler = StudyScheduler(self.config, searcher)
+        self._tune(SearchTasks(maker), searcher, scheduler, concurrent, [self.observer])
+
+    def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
+        """Run tasks to their end; return why some failed, by place."""
+        searcher = GivenSearcher(len(tasks), self._may_begin)
+        self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks), [])
+        return searcher.failures
+
+    def _tune(
+        self,
+        source: TaskSource,
+        searcher: Searcher,
+        scheduler: TrialScheduler,
+        concurrent: int,
+        callbacks: list[tune.Callback],
+    ) -> None:
+        trainable = tune.with_parameters(
+            _run_point,
+            source=source,
+            launch=self.launch,
+            root=str(self.store.path),
+            inputs=self.inputs,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, _tune_resources(self.launch)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # until the searcher has finished
+                max_concurrent_trials=min(concurrent, self.concurrent),
+                reuse_actors=self.launch.workers_per_trial == 1,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}",
+                storage_path=str(self.store.path / "ray"),
+                callbacks=callbacks,
+                failure_config=tune.FailureConfig(max_failures=self.launch.max_failures),
+                verbose=0,
+            ),
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: Tune stops at once
+            tuner.fit()
+
+
+def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
+    """What Tune holds for a trial: all of it, or a token if Ray Train holds the workers.
+
+    The token is a byte of memory: no resource at all is refused, and any share of a CPU would
+    keep the workers from having all of them.
+    """
+    if launch.workers_per_trial > 1:
+        return tune.PlacementGroupFactory([{"memory": 1}])
+    bundle = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
+    return tune.PlacementGroupFactory([{name: n for name, n in bundle.items() if n}])
+
+
+def _run_point(
+    point: dict[str, Any],
+    source: TaskSource,
+    launch: LaunchConfig,
+    root: str,
+    inputs: ScoringInputs,
+) -> None:
+    """Tune's function trainable: one task."""
+    task = source.task(point)
+    execute(
+        task,
+        inputs,
+        launch,
+        tune.report,
+        storage_path=str(Path(root) / "ray" / "train"),
+        run_name=f"{task.directory.name}-{uuid.uuid4().hex[:8]}",
+        callbacks=[TuneReportCallback()] if launch.workers_per_trial > 1 else [],
+    )

@@ -1,0 +1,163 @@
+"""What a study runs, as tasks: its trials, the prefix that forks share, and confirmations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.schema import require
+from diffrop.search.config import LaunchConfig, Rung, StudyConfig
+from diffrop.search.confirm import ConfirmPoint
+from diffrop.search.objectives import parse_constraints
+from diffrop.search.trial import TrialTask, trial_key
+from diffrop.storage import RemoteMirror
+from diffrop.training.checkpoint import read_checkpoint
+from diffrop.training.fork import check_fork, parse_fork
+from diffrop.training.identity import TrainingIdentity, forked, identify
+from diffrop.training.store import CheckpointStore
+
+
+@dataclass(frozen=True)
+class TaskMaker:
+    """Turns what is suggested into tasks; the same on the driver and on every node."""
+
+    study: StudyConfig
+    launch: LaunchConfig
+    directory: Path
+    """The study's folder."""
+    data_digest: str
+    """Of the training images."""
+
+    @property
+    def store(self) -> CheckpointStore:
+        """The checkpoints of all studies of the runs folder."""
+        return open_store(self.launch, self.directory.parent)
+
+    def trial_directory(self, number: int) -> Path:
+        """The folder of a trial."""
+        return self.directory / "trials" / f"t{number:03d}"
+
+    def trial(
+        self, number: int, values: Mapping[str, Any], parent: Mapping[str, int] | None = None
+    ) -> TrialTask:
+        """Return the task of a trial.
+
+        Args:
+            number: of the trial.
+            values: searched keys.
+            parent: {"trial", "images"} of the checkpoint that it goes on from; None is the
+                study's own beginning.
+        """
+        config = self.study.experiment.with_values(values)
+        training, start = self._begin(config, parent)
+        rungs = tuple(rung for rung in self.study.rungs if rung.images > start)
+        guarded = number > 0 and any(
+            constraint.to_baseline
+            for constraint in parse_constraints(config.evaluation.constraints)
+        )
+        baseline = self.trial_directory(0) if guarded else None
+        return self._task(self.trial_directory(number), config, rungs, training, baseline)
+
+    def prefix(self, seed: int) -> TrialTask | None:
+        """Return the training up to where trials of a training seed fork, None without one."""
+        if self.study.fork_from is None:
+            return None
+        fork = parse_fork(self.study.fork_from, self.study.experiment.training.batch_size)
+        if fork.path is not None:
+            return None
+        config = self.study.baseline.with_values({"training.seed": seed})
+        rung = Rung(images=fork.images, num_samples=0, num_steps=None, final=True)
+        directory = self.directory / "prefix" / f"seed-{seed}"
+        return self._task(directory, config, (rung,), self._identify(config), scored=False)
+
+    def confirmation(self, point: ConfirmPoint) -> TrialTask:
+        """Return the task of one training of a confirmation."""
+        training, _ = self._begin(point.config, None)
+        directory = self.directory / "confirm" / point.name
+        return self._task(directory, point.config, (point.rung,), training)
+
+    def _task(
+        self,
+        directory: Path,
+        config: ExperimentConfig,
+        rungs: tuple[Rung, ...],
+        training: TrainingIdentity,
+        baseline: Path | None = None,
+        scored: bool = True,
+    ) -> TrialTask:
+        return TrialTask(
+            directory=directory,
+            config=config,
+            rungs=rungs,
+            store=self.store,
+            training=training,
+            study=self.study.name,
+            stop_directory=self.directory,
+            gpus_per_worker=self.launch.gpus_per_worker,
+            baseline=baseline,
+            scored=scored,
+        )
+
+    def _begin(
+        self, config: ExperimentConfig, parent: Mapping[str, int] | None
+    ) -> tuple[TrainingIdentity, int]:
+        """Return a configuration's training, and the images at which it leaves another's."""
+        if parent is not None:
+            key = trial_key(self.trial_directory(parent["trial"]))
+            start = parent["images"]
+            assert key is not None  # it reached the rung that is forked from
+            origin = self.store.folder(key).identity()
+        elif self.study.fork_from is not None:
+            batch = config.training.batch_size
+            fork = parse_fork(self.study.fork_from, batch)
+            start = fork.images
+            seed = {"training.seed": config.training.seed}
+            if fork.path is None:
+                origin = self._identify(self.study.baseline.with_values(seed))
+            else:
+                origin = self.store.adopt(fork.path)
+        else:
+            return self._identify(config), 0
+        workers = self.launch.workers_per_trial
+        return forked(origin, start, config, workers, self.data_digest), start
+
+    def _identify(self, config: ExperimentConfig) -> TrainingIdentity:
+        return identify(config, self.launch.workers_per_trial, self.data_digest)
+
+
+def open_store(launch: LaunchConfig, runs_root: Path) -> CheckpointStore:
+    """Return the checkpoints of a runs folder, mirrored where the launch asks for it."""
+    mirror = None
+    if launch.storage_path is not None:
+        mirror = RemoteMirror(launch.storage_path, runs_root)
+    return CheckpointStore(runs_root / "checkpoints", mirror)
+
+
+def check_forks(config: StudyConfig, dataset: Dataset) -> None:
+    """Check, before anything starts, that every trial can start from where the study forks.
+
+    Raises:
+        ValueError: `fork_from` is no fork, lies behind the first rung, or a searched key changes
+            what trainings that go on from each other must share.
+    """
+    base = config.experiment
+    inherits = config.scheduler == "pbt"
+    if config.fork_from is None and not inherits:
+        return
+    start, card = 0, {"config": config.baseline.to_dict(), "data_digest": dataset.train_digest}
+    if config.fork_from is not None:
+        fork = parse_fork(config.fork_from, base.training.batch_size)
+        start = fork.images
+        if fork.path is not None:
+            card = read_checkpoint(fork.path).card
+        first = config.rungs[0].images
+        require(start < first, "fork_from", config.fork_from, f"less than the first rung, {first}")
+        seeds = [p.name for p in config.space.parameters if p.name == "training.seed"]
+        require(not seeds, "fork_from", config.fork_from, "a study that searches no training.seed")
+    for experiment in (config.baseline, *config.space.corners(base)):
+        try:
+            check_fork(card | {"images_seen": start}, experiment, dataset)
+        except ValueError as error:
+            raise ValueError(f"trials cannot go on from a shared checkpoint: {error}") from error

@@ -1,0 +1,210 @@
+"""Files that outlive a crash, and their copies in a remote storage (s3://, gs://, file://).
+
+Where nodes share no file system, each works on a folder of its own, and what it writes is copied
+to the remote storage, from which another node takes it over.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, SubTreeFileSystem
+
+from diffrop.errors import StorageError
+
+CHUNK_BYTES = 8 * 2**20
+UNSHARED = (".*", "*.lock", "*.tmp")
+"""Names that mean something on one machine alone."""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class RemoteMirror:
+    """A remote copy of a local folder; paths are local ones below `root`.
+
+    Files travel whole: under a temporary name, then renamed. A machine that takes over pulls
+    first, and from then on its own version counts.
+    """
+
+    uri: str
+    """Of any file system that pyarrow knows, such as s3://bucket/runs."""
+    root: Path
+    """The local folder that it mirrors; absolute."""
+
+    @cached_property
+    def _remote(self) -> SubTreeFileSystem:
+        try:
+            system, path = FileSystem.from_uri(self.uri)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"the storage URI cannot be used ({error}); allowed: s3://bucket/folder, "
+                "gs://bucket/folder, file:///folder"
+            ) from error
+        return SubTreeFileSystem(path, system)
+
+    def check(self) -> None:
+        """Write, read and delete a file there, before anything relies on it.
+
+        Raises:
+            ValueError: no file system has such a URI.
+            StorageError: it is out of reach or refuses.
+        """
+        name = f".check-{uuid.uuid4().hex}"
+        remote = self._remote
+        with self._told("written to"):
+            if not _is_object_store(remote):
+                remote.create_dir("", recursive=True)
+            with remote.open_output_stream(name) as stream:
+                stream.write(b"diffrop")
+            with remote.open_input_stream(name) as stream:
+                found = stream.read()
+            remote.delete_file(name)
+        if found != b"diffrop":
+            raise StorageError(f"{self._place} does not give back what was written to it")
+
+    def push(self, path: Path) -> list[Path]:
+        """Copy a file, or a folder with all below it, to the remote storage, where it differs.
+
+        Returns:
+            the files copied.
+
+        Raises:
+            StorageError: the remote storage is out of reach or refuses.
+        """
+        there = {info.path: info for info in self._list(path)}
+        copied = []
+        for file in _files(path):
+            info = there.get(self._name(file))
+            status = file.stat()
+            known = (-1, -1) if info is None else (info.size, info.mtime_ns)
+            if status.st_size == known[0] and status.st_mtime_ns <= known[1]:
+                continue
+            self._upload(file)
+            copied.append(file)
+        return copied
+
+    def pull(self, path: Path, skip: str | None = None) -> list[Path]:
+        """Copy a file, or a folder with all below it, from the remote storage, where it is newer.
+
+        Args:
+            path: where it belongs here; nothing happens if it is not there.
+            skip: pattern of file names to leave where they are.
+
+        Returns:
+            the files copied.
+
+        Raises:
+            StorageError: the remote storage is out of reach or refuses.
+        """
+        copied = []
+        for info in self._list(path):
+            target = self.root / info.path
+            if any(target.match(pattern) for pattern in UNSHARED):
+                continue
+            if skip is not None and target.match(skip):
+                continue
+            status = target.stat() if target.exists() else None
+            if status is not None and status.st_mtime_ns >= info.mtime_ns:
+                continue
+            self._download(info, target)
+            copied.append(target)
+        return copied
+
+    def names(self, folder: Path) -> list[str]:
+        """Return the names of the files directly in a folder of the remote storage."""
+        with self._told("read"):
+            selector = FileSelector(self._name(folder), allow_not_found=True)
+            found = self._remote.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == FileType.File)
+
+    def exists(self, path: Path) -> bool:
+        """Return whether the remote storage has a file."""
+        with self._told("read"):
+            return bool(self._remote.get_file_info(self._name(path)).type == FileType.File)
+
+    def delete(self, path: Path) -> None:
+        """Delete a file, or a folder with all below it, if it is there."""
+        name = self._name(path)
+        with self._told("written to"):
+            match self._remote.get_file_info(name).type:
+                case FileType.File:
+                    self._remote.delete_file(name)
+                case FileType.Directory:
+                    self._remote.delete_dir(name)
+
+    def _list(self, path: Path) -> list[FileInfo]:
+        name = self._name(path)
+        with self._told("read"):
+            found = self._remote.get_file_info(name)
+            if found.type == FileType.Directory:
+                selector = FileSelector(name, recursive=True, allow_not_found=True)
+                return [i for i in self._remote.get_file_info(selector) if i.is_file]
+        return [found] if found.is_file else []
+
+    def _upload(self, file: Path) -> None:
+        name = self._name(file)
+        temporary = f"{name}.{uuid.uuid4().hex}.tmp"
+        with self._told("written to"):
+            if not _is_object_store(self._remote):
+                self._remote.create_dir(str(Path(name).parent), recursive=True)
+            with file.open("rb") as source, self._remote.open_output_stream(temporary) as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+            self._remote.move(temporary, name)
+            info = self._remote.get_file_info(name)
+        os.utime(file, ns=(info.mtime_ns, info.mtime_ns))  # the same version on both sides
+
+    def _download(self, info: FileInfo, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        with self._told("read"):
+            with self._remote.open_input_stream(info.path) as source, temporary.open("wb") as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+            temporary.replace(target)
+        os.utime(target, ns=(info.mtime_ns, info.mtime_ns))
+
+    def _name(self, path: Path) -> str:
+        """Return a local path as the remote storage names it."""
+        return path.relative_to(self.root).as_posix()
+
+    @property
+    def _place(self) -> str:
+        """The storage without the password that its URI may hold."""
+        return f"the storage {self._remote.base_fs.type_name}:{self._remote.base_path}"
+
+    @contextmanager
+    def _told(self, how: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            cause = " ".join(str(error).split())[:300]
+            raise StorageError(f"{self._place} cannot be {how} ({cause})") from error
+
+
+def _is_object_store(remote: SubTreeFileSystem) -> bool:
+    """Whether folders come and go with the files in them."""
+    return remote.base_fs.type_name in ("s3", "gcs", "abfs")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = [
+        Path(folder) / name for folder, _, names in os.walk(path) for name in names
+    ]  # links to folders are not followed
+    return sorted(
+        file
+        for file in found
+        if not file.is_symlink() and not any(file.match(pattern) for pattern in UNSHARED)
+    )

@@ -1,0 +1,96 @@
+"""Forks: a training that starts from another's checkpoint, and what both must share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.errors import CheckpointError
+from diffrop.schema import require
+from diffrop.training.checkpoint import config_of, read_checkpoint
+from diffrop.training.identity import canonical
+
+# What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
+# free to change.
+SHARED_KEYS = (
+    "model.base_channels", "model.channel_multipliers", "model.num_res_blocks",
+    "model.attention_resolutions",
+    "diffusion.num_timesteps", "diffusion.beta_start", "diffusion.beta_end",
+)  # fmt: skip
+MARGIN_KEYS = (
+    "contrastive.form", "contrastive.margin_rule", "contrastive.margin", "contrastive.space",
+    "contrastive.distance_reduction", "contrastive.variance_scale",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ForkPoint:
+    """Where the trainings of a study start from."""
+
+    images: int
+    path: Path | None
+    """A checkpoint; None is the study's own baseline at `images`."""
+
+
+def parse_fork(text: str, batch_size: int) -> ForkPoint:
+    """Read `baseline@IMAGES`, rounded up to whole batches, or the path of a checkpoint.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    start, mark, number = text.rpartition("@")
+    if start == "baseline" and mark:
+        images = int(number) if number.replace("_", "").isdigit() else 0
+        require(images > 0, "fork_from", text, "baseline@IMAGES, over 0 images, or a file")
+        return ForkPoint(-(-images // batch_size) * batch_size, None)
+    path = Path(text)
+    require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
+    try:
+        return ForkPoint(read_checkpoint(path).card["images_seen"], path)
+    except CheckpointError as error:
+        raise ValueError(f"fork_from: {error}") from error
+
+
+def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset) -> None:
+    """Check that a training may start from the checkpoint with this card.
+
+    Raises:
+        ValueError: images, network, forward process, averages or batches do not fit.
+    """
+    if "config" not in card:
+        raise ValueError("it holds no diffusion model; allowed: a checkpoint of a training")
+    if card["data_digest"] != dataset.train_digest:
+        raise ValueError("it was trained on other images; allowed: one of the same training set")
+    before = config_of(card)
+    old, new = canonical(before), canonical(config)
+    differing = [
+        f"{key} {old[key]!r} -> {new[key]!r}" for key in SHARED_KEYS if old[key] != new[key]
+    ]
+    told = [c.augmentation.conditional_probability > 0 for c in (before, config)]
+    if told[0] != told[1]:
+        differing.append(f"augmentation inputs {told[0]} -> {told[1]}")
+    if differing:
+        raise ValueError(
+            f"it holds another network or forward process ({'; '.join(differing)}); allowed: the "
+            "same"
+        )
+    kept, asked = before.training.ema_lengths, config.training.ema_lengths
+    if not set(asked) <= set(kept):
+        raise ValueError(
+            f"training.ema_lengths is {list(asked)}, and it keeps the averages {list(kept)}; "
+            "allowed: some of those"
+        )
+    size = config.training.batch_size
+    if card["images_seen"] % size:
+        raise ValueError(
+            f"it has seen {card['images_seen']} images; allowed: whole batches of {size}"
+        )
+
+
+def objective_goes_on(before: ExperimentConfig, now: ExperimentConfig) -> bool:
+    """Whether a loss's running margins mean the same in two trainings."""
+    old, new = canonical(before), canonical(now)
+    if new.get("contrastive.form") == "none" or old.get("contrastive.form") == "none":
+        return False
+    return all(old.get(key) == new.get(key) for key in MARGIN_KEYS)

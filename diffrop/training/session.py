@@ -1,0 +1,233 @@
+"""A training as its folder in the store has it: taken up, carried on, written down, stopped."""
+
+import contextlib
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffrop import distributed
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.errors import CheckpointError, StopRequested, StorageError
+from diffrop.storage import write_atomically
+from diffrop.training.checkpoint import Checkpoint, read_checkpoint
+from diffrop.training.identity import TrainingIdentity
+from diffrop.training.stop import StopNotice
+from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder, read_json_lines
+from diffrop.training.trainer import Trainer
+
+POLL_S = 1.0
+
+
+@dataclass
+class TrainingSession:
+    """Brings one training to any number of images, at the least cost.
+
+    What is in the store is loaded, and training goes on from the newest intact checkpoint. While
+    one process trains, others that ask for the same training wait and then find it done. Every
+    worker of a training calls the same methods; rank 0 alone writes, and decides what is loaded.
+    """
+
+    config: ExperimentConfig
+    dataset: Dataset
+    device: torch.device
+    store: CheckpointStore
+    identity: TrainingIdentity
+    stop: StopNotice
+    gpus_per_worker: float = 0.0
+    """For the books."""
+
+    def __post_init__(self) -> None:
+        """Open the training's folder; no network is built before one is needed."""
+        found = (distributed.world_size(), self.dataset.train_digest)
+        if found != (self.identity.world_size, self.identity.data_digest):
+            raise CheckpointError(
+                f"training {self.identity.key} is of {self.identity.world_size} worker(s) and "
+                f"data {self.identity.data_digest[:8]}, not of {found[0]} and {found[1][:8]}"
+            )
+        keep = self.config.training.keep_checkpoints
+        self.folder = self.store.folder(self.identity.key, keep)
+        if distributed.rank() == 0:
+            self.folder = self.store.open(self.identity, keep)
+        distributed.barrier()
+        self._trainer: Trainer | None = None
+
+    def reach(self, images: int) -> Trainer:
+        """Return the trainer at exactly `images`, which are at least those of the last call.
+
+        Raises:
+            StopRequested: it was asked to stop; a checkpoint is saved.
+            NonFiniteError, OutOfMemoryError: as `Trainer.step`.
+            CheckpointError: a checkpoint cannot be written, or what it forks from is missing.
+        """
+        trainer = self._trainer
+        if trainer is not None and trainer.images_seen == images:
+            return trainer
+        if self._load(at_most=images, more_than=images - 1):
+            return self._made()
+        with self._held():
+            self._load(at_most=images, more_than=trainer.images_seen if trainer else -1)
+            trainer = self._made()
+            if trainer.images_seen == 0:
+                self._begin(trainer, images)
+            if trainer.images_seen < images:
+                self._train(trainer, images)
+        return trainer
+
+    def _made(self) -> Trainer:
+        if self._trainer is None:
+            self._trainer = Trainer(self.config, self.dataset, self.device)
+        return self._trainer
+
+    def _load(self, at_most: int, more_than: int) -> bool:
+        """Take over the newest intact checkpoint in a range; rank 0 says which."""
+        checkpoint: Checkpoint | None = None
+        if distributed.rank() == 0:
+            checkpoint = self.folder.newest(self.device, at_most, more_than)
+        images = None if checkpoint is None else checkpoint.card["images_seen"]
+        images = distributed.from_rank_0(images, self.device)
+        if images is None:
+            return False
+        self._trainer = None  # one network at a time
+        self._made().load(checkpoint or self.folder.read(images, self.device))
+        return True
+
+    def raise_if_stopped(self) -> None:
+        """Raise StopRequested if any worker knows of a request to stop."""
+        if self._agreed(self.stop.requested()):
+            raise StopRequested("stopped as asked, with a checkpoint to go on from")
+
+    def _agreed(self, vote: bool) -> bool:
+        """Whether any worker says yes; every worker must ask."""
+        votes = torch.tensor([float(vote)], device=self.device)
+        return bool(distributed.all_reduce_sum(votes) > 0)
+
+    def _begin(self, trainer: Trainer, images: int) -> None:
+        """Start from where the training forks, from the weights of another, or afresh."""
+        start = self.config.training.init_from
+        if self.identity.parent is not None:
+            trainer.fork(self.store.read(self.identity.parent, self.device))
+            if trainer.images_seen > images:
+                raise CheckpointError(
+                    f"the training forks at {trainer.images_seen:,} images, after the {images:,} "
+                    "that it is asked for"
+                )
+        elif start is not None:
+            trainer.start_from(read_checkpoint(Path(start), self.device))
+
+    def _train(self, trainer: Trainer, images: int) -> None:
+        curves = _CurveLog(self.folder, trainer.images_seen)
+        clock = _StopClock(self.stop, self.device)
+        begin, since = trainer.images_seen, time.monotonic()
+
+        def account() -> None:
+            nonlocal begin, since
+            now, workers = time.monotonic(), distributed.world_size()
+            if distributed.rank() == 0 and trainer.images_seen > begin:
+                gpus = workers * self.gpus_per_worker
+                stretch = Stretch(
+                    begin, trainer.images_seen, now - since, workers, gpus, time.time()
+                )
+                self.folder.add_cost(stretch)
+            begin, since = trainer.images_seen, now
+
+        def save() -> None:
+            if distributed.rank() == 0:
+                self.folder.save(trainer.images_seen, trainer.checkpoint())
+            account()
+            if distributed.rank() == 0:
+                self._push()
+            distributed.barrier()
+
+        def check() -> None:
+            if clock.is_time():
+                save()
+                raise StopRequested(
+                    f"stopped at {trainer.images_seen:,} images as asked, with a checkpoint to go "
+                    "on from"
+                )
+
+        try:
+            trainer.train_until(images, curves.append, save, check)
+            save()
+        finally:
+            account()  # what failed was paid for, too
+
+    def _push(self) -> None:
+        try:
+            self.folder.push()
+        except StorageError as error:
+            warnings.warn(f"{error}; the next checkpoint's copy tries again", stacklevel=2)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the training; wait as long as another trial, of whatever study, trains it."""
+        waiting = False
+        while True:
+            with contextlib.ExitStack() as stack:
+                mine = True
+                if distributed.rank() == 0:
+                    mine = stack.enter_context(self.folder.try_hold())
+                if distributed.from_rank_0(mine, self.device):
+                    if distributed.rank() == 0:
+                        self.folder.pull()
+                    yield
+                    return
+            if not waiting:
+                warnings.warn("another trial trains the same; this one waits for it", stacklevel=2)
+            waiting = True
+            self.raise_if_stopped()
+            time.sleep(POLL_S)
+
+
+class _StopClock:
+    """Looks for the request to stop about once a second; workers agree, but not at each step."""
+
+    def __init__(self, stop: StopNotice, device: torch.device) -> None:
+        self._stop, self._device = stop, device
+        self._steps, self._next, self._since = 0, 1, time.monotonic()
+
+    def is_time(self) -> bool:
+        """Return whether to stop, after one more step; the same on every worker."""
+        if distributed.world_size() == 1:
+            return self._stop.requested()
+        self._steps += 1
+        if self._steps < self._next:
+            return False
+        elapsed = time.monotonic() - self._since
+        steps = max(1, int(self._steps * POLL_S / max(elapsed, 1e-3)))
+        votes = torch.tensor([float(self._stop.requested()), 0.0], device=self._device)
+        if distributed.rank() == 0:
+            votes[1] = steps  # how many steps make a second
+        stopped, steps_agreed = distributed.all_reduce_sum(votes).tolist()
+        self._steps, self._next, self._since = 0, int(steps_agreed), time.monotonic()
+        return stopped > 0
+
+
+class _CurveLog:
+    """Curves of a training as JSON lines, each number of images once; rank 0 writes.
+
+    Lines past the newest checkpoint are of steps that are lost and come again: they go.
+    """
+
+    def __init__(self, folder: TrainingFolder, images_seen: int) -> None:
+        self._path = folder.curves
+        self._known: set[int] = set()
+        if distributed.rank() == 0 and self._path.exists():
+            end = max([images_seen, *folder.images()])
+            rows = {row["images_seen"]: row for row in read_json_lines(self._path)}
+            kept = [row for images, row in sorted(rows.items()) if images <= end]
+            write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+            self._known = {row["images_seen"] for row in kept}
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one row, with the time."""
+        if distributed.rank() == 0 and row["images_seen"] not in self._known:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**row, "time": time.time()}) + "\n")

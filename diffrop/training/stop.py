@@ -1,0 +1,67 @@
+"""The request to stop: a file that running trainings look for."""
+
+import socket
+import time
+from pathlib import Path
+
+from diffrop.storage import RemoteMirror, write_atomically
+
+LOCAL_S = 1.0
+REMOTE_S = 10.0
+
+
+class StopNotice:
+    """Tells a training whether its study, or the node it runs on, is to stop.
+
+    The file `stop` in the study's folder stops all of it, `stop-HOSTNAME` what runs on one node.
+    A file is looked for once a second at most, and every ten in a remote storage.
+    """
+
+    def __init__(self, directory: Path | None, mirror: RemoteMirror | None = None) -> None:
+        """Watch a study's folder; None is never stopped."""
+        self._paths = [] if directory is None else stop_paths(directory, socket.gethostname())
+        self._mirror = mirror
+        self._looked = self._looked_remotely = -REMOTE_S
+        self._found = False
+
+    def requested(self) -> bool:
+        """Return whether to stop."""
+        now = time.monotonic()
+        if not self._found and now - self._looked >= LOCAL_S:
+            self._looked = now
+            self._found = any(path.exists() for path in self._paths) or self._is_remote(now)
+        return self._found
+
+    def _is_remote(self, now: float) -> bool:
+        if self._mirror is None or now - self._looked_remotely < REMOTE_S:
+            return False
+        self._looked_remotely = now
+        return any(self._mirror.exists(path) for path in self._paths)
+
+
+def stop_paths(directory: Path, hostname: str) -> list[Path]:
+    """Return the files that stop a study's trainings on a node."""
+    return [directory / "stop", directory / f"stop-{hostname}"]
+
+
+def request_stop(
+    directory: Path, hostname: str | None = None, mirror: RemoteMirror | None = None
+) -> Path:
+    """Ask a study's trainings, or those on one node, to save a checkpoint and end."""
+    path = directory / ("stop" if hostname is None else f"stop-{hostname}")
+    write_atomically(path, f"{time.time()}\n")
+    if mirror is not None:
+        mirror.push(path)
+    return path
+
+
+def withdraw_stop(directory: Path, mirror: RemoteMirror | None = None) -> None:
+    """Let a study's trainings run again: remove every request, as a new launch does."""
+    names = {path.name for path in directory.glob("stop*")}
+    if mirror is not None:
+        names |= set(mirror.names(directory))
+    for path in (directory / name for name in names):
+        if path.name == "stop" or path.name.startswith("stop-"):
+            path.unlink(missing_ok=True)
+            if mirror is not None:
+                mirror.delete(path)

@@ -1,0 +1,353 @@
+"""The checkpoints of all studies of a runs folder, each training under the key of what it is.
+
+A training's folder outlives trials and studies: whoever asks for the same training finds what was
+trained of it. Studies pin the checkpoints that they score (`refs/STUDY/IMAGES`, empty files);
+what nobody pins is thinned out while it trains, and may be collected later.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffrop.errors import CheckpointError
+from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.training.checkpoint import (
+    Checkpoint,
+    CheckpointDirectory,
+    config_of,
+    images_of,
+    read_checkpoint,
+    read_digest,
+)
+from diffrop.training.identity import TrainingIdentity, canonical, split_key
+
+WEIGHTS = "images_*.safetensors"
+IDENTITY = "training.json"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a training that was trained in one go, and what it took."""
+
+    begin: int
+    """Images seen before it."""
+    end: int
+    seconds: float
+    """Wall clock, writing checkpoints included."""
+    workers: int
+    gpus: float
+    """Over all workers."""
+    time: float
+    """When it ended."""
+
+
+class TrainingFolder(CheckpointDirectory):
+    """What is kept of one training; its newest checkpoints and those that a study pins stay."""
+
+    def __init__(self, path: Path, keep: int = 2, mirror: RemoteMirror | None = None) -> None:
+        """Use `path`, which need not exist yet, and its remote copy if there is one."""
+        super().__init__(path, keep)
+        self._mirror = mirror
+
+    @property
+    def key(self) -> str:
+        """The training's key."""
+        return self.path.name
+
+    @property
+    def curves(self) -> Path:
+        """Losses over images seen, as JSON lines."""
+        return self.path / "metrics.jsonl"
+
+    def identity(self) -> TrainingIdentity:
+        """Return what this training is.
+
+        Raises:
+            CheckpointError: its file is missing or damaged.
+        """
+        path = self.path / IDENTITY
+        try:
+            return TrainingIdentity.from_dict(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} does not say what was trained ({error})") from error
+
+    def images(self) -> list[int]:
+        """Return the images seen of every checkpoint, here or in the remote storage."""
+        found = {images_of(path) for path in self.files()}
+        if self._mirror is not None:
+            names = self._mirror.names(self.path)
+            found |= {images_of(Path(name)) for name in names if Path(name).match(WEIGHTS)}
+        return sorted(found)
+
+    def read(self, images_seen: int, device: torch.device | str = "cpu") -> Checkpoint:
+        """Read the checkpoint at `images_seen`, from the remote storage if it is only there.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        path = self.path_of(images_seen)
+        if self._mirror is not None and not path.exists():
+            self._mirror.pull(path)
+        return read_checkpoint(path, device)
+
+    def newest(
+        self,
+        device: torch.device | str = "cpu",
+        at_most: int | None = None,
+        more_than: int = -1,
+    ) -> Checkpoint | None:
+        """Return the newest intact checkpoint, with a warning for each damaged one passed over.
+
+        Args:
+            device: of its tensors.
+            at_most: the images seen that it may have; None allows any number.
+            more_than: the images seen that it must exceed.
+        """
+        for images in reversed(self.images()):
+            if images <= more_than or (at_most is not None and images > at_most):
+                continue
+            try:
+                return self.read(images, device)
+            except CheckpointError as error:
+                warnings.warn(f"{error}; the one before it is used", stacklevel=2)
+        return None
+
+    def pin(self, study: str, images: Iterable[int]) -> None:
+        """Keep the checkpoints at these images, once they are there, for as long as a study."""
+        folder = self.path / "refs" / study
+        folder.mkdir(parents=True, exist_ok=True)
+        for count in images:
+            (folder / f"{count:012d}").touch()
+        self.push(folder)
+
+    def unpin(self, study: str) -> None:
+        """Give up what a study pinned."""
+        folder = self.path / "refs" / study
+        if self._mirror is not None:
+            self._mirror.delete(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def pins(self) -> dict[str, list[int]]:
+        """Return the images that each study pins."""
+        found: dict[str, list[int]] = {}
+        for path in sorted(self.path.glob("refs/*/*")):
+            found.setdefault(path.parent.name, []).append(int(path.name))
+        return found
+
+    def _thin(self, saved: int) -> None:
+        """Remove old checkpoints, but neither pinned ones nor what was trained beyond `saved`."""
+        pinned = {images for found in self.pins().values() for images in found}
+        older = [images for images in self.images() if images <= saved]
+        for images in older[: -self._keep]:
+            if images not in pinned:
+                self.remove(images)
+
+    def remove(self, images_seen: int) -> int:
+        """Delete a checkpoint, here and in the remote storage; return its bytes here."""
+        path = self.path_of(images_seen)
+        size = path.stat().st_size if path.exists() else 0
+        path.unlink(missing_ok=True)
+        if self._mirror is not None:
+            self._mirror.delete(path)
+        return size
+
+    def add_cost(self, stretch: Stretch) -> None:
+        """Write down what a stretch of training took."""
+        values = asdict(stretch)
+        row = {"from": values.pop("begin"), "to": values.pop("end"), **values}
+        with (self.path / "cost.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def stretches(self) -> list[Stretch]:
+        """Return what was trained, in the order in which it was."""
+        return [
+            Stretch(row.pop("from"), row.pop("to"), **row)
+            for row in read_json_lines(self.path / "cost.jsonl")
+        ]
+
+    @contextlib.contextmanager
+    def try_hold(self) -> Iterator[bool]:
+        """Hold the training for this process, and say whether that worked: another may hold it.
+
+        The lock goes with the process, even if it is killed. It reaches as far as the file system:
+        two machines that share only a remote storage may train the same at once, which costs
+        time, not results.
+        """
+        with (self.path / "training.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def push(self, path: Path | None = None) -> None:
+        """Bring the remote copy up to date, if there is one."""
+        if self._mirror is not None:
+            self._mirror.push(path or self.path)
+
+    def pull(self) -> None:
+        """Take over from the remote copy, if there is one, what is newer there; no weights."""
+        if self._mirror is not None:
+            self._mirror.pull(self.path, skip=WEIGHTS)
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The folder `runs/checkpoints`, and its copy in a remote storage if there is one."""
+
+    root: Path
+    mirror: RemoteMirror | None = None
+
+    def folder(self, key: str, keep: int = 2) -> TrainingFolder:
+        """Return a training's folder, which need not exist; the newest `keep` are not thinned."""
+        return TrainingFolder(self.root / key, keep, self.mirror)
+
+    def open(self, identity: TrainingIdentity, keep: int = 2) -> TrainingFolder:
+        """Return a training's folder; it is made, or fetched, and says what it is."""
+        folder = self.folder(identity.key, keep)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.pull()
+        path = folder.path / IDENTITY
+        if not path.exists():
+            write_atomically(path, json.dumps(identity.to_dict(), indent=1))
+        return folder
+
+    def folders(self) -> list[TrainingFolder]:
+        """Return every training's folder on this machine, by key."""
+        return [self.folder(path.parent.name) for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+
+    def read(self, key: str, device: torch.device | str = "cpu") -> Checkpoint:
+        """Read a checkpoint by its key.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        training, images = split_key(key)
+        return self.folder(training).read(images, device)
+
+    def adopt(self, path: Path) -> TrainingIdentity:
+        """Return the training of a checkpoint, which is copied here if it lies elsewhere.
+
+        A checkpoint from outside any store stands for a training of its own, known by its SHA-256.
+
+        Raises:
+            CheckpointError: it is no readable checkpoint.
+        """
+        path = path.resolve()
+        card = read_checkpoint(path).card
+        try:
+            identity = TrainingFolder(path.parent).identity()
+        except CheckpointError:
+            identity = TrainingIdentity(
+                canonical(config_of(card)), card.get("world_size", 1), card["data_digest"],
+                origin=f"checkpoint {read_digest(path)}",
+            )  # fmt: skip
+        folder = self.open(identity)
+        target = folder.path_of(card["images_seen"])
+        if not target.exists():
+            temporary = target.with_name(f".{target.name}.tmp")
+            shutil.copyfile(path, temporary)
+            temporary.replace(target)
+            folder.push()
+        return identity
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What trainings took, each counted once."""
+
+    seconds: float = 0.0
+    worker_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+
+def training_cost(store: CheckpointStore, keys: Iterable[str]) -> TrainingCost:
+    """Return what trainings took, with the parts of others from which they fork.
+
+    Args:
+        store: where they are.
+        keys: of trainings; one that is named twice, or shared as a prefix, counts once.
+    """
+    wanted: dict[str, float] = {}
+    queue = [(key, float("inf")) for key in keys]
+    while queue:
+        key, until = queue.pop()
+        if wanted.get(key, -1) >= until:
+            continue
+        wanted[key] = until
+        parent = _parent(store.folder(key))
+        if parent is not None:
+            training, images = split_key(parent)
+            queue.append((training, float(images)))
+    stretches = [
+        stretch
+        for key, until in wanted.items()
+        for stretch in store.folder(key).stretches()
+        if stretch.end <= until
+    ]
+    return TrainingCost(
+        sum(stretch.seconds for stretch in stretches),
+        sum(stretch.seconds * stretch.workers for stretch in stretches),
+        sum(stretch.seconds * stretch.gpus for stretch in stretches),
+    )
+
+
+def _parent(folder: TrainingFolder) -> str | None:
+    try:
+        return folder.identity().parent
+    except CheckpointError:
+        return None
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a collection removed."""
+
+    files: tuple[Path, ...]
+    num_bytes: int
+
+
+def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> Garbage:
+    """Give up a study's trainings but those in `keep`, and remove weights that nobody needs.
+
+    Needed is every checkpoint of a training that any study pins, and the one from which such a
+    training forks. A training that is under way stays. Curves, costs and scores always stay.
+
+    Args:
+        store: the checkpoints of all studies.
+        study: whose trainings are given up.
+        keep: keys of the trainings that it keeps on to, its unfinished trials' among them.
+    """
+    kept, folders = set(keep), store.folders()
+    for folder in folders:
+        if folder.key not in kept:
+            folder.unpin(study)
+    parents = {_parent(folder) for folder in folders if folder.pins()}
+    needed = {split_key(key) for key in parents if key is not None}
+    removed: dict[Path, int] = {}
+    for folder in folders:
+        with folder.try_hold() as held:
+            if not held or folder.pins():
+                continue
+            for images in folder.images():
+                if (folder.key, images) not in needed:
+                    removed[folder.path_of(images)] = folder.remove(images)
+    return Garbage(tuple(removed), sum(removed.values()))
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Return the rows of a file of JSON lines; a killed writer's torn line is passed over."""
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield json.loads(line)

@@ -1,0 +1,84 @@
+"""Score finished checkpoints at every guidance scale omega (Figure 4b); trains nothing."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from analysis.guidance_sweep import write_guidance_sweep
+from diffrop.cli import errors_to_exit, relative
+from diffrop.options import Formatter, names, numbers
+from diffrop.search.config import check_name
+from diffrop.search.sweep import newest_study, study_checkpoints, sweep, sweep_table
+
+OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Return the parsed options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=Formatter, usage="%(prog)s [options]"
+    )
+    add = parser.add_argument
+    add("--study", metavar="NAME", help="whose checkpoints (the newest with results)")
+    add("--trials", type=numbers, metavar="N,N,...", help="(the baseline and the best other)")
+    add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="or checkpoints of one's own")
+    add("--omegas", type=numbers, default=OMEGAS, metavar="X,X,...",
+        help=f"({','.join(f'{omega:g}' for omega in OMEGAS)})")  # fmt: skip
+    add("--samplers", type=names, metavar="X,...", help="ddim-STEPS, ancestral (as in the study)")
+    add("--num-samples", type=int, metavar="N", help="for each omega (as in the study)")
+    add("--seed", type=int, metavar="N", help="of the noise (as in the study)")
+    add("--runs-root", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
+    add("--name", help="folder in runs/ (guidance-, and the time)")
+    return parser.parse_args(argv)
+
+
+def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the checkpoints that are asked for, by their labels; ValueError if there are none."""
+    if args.checkpoint is not None:
+        if args.study is not None or args.trials is not None:
+            raise ValueError("--checkpoint came with --study or --trials; allowed: one of them")
+        return {str(relative(path.resolve())): path for path in args.checkpoint}
+    root = args.runs_root.resolve()
+    study = newest_study(root) if args.study is None else root / check_name(args.study)
+    trials = None if args.trials is None else [int(number) for number in args.trials]
+    return study_checkpoints(study, trials)
+
+
+def main(argv: list[str]) -> int:
+    """Score, print, write; return the exit code."""
+    args, console = parse(argv), Console(highlight=False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with errors_to_exit():
+        root = args.runs_root.resolve()
+        folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
+        if folder.exists():
+            raise ValueError(f"folder {str(folder)!r} exists; allowed: a new --name")
+        given: dict[str, Any] = {
+            "evaluation.guidance_scales": list(args.omegas),
+            "evaluation.samplers": args.samplers,
+            "evaluation.num_samples": args.num_samples,
+            "evaluation.seed": args.seed,
+        }
+        changes = {key: value for key, value in given.items() if value is not None}
+        files = checkpoints(args)
+        console.print(f"{', '.join(files)}: {len(args.omegas)} omegas", soft_wrap=True)
+        with console.status("") as status:
+            frame = sweep(files, changes, root / ".cache", device,
+                          lambda done, total: status.update(f"{done} of {total}"))  # fmt: skip
+    console.print(sweep_table(frame))
+    count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
+    console.print(f"FID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
+                  f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
+                  "of its column.")  # fmt: skip
+    for path in write_guidance_sweep(frame, folder):
+        console.print(str(relative(path)), soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,205 @@
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffrop.data import load_dataset
+from diffrop.errors import CheckpointError
+from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
+from diffrop.training.identity import TrainingIdentity, checkpoint_key, identify
+from diffrop.training.store import (
+    CheckpointStore,
+    Stretch,
+    TrainingFolder,
+    collect_garbage,
+    training_cost,
+)
+from diffrop.training.trainer import Trainer
+from tests.small import small_experiment
+from tests.unit.training.test_checkpoint import checkpoint, damage
+from tests.unit.training.test_trainer import CPU
+
+
+def identity(seed: int = 0, parent: str | None = None) -> TrainingIdentity:
+    return TrainingIdentity({"training.seed": seed}, 1, "data", parent)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "runs/checkpoints")
+
+
+def filled(
+    store: CheckpointStore, seed: int, *images: int, parent: str | None = None
+) -> TrainingFolder:
+    folder = store.open(identity(seed, parent), keep=100)
+    for count in images:
+        folder.save(count, checkpoint(count))
+    return folder
+
+
+def stretch(begin: int, end: int, seconds: float) -> Stretch:
+    return Stretch(begin, end, seconds, workers=2, gpus=1.0, time=0.0)
+
+
+def test_folder_says_what_was_trained(store: CheckpointStore) -> None:
+    folder = store.open(identity(3, checkpoint_key("0" * 32, 64)))
+    content = json.loads((folder.path / "training.json").read_text())
+    assert content["key"] == folder.key == folder.path.name
+    assert (content["seed"], content["world_size"]) == (3, 1)
+    assert content["parent"] == checkpoint_key("0" * 32, 64)
+    assert [found.identity().key for found in store.folders()] == [folder.key]
+    (folder.path / "training.json").write_text("{")
+    with pytest.raises(CheckpointError, match="does not say what was trained"):
+        folder.identity()
+
+
+def test_pinned_checkpoints_outlive_the_thinning(store: CheckpointStore) -> None:
+    folder = store.open(identity(), keep=2)
+    folder.pin("study", [64, 192])
+    for images in range(32, 321, 32):
+        folder.save(images, checkpoint())
+    assert folder.images() == [64, 192, 288, 320]
+    folder.pin("other", [288])
+    folder.unpin("study")
+    folder.save(352, checkpoint())
+    assert folder.images() == [288, 320, 352]
+    assert folder.pins() == {"other": [288]}
+
+
+def test_what_was_trained_beyond_stays_when_an_earlier_part_is_trained_again(
+    store: CheckpointStore,
+) -> None:
+    folder = store.open(identity(), keep=2)
+    for images in (64, 256, 320):
+        folder.save(images, checkpoint())
+    for images in (96, 128, 160):
+        folder.save(images, checkpoint())
+    assert folder.images() == [128, 160, 256, 320]
+
+
+def test_newest_is_looked_for_in_a_range(store: CheckpointStore) -> None:
+    folder = filled(store, 0, 64, 128, 192)
+
+    def value(**bounds: int) -> float | None:
+        found = folder.newest(**bounds)
+        return None if found is None else found.tensors["model.a"][0, 0].item()
+
+    assert value() == 192 and value(at_most=150) == 128 and value(at_most=63) is None
+    assert value(at_most=128, more_than=128) is None
+    damage(folder.path_of(128), "flip")
+    with pytest.warns(UserWarning, match="the one before it is used"):
+        assert value(at_most=150) == 64
+
+
+HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+def test_training_is_held_until_its_process_ends_however_it_ends(store: CheckpointStore) -> None:
+    folder = store.open(identity())
+    with folder.try_hold() as held, folder.try_hold() as again:
+        assert held and not again
+    command = [sys.executable, "-c", HOLDER, str(folder.path / "training.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        with folder.try_hold() as held:
+            assert not held
+        process.kill()
+    with folder.try_hold() as held:
+        assert held
+
+
+def test_cost_counts_each_training_and_each_shared_prefix_once(store: CheckpointStore) -> None:
+    trunk = filled(store, 0)
+    for part in (stretch(0, 64, 10.0), stretch(64, 128, 5.0), stretch(128, 256, 100.0)):
+        trunk.add_cost(part)
+    children = [filled(store, seed, parent=checkpoint_key(trunk.key, 128)).key for seed in (1, 2)]
+    for seed, key in enumerate(children, start=1):
+        store.folder(key).add_cost(stretch(128, 256, seed))
+    grandchild = filled(store, 3, parent=checkpoint_key(children[0], 256)).key
+    store.folder(grandchild).add_cost(stretch(256, 320, 0.5))
+    assert training_cost(store, children[:1]).seconds == 10 + 5 + 1
+    assert training_cost(store, [*children, *children]).seconds == 10 + 5 + 1 + 2
+    assert training_cost(store, [*children, trunk.key]).seconds == 10 + 5 + 100 + 1 + 2
+    everything = training_cost(store, [grandchild, trunk.key, children[1]])
+    assert everything.seconds == 10 + 5 + 100 + 1 + 2 + 0.5
+    assert everything.worker_seconds == 2 * everything.seconds
+    assert everything.gpu_seconds == everything.seconds
+    assert training_cost(store, ["unknown"]).seconds == 0
+    with (trunk.path / "cost.jsonl").open("a") as file:
+        file.write('{"from": 256, "to"')  # killed amid a line
+    assert len(trunk.stretches()) == 3
+
+
+def test_garbage_is_what_no_study_needs(store: CheckpointStore) -> None:
+    trunk = filled(store, 0, 64, 128)
+    kept = filled(store, 1, 128, 256, parent=checkpoint_key(trunk.key, 64))
+    lost = filled(store, 2, 128, 256, parent=checkpoint_key(trunk.key, 64))
+    others = filled(store, 3, 128)
+    shared = filled(store, 4, 128)
+    for folder in (trunk, kept, lost, shared):
+        folder.pin("one", [128])
+    for folder in (others, shared):
+        folder.pin("two", [128])
+    (lost.path / "metrics.jsonl").write_text("{}\n")
+    size = trunk.path_of(128).stat().st_size
+
+    removed = collect_garbage(store, "one", [kept.key])
+    assert trunk.images() == [64]  # what the kept one forks from
+    assert kept.images() == [128, 256]
+    assert lost.images() == []
+    assert others.images() == shared.images() == [128]  # the other study's
+    assert len(removed.files) == 3 and removed.num_bytes == 3 * size
+    assert (lost.path / "metrics.jsonl").exists() and (lost.path / "training.json").exists()
+    assert shared.pins() == {"two": [128]}
+
+    again = collect_garbage(store, "two", [])
+    assert sorted(again.files) == sorted([others.path_of(128), shared.path_of(128)])
+    assert trunk.path_of(64) in collect_garbage(store, "one", []).files
+    assert trunk.images() == kept.images() == []
+
+
+def test_training_under_way_is_no_garbage(store: CheckpointStore) -> None:
+    folder = filled(store, 0, 64)
+    with folder.try_hold():
+        assert collect_garbage(store, "study", []).files == ()
+    assert collect_garbage(store, "study", []).files == (folder.path_of(64),)
+
+
+def test_checkpoint_from_outside_becomes_a_training_of_its_own(
+    tmp_path: Path, store: CheckpointStore
+) -> None:
+    config = small_experiment("none")
+    dataset = load_dataset(config.data)
+    path = tmp_path / "outside.safetensors"
+    trainer = Trainer(config, dataset, CPU)
+    trainer.step()
+    write_checkpoint(path, trainer.checkpoint())
+    found = store.adopt(path)
+    assert found.key != identify(config, 1, dataset.train_digest).key  # its past is unknown
+    copied = store.folder(found.key).path_of(32)
+    assert read_checkpoint(copied).card == trainer.checkpoint().card
+    assert store.adopt(path).key == found.key
+    assert store.adopt(copied).key == found.key  # it lies in the store now
+    assert store.folder(found.key).identity().origin.startswith("checkpoint ")
+
+    elsewhere = CheckpointStore(tmp_path / "other/checkpoints")
+    folder = elsewhere.open(identify(config, 1, dataset.train_digest))
+    folder.save(32, trainer.checkpoint())
+    assert store.adopt(folder.path_of(32)).key == folder.key  # known wherever it is
+
+
+def test_store_travels_to_the_workers(store: CheckpointStore) -> None:
+    made = pickle.loads(pickle.dumps((store, identity(2))))
+    assert made[0] == store and made[1].key == identity(2).key
+    assert dataclasses.asdict(made[1]) == dataclasses.asdict(identity(2))
