@@ -1,10 +1,9 @@
 """The command that the studies share: check, run, print."""
 
-import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from diffrop.errors import DiffropError
-from diffrop.search.dry_run import print_plan
+from diffrop.errors import errors_to_exit as errors_to_exit
+from diffrop.search.books import PLAN, read_book
+from diffrop.search.dry_run import comparison_table, print_plan
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
 from diffrop.search.screen import View, open_screen
-from diffrop.search.terminal import protocol, remarks, results_table, scale
+from diffrop.search.terminal import protocol, remarks, results_table, scale, verdicts
 from diffrop.study_options import launch_config, study_config, study_parser
 from diffrop.tracking import ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
-
-
-@contextlib.contextmanager
-def errors_to_exit() -> Iterator[None]:
-    """End the program with one sentence and exit code 2 on wrong input or a known fault."""
-    try:
-        yield
-    except (ValueError, DiffropError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 @dataclass(frozen=True)
@@ -60,6 +51,8 @@ class StudyCommand:
             screen = open_screen(view, console)
             screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
             prepared = prepare(config, launch)
+            for note in prepared.warm_start.notes:
+                screen.say(note)
         command = shlex.join(["python", f"studies/{self.script}.py", *argv])
         try:
             finished = run_study(config, launch, prepared, command, screen, self.render)
@@ -90,8 +83,18 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     result = finished.result
     console.print(f"\n{protocol(result)}", soft_wrap=False)
     console.print(results_table(result))
-    for remark in (*scale(result, finished.anchors), *remarks(result), *finished.untracked):
+    said = (
+        *scale(result, finished.anchors), *remarks(result), *verdicts(finished.directory),
+        *finished.untracked,
+    )  # fmt: skip
+    for remark in said:
         console.print(remark, soft_wrap=False)
+    book = read_book(finished.directory, PLAN)
+    if book.get("plan") and book["fact"]:
+        console.print()
+        console.print(comparison_table(book["plan"], book["fact"]))
+    if finished.refusal:
+        console.print(f"Ended early: {finished.refusal}.")
     if finished.interrupted:
         console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
     shown = relative(finished.directory)

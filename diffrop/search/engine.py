@@ -4,7 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.search.anchors import measure_anchors
+from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal
@@ -27,7 +28,7 @@ from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import Neighbours, num_remaining
+from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
@@ -156,7 +157,9 @@ def run_study(
         purse = Purse(config, launch, store, reader)
         observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
-        result = with_differences(observer.update())
+        write_fidelity(store.path, config, study)
+        confirmation = read_book(store.path, CONFIRMATION)
+        result = replace(with_differences(observer.update()), confirmation=confirmation)
         screen.close()
         files = [*write_results(result, store), store.config_path]
         if launch.keep_trials is not None:
@@ -185,6 +188,8 @@ def _run_stages(
     with cluster.connect(launch) as (cpus, gpus), stop.watched():
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
         observer.concurrent = concurrent
+        began = time.monotonic()
+        open_plan(prepared.store.path, config, launch, prepared.inputs, cluster.nodes())
         stages = Stages(
             config=config,
             launch=launch,
@@ -202,6 +207,7 @@ def _run_stages(
             stages.search()
         if launch.confirm and not drivers.others():
             stages.confirm(observer.update())
+        close_plan(prepared.store.path, config, launch, time.monotonic() - began)
 
 
 def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:

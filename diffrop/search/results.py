@@ -134,6 +134,17 @@ class StudyResult:
         return sorted(complete, key=lambda trial: trial.rank or 0)
 
     @property
+    def best(self) -> TrialResult | None:
+        """What is exported: the confirmed best, or the leader of the search.
+
+        Where a confirmation named no best it is the baseline, the simpler of equals.
+        """
+        if not self.confirmation:
+            return self.ranked[0] if self.ranked else None
+        number = self.confirmation["best"] or 0
+        return next(trial for trial in self.trials if trial.number == number)
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row a trial; see `TrialResult.row`."""
         return pd.DataFrame([trial.row(self.config) | self._ends(trial) for trial in self.trials])
@@ -285,8 +296,8 @@ def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
 
 def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
-    best, config = result.ranked[0], result.config
-    assert best.card is not None
+    best, config = result.best, result.config
+    assert best is not None and best.card is not None  # a trial is ranked
     experiment = config.experiment.with_values(best.values)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     difference = result.differences.get(best.number)
@@ -294,6 +305,7 @@ def export(result: StudyResult) -> dict[str, Any]:
         "format": 1,
         "config": experiment.to_dict(),
         "omega": best.card.omega,
+        "sampler": best.card.sampler,
         "provenance": {
             "study": config.name,
             "trial": best.number,
@@ -307,7 +319,6 @@ def export(result: StudyResult) -> dict[str, Any]:
             "intervals": best.card.intervals,
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
-            "sampler": best.card.sampler,
             "extractor": best.card.extractor,
             "reference": best.card.reference,
             "seeds": {
@@ -315,7 +326,10 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "samples": experiment.evaluation.seed,
                 "search": config.seed,
             },
-            "note": "intervals are over samples: one training seed, and the best of its study",
+            "training": {"key": best.training_key, "parent": best.parent or None},
+            "confirmation": dict(result.confirmation) or None,
+            "note": "intervals are over samples: one training seed, and the best of its study; "
+            "those of a confirmation are over fresh seeds",
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git_commit": git_commit(),
             "versions": package_versions(),

@@ -15,6 +15,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from diffrop.search.books import CONFIRMATION, read_book
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
     BASELINE,
@@ -35,7 +36,8 @@ from diffrop.search.results import StudyResult
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import Neighbours, OptunaStudySearcher, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
 from diffrop.search.trial import TrialTask, trial_key
@@ -168,9 +170,8 @@ class Stages:
         while True:
             cards = read_cards(folder, confirmation)
             outcome = assess(confirmation, cards)
-            write_atomically(
-                self.store.path / "confirm.json", json.dumps(confirm_dict(outcome), indent=1)
-            )
+            book = json.dumps(confirm_dict(outcome), indent=1)
+            write_atomically(self.store.path / CONFIRMATION, book)
             points = missing_points(confirmation, cards) or next_points(outcome, cards)
             if not points or not self._may_begin():
                 return
@@ -186,8 +187,7 @@ class Stages:
         values = {n: trial.card.values for n, trial in ranked.items() if trial.card is not None}
         feasible = [number for number, trial in ranked.items() if trial.feasible is not False]
         leaders = choose_leaders(values, self.launch.confirm, feasible)
-        known = self.store.path / "confirm.json"
-        before = json.loads(known.read_text("utf-8")) if known.exists() else None
+        before = read_book(self.store.path, CONFIRMATION) or None
         contenders = [
             Contender.of(ranked[number], inherited=ranked[number].parent is not None)
             for number in leaders

@@ -1,10 +1,12 @@
 """A study's results in words and tables for the terminal, at 80 columns."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from diffrop.search.books import CONFIRMATION, FIDELITY, read_book
 from diffrop.search.results import (
     CONTRASTIVE_COLUMNS,
     REPORTED_GROUPS,
@@ -109,6 +111,17 @@ def remarks(result: StudyResult) -> list[str]:
             "values are in trials.csv and cannot be compared with the ranked ones."
         )
     lines.extend(f"{t.name} failed: {t.message}" for t in result.trials if t.state == "FAIL")
+    return lines
+
+
+def verdicts(folder: Path) -> list[str]:
+    """Return what a study's books say: whether stopping was right, and what was confirmed."""
+    fidelity, confirmation = read_book(folder, FIDELITY), read_book(folder, CONFIRMATION)
+    lines = []
+    if fidelity.get("rungs"):
+        lines.append(f"Rungs against the full score: {fidelity['verdict']}")
+    if confirmation:
+        lines.append(f"Confirmed: {confirmation['verdict']}")
     return lines
 
 

@@ -1,0 +1,70 @@
+"""What a study writes down beside its trials: plan and fact, and whether stopping was right."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.fact import measured_fact
+from diffrop.search.fidelity import rung_agreement
+from diffrop.search.placement import Node
+from diffrop.search.plan import make_plan
+from diffrop.search.probe import measure
+from diffrop.search.scoring import ScoringInputs
+from diffrop.storage import write_atomically
+
+PLAN, FIDELITY, CONFIRMATION = "plan.json", "fidelity.json", "confirm.json"
+
+
+def read_book(folder: Path, name: str) -> dict[str, Any]:
+    """Return one of a study's books, empty where it was not written."""
+    path = folder / name
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
+
+
+def open_plan(
+    folder: Path,
+    config: StudyConfig,
+    launch: LaunchConfig,
+    inputs: ScoringInputs,
+    nodes: Sequence[Node],
+) -> None:
+    """Write what a study is expected to take, unless an earlier launch did.
+
+    Without a GPU here nothing is reckoned for trials on GPUs: the probe would measure the CPU.
+    """
+    if (folder / PLAN).exists():
+        return
+    plan = None
+    on_gpu = launch.gpus_per_worker > 0
+    if not on_gpu or torch.cuda.is_available():
+        device = torch.device("cuda" if on_gpu else "cpu")
+        probe = measure(
+            config.experiment, inputs.dataset, inputs.extractor, device,
+            reference=inputs.reference, cpus=launch.cpus_per_worker,
+        )  # fmt: skip
+        inputs.extractor.network.to("cpu")  # it travels to the trials
+        plan = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes).to_dict()
+    book = {"began": time.time(), "plan": plan, "fact": None}
+    write_atomically(folder / PLAN, json.dumps(book, indent=1))
+
+
+def close_plan(folder: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float) -> None:
+    """Write what a study has cost so far, this launch's `wall_s` added to the clock."""
+    book = read_book(folder, PLAN)
+    if book:
+        wall_s += (book["fact"] or {"wall_s": 0.0})["wall_s"]
+        fact = measured_fact(folder, config, launch, wall_s, book["began"])
+        write_atomically(folder / PLAN, json.dumps(book | {"fact": fact}, indent=1))
+
+
+def write_fidelity(folder: Path, config: StudyConfig, study: optuna.Study) -> None:
+    """Write how far each rung orders trials as the full score does."""
+    found = rung_agreement(study.get_trials(deepcopy=False), config)
+    write_atomically(folder / FIDELITY, json.dumps(found, indent=1))
