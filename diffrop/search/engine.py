@@ -28,15 +28,15 @@ from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import Neighbours, num_remaining
+from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
 from diffrop.search.warm_start import WarmStart, gather, remember
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
-from diffrop.training.store import collect_garbage
 from diffrop.training.trainer import check_batch_fits_workers
 
 
