@@ -85,7 +85,7 @@ RESET = requests.ConnectionError("connection reset by peer")
     [
         ("log_batch", DOWN),
         ("create_run", RESET),
-        ("log_artifact", RESET),
+        ("log_artifacts", RESET),
         ("create_logged_model", DOWN),
         ("set_tag", DOWN),
     ],
