@@ -26,6 +26,8 @@ OMEGA_CURVE = re.compile(r"omega_curve(?:_at_(\d+))?/(.+)")
 """A score over omega, with the N of its round where that is not the full one."""
 OMEGA_STEPS = 1000
 """MLflow's steps are whole numbers: those of an omega curve are thousandths of omega."""
+RUNG = "rung/"
+"""Before the name of a score at the rung whose images seen are its step."""
 SCORED = "score"
 CURVE_PREFIXES = ("loss/", "pcl/", "grad_norm", "images_per_s")
 PROTOCOL = ("sampler", "extractor", "reference")
@@ -112,12 +114,11 @@ def _trial_row(trial: "StoredTrial") -> dict[str, Any]:
 
 def _scores_by_step(trial: "StoredTrial") -> dict[int, dict[str, float]]:
     """Return what was logged at each scored rung, by images seen; without the omega curve."""
-    steps = sorted({step for key, step, _ in trial.history if key == SCORED})
+    steps = sorted({step for key, step, _ in trial.history if key == RUNG + SCORED})
     found: dict[int, dict[str, float]] = {step: {} for step in steps}
     for key, step, value in trial.history:
-        curve = OMEGA_CURVE.match(key) or key.startswith(CURVE_PREFIXES)
-        if step in found and not curve:
-            found[step][key] = value
+        if step in found and key.startswith(RUNG):
+            found[step][key.removeprefix(RUNG)] = value
     return found
 
 
