@@ -13,7 +13,13 @@ from analysis.guidance_sweep import write_guidance_sweep
 from diffrop.cli import errors_to_exit, relative
 from diffrop.options import Formatter, names, numbers
 from diffrop.search.config import check_name
-from diffrop.search.sweep import newest_study, study_checkpoints, sweep, sweep_table
+from diffrop.search.sweep import (
+    newest_study,
+    ready_to_sample,
+    study_checkpoints,
+    sweep,
+    sweep_table,
+)
 
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
@@ -65,11 +71,13 @@ def main(argv: list[str]) -> int:
             "evaluation.seed": args.seed,
         }
         changes = {key: value for key, value in given.items() if value is not None}
-        files = checkpoints(args)
-        console.print(f"{', '.join(files)}: {len(args.omegas)} omegas", soft_wrap=True)
-        with console.status("") as status:
-            frame = sweep(files, changes, root / ".cache", device,
-                          lambda done, total: status.update(f"{done} of {total}"))  # fmt: skip
+        swept, inputs = ready_to_sample(checkpoints(args), changes, root / ".cache", device)
+    for each in swept:
+        console.print(f"{each.label}, {each.images_seen:,} images seen", soft_wrap=True)
+    with console.status("") as status:
+        frame = sweep(
+            swept, inputs, lambda done, total: status.update(f"{done} of {total} choices")
+        )
     console.print(sweep_table(frame))
     count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
     console.print(f"FID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "

@@ -35,8 +35,8 @@ from diffrop.search.tasks import check_forks, open_store
 from diffrop.search.warm_start import WarmStart, gather, remember
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
-from diffrop.training.store import collect_garbage
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -142,7 +142,7 @@ def run_study(
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = store.open(launch)
+        study = store.open(launch, len(config.experiment.evaluation.objectives))
         if not launch.resume:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))

@@ -73,30 +73,6 @@ def sampling_choices(
     return list(dict.fromkeys(found))
 
 
-def with_choice(config: ExperimentConfig, omega: float, sampler: str) -> ExperimentConfig:
-    """Return a configuration that is sampled and scored in one way alone, found by a search of it.
-
-    Args:
-        config: that the search was of.
-        omega: of the choice.
-        sampler: of the choice, as `ScoreCard.sampler` names it.
-
-    Raises:
-        ValueError: the search had no such sampler.
-    """
-    found = {choice.sampler: choice.sampling for choice in sampling_choices(config)}
-    require(sampler in found, "sampler", sampler, ", ".join(found))
-    chosen = found[sampler]
-    return config.with_values({
-        "sampling.sampler": chosen.sampler,
-        "sampling.num_steps": chosen.num_steps,
-        "sampling.ema_length": chosen.ema_length,
-        "evaluation.guidance_scales": [omega],
-        "evaluation.samplers": [],
-        "evaluation.ema_lengths": [],
-    })  # fmt: skip
-
-
 def _parse_sampler(name: str, own: SamplingConfig, limit: int) -> SamplingConfig:
     if name == "ancestral":
         return dataclasses.replace(own, sampler="ancestral", num_steps=limit)

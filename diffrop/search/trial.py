@@ -163,6 +163,21 @@ def link_training(directory: Path, store: CheckpointStore) -> None:
     link.symlink_to(target, target_is_directory=True)
 
 
+def pull_results(study: Path, store: CheckpointStore) -> None:
+    """Fetch all that is known of a study's trials but weights, from the store's remote storage.
+
+    Their scores, samples, logs and curves then lie below the study's folder `study` as if the
+    trials had run here; nothing happens where there is no remote storage.
+    """
+    mirror = store.mirror
+    if mirror is None:
+        return
+    mirror.pull(study)
+    for note in sorted(study.glob(f"*/*/{TRAINING_NOTE}")):
+        store.folder(note.read_text("utf-8").strip()).pull()
+        link_training(note.parent, store)
+
+
 def read_scores(directory: Path) -> list[ScoreCard]:
     """Return the scores stored in a trial's folder, by images seen."""
     files = sorted((directory / "scores").glob("images_*.json"))

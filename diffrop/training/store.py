@@ -79,6 +79,14 @@ class TrainingFolder(CheckpointDirectory):
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} does not say what was trained ({error})") from error
 
+    def parent(self) -> tuple[str, int] | None:
+        """Return the training from which this one forks and the images seen there, if it does."""
+        try:
+            parent = self.identity().parent
+        except CheckpointError:
+            return None
+        return None if parent is None else split_key(parent)
+
     def images(self) -> list[int]:
         """Return the images seen of every checkpoint, here or in the remote storage."""
         found = {images_of(path) for path in self.files()}
@@ -259,89 +267,6 @@ class CheckpointStore:
             temporary.replace(target)
             folder.push()
         return identity
-
-
-@dataclass(frozen=True)
-class TrainingCost:
-    """What trainings took, each counted once."""
-
-    seconds: float = 0.0
-    worker_seconds: float = 0.0
-    gpu_seconds: float = 0.0
-
-
-def training_cost(store: CheckpointStore, keys: Iterable[str]) -> TrainingCost:
-    """Return what trainings took, with the parts of others from which they fork.
-
-    Args:
-        store: where they are.
-        keys: of trainings; one that is named twice, or shared as a prefix, counts once.
-    """
-    wanted: dict[str, float] = {}
-    queue = [(key, float("inf")) for key in keys]
-    while queue:
-        key, until = queue.pop()
-        if wanted.get(key, -1) >= until:
-            continue
-        wanted[key] = until
-        parent = _parent(store.folder(key))
-        if parent is not None:
-            training, images = split_key(parent)
-            queue.append((training, float(images)))
-    stretches = [
-        stretch
-        for key, until in wanted.items()
-        for stretch in store.folder(key).stretches()
-        if stretch.end <= until
-    ]
-    return TrainingCost(
-        sum(stretch.seconds for stretch in stretches),
-        sum(stretch.seconds * stretch.workers for stretch in stretches),
-        sum(stretch.seconds * stretch.gpus for stretch in stretches),
-    )
-
-
-def _parent(folder: TrainingFolder) -> str | None:
-    try:
-        return folder.identity().parent
-    except CheckpointError:
-        return None
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """What a collection removed."""
-
-    files: tuple[Path, ...]
-    num_bytes: int
-
-
-def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> Garbage:
-    """Give up a study's trainings but those in `keep`, and remove weights that nobody needs.
-
-    Needed is every checkpoint of a training that any study pins, and the one from which such a
-    training forks. A training that is under way stays. Curves, costs and scores always stay.
-
-    Args:
-        store: the checkpoints of all studies.
-        study: whose trainings are given up.
-        keep: keys of the trainings that it keeps on to, its unfinished trials' among them.
-    """
-    kept, folders = set(keep), store.folders()
-    for folder in folders:
-        if folder.key not in kept:
-            folder.unpin(study)
-    parents = {_parent(folder) for folder in folders if folder.pins()}
-    needed = {split_key(key) for key in parents if key is not None}
-    removed: dict[Path, int] = {}
-    for folder in folders:
-        with folder.try_hold() as held:
-            if not held or folder.pins():
-                continue
-            for images in folder.images():
-                if (folder.key, images) not in needed:
-                    removed[folder.path_of(images)] = folder.remove(images)
-    return Garbage(tuple(removed), sum(removed.values()))
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
