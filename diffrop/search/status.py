@@ -45,6 +45,8 @@ class StudyStatus:
     """Spent, in hours of GPUs, or of workers without GPUs."""
     planned: dict[str, Any]
     """plan.json's plan; empty without one."""
+    num_confirming: tuple[int, int]
+    """Trainings with fresh seeds that have begun, and those that are scored."""
     confirmed: str
     """The verdict of a confirmation; empty without one."""
     resume: str
@@ -90,6 +92,10 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         silent_s={trial.number: _silence(trial.directory) for trial in result.trials},
         hours=ledger.spending(),
         planned=plan.get("plan") or {},
+        num_confirming=(
+            len(list(store.path.glob("confirm/*-*"))),
+            len(list(store.path.glob("confirm/*-*/scores/*.json"))),
+        ),
         confirmed=_read(store.path / "confirm.json").get("verdict", ""),
         resume=resume_command(store),
     )
@@ -183,6 +189,9 @@ def status_lines(status: StudyStatus) -> list[str]:
         given = [f"{limit:g} {name}" for name, limit in limits.items() if limit is not None]
         spent += f"; budget {', '.join(given)}" if given else ""
     lines.append(f"{spent}.")
+    if status.num_confirming[0]:
+        begun, scored = status.num_confirming
+        lines.append(f"Confirmation: {scored} of {begun} trainings with fresh seeds are scored.")
     if status.confirmed:
         lines.append(f"Confirmed: {status.confirmed}")
     if status.state == "stopped":

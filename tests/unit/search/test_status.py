@@ -122,8 +122,11 @@ def test_plan_and_verdict_are_shown(store: StudyStore) -> None:
     book = {"began": 0.0, "plan": plan, "fact": None}
     write_atomically(store.path / "plan.json", json.dumps(book))
     write_atomically(store.path / "confirm.json", json.dumps({"verdict": "No difference found."}))
+    score(store.path / "confirm" / "t000-s0", 51.0, 128)
+    (store.path / "confirm" / "t001-s0").mkdir()
     text = " ".join(shown(store).split())
-    assert "Spent: 0.006 hours of workers, of 1.5 planned; budget 2 hours." in text
+    assert "Confirmation: 1 of 2 trainings with fresh seeds are scored." in text
+    assert "Spent: 0.009 hours of workers, of 1.5 planned; budget 2 hours." in text
     assert "Confirmed: No difference found." in text
 
 
