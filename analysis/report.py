@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from analysis.command import run_command
 from analysis.compare import baseline_trial
-from analysis.figures import StudyFigure, applicable_figures
+from analysis.figures import StudyFigure, applicable_figures, write_figures
 from analysis.load import GROUPS, StudyResults, load_study
 from analysis.protocol import protocol_rows, space_row, versions_text
 from analysis.sections import (
@@ -43,6 +43,11 @@ SORT_SCRIPT = Path(__file__).parent / "sort.js"
 MAX_SVG_CHARACTERS = 700_000
 """A figure of more shapes than this is drawn in pixels, so that the page stays light."""
 PIXELS_DPI = 160
+
+
+def render_study(study_dir: Path) -> list[Path]:
+    """Draw a study's figures and write its report; return the files."""
+    return [*write_figures(study_dir), write_report(study_dir)]
 
 
 def write_report(study_dir: Path) -> Path:

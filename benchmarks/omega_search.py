@@ -32,8 +32,8 @@ from diffrop.search.sweep import (
     ready_to_sample,
     study_checkpoints,
 )
-from diffrop.search.trial import write_atomically
 from diffrop.seeds import derive_seed
+from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 

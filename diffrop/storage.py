@@ -150,7 +150,8 @@ class RemoteMirror:
             found = self._remote.get_file_info(name)
             if found.type == FileType.Directory:
                 selector = FileSelector(name, recursive=True, allow_not_found=True)
-                return [i for i in self._remote.get_file_info(selector) if i.is_file]
+                files = [i for i in self._remote.get_file_info(selector) if i.is_file]
+                return [i for i in files if ".." not in Path(i.path).parts]  # stay below `root`
         return [found] if found.is_file else []
 
     def _upload(self, file: Path) -> None:

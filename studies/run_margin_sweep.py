@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.figures import write_figures
-from analysis.report import write_report
+from analysis.report import render_study
 from diffrop.cli import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "margin.yaml"
@@ -18,11 +17,6 @@ POINTS = tuple(
 )
 
 
-def render(study: Path) -> list[Path]:
-    """Draw the study's figures and its report."""
-    return [*write_figures(study), write_report(study)]
-
-
 COMMAND = StudyCommand(
     script="run_margin_sweep",
     description="Train the hinge with several margins in each space of the distance (mu, x0, "
@@ -30,7 +24,7 @@ COMMAND = StudyCommand(
     "long-tailed, in under five minutes on two cores; --scheduler none runs all of them to their "
     "end. pcl/active_share says how often a margin was active.",
     space=SPACE,
-    render=render,
+    render=render_study,
     settings={
         "num_trials": 1 + len(POINTS),
         "points": POINTS,

@@ -163,6 +163,21 @@ def front_ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
+def _on_front(values: np.ndarray) -> np.ndarray:
+    """Return which rows (n, m) no other dominates: at any n at once, unlike all the ranks."""
+    if values.shape[1] == 1:
+        found: np.ndarray = values[:, 0] == values[:, 0].min(initial=np.inf)
+        return found
+    return ~_dominates(values).any(axis=0)
+
+
+def _dominates(values: np.ndarray) -> np.ndarray:
+    """Return whether row i dominates row j, (n, n): no worse anywhere, and better somewhere."""
+    no_worse = (values[:, None] <= values[None]).all(axis=2)
+    found: np.ndarray = no_worse & (values[:, None] < values[None]).any(axis=2)
+    return found
+
+
 def pareto_front(
     points: Sequence[Mapping[str, Any]],
     objectives: Sequence[str],
@@ -200,5 +215,5 @@ def pareto_front(
     kept = np.array([flag is True for flag in feasible], dtype=bool)
     on_front = np.zeros(len(frame), dtype=bool)
     values = frame[list(objectives)].to_numpy(dtype=float)
-    on_front[kept] = front_ranks(values[kept]) == 0
+    on_front[kept] = _on_front(values[kept])
     return frame.assign(feasible=pd.Series(feasible, dtype=object), front=on_front)

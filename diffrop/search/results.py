@@ -168,6 +168,8 @@ class ResultReader:
         """Read nothing yet."""
         self._study, self._store, self._config = study, store, config
         self._ended: dict[int, TrialResult] = {}
+        self._places: dict[int, dict[str, Any]] = {}
+        self._num_placed = -1
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._checkpoints = CheckpointStore(store.path.parent / "checkpoints")
 
@@ -185,6 +187,16 @@ class ResultReader:
     def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
         """Return the trials with rank, feasibility and place on the front."""
         complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
+        if len(complete) != self._num_placed:  # they stay complete: only a new one changes places
+            self._places, self._num_placed = self._placed(complete), len(complete)
+        return [
+            dataclasses.replace(trial, **self._places[trial.number])
+            if trial.number in self._places else trial
+            for trial in trials
+        ]  # fmt: skip
+
+    def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
+        """Return rank, feasibility and place on the front of complete trials by number."""
         base = next((t.card.scores for t in complete if t.number == 0 and t.card), None)
         excesses = {t.number: self._excess(t, base) for t in complete}
         standings = [
@@ -194,18 +206,16 @@ class ResultReader:
         ]
         keys = sort_keys(standings)
         order = sorted(range(len(complete)), key=lambda i: (keys[i], complete[i].number))
-        ranks = {complete[i].number: rank for rank, i in enumerate(order, start=1)}
         points = front_points(complete, self._config, base)
         on_front = set(points.loc[points["front"], "number"])
-        return [
-            dataclasses.replace(
-                trial,
-                rank=ranks.get(trial.number),
-                feasible=_feasible(excesses.get(trial.number)),
-                front=trial.number in on_front,
-            )
-            for trial in trials
-        ]
+        return {
+            number: {
+                "rank": rank,
+                "feasible": _feasible(excesses[number]),
+                "front": number in on_front,
+            }
+            for rank, number in enumerate((complete[i].number for i in order), start=1)
+        }
 
     def _excess(self, trial: TrialResult, base: Mapping[str, float] | None) -> float | None:
         """Return by how much a trial breaks the constraints in all, None if that is unknown."""

@@ -218,7 +218,7 @@ class OptunaStudySearcher(Searcher):
         if number == 0:
             values: dict[str, Any] = {"contrastive.form": "none"}
         elif number <= len(config.points):
-            values = config.points[number - 1]
+            values = self._history.suggest(number, config.points[number - 1])
         else:
             if config.scheduler == "pbt":
                 child = next_child(config, number, trials, self.ladder, self._forkable)

@@ -72,18 +72,17 @@ class Parameter(Config):
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
-    def check_value(self, value: Any) -> Any:
-        """Return a value as `suggest` would give it; ValueError if it is outside the range."""
+    def check_value(self, value: Any) -> None:
+        """Raise ValueError, saying what is allowed, unless a value lies in the range."""
         if self.choices is not None:
-            require(value in self.choices, self.name, value, f"one of {list(self.choices)}")
-            return value
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            require(value in self.choices, self.name, value, allowed)
+            return
         assert self.low is not None and self.high is not None
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = number and self.low <= value <= self.high
-        require(fits, self.name, value, f"{self.low:g} to {self.high:g}")
-        whole = not self.integer or float(value).is_integer()
-        require(whole, self.name, value, "a whole number")
-        return int(value) if self.integer else float(value)
+        number = isinstance(value, int if self.integer else int | float)
+        inside = number and not isinstance(value, bool) and self.low <= value <= self.high
+        kind = "a whole number, " if self.integer else ""
+        require(inside, self.name, value, f"{kind}{self.low:g} to {self.high:g}")
 
     def extremes(self) -> list[Any]:
         """Return the values to try against the configuration's own checks."""
@@ -156,25 +155,6 @@ class SearchSpace(Config):
             for value in parameter.extremes():
                 yield experiment.with_values({**context, parameter.name: value})
 
-    def check_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a point with the type of each value, in the order of the space.
-
-        Raises:
-            ValueError: a key is not searched or not asked at this point, one is missing, or a
-                value is outside its range.
-        """
-        known = {parameter.name: parameter for parameter in self.parameters}
-        unknown = [key for key in point if key not in known]
-        require(not unknown, "point", unknown[:1], f"keys of the space: {', '.join(known)}")
-        values: dict[str, Any] = {}
-        for name, parameter in known.items():
-            if parameter.asked(values):
-                require(name in point, "point", dict(point), f"a value for {name}")
-                values[name] = parameter.check_value(point[name])
-            else:
-                require(name not in point, name, point.get(name), f"only when {parameter.when}")
-        return values
-
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw one point: dotted keys to values, without those whose condition fails."""
         values: dict[str, Any] = {}
@@ -183,15 +163,35 @@ class SearchSpace(Config):
                 values[parameter.name] = parameter.suggest(trial)
         return values
 
+    def check_point(self, point: Mapping[str, Any]) -> None:
+        """Check values that are to be tried; what a point leaves out is drawn.
+
+        Raises:
+            ValueError: a key is not searched, is not asked at these values, or is out of range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for key in point:
+            require(key in known, "key of a point", key, ", ".join(known))
+        for key, value in point.items():
+            known[key].check_value(value)
+            for condition, allowed in (known[key].when or {}).items():
+                met = condition in point and point[condition] in allowed
+                require(met, f"{condition} of a point with {key}", point.get(condition),
+                        ", ".join(str(choice) for choice in allowed))  # fmt: skip
+
 
 def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
-    """Read points to try first: a YAML list of mappings from searched keys to values.
+    """Read points of a space from a YAML list of mappings.
 
     Raises:
-        ValueError: the file is no such list, or a point is not in the space.
+        ValueError: the file is unreadable, or a point does not lie in the space.
     """
     content = load_yaml(path)
-    listed = isinstance(content, list) and all(isinstance(item, dict) for item in content)
-    if not listed or not content:
-        raise ValueError(f"{path} holds no points; allowed: a list of {{key: value}}")
-    return tuple(space.check_point(point) for point in content)
+    if not isinstance(content, list) or not all(isinstance(point, dict) for point in content):
+        raise ValueError(f"{path} holds no points; allowed: a list of mappings KEY: VALUE")
+    for i, point in enumerate(content):
+        try:
+            space.check_point(point)
+        except ValueError as error:
+            raise ValueError(f"point {i + 1} of {path}: {error}") from error
+    return tuple(content)

@@ -162,11 +162,13 @@ def _point(
     point: dict[str, Any] = {}
     for parameter in here.space.parameters:
         if parameter.asked(point):
+            value = theirs.get(parameter.name)
             try:
-                point[parameter.name] = parameter.check_value(theirs.get(parameter.name))
+                parameter.check_value(value)
             except ValueError as error:
                 allowed = str(error).partition("allowed: ")[2]
-                return f"{parameter.name} is not {allowed}"
+                return f"{parameter.name} is none of {allowed}"
+            point[parameter.name] = value
     ours = flatten(here.experiment.with_values(point).to_dict())
     for key, value in ours.items():
         if key not in FREE_KEYS and theirs[key] != value:

@@ -27,7 +27,7 @@ from diffrop.training.checkpoint import (
     read_checkpoint,
     read_digest,
 )
-from diffrop.training.identity import TrainingIdentity, canonical, split_key
+from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
 WEIGHTS = "images_*.safetensors"
 IDENTITY = "training.json"
@@ -216,7 +216,13 @@ class CheckpointStore:
     mirror: RemoteMirror | None = None
 
     def folder(self, key: str, keep: int = 2) -> TrainingFolder:
-        """Return a training's folder, which need not exist; the newest `keep` are not thinned."""
+        """Return a training's folder, which need not exist; the newest `keep` are not thinned.
+
+        Raises:
+            CheckpointError: it is no training's key, and might lead out of the store.
+        """
+        if KEY_PATTERN.fullmatch(key) is None:
+            raise CheckpointError(f"{key!r} is no training's key; allowed: 32 hexadecimal digits")
         return TrainingFolder(self.root / key, keep, self.mirror)
 
     def open(self, identity: TrainingIdentity, keep: int = 2) -> TrainingFolder:
@@ -231,7 +237,8 @@ class CheckpointStore:
 
     def folders(self) -> list[TrainingFolder]:
         """Return every training's folder on this machine, by key."""
-        return [self.folder(path.parent.name) for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+        names = [path.parent.name for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+        return [self.folder(name) for name in names if KEY_PATTERN.fullmatch(name)]
 
     def read(self, key: str, device: torch.device | str = "cpu") -> Checkpoint:
         """Read a checkpoint by its key.

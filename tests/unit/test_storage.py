@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyarrow.fs import FileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from diffrop.errors import CheckpointError, StorageError
 from diffrop.search.scoring import ScoringInputs
@@ -25,7 +25,7 @@ BUCKET = "studies"
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that speaks S3 on loopback, with one bucket; its URI."""
-    server = pytest.importorskip("moto.server", reason="moto[s3,server] is not installed")
+    server = pytest.importorskip("moto.server", reason="moto[s3] is not installed")
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary-secret"}
     thread = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     thread.start()
@@ -133,6 +133,20 @@ def test_bad_storage_is_refused_before_anything_relies_on_it(tmp_path: Path) -> 
         with pytest.raises(StorageError, match="the storage s3:studies/runs") as caught:
             RemoteMirror(uri, tmp_path).check()
     assert "canary-secret" not in str(caught.value)
+
+
+def test_names_that_lead_out_of_the_folder_are_not_pulled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hostile:  # an object store takes any name
+        def get_file_info(self, asked: object) -> object:
+            if isinstance(asked, FileSelector):
+                return [FileInfo("a/../../escaped", FileType.File)]
+            return FileInfo("a", FileType.Directory)
+
+    mirror = RemoteMirror("s3://bucket", tmp_path)
+    monkeypatch.setitem(mirror.__dict__, "_remote", Hostile())
+    assert mirror.pull(mirror.root / "a") == []
 
 
 def test_training_goes_on_where_another_node_left_it(uri: str, tmp_path: Path) -> None:

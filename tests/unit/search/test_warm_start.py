@@ -73,7 +73,7 @@ def test_trials_outside_the_space_are_named(tmp_path: Path) -> None:
     found = gather(config, tmp_path)
     (note,) = found.notes
     assert note.startswith(f"{len(inside)} of 9 trials of 'old' are known")
-    assert "contrastive.form is not one of ['hinge', 'reciprocal'] (" in note
+    assert "contrastive.form is none of hinge, reciprocal (" in note
     assert len(found.studies[0]["trials"]) == len(inside)
 
 

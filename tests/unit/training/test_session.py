@@ -80,8 +80,8 @@ def test_training_of_other_workers_or_data_is_refused(tmp_path: Path) -> None:
 def test_missing_parent_is_named(tmp_path: Path) -> None:
     store, config = CheckpointStore(tmp_path / "checkpoints"), small_experiment()
     dataset = load_dataset(config.data)
-    child = identify(config, 1, dataset.train_digest, "0123-64")
-    with pytest.raises(CheckpointError, match=r"0123/images_000000000064"):
+    child = identify(config, 1, dataset.train_digest, "0" * 32 + "-64")
+    with pytest.raises(CheckpointError, match=r"0{32}/images_000000000064"):
         TrainingSession(config, dataset, CPU, store, child, StopNotice(None)).reach(128)
 
 

@@ -181,6 +181,12 @@ def test_checkpoint_from_outside_becomes_a_training_of_its_own(
     assert store.adopt(folder.path_of(32)).key == folder.key  # known wherever it is
 
 
+@pytest.mark.parametrize("key", ["../x", "/etc", "0" * 31, "0" * 32 + "/..", ""])
+def test_key_that_could_leave_the_store_is_refused(store: CheckpointStore, key: str) -> None:
+    with pytest.raises(CheckpointError, match="no training's key"):
+        store.folder(key)
+
+
 def test_store_travels_to_the_workers(store: CheckpointStore) -> None:
     made = pickle.loads(pickle.dumps((store, identity(2))))
     assert made[0] == store and made[1].key == identity(2).key
