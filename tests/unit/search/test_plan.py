@@ -9,11 +9,12 @@ import torch
 from rich.console import Console
 
 from diffrop.data import load_dataset
+from diffrop.errors import ResourceError
 from diffrop.search.attrition import expected_trials
 from diffrop.search.config import LaunchConfig, Scheduler
 from diffrop.search.dry_run import comparison_table, head_lines, plan_lines, plan_table
 from diffrop.search.omega import plan_rounds, samples_at_most
-from diffrop.search.placement import placement_sentence, trials_at_once
+from diffrop.search.placement import check_placement, placement_sentence, trials_at_once
 from diffrop.search.plan import make_plan
 from diffrop.search.probe import Probe, measure, peak_memory_mib, stand_ins
 from diffrop.search.rules import bracket_of, goes_on
@@ -115,6 +116,8 @@ def test_workers_must_fit_on_nodes_and_not_in_all() -> None:
     wide = LaunchConfig(cpus_per_worker=8)
     assert trials_at_once(nodes, wide) == 0
     assert "can NEVER be placed" in placement_sentence(nodes, wide)
+    with pytest.raises(ResourceError, match=r"NEVER.*6 CPUs, 1 GPUs; .*; allowed: fewer"):
+        check_placement(nodes, wide)
     assert trials_at_once(nodes, LaunchConfig(cpus_per_worker=4)) == 2
     assert trials_at_once(nodes, LaunchConfig(cpus_per_worker=4, workers_per_trial=2)) == 1
     assert trials_at_once(nodes, LaunchConfig(gpus_per_worker=2.0)) == 0
