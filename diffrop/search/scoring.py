@@ -149,6 +149,8 @@ def score_model(
         NonFiniteError: a score is NaN or infinite.
     """
     evaluation = config.evaluation
+    # Another trial's file, which may have come between two workers' looks.
+    baseline_scores = distributed.from_rank_0(baseline_scores, schedule.beta.device)
     choices = sampling_choices(config, rung.num_steps)
     rounds = plan_rounds(
         evaluation.omega_search, len(choices), rung.num_samples, inputs.dataset.num_classes

@@ -47,7 +47,13 @@ def newest_study(runs_root: Path) -> Path:
     return max(studies, key=lambda path: (path / "trials.csv").stat().st_mtime)
 
 
-def study_checkpoints(study: Path, numbers: Sequence[int] | None) -> dict[str, Path]:
+def ranked_trials(study: Path) -> list[int]:
+    """Return the numbers of a study's complete trials, best first; ValueError if it is none."""
+    trials = _trials(study)
+    return [int(number) for number in trials[trials["rank"].notna()].sort_values("rank").index]
+
+
+def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict[str, Path]:
     """Return the newest checkpoint of some trials by the trial's name.
 
     Args:
@@ -57,13 +63,9 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None) -> dict[str, P
     Raises:
         ValueError: the study has no results, or no such trial, or the trial no checkpoint.
     """
-    table = study / "trials.csv"
-    if not table.exists():
-        raise ValueError(f"{study} holds no trials.csv; allowed: the folder of a study")
-    trials = pd.read_csv(table).set_index("number")
+    trials = _trials(study)
     if numbers is None:
-        others = trials[trials["rank"].notna() & (trials.index != 0)]
-        numbers = [0, *others.sort_values("rank").index[:1]]
+        numbers = [0, *[number for number in ranked_trials(study) if number != 0][:1]]
     found = {}
     for number in numbers:
         known = ", ".join(str(other) for other in trials.index)
@@ -76,58 +78,76 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None) -> dict[str, P
     return found
 
 
-def sweep(
-    files: Mapping[str, Path],
-    changes: Mapping[str, Any],
-    cache: Path,
-    device: torch.device,
-    report: Callable[[int, int], object] = lambda done, total: None,
-) -> pd.DataFrame:
-    """Score every sampling choice of every checkpoint on the full N.
+def _trials(study: Path) -> pd.DataFrame:
+    table = study / "trials.csv"
+    if not table.exists():
+        raise ValueError(f"{study} holds no trials.csv; allowed: the folder of a study")
+    return pd.read_csv(table).set_index("number")
+
+
+def ready_to_sample(
+    files: Mapping[str, Path], changes: Mapping[str, Any], cache: Path, device: torch.device
+) -> tuple[list[SweptCheckpoint], ScoringInputs]:
+    """Read checkpoints of one dataset, and make what scores their samples.
 
     Args:
-        files: checkpoints by their labels.
+        files: checkpoints by their labels; one at least.
         changes: keys of the configuration, such as `evaluation.guidance_scales`, in place of the
             checkpoint's own.
         cache: folder for what is computed once of the reference.
         device: to sample on.
-        report: receives how many choices are done, and of how many.
-
-    Returns:
-        One row a checkpoint, choice and group: checkpoint, images_seen, omega, sampler, score,
-        value, low, high (95 % over samples), num_samples, extractor, reference.
 
     Raises:
         ValueError: checkpoints of different data, or settings that do not fit them.
         CheckpointError: a file is no intact checkpoint.
     """
-    dataset: Dataset | None = None
+    require(bool(files), "checkpoints", list(files), "one or more")
     swept: list[SweptCheckpoint] = []
+    dataset: Dataset | None = None
     for label, path in files.items():
         checkpoint = read_checkpoint(path)
         if "gan" in checkpoint.card:
-            raise ValueError(f"{path} is a GAN's, which takes no guidance; allowed: a diffusion "
-                             "model's")  # fmt: skip
+            raise ValueError(
+                f"{path} is a GAN's, which takes no guidance; allowed: a diffusion model's"
+            )
         config = config_of(checkpoint.card).with_values(changes)
         dataset = dataset or load_dataset(config.data)
         if checkpoint.card["data_digest"] != dataset.train_digest:
-            raise ValueError(f"{path} was trained on other images; allowed: checkpoints of one "
-                             "dataset and imbalance factor")  # fmt: skip
+            raise ValueError(
+                f"{path} was trained on other images than {next(iter(files.values()))}, or they "
+                "have changed; allowed: checkpoints of one dataset and imbalance factor"
+            )
         check_scorable(config, dataset, [config.evaluation.num_samples])
         swept.append(_ready(label, checkpoint, config, device))
-    assert dataset is not None, "no checkpoint was given"
-    evaluation = swept[0].config.evaluation
-    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
-    inputs = ScoringInputs(dataset, extractor, fit_reference(extractor, dataset, cache, device))
+    assert dataset is not None  # there is a checkpoint
+    extractor = make_extractor(swept[0].config.evaluation, dataset.reference, dataset.name, cache)
+    reference = fit_reference(extractor, dataset, cache, device)
+    return swept, ScoringInputs(dataset, extractor, reference)
+
+
+def sweep(
+    swept: Sequence[SweptCheckpoint],
+    inputs: ScoringInputs,
+    report: Callable[[int, int], object] = lambda done, total: None,
+) -> pd.DataFrame:
+    """Score every sampling choice of every checkpoint on the full N.
+
+    Args:
+        swept: as `ready_to_sample` gives them.
+        inputs: likewise.
+        report: receives how many choices are done, and of how many.
+
+    Returns:
+        One row a checkpoint, choice and group: checkpoint, images_seen, omega, sampler, score,
+        value, low, high (95 % over samples), num_samples, extractor, reference.
+    """
     rows: list[dict[str, Any]] = []
-    total = sum(len(each.choices) for each in swept)
-    places = ((each, choice) for each in swept for choice in each.choices)
+    places = [(each, choice) for each in swept for choice in each.choices]
     for done, (each, choice) in enumerate(places, start=1):
-        found = measure(
-            each.averages, each.schedule, each.config, inputs, choice, evaluation.num_samples
-        )
+        num_samples = each.config.evaluation.num_samples
+        found = measure(each.averages, each.schedule, each.config, inputs, choice, num_samples)
         rows += _rows(each, choice, found)
-        report(done, total)
+        report(done, len(places))
     return pd.DataFrame(rows)
 
 
@@ -164,15 +184,17 @@ def _rows(
     ]
 
 
-def sweep_table(frame: pd.DataFrame) -> Table:
-    """Return a sweep for the terminal, in 80 columns; a star marks the least of a column."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("omega", justify="right")
+def sweep_tables(frame: pd.DataFrame) -> dict[str, Table]:
+    """Return a table of 80 columns for each checkpoint and sampler, by a heading.
+
+    FIDs stand beside half the width of their intervals; a star marks the least of a column.
+    """
     groups = [group for group in GROUPS if f"fid/{group}" in set(frame["score"])]
-    for group in groups:
-        table.add_column(f"fid/{group}", justify="right", no_wrap=True)
+    tables = {}
     for (label, sampler), part in frame.groupby(["checkpoint", "sampler"], sort=False):
-        table.add_row(f"[bold]{label}, {sampler}[/bold]")
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        for heading in ("omega", *(f"fid/{group}" for group in groups)):
+            table.add_column(heading, justify="right", no_wrap=True)
         least = part.groupby("score")["value"].min()
         for omega, row in part.groupby("omega"):
             cells = []
@@ -182,4 +204,5 @@ def sweep_table(frame: pd.DataFrame) -> Table:
                 width = (found["high"] - found["low"]) / 2
                 cells.append(f"{found['value']:.2f} +-{width:.2f}{mark}")
             table.add_row(f"{omega:g}", *cells)
-    return table
+        tables[f"{label}, {sampler}"] = table
+    return tables

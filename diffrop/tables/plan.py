@@ -212,6 +212,7 @@ def cost_lines(plan: TablePlan, done: Sequence[str]) -> list[str]:
     )
     return [
         *lines,
-        "In images; N is per omega, samples over all omegas, evaluations those of the",
-        "network when sampling. CBDM rows take a second forward pass of each image.",
+        "In images; samples and evaluations (of the network, when sampling) are those of",
+        "every omega on N: of four omegas or more, halving draws 40% of them at most.",
+        "CBDM rows take a second forward pass of each image.",
     ]

@@ -14,7 +14,6 @@ from diffrop.search.omega import (
     samples_at_most,
     sampling_choices,
     search,
-    with_choice,
 )
 from tests.small import small_experiment
 
@@ -72,19 +71,6 @@ def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     assert names(sampling_choices(config, num_steps=10)) == [
         (0, "ddim-4"), (1, "ddim-4"), (0, "ddim-10"), (1, "ddim-10")
     ]  # fmt: skip
-
-
-def test_choice_makes_a_configuration_that_leaves_nothing_to_search() -> None:
-    config = small_experiment(
-        training__ema_lengths=[0.1], evaluation__ema_lengths=[None, 0.1],
-        evaluation__samplers=["ddim-4", "ancestral"],
-    )  # fmt: skip
-    for sampler in ("ddim-4-ema-0.1", "ancestral-1000"):
-        chosen = with_choice(config, 0.75, sampler)
-        assert names(sampling_choices(chosen)) == [(0.75, sampler)]
-        assert chosen.training == config.training
-    with pytest.raises(ValueError, match="sampler is 'ddim-5'; allowed: ddim-4"):
-        with_choice(config, 0.75, "ddim-5")
 
 
 @pytest.mark.parametrize(
