@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study test lint format clean
+.PHONY: setup study test lint bench format clean
 
 setup: .venv/.ready
 
@@ -24,6 +24,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One line a benchmark; each prints its table and says what it could not measure here.
+bench: setup
+	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.train_step --agreement
+	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.study_overhead
+	$(BIN)/python benchmarks/metrics.py --no-sqrtm --report-samples 2000 --precision-recall-images 5000
 
 format: setup
 	$(BIN)/ruff format .

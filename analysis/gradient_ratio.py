@@ -67,7 +67,7 @@ def gradient_ratio_figure(study: StudyResults) -> Figure:
     set_log(axes, "x")
     set_log(axes, "y")
     axes.set_xlabel("tau_0")
-    axes.set_ylabel("gradient norm, contrastive / other losses")
+    axes.set_ylabel("gradient norm,\ncontrastive / other losses")
     style_axes(axes)
     forms = list(dict.fromkeys(in_form_order(ratios)["form"]))
     handles = [form_handle(str(form)) for form in forms]

@@ -1,6 +1,7 @@
 """One self-contained report.html of a study: the answer, the figures, the trials, the protocol."""
 
 import base64
+import hashlib
 import io
 import math
 import re
@@ -11,25 +12,42 @@ from typing import Any
 
 import jinja2
 import matplotlib
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis.command import run_command
-from analysis.compare import baseline_trial, contrastive_trials
-from analysis.figures import FIGURES, StudyFigure
+from analysis.compare import baseline_trial
+from analysis.figures import StudyFigure, applicable_figures, write_figures
 from analysis.load import GROUPS, StudyResults, load_study
 from analysis.protocol import protocol_rows, space_row, versions_text
-from analysis.style import caption
+from analysis.sections import (
+    confirmation_section,
+    cost_section,
+    front_section,
+    stopping_section,
+)
+from analysis.style import caption, sentence_figure
 from analysis.summary import (
     answer,
+    best_trial,
     counts_in_words,
     describe,
+    has_accuracy,
     metric_rows,
     short_name,
-    trial_columns,
-    trial_rows,
 )
+from analysis.trial_table import trial_columns, trial_rows
 from analysis.words import format_count, format_score, score_label
+
+SORT_SCRIPT = Path(__file__).parent / "sort.js"
+MAX_SVG_CHARACTERS = 700_000
+"""A figure of more shapes than this is drawn in pixels, so that the page stays light."""
+PIXELS_DPI = 160
+
+
+def render_study(study_dir: Path) -> list[Path]:
+    """Draw a study's figures and write its report; return the files."""
+    return [*write_figures(study_dir), write_report(study_dir)]
 
 
 def write_report(study_dir: Path) -> Path:
@@ -57,17 +75,25 @@ def write_report(study_dir: Path) -> Path:
 
 def report_context(study: StudyResults) -> dict[str, Any]:
     """Return everything that the template shows."""
+    script = SORT_SCRIPT.read_text(encoding="utf-8")
     return {
-        "name": study.config.get("name") or study.directory.resolve().name,
+        "name": study.name,
         "counts": counts_in_words(study),
         "caption": caption(study),
         "answer": answer(study),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "objective": study.objective,
         "objective_label": score_label(study.objective),
         "anchors": _anchors(study),
-        "figures": [_figure(study, item) for item in FIGURES],
+        "figures": [_figure(study, item) for item in applicable_figures(study)],
         "columns": trial_columns(study),
         "rows": trial_rows(study),
+        "has_accuracy": has_accuracy(study),
+        "confirmation": confirmation_section(study),
+        "stopping": stopping_section(study),
+        "front": front_section(study),
+        "cost": cost_section(study),
         "groups": GROUPS,
         "metrics": metric_rows(study),
         "samples": _samples(study),
@@ -82,16 +108,32 @@ def report_context(study: StudyResults) -> dict[str, Any]:
 
 
 def _figure(study: StudyResults, item: StudyFigure) -> dict[str, Any]:
-    figure = item.draw(study)
+    try:
+        figure = item.draw(study)
+    except Exception as error:  # whatever it is, one figure must not cost the reader the rest
+        reason = " ".join(str(error).split()) or type(error).__name__
+        figure = sentence_figure(study, f"This figure could not be drawn: {reason[:200]}")
     # The caption moves from the picture to the page, where it keeps its size on a phone.
     text = " ".join(figure.get_supxlabel().split())
     figure.supxlabel("")
     return {
         "title": item.title,
-        "svg": inline_svg(figure, item),
-        "caption": f"{text}.",
+        "picture": picture(figure, item),
+        "caption": f"{text}." if text else "",
         "reading": item.reading,
     }
+
+
+def picture(figure: Figure, item: StudyFigure) -> Markup:
+    """Return a figure as inline SVG, or as pixels on white paper where that would be too long."""
+    svg = inline_svg(figure, item)
+    if len(svg) <= MAX_SVG_CHARACTERS:
+        return svg
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=PIXELS_DPI)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    source = f"data:image/png;base64,{data}"
+    return Markup('<img class="paper" alt="{}" src="{}">').format(item.title, source)
 
 
 def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
@@ -105,7 +147,9 @@ def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{item.title}"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(item.title)}"', 1)
+    # All figures share the page, so that their ids must not meet.
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{item.name}-", svg)
     return Markup(re.sub(r"#000000\b", "currentColor", svg))
 
 
@@ -135,10 +179,8 @@ def _anchors(study: StudyResults) -> list[dict[str, Any]]:
 
 def _samples(study: StudyResults) -> list[dict[str, str]]:
     """The newest sample grids of the baseline and of the best contrastive trial."""
-    trials = contrastive_trials(study)
-    shown = [baseline_trial(study), None if trials.empty else trials.iloc[0]]
     samples = []
-    for trial in shown:
+    for trial in (baseline_trial(study), best_trial(study)):
         if trial is None:
             continue
         grids = sorted((study.folder(int(trial["number"])) / "samples").glob("images_*.png"))

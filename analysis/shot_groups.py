@@ -31,6 +31,8 @@ READING = (
     "numbers of samples. Compare bars within a group: groups have references of their own."
 )
 GROUP_WIDTH = 0.84
+MAX_LYING = 3
+"""More bars a group have their numbers upright, so that these do not run into each other."""
 
 
 def shot_groups_figure(study: StudyResults) -> Figure:
@@ -53,12 +55,12 @@ def shot_groups_figure(study: StudyResults) -> Figure:
         style = form_style(str(trial["form"]))
         _draw_bars(axes, trial[columns].astype(float), place, len(trials), style.colour)
         handles.append(Patch(color=style.colour, label=style.label))
-    axes.set_xticks(range(len(SHOT_GROUPS)), [f"{group}-shot classes" for group in SHOT_GROUPS])
+    axes.set_xticks(range(len(SHOT_GROUPS)), [f"{group}-shot" for group in SHOT_GROUPS])
     axes.set_ylabel("FID")
     style_axes(axes)
     axes.grid(visible=False, axis="x")
     axes.tick_params(axis="x", length=0, labelsize=TEXT_PT)
-    axes.margins(y=0.1)
+    axes.margins(y=0.2)
     add_legend(figure, handles)
     scores = columns if study.objective in columns else [study.objective, *columns]
     add_caption(figure, caption(study, scores=scores) + anchor_text(study))
@@ -86,7 +88,9 @@ def _draw_bars(axes: Axes, values: pd.Series, place: int, num_bars: int, colour:
     bars = axes.bar(
         [x + shift for x in range(len(values))], values, width=0.92 * width, color=colour
     )
-    axes.bar_label(bars, [format_score(value) for value in values], fontsize=CAPTION_PT, padding=1)
+    texts = [format_score(value) for value in values]
+    upright = 90 if num_bars > MAX_LYING else 0
+    axes.bar_label(bars, texts, fontsize=CAPTION_PT, padding=2, rotation=upright)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The look of all figures: one colour and marker a form, and the protocol under each."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,26 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from analysis.compare import comparable_trials, num_incomparable, num_samples_column
 from analysis.load import StudyResults
 from analysis.words import format_count
+from analysis.wrapping import text_width_in, wrap_clauses
 from diffrop.config import Form
 
-WIDTH_IN = 5.0
-"""Width of every figure; its text stays readable in one column and on a phone."""
-TEXT_PT = 9.5
-SMALL_PT = 8.5
+WIDTH_IN = 4.2
+"""Width of every figure; at one column's 3.3 inches no text is below 6 points."""
+TEXT_PT = 9.0
+SMALL_PT = 8.2
 LEGEND_PT = 8.0
-CAPTION_PT = 7.5
+CAPTION_PT = 7.7
 PNG_DPI = 200
-CAPTION_CHARACTERS = 86
-LEGEND_CHARACTERS = 52
+MARGIN_IN = 0.05
+LINE_IN = 0.15
+"""Height of a line of a caption or legend."""
+CAPTION_LINES = 3
+LEGEND_ROWS = 2
+"""Heights of figures allow for so many lines; more make a figure higher."""
+LEGEND_HANDLE_IN = 0.42
+"""Room of a legend's entry beside its text."""
+LOG_SPAN = 6.0
+"""An axis of scores is logarithmic where the worst is this many times the best."""
 LEAST_SPAN = 0.05
 """Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
@@ -50,6 +58,10 @@ FORM_STYLES = {
     "exponential": FormStyle("#CC79A7", "^", "exponential"),
 }
 NEUTRAL = "#808080"
+OTHER_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", NEUTRAL)
+"""Okabe and Ito's that are no method's, for parts of a cost or kinds of pairs."""
+MAP_COLOURS = "cividis"
+"""Of maps of scores: dark is low, which is good, also without colour."""
 
 
 def form_style(form: str) -> FormStyle:
@@ -71,9 +83,7 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
         scores: drawn in the figure, to give the N of each; the objective if empty.
         before: what was measured, as in "FID" on classifier-digits.
     """
-    factor = study.setting("data.imbalance_factor")
-    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
-    data = f"{study.setting('data.dataset')}, {imbalance}"
+    data = _data_text(study)
     images = format_count(study.setting("training.num_images"))
     trials = comparable_trials(study)
     if trials.empty:
@@ -87,6 +97,16 @@ def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "F
     left_out = num_incomparable(study)
     note = f"; {left_out} complete without a comparable score" if left_out else ""
     return f"{', '.join(part for part in protocol if part)}; {data}; {images} images seen{note}"
+
+
+def _data_text(study: StudyResults) -> str:
+    """Return "digits, imbalance 0.1", or what of it is known."""
+    dataset = study.setting("data.dataset") or "data set unknown"
+    if "imbalance_factor" not in (study.config["experiment"].get("data") or {}):
+        return str(dataset)
+    factor = study.setting("data.imbalance_factor")
+    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
+    return f"{dataset}, {imbalance}"
 
 
 def _plan(study: StudyResults, before: str) -> str:
@@ -121,28 +141,31 @@ def new_figure(height_in: float) -> Figure:
 
 
 def add_caption(figure: Figure, text: str) -> None:
-    """Write the caption under a figure's axes; "$" in it is no formula."""
-    wrapped = "\n".join(_wrap_clauses(line) for line in text.split("\n"))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_PT, parse_math=False)
-
-
-def _wrap_clauses(text: str) -> str:
-    """Break a line at its semicolons, and inside a clause only where that is too long."""
-    kept = [
-        clause.replace(" ", "\N{NO-BREAK SPACE}") if len(clause) < CAPTION_CHARACTERS else clause
-        for clause in text.split("; ")
-    ]
-    return textwrap.fill("; ".join(kept), CAPTION_CHARACTERS, break_on_hyphens=False)
+    """Write the caption under a figure's axes, which grows by long ones; "$" is no formula."""
+    width = WIDTH_IN - 2 * MARGIN_IN
+    wrapped = "\n".join(wrap_clauses(line, width, CAPTION_PT) for line in text.split("\n"))
+    figure.supxlabel(
+        wrapped, x=MARGIN_IN / WIDTH_IN, ha="left", fontsize=CAPTION_PT, parse_math=False
+    )
+    _grow(figure, wrapped.count("\n") + 1 - CAPTION_LINES)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Write the legend above all axes, where it covers no data."""
-    num_characters = sum(len(str(handle.get_label())) for handle in handles)
-    fits_one_row = len(handles) <= 5 and num_characters <= LEGEND_CHARACTERS
+    widest = max((text_width_in(str(h.get_label()), LEGEND_PT) for h in handles), default=0.0)
+    fitting = max(1, int((WIDTH_IN - 2 * MARGIN_IN) / (widest + LEGEND_HANDLE_IN)))
+    num_rows = -(-len(handles) // fitting)
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=5 if fits_one_row else 4,
+        handles=handles, loc="outside upper left", ncols=-(-len(handles) // max(1, num_rows)),
         frameon=False, fontsize=LEGEND_PT, columnspacing=1.0, handletextpad=0.3, borderaxespad=0.2,
     )  # fmt: skip
+    _grow(figure, num_rows - LEGEND_ROWS)
+
+
+def _grow(figure: Figure, num_lines: int) -> None:
+    """Make room for lines beyond those that a figure's height allows for."""
+    if num_lines > 0:
+        figure.set_figheight(figure.get_figheight() + LINE_IN * num_lines)
 
 
 def form_handle(form: str, *, line: bool = False) -> Line2D:
@@ -164,12 +187,13 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def widen_scores(axes: Axes) -> None:
+def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
-    low, high = axes.get_ylim()
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     missing = LEAST_SPAN * abs(low + high) / 2 - (high - low)
     if missing > 0:
-        axes.set_ylim(low - missing / 2, high + missing / 2)
+        set_limits = axes.set_xlim if which == "x" else axes.set_ylim
+        set_limits(low - missing / 2, high + missing / 2)
 
 
 def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
@@ -178,9 +202,17 @@ def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
     subs = (1.0,) if high > 30 * low else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def scale_scores(axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y") -> None:
+    """Make an axis that has its scores logarithmic if the worst is far off, else widen it."""
+    if len(values) and values.min() > 0 and values.max() > LOG_SPAN * values.min():
+        set_log(axes, which)
+    else:
+        widen_scores(axes, which)
 
 
 def sentence_figure(study: StudyResults, sentence: str) -> Figure:
@@ -189,8 +221,8 @@ def sentence_figure(study: StudyResults, sentence: str) -> Figure:
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.text(
-        0.5, 0.5, textwrap.fill(sentence, 60), ha="center", va="center", fontsize=TEXT_PT,
-        transform=axes.transAxes, parse_math=False,
+        0.5, 0.5, wrap_clauses(sentence, 0.9 * WIDTH_IN, TEXT_PT), ha="center", va="center",
+        fontsize=TEXT_PT, transform=axes.transAxes, parse_math=False,
     )  # fmt: skip
     add_caption(figure, caption(study))
     return figure

@@ -1,4 +1,4 @@
-"""What a study found, in words and rows; the report only lays it out."""
+"""What a study found, in words; the report only lays it out."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.compare import (
-    baseline_trial,
-    comparable_trials,
-    contrastive_trials,
-    num_samples_column,
-)
+from analysis.compare import baseline_trial, contrastive_trials, num_samples_column
+from analysis.confirmed import Confirmed, confirmed
 from analysis.load import GROUPS, StudyResults, trial_folder
 from analysis.protocol import method_text
-from analysis.words import format_count, format_metric, format_score, score_label
+from analysis.words import format_count, format_metric, score_label
 
 STATE_WORDS = {
     "COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed",
@@ -37,7 +33,6 @@ METRIC_WORDS = {
     "memorisation_z": "memorisation, z score",
     "accuracy": "accuracy of asked labels, higher",
 }
-MESSAGE_CHARACTERS = 200
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -45,6 +40,10 @@ NBSP = "\N{NO-BREAK SPACE}"
 class Answer:
     """The first thing a reader sees."""
 
+    sure: str
+    """How far to trust it, in a few words."""
+    settled: bool
+    """Whether fresh seeds have confirmed it."""
     headline: str
     facts: Sequence[tuple[str, str, str]]
     """Name, number and note of: the best contrastive trial, the baseline, the difference."""
@@ -53,19 +52,40 @@ class Answer:
 
 def answer(study: StudyResults) -> Answer:
     """Return the best contrastive trial beside the baseline, and how far to trust it."""
-    trials, baseline = contrastive_trials(study), baseline_trial(study)
-    label = score_label(study.objective)
-    if trials.empty:
-        headline = "No trial with a contrastive loss is complete, so there is no answer yet."
-        facts = (
-            []
-            if baseline is None
-            else [_fact(f"Baseline ({method_text(study)})", baseline, study)]
+    best, baseline = best_trial(study), baseline_trial(study)
+    if best is None:
+        facts = [] if baseline is None else [_fact(_baseline_name(study), baseline, study)]
+        if contrastive_trials(study).empty:
+            headline = "No trial with a contrastive loss is complete, so there is no answer yet."
+            return Answer("No answer yet", False, headline, facts, "")
+        headline = (
+            "No trial with a contrastive loss meets the constraints: "
+            f"{'; '.join(constraints(study))}."
         )
-        return Answer(headline, facts, "")
-    best = trials.iloc[0]
+        return Answer("Constraints not met", False, headline, facts, "")
+    found = confirmed(study)
+    if found is not None:
+        return _confirmed_answer(study, found)
+    return _search_answer(study, best, baseline)
+
+
+def best_trial(study: StudyResults) -> pd.Series | None:
+    """Return the best contrastive trial that meets the constraints; None without one."""
+    trials = contrastive_trials(study)
+    allowed = trials[trials["feasible"].fillna(True).astype(bool)]
+    return None if allowed.empty else allowed.iloc[0]
+
+
+def constraints(study: StudyResults) -> list[str]:
+    """Return what a trial must meet to be called best, such as "fid/all <= 40"."""
+    return [str(text) for text in study.setting("evaluation.constraints") or []]
+
+
+def _search_answer(study: StudyResults, best: pd.Series, baseline: pd.Series | None) -> Answer:
+    """The answer of the search alone: one training seed a trial."""
     facts = [_fact(f"Best contrastive trial, {short_name(best)}", best, study)]
     caveat = "There is one training seed per trial, which no interval here holds. "
+    trials = contrastive_trials(study)
     if len(trials) > 1:
         caveat += (
             f"The best of {len(trials)} contrastive trials was also chosen by this very score, "
@@ -74,16 +94,74 @@ def answer(study: StudyResults) -> Answer:
     words = describe(best, study)
     if baseline is None:
         headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps."
-        return Answer(headline, facts, caveat.strip())
-    facts.append(_fact(f"Baseline ({method_text(study)})", baseline, study))
+        return Answer("No baseline to compare with", False, headline, facts, caveat.strip())
+    facts.append(_fact(_baseline_name(study), baseline, study))
     facts.append(("Difference", *_difference(best, baseline)))
-    advice = "Train both again with fresh seeds before you believe the order."
-    return Answer(_headline(best, baseline, words, label), facts, caveat + advice)
+    none_found = bool(best["difference_low"] <= 0 <= best["difference_high"])
+    sure = "No difference found" if none_found else "One training seed, not confirmed"
+    headline = _headline(best, baseline, words, score_label(study.objective), none_found)
+    caveat += "Train both again with fresh seeds (--confirm 1) before you believe the order."
+    return Answer(sure, False, headline, facts, caveat + _trade_off(study))
 
 
-def _headline(best: pd.Series, baseline: pd.Series, words: str, label: str) -> str:
+def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
+    """The answer of the retrainings with fresh seeds, which were not chosen by their score."""
+    trial = study.trials[study.trials["number"] == found.number].iloc[0]
+    words, label, seeds = describe(trial, study), score_label(found.objective), found.num_seeds
+    ends = _signed_ends(found.low, found.high)
+    if found.is_best:
+        sure = f"Confirmed over {seeds} fresh seeds"
+        headline = (
+            f"Best: {words}. Over {seeds} fresh seeds its {label} is {-found.mean:.2f} lower than "
+            f"the baseline's ({found.level} interval of the difference: {ends})."
+        )
+    else:
+        undecided = found.low <= 0 <= found.high
+        sure = f"{'No difference found' if undecided else 'Not better'} over {seeds} fresh seeds"
+        headline = (
+            f"{'No difference found' if undecided else 'No leader is better'}. The nearest, "
+            f"{words}, has over {seeds} fresh seeds a {label} that is {found.mean:+.2f} "
+            f"({ends}) against the baseline's."
+        )
+    note = f"{label}; mean of {seeds} fresh seeds; N = {format_count(found.num_samples)}"
+    facts = [
+        (f"{short_name(trial)}, trained again", f"{found.value:.2f}", _bound(note)),
+        ("Baseline, same seeds", f"{found.baseline_value:.2f}", _bound(note)),
+        (
+            "Difference",
+            f"{found.mean:+.2f}",
+            _bound(f"{found.level}: {ends}, paired over seeds; lower is better"),
+        ),
+    ]
+    caveat = "The seeds are new, so the leader was not chosen by these scores."
+    if found.conditional:
+        caveat += (
+            " All retrainings start from the same weights: what a fresh start would change is in "
+            "no interval."
+        )
+    return Answer(sure, found.is_best, headline, facts, caveat + _trade_off(study))
+
+
+def _trade_off(study: StudyResults) -> str:
+    """Say that there is more than one best where a study has several objectives."""
+    front = study.front
+    if len(study.objectives) < 2 or front is None or front["front"].sum() < 2:
+        return ""
+    return (
+        f" Several choices are best, depending on what {' and '.join(study.objectives)} are worth "
+        "to you: see the Pareto front below."
+    )
+
+
+def _baseline_name(study: StudyResults) -> str:
+    return f"Baseline ({method_text(study)})"
+
+
+def _headline(
+    best: pd.Series, baseline: pd.Series, words: str, label: str, none_found: bool
+) -> str:
     gain = float(baseline["value"] - best["value"])
-    if best["difference_low"] <= 0 <= best["difference_high"]:
+    if none_found:
         return (
             f"No difference found. The best contrastive trial, {words}, and the baseline are as "
             f"far apart in their {label} as samples of one model are."
@@ -102,10 +180,14 @@ def _difference(best: pd.Series, baseline: pd.Series) -> tuple[str, str]:
     share = 100 * abs(change) / float(baseline["value"]) if baseline["value"] else float("nan")
     note = f"{_percent(share)} {'lower' if change < 0 else 'higher'}; lower is better"
     if pd.notna(best["difference_low"]):
-        places = 2 if best["difference_high"] - best["difference_low"] >= 0.1 else 4
-        ends = f"{best['difference_low']:+.{places}f} to {best['difference_high']:+.{places}f}"
+        ends = _signed_ends(best["difference_low"], best["difference_high"])
         note = f"95{NBSP}%: {ends}, paired over samples; {note}"
     return f"{change:+.2f}", note
+
+
+def _signed_ends(low: float, high: float) -> str:
+    places = 2 if high - low >= 0.1 else 4
+    return f"{low:+.{places}f} to {high:+.{places}f}"
 
 
 def _fact(name: str, trial: pd.Series, study: StudyResults) -> tuple[str, str, str]:
@@ -113,8 +195,12 @@ def _fact(name: str, trial: pd.Series, study: StudyResults) -> tuple[str, str, s
     note = f"{score_label(study.objective)}; N = {count}; omega = {_number(trial['omega'])}"
     if pd.notna(trial["value_low"]):
         note += f"; 95 % over samples: {trial['value_low']:.2f} to {trial['value_high']:.2f}"
-    note = note.replace(" = ", f"{NBSP}={NBSP}").replace(" %", f"{NBSP}%")
-    return name, f"{trial['value']:.2f}", note
+    return name, f"{trial['value']:.2f}", _bound(note)
+
+
+def _bound(note: str) -> str:
+    """Keep a number and its sign or unit on one line."""
+    return note.replace(" = ", f"{NBSP}={NBSP}").replace(" %", f"{NBSP}%")
 
 
 def describe(trial: pd.Series, study: StudyResults) -> str:
@@ -124,7 +210,7 @@ def describe(trial: pd.Series, study: StudyResults) -> str:
     values = [
         f"{name} = {_number(trial[key])}" for key, name in SEARCHED.items() if pd.notna(trial[key])
     ]
-    values += [f"{key} = {_cell(trial[key])}" for key in other_searched(study)]
+    values += [f"{key} = {cell_text(trial[key])}" for key in other_searched(study)]
     return ", ".join([f"{trial['form']} form", *values])
 
 
@@ -143,77 +229,13 @@ def other_searched(study: StudyResults) -> list[str]:
     ]
 
 
-def trial_columns(study: StudyResults) -> list[str]:
-    """Return the head of the trials table."""
-    accuracy = ["accuracy"] if has_accuracy(study) else []
-    return [
-        "rank", "trial", "state", "form", "tau_0", "decay", "margin", *other_searched(study),
-        "omega", *(f"FID {GROUPS[0]}", *GROUPS[1:]), *accuracy,
-    ]  # fmt: skip
-
-
-def trial_rows(study: StudyResults) -> list[dict[str, Any]]:
-    """Return the rows of the trials table: ranked ones first, then running, pruned and failed.
-
-    Returns:
-        per trial its cells in the order of `trial_columns`, a note that stands in place of omega
-        and the scores ("" if these are shown), and whether it is the best. Only trials scored
-        alike show scores: a rung's FIDs have another N.
-    """
-    places = {state: place for place, state in enumerate(STATES)}
-    trials = study.trials.assign(place=study.trials["state"].map(places).fillna(len(STATES)))
-    shown = comparable_trials(study)["number"].tolist()
-    rows = []
-    for _, trial in trials.sort_values(["place", "rank", "number"]).iterrows():
-        comparable = trial["number"] in shown
-        rows.append(
-            {
-                "cells": _identity(study, trial) + (_scores(study, trial) if comparable else []),
-                "note": "" if comparable else _note(trial),
-                "best": trial["number"] in shown[:1],
-            }
-        )
-    return rows
-
-
-def _identity(study: StudyResults, trial: pd.Series) -> list[str]:
-    return [
-        format_count(trial["rank"]) if pd.notna(trial["rank"]) else "",
-        short_name(trial),
-        STATE_WORDS.get(trial["state"], trial["state"]),
-        "baseline" if trial["baseline"] else trial["form"],
-        *(_cell(trial[key]) for key in (*SEARCHED, *other_searched(study))),
-    ]
-
-
-def _scores(study: StudyResults, trial: pd.Series) -> list[str]:
-    accuracy = [f"{trial['accuracy/all']:.3f}"] if has_accuracy(study) else []
-    scores = [format_score(trial[f"fid/{group}"]) for group in GROUPS]
-    return [_cell(trial["omega"]), *scores, *accuracy]
-
-
-def _note(trial: pd.Series) -> str:
-    if trial["state"] == "COMPLETE":
-        if pd.isna(trial["value"]):
-            return "its score is missing"
-        return "scored with another N, sampler, extractor or reference, so not comparable"
-    message = " ".join(str(trial["message"]).split())[:MESSAGE_CHARACTERS]
-    rung = f"{format_count(trial['rung'])} images" if pd.notna(trial["rung"]) else ""
-    if trial["state"] == "PRUNED":
-        return f"stopped at {rung}" if rung else message
-    reached = f"last scored at {rung}" if rung else "never scored"
-    return f"{message} ({reached})" if message else reached
-
-
 def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
     """Return the metrics of the baseline and of the best contrastive trial, all of them.
 
     Returns:
         metric in words with the better direction, trial, and the value for each of `GROUPS`.
     """
-    baseline, trials = baseline_trial(study), contrastive_trials(study)
-    shown = [] if baseline is None else [baseline]
-    shown += [] if trials.empty else [trials.iloc[0]]
+    shown = [trial for trial in (baseline_trial(study), best_trial(study)) if trial is not None]
     rows = []
     for metric, words in METRIC_WORDS.items():
         for trial in shown:
@@ -241,7 +263,8 @@ def has_accuracy(study: StudyResults) -> bool:
     return "accuracy/all" in study.trials and bool(study.trials["accuracy/all"].notna().any())
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return a setting as a table shows it; "" where there is none."""
     if isinstance(value, str):
         return value
     return "" if pd.isna(value) else _number(value)

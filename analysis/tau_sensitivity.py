@@ -18,10 +18,10 @@ from analysis.style import (
     form_style,
     in_form_order,
     new_figure,
+    scale_scores,
     sentence_figure,
     set_log,
     style_axes,
-    widen_scores,
 )
 from analysis.words import format_score, score_label
 
@@ -32,8 +32,6 @@ READING = (
     "failed have no comparable score, so the strip below shows only where they lie."
 )
 
-LOG_SPAN = 6.0
-"""The objective's axis is logarithmic where the worst trial is this many times the best."""
 KEYS = {
     "tau_0": "tau_0",
     "decay_temperature": "decay temperature\n(share of T)",
@@ -58,7 +56,7 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
     states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
     figure = new_figure(3.5 + 0.2 * len(states))
     heights = [3.2, 0.23 * len(states)] if states else [1.0]
-    grid = figure.add_gridspec(len(heights), 2, width_ratios=(2, 1), height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(1.6, 1), height_ratios=heights)
     main: list[Axes] = []
     for column, (key, label) in enumerate(KEYS.items()):
         axes = figure.add_subplot(grid[0, column], label=key, sharey=main[0] if main else None)
@@ -76,7 +74,7 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
     main[1].tick_params(labelleft=False)
     if states:
         figure.axes[3].tick_params(labelleft=False)
-    _scale_objective(main[0], comparable_trials(study)["value"])
+    scale_scores(main[0], comparable_trials(study)["value"])
     add_legend(figure, _handles(study, baseline))
     add_caption(figure, f"{caption(study)}; ring: best contrastive trial")
     return figure
@@ -133,13 +131,6 @@ def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) ->
     axes.set_ylim(-0.6, len(states) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-
-
-def _scale_objective(axes: Axes, values: pd.Series) -> None:
-    if values.min() > 0 and values.max() > LOG_SPAN * values.min():
-        set_log(axes, "y")
-    else:
-        widen_scores(axes)
 
 
 def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:

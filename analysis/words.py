@@ -38,3 +38,19 @@ def score_label(score: str) -> str:
     return (
         f"{name} of {group}-shot classes" if group in SHOT_GROUPS else f"{name} of {group} classes"
     )
+
+
+def difference_text(trial: pd.Series, baseline: pd.Series | None) -> str:
+    """Return a trial's score less the baseline's with its interval: "-0.80 [-1.5, -0.1]"."""
+    if baseline is None:
+        return format_score(trial["value"])
+    change = float(trial["value"] - baseline["value"])
+    if pd.isna(trial["difference_low"]):
+        return f"{change:+.2f}"
+    return f"{change:+.2f} [{trial['difference_low']:+.2f}, {trial['difference_high']:+.2f}]"
+
+
+def parameter_label(name: str) -> str:
+    """Return a searched key as a figure has it: "contrastive.tau_schedule" is "tau schedule"."""
+    last = name.rpartition(".")[2]
+    return last if last == "tau_0" else last.replace("_", " ")

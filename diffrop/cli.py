@@ -1,10 +1,9 @@
 """The command that the studies share: check, run, print."""
 
-import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from diffrop.errors import DiffropError
+from diffrop.errors import errors_to_exit as errors_to_exit
 from diffrop.search.books import PLAN, read_book
 from diffrop.search.dry_run import comparison_table, print_plan
 from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
@@ -21,16 +21,6 @@ from diffrop.study_options import launch_config, study_config, study_parser
 from diffrop.tracking import ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
-
-
-@contextlib.contextmanager
-def errors_to_exit() -> Iterator[None]:
-    """End the program with one sentence and exit code 2 on wrong input or a known fault."""
-    try:
-        yield
-    except (ValueError, DiffropError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it also paces reports
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # What one trial compiled, all trials of the runs folder load, on every node.
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(launch.runs_root).resolve() / ".cache" / "inductor"),
     }
 
 

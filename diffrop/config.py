@@ -15,7 +15,8 @@ Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
 TauSchedule = Literal["exponential", "constant", "linear", "cosine"]
 DistanceSpace = Literal["mu", "x0", "eps"]
 MarginRule = Literal["oracle", "constant", "quantile"]
-ExtractorPrecision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
+ExtractorPrecision = Precision
 Metric = Literal[
     "fid", "kid", "inception_score", "precision_recall", "prd", "fid_infinity", "memorisation"
 ]
@@ -218,14 +219,15 @@ class TrainingConfig(Config):
     ema_lengths: tuple[float, ...] = ()
     """Relative lengths of further, power-function averages (Karras et al., 2024): every
     checkpoint keeps them for `sampling.ema_length` to choose from, each a copy of the weights."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """fp32 is strict; tf32 lets CUDA's convolutions use TF32 (PyTorch's default), matrix products
-    stay float32; bf16 autocasts the network on any device."""
-    compile: bool = False
-    """torch.compile the network; where that fails, training goes on eagerly with one warning."""
+    stay float32; bf16 computes with a bfloat16 copy of the weights, on any device."""
+    compile: bool | None = None
+    """Compile the network, and on a GPU replay each whole step as one CUDA graph; null does so on
+    GPUs only. What fails or computes other numbers falls back to eager with one warning."""
     seed: int = 0
     log_every_images: int = 50_000
-    grad_ratio_every_steps: int = 100
+    grad_ratio_every_steps: int = 200
     checkpoint_every_images: int = 1_000_000
     keep_checkpoints: int = 2
     init_from: str | None = None

@@ -1,5 +1,9 @@
 """The project's own exceptions: faults that are not wrong input (that is ValueError)."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 
 class DiffropError(Exception):
     """Base class; its message is one sentence that can be shown to a user as it is."""
@@ -31,3 +35,13 @@ class StopRequested(DiffropError):  # noqa: N818
 
 class StorageError(DiffropError):
     """The remote storage is out of reach, or refuses to be read or written."""
+
+
+@contextlib.contextmanager
+def errors_to_exit() -> Iterator[None]:
+    """End the program with one sentence and exit code 2 on wrong input or a known fault."""
+    try:
+        yield
+    except (ValueError, DiffropError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

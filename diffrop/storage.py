@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +65,7 @@ class RemoteMirror:
         remote = self._remote
         with self._told("written to"):
             if not _is_object_store(remote):
-                remote.create_dir("", recursive=True)
+                remote.base_fs.create_dir(remote.base_path, recursive=True)
             with remote.open_output_stream(name) as stream:
                 stream.write(b"diffrop")
             with remote.open_input_stream(name) as stream:
@@ -150,7 +150,8 @@ class RemoteMirror:
             found = self._remote.get_file_info(name)
             if found.type == FileType.Directory:
                 selector = FileSelector(name, recursive=True, allow_not_found=True)
-                return [i for i in self._remote.get_file_info(selector) if i.is_file]
+                files = [i for i in self._remote.get_file_info(selector) if i.is_file]
+                return [i for i in files if ".." not in Path(i.path).parts]  # stay below `root`
         return [found] if found.is_file else []
 
     def _upload(self, file: Path) -> None:
@@ -159,9 +160,14 @@ class RemoteMirror:
         with self._told("written to"):
             if not _is_object_store(self._remote):
                 self._remote.create_dir(str(Path(name).parent), recursive=True)
-            with file.open("rb") as source, self._remote.open_output_stream(temporary) as sink:
-                shutil.copyfileobj(source, sink, CHUNK_BYTES)
-            self._remote.move(temporary, name)
+            try:
+                with file.open("rb") as source, self._remote.open_output_stream(temporary) as sink:
+                    shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                self._remote.move(temporary, name)
+            except OSError:
+                with suppress(OSError):  # the first error is the one to tell
+                    self._remote.delete_file(temporary)
+                raise
             info = self._remote.get_file_info(name)
         os.utime(file, ns=(info.mtime_ns, info.mtime_ns))  # the same version on both sides
 

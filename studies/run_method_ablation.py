@@ -4,16 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.figures import write_figures
-from analysis.report import write_report
+from analysis.report import render_study
 from diffrop.cli import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "ablation.yaml"
-
-
-def render(study: Path) -> list[Path]:
-    """Draw the study's figures and its report."""
-    return [*write_figures(study), write_report(study)]
 
 
 COMMAND = StudyCommand(
@@ -22,7 +16,7 @@ COMMAND = StudyCommand(
     "hinge's margin and whose gradient counts, on top of any method (--preset). Without options: "
     "nine trials on scikit-learn's digits, made long-tailed, in under five minutes on two cores.",
     space=SPACE,
-    render=render,
+    render=render_study,
 )
 
 if __name__ == "__main__":

@@ -4,16 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.figures import write_figures
-from analysis.report import write_report
+from analysis.report import render_study
 from diffrop.cli import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "pareto.yaml"
-
-
-def render(study: Path) -> list[Path]:
-    """Draw the study's figures and its report."""
-    return [*write_figures(study), write_report(study)]
 
 
 COMMAND = StudyCommand(
@@ -21,10 +15,10 @@ COMMAND = StudyCommand(
     description="Search for the front of fid/all and fid/few: what helps rare classes, and at "
     "what cost. Without options: nine trials on scikit-learn's digits, made long-tailed, in under "
     "five minutes on two cores, by multi-objective TPE. With some fifty trials and more, "
-    "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%%' adds a guard- "
+    "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%' adds a guard- "
     "rail.",
     space=SPACE,
-    render=render,
+    render=render_study,
     settings={"evaluation.objectives": ["fid/all", "fid/few"]},
 )
 

@@ -4,18 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.figures import write_figures
-from analysis.report import write_report
+from analysis.report import render_study
 from diffrop.cli import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau_schedule.yaml"
 SCHEDULES = ("exponential", "constant", "linear", "cosine")
 TAU_0 = 3.0
-
-
-def render(study: Path) -> list[Path]:
-    """Draw the study's figures and its report."""
-    return [*write_figures(study), write_report(study)]
 
 
 COMMAND = StudyCommand(
@@ -25,7 +19,7 @@ COMMAND = StudyCommand(
     "digits, made long-tailed, in under five minutes on two cores. --confirm 4 --seeds 3 repeats "
     "all of them with fresh seeds, paired by seed; more --trials also search tau_0.",
     space=SPACE,
-    render=render,
+    render=render_study,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(SCHEDULES),

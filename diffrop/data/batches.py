@@ -28,9 +28,19 @@ class ImageOrder:
     continues with the very images that an uninterrupted one would have seen.
     """
 
-    def __init__(self, labels: Tensor, sampling: ClassSampling, seed: int) -> None:
-        """Prepare the order of the images with `labels`, int64 (N,)."""
+    def __init__(
+        self,
+        labels: Tensor,
+        sampling: ClassSampling,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Prepare the order of the images with `labels`, int64 (N,).
+
+        The order is drawn on the CPU; `device` is where its indices then lie, a pass at a time.
+        """
         self._num_images = len(labels)
+        self._device = device
         self._seed = seed
         self._epoch = -1
         self._pass_indices = torch.empty(0, dtype=torch.int64)
@@ -56,8 +66,9 @@ class ImageOrder:
             rng = torch.Generator().manual_seed(derive_seed(self._seed, ORDER, epoch))
             num = self._num_images
             if self._weights is None:
-                self._pass_indices = torch.randperm(num, generator=rng)
+                indices = torch.randperm(num, generator=rng)
             else:
-                self._pass_indices = torch.multinomial(self._weights, num, True, generator=rng)
+                indices = torch.multinomial(self._weights, num, True, generator=rng)
+            self._pass_indices = indices.to(self._device)
             self._epoch = epoch
         return self._pass_indices

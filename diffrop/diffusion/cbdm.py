@@ -7,18 +7,22 @@ from diffrop.config import ObjectiveConfig
 from diffrop.data.batches import class_probabilities
 
 
-def draw_other_labels(
-    config: ObjectiveConfig, class_counts: list[int], count: int, generator: torch.Generator
-) -> Tensor:
-    """Draw y_bal, int64 (count,), on the generator's device: long-tailed or uniform over classes.
-
-    Independent of the images' own labels, with which it may agree.
-    """
-    uniform = config.cbdm_labels == "uniform"
-    mass = class_probabilities(class_counts, "uniform" if uniform else "natural")
-    return torch.multinomial(
-        mass.to(generator.device), count, replacement=True, generator=generator
+def other_label_probabilities(config: ObjectiveConfig, class_counts: list[int]) -> Tensor:
+    """Return the distribution of y_bal, float64 (C,): long-tailed or uniform over classes."""
+    return class_probabilities(
+        class_counts, "uniform" if config.cbdm_labels == "uniform" else "natural"
     )
+
+
+def draw_other_labels(probabilities: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw y_bal, int64 (count,), independent of the images' labels, with which it may agree.
+
+    Args:
+        probabilities: of `other_label_probabilities`, on the generator's device.
+        count: images of the global batch.
+        generator: on the device of the result.
+    """
+    return torch.multinomial(probabilities, count, replacement=True, generator=generator)
 
 
 def cbdm_regulariser(

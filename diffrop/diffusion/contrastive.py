@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from diffrop import distributed
 from diffrop.config import ContrastiveConfig, DistanceSpace
 from diffrop.diffusion.schedule import NoiseSchedule, at
+from diffrop.models.compiled import compile_function_checked
 
 QUANTILE_MOMENTUM = 0.1
 
@@ -75,11 +76,16 @@ def representation(
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return || a_i - b_j ||^2 for a (G, n, D) and b (G, m, D) as (G, n, m), clamped at 0.
 
-    Both are centred on b's mean first: distances do not change, cancellation shrinks.
+    Both are centred on b's mean first: distances do not change, cancellation shrinks. A group
+    against itself (b is a) is centred and squared once.
     """
     centre = b.detach().mean(dim=1, keepdim=True)
-    a, b = a - centre, b - centre
-    squares = a.square().sum(-1).unsqueeze(2) + b.square().sum(-1).unsqueeze(1)
+    same = b is a
+    a = a - centre
+    b = a if same else b - centre
+    a_squares = a.square().sum(-1)
+    b_squares = a_squares if same else b.square().sum(-1)
+    squares = a_squares.unsqueeze(2) + b_squares.unsqueeze(1)
     return (squares - 2 * a @ b.transpose(1, 2)).clamp(min=0)
 
 
@@ -127,26 +133,42 @@ class ContrastiveLoss(nn.Module):
             eps_theta: the network's noise, shaped as x_t, with gradient.
         """
         with torch.autocast(x_t.device.type, enabled=False):
-            space = self.config.space
-            rows = self._grouped(representation(space, self.schedule, x_t, t, eps_theta))
-            cols = self._partners(rows)
-            row_labels, row_t = self._grouped(labels), self._grouped(t)
-            col_labels = self._partners(row_labels)
-            valid = self._valid_pairs(row_labels, col_labels)
-            distance = self._distance(rows, cols, row_labels, col_labels, row_t)
-            margin = distance.new_full((), math.inf)
-            if self.config.form == "hinge":
-                true = self._grouped(representation(space, self.schedule, x_t, t, eps))
-                margin = self._margin(distance.detach(), valid, row_t, true)
-            value = self._form(distance, margin) * self.tau[row_t].unsqueeze(2)
-            total = torch.where(valid, value, 0).sum()
-            own_pairs = valid.sum().to(total.dtype)
-            num_pairs = distributed.all_reduce_sum(own_pairs)
-            scale = distributed.world_size()  # the workers' gradients are averaged, not summed
-            if self.config.pair_reduction == "mean":
-                total = total / num_pairs.clamp(min=1)
-            active = (valid & (distance.detach() < margin)).sum() / num_pairs.clamp(min=1)
-        return ContrastiveTerms(total * scale, num_pairs, active * scale)
+            return ContrastiveTerms(*self._terms(x_t, t, labels, eps, eps_theta))
+
+    def compile_checked(self, *example: Tensor) -> None:
+        """Compile the loss: its many small operations become a few.
+
+        Loss and gradient of an example, arguments as in `forward`, are compared with the eager
+        ones; if that fails or differs, the loss stays eager, with one warning.
+        """
+        self._terms = compile_function_checked(  # type: ignore[method-assign]
+            self._terms, example, state=[self.margin_quantile]
+        )
+
+    def _terms(
+        self, x_t: Tensor, t: Tensor, labels: Tensor, eps: Tensor, eps_theta: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The fields of `ContrastiveTerms`; arguments as in `forward`."""
+        space = self.config.space
+        rows = self._grouped(representation(space, self.schedule, x_t, t, eps_theta))
+        cols = self._partners(rows)
+        row_labels, row_t = self._grouped(labels), self._grouped(t)
+        col_labels = self._partners(row_labels)
+        valid = self._valid_pairs(row_labels, col_labels)
+        distance = self._distance(rows, cols, row_labels, col_labels, row_t)
+        margin = distance.new_full((), math.inf)
+        if self.config.form == "hinge":
+            true = self._grouped(representation(space, self.schedule, x_t, t, eps))
+            margin = self._margin(distance.detach(), valid, row_t, true)
+        value = self._form(distance, margin) * self.tau[row_t].unsqueeze(2)
+        total = torch.where(valid, value, 0).sum()
+        own_pairs = valid.sum().to(total.dtype)
+        num_pairs = distributed.all_reduce_sum(own_pairs)
+        scale = distributed.world_size()  # the workers' gradients are averaged, not summed
+        if self.config.pair_reduction == "mean":
+            total = total / num_pairs.clamp(min=1)
+        active = (valid & (distance.detach() < margin)).sum() / num_pairs.clamp(min=1)
+        return total * scale, num_pairs, active * scale
 
     def _grouped(self, tensor: Tensor) -> Tensor:
         """(B, ...) to (G, g, ...)."""
@@ -186,7 +208,7 @@ class ContrastiveLoss(nn.Module):
         """Hinge margin mu_t of every pair (Eq. 15 leaves it open), without gradient."""
         match self.config.margin_rule:
             case "constant":
-                return distance.new_tensor(self.config.margin)
+                return distance.new_full((), self.config.margin)
             case "oracle":
                 exact = squared_distances(true, self._partners(true))
                 scale = self._distance_scale(true.shape[-1], row_t)
@@ -203,10 +225,9 @@ class ContrastiveLoss(nn.Module):
         """
         found = distance.masked_fill(~valid, math.nan)
         quantile = found.nanquantile(self.config.margin, dim=2).flatten().float()
-        seen = ~quantile.isnan()
-        t = row_t.flatten()[seen]
-        sums = torch.zeros_like(self.margin_quantile).index_add_(0, t, quantile[seen])
-        hits = torch.zeros_like(sums).index_add_(0, t, torch.ones_like(quantile[seen]))
+        t, seen = row_t.flatten(), (~quantile.isnan()).float()
+        sums = torch.zeros_like(self.margin_quantile).index_add_(0, t, quantile.nan_to_num(0))
+        hits = torch.zeros_like(sums).index_add_(0, t, seen)
         sums, hits = distributed.all_reduce_sum(torch.stack([sums, hits]))
         batch = sums / hits.clamp(min=1)
         old = torch.where(self.margin_quantile.isnan(), batch, self.margin_quantile)

@@ -99,7 +99,7 @@ class UNet(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, labels: Tensor, augmentation: Tensor | None = None
     ) -> Tensor:
-        """Return the predicted noise.
+        """Return the predicted noise, in the dtype of the convolutions' weights.
 
         Args:
             x_t: noisy images (B, C, H, W), float.
@@ -107,12 +107,13 @@ class UNet(nn.Module):
             labels: (B,), int64, 0 ... num_classes (the last is the null label).
             augmentation: (B, num_augmentation_inputs), float; None stands for zeros.
         """
-        condition = self.time_mlp(sinusoidal_embedding(t, self.time_channels))
+        dtype = self.stem.weight.dtype
+        condition = self.time_mlp(sinusoidal_embedding(t, self.time_channels).to(dtype))
         condition = condition + self.label_embedding(labels)
         if self.augmentation is not None and augmentation is not None:
-            condition = condition + self.augmentation(augmentation)
-        condition = F.silu(condition)
-        h = self.stem(x_t)
+            condition = condition + self.augmentation(augmentation.to(dtype))
+        condition = F.silu(condition).to(dtype)
+        h = self.stem(x_t.to(dtype))
         skips = [h]
         for layer in self.down:
             h = layer(h, condition) if isinstance(layer, ResBlock) else layer(h)
@@ -124,7 +125,9 @@ class UNet(nn.Module):
                 h = layer(torch.cat([h, skips.pop()], dim=1), condition)
             else:
                 h = layer(h)
-        out: Tensor = self.head(h)
+        norm, last = self.head[0], self.head[2]
+        assert isinstance(norm, nn.GroupNorm)
+        out: Tensor = last(norm_silu(norm, h))
         return out
 
 
@@ -138,15 +141,15 @@ class ResBlock(nn.Module):
         self.norm_1, self.conv_1 = group_norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
         self.condition = nn.Linear(embedding, c_out)
         self.norm_2, self.conv_2 = group_norm(c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
         self.attention = Attention(c_out) if attention else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Map (B, c_in, H, W) and the activated condition (B, embedding) to (B, c_out, H, W)."""
-        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.conv_1(norm_silu(self.norm_1, x))
         h = h + self.condition(condition)[:, :, None, None]
-        h = self.conv_2(self.dropout(F.silu(self.norm_2(h))))
+        h = self.conv_2(norm_silu(self.norm_2, h, self.dropout))
         out: Tensor = self.attention(self.skip(x) + h)
         return out
 
@@ -161,11 +164,33 @@ class Attention(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        """Map (B, C, H, W) to the same shape; in channels-last memory every reshape is a view."""
+        qkv = self.qkv(normalised(self.norm, x).to(x.dtype))
+        q, k, v = qkv.flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         mixed = F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2)
         out: Tensor = x + self.project(mixed.reshape(x.shape))
         return out
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose rate is a number in memory where the network is compiled.
+
+    So one compiled network serves with dropout and, for a check against the eager one, without.
+    """
+
+    rate: Tensor
+
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+        self.register_buffer("rate", torch.tensor(p), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values at `rate` in training, and scale up what is left."""
+        if not torch.compiler.is_compiling():
+            return F.dropout(x, self.p, self.training)
+        if not self.training or self.p == 0:
+            return x
+        return torch.where(torch.rand_like(x) >= self.rate, x / (1 - self.rate), 0)
 
 
 class Downsample(nn.Conv2d):
@@ -191,6 +216,40 @@ def group_norm(channels: int) -> nn.GroupNorm:
     most = min(32, channels // 4)
     groups = next(groups for groups in range(most, 0, -1) if channels % groups == 0)
     return nn.GroupNorm(groups, channels)
+
+
+def norm_silu(norm: nn.GroupNorm, x: Tensor, dropout: nn.Module | None = None) -> Tensor:
+    """Return silu(norm(x)) (B, C, H, W), after dropout if given, in the dtype of x."""
+    h = F.silu(normalised(norm, x))
+    return (h if dropout is None else dropout(h)).to(x.dtype)
+
+
+def normalised(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """Return norm(x) (B, C, H, W), computed and returned in float32 at least.
+
+    A compiler gets `channelwise_group_norm`: what follows then joins its last pass.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if torch.compiler.is_compiling():
+        return channelwise_group_norm(norm, wide)
+    return F.group_norm(wide, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
+def channelwise_group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """Return GroupNorm by way of each channel's mean and variance, (B, C, H, W).
+
+    In channels-last memory a group's values lie apart, each channel's are the rows of a matrix:
+    one reduction along them and one affine map of each channel read whole lines. The variance of
+    a group is the mean of its channels' variances plus the variance of their means.
+    """
+    variances, means = torch.var_mean(x, dim=(2, 3), correction=0)
+    means = means.unflatten(1, (norm.num_groups, -1))
+    variances = variances.unflatten(1, (norm.num_groups, -1))
+    centre = means.mean(2, keepdim=True)
+    variance = variances.mean(2, keepdim=True) + (means - centre).square().mean(2, keepdim=True)
+    scale = norm.weight.view(norm.num_groups, -1) * (variance + norm.eps).rsqrt()
+    shift = norm.bias.view(norm.num_groups, -1) - centre * scale
+    return x * scale.flatten(1)[:, :, None, None] + shift.flatten(1)[:, :, None, None]
 
 
 def sinusoidal_embedding(t: Tensor, channels: int) -> Tensor:

@@ -45,7 +45,10 @@ def open_plan(
     on_gpu = launch.gpus_per_worker > 0
     if not on_gpu or torch.cuda.is_available():
         device = torch.device("cuda" if on_gpu else "cpu")
-        probe = measure(config.experiment, inputs.dataset, inputs.extractor, device)
+        probe = measure(
+            config.experiment, inputs.dataset, inputs.extractor, device,
+            reference=inputs.reference, cpus=launch.cpus_per_worker,
+        )  # fmt: skip
         inputs.extractor.network.to("cpu")  # it travels to the trials
         plan = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes).to_dict()
     book = {"began": time.time(), "plan": plan, "fact": None}

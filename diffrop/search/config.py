@@ -11,6 +11,7 @@ from diffrop.search.space import SearchSpace
 STUDY_FORMAT = 3
 Scheduler = Literal["asha", "hyperband", "median", "pbt", "none"]
 Sampler = Literal["tpe", "bohb", "nsga2", "random"]
+TAKEN_NAMES = ("checkpoints", "mlartifacts")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -19,6 +20,8 @@ def check_name(name: str) -> str:
     fits = NAME_PATTERN.fullmatch(name) is not None and ".." not in name
     allowed = "letters, digits, '.', '_' and '-', at most 100, not beginning with a mark"
     require(fits, "name", name, allowed)
+    allowed = f"not {' or '.join(TAKEN_NAMES)}, which are folders of all studies"
+    require(name not in TAKEN_NAMES, "name", name, allowed)
     return name
 
 

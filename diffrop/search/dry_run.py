@@ -16,7 +16,7 @@ from diffrop.search.history import num_startup_trials
 from diffrop.search.omega import sampling_choices
 from diffrop.search.placement import Node
 from diffrop.search.plan import Plan, RungPlan, make_plan
-from diffrop.search.probe import DRY_RUN_LIMIT_S, measure, untrained_extractor
+from diffrop.search.probe import DRY_RUN_LIMIT_S, measure, stand_ins
 
 
 def print_plan(
@@ -27,12 +27,12 @@ def print_plan(
     Raises:
         ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
     """
-    torch.set_num_threads(launch.cpus_per_worker)
     on_gpu = launch.gpus_per_worker > 0 and torch.cuda.is_available()
-    extractor = untrained_extractor(config.experiment, dataset)
+    device = torch.device("cuda" if on_gpu else "cpu")
+    extractor, reference = stand_ins(config.experiment, dataset) or (None, None)
     probe = measure(
-        config.experiment, dataset, extractor, torch.device("cuda" if on_gpu else "cpu"),
-        DRY_RUN_LIMIT_S,
+        config.experiment, dataset, extractor, device, reference=reference,
+        cpus=launch.cpus_per_worker, limit_s=DRY_RUN_LIMIT_S,
     )  # fmt: skip
     plan = make_plan(config, launch, dataset.num_classes, probe, nodes_of(launch))
     for line in head_lines(config, dataset, path):
@@ -115,13 +115,14 @@ def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[st
     cost = "" if plan.cost is None else (
         f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:g} for the hour of a {unit}"
     )  # fmt: skip
+    left_out = "" if probe.feature_images_per_s else ", features and metrics"
     lines = [
         f"Cost: about {plan.hours:,.3g} {unit}-hours{cost}; {span(plan.wall_s)} on the clock with "
-        f"{at_once} trial(s) at a time, beside start-up and metrics.",
+        f"{at_once} trial(s) at a time, beside start-up{left_out}.",
         plan.placement,
     ]
     startup = num_startup_trials(config.num_trials, at_once) + at_once - 1
-    if config.sampler != "random":
+    if config.sampler == "tpe":
         lines.append(f"At most {startup} trials come without the model, the baseline among them.")
     if plan.prefix_saved:
         lines.append(
@@ -145,7 +146,7 @@ def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[st
     features = (
         f"{probe.feature_images_per_s:,.0f} images/s in features"
         if probe.feature_images_per_s
-        else "features not measured (that takes a download), so not counted"
+        else "features and metrics not measured (that takes a download), and not counted"
     )
     lines.append(
         f"Measured on this machine ({probe.device}) over {probe.num_steps} step(s): "

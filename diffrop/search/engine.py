@@ -28,15 +28,15 @@ from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import Neighbours, num_remaining
+from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
 from diffrop.search.warm_start import WarmStart, gather, remember
 from diffrop.storage import RemoteMirror, write_atomically
-from diffrop.tracking import Tracker, checked_uri
+from diffrop.tracking import Tracker, checked_uri, saved_views
+from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
-from diffrop.training.store import collect_garbage
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -142,7 +142,7 @@ def run_study(
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = store.open(launch)
+        study = store.open(launch, len(config.experiment.evaluation.objectives))
         if not launch.resume:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
@@ -152,6 +152,10 @@ def run_study(
             run=time.strftime("launch-%Y%m%d-%H%M%S"),
             params={"num_trials": config.num_trials, "seed": config.seed},
             inputs=prepared.inputs,
+            views=saved_views(
+                config.experiment.evaluation.objectives,
+                [parameter.name for parameter in config.space.parameters],
+            ),
         )
         reader = ResultReader(study, store, config)
         purse = Purse(config, launch, store, reader)
@@ -161,10 +165,12 @@ def run_study(
         confirmation = read_book(store.path, CONFIRMATION)
         result = replace(with_differences(observer.update()), confirmation=confirmation)
         screen.close()
-        files = [*write_results(result, store), store.config_path]
+        write_results(result, store)
+        observer.sync_confirmation(store.path, result)
         if launch.keep_trials is not None:
             sweep(result, launch, store)
-        tracker.log_study_artifacts([*files, *render(store.path)])
+        tracker.log_study(store.path)
+        tracker.log_study_artifacts(render(store.path))
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
     uri, refusal = tracking_uri(launch), purse.refusal()
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
@@ -274,7 +280,12 @@ def fit_reference(
 
 
 def open_tracker(
-    launch: LaunchConfig, experiment: str, run: str, params: dict[str, Any], inputs: ScoringInputs
+    launch: LaunchConfig,
+    experiment: str,
+    run: str,
+    params: dict[str, Any],
+    inputs: ScoringInputs,
+    views: dict[str, str] | None = None,
 ) -> Tracker:
     """Open a parent run in MLflow; StudyError if its database cannot be written."""
     try:
@@ -285,6 +296,7 @@ def open_tracker(
             launch=run,
             params=params,
             tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
+            experiment_tags=views,
         )
     except ValueError as error:
         raise StudyError(str(error)) from error

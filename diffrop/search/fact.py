@@ -30,33 +30,34 @@ def measured_fact(
          **_nothing()}
         for rung in config.rungs
     ]  # fmt: skip
-    unit_s, confirmed = 0.0, _nothing()
-    counted = set()
-    points = sorted((study / "confirm").glob("t*"))
-    for trial in (*trials, *points):
+    unit_s, counted = 0.0, set()
+    shared = {"prefix": _nothing(), "confirm": _nothing()}
+    prefixes, points = (sorted((study / name).glob("*-*")) for name in shared)
+    for trial in (*prefixes, *trials, *points):
         for stretch in stretches(training_folder(trial)):
             if stretch in counted or stretch.time < since:
                 continue
             counted.add(stretch)
             unit_s += stretch.seconds * stretch.units
             place = next((i for i, end in enumerate(ends) if stretch.end <= end), len(ends) - 1)
-            part: dict[str, Any] = confirmed if trial.parent.name == "confirm" else rungs[place]
+            part: dict[str, Any] = shared.get(trial.parent.name, rungs[place])
             part["training_s"] += stretch.seconds
             part["trained"] += stretch.end - stretch.begin
         for scoring in scorings(trial):
             unit_s += scoring.seconds * units
             place = ends.index(scoring.images) if scoring.images in ends else len(ends) - 1
-            part = confirmed if trial.parent.name == "confirm" else rungs[place]
+            part = shared.get(trial.parent.name, rungs[place])
             part["scoring_s"] += scoring.seconds
             part["samples"] += scoring.samples
             part["trials"] += 1
-    parts = [*rungs, confirmed]
+    parts = [*rungs, *shared.values()]
     hours, price = unit_s / 3600, launch.price_per_gpu_hour
-    folders = {training_folder(trial) for trial in (*trials, *points)}
+    folders = {training_folder(trial) for trial in (*prefixes, *trials, *points)}
     sizes = [path.stat().st_size for folder in folders for path in folder.glob(WEIGHTS)]
     return {
         "rungs": rungs,
-        "confirm": confirmed if points else None,
+        "prefix": shared["prefix"] if prefixes else None,
+        "confirm": shared["confirm"] if points else None,
         "trials": len(trials),
         "gpu_hours": hours if launch.gpus_per_worker else 0.0,
         "worker_hours": None if launch.gpus_per_worker else hours,

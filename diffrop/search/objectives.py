@@ -150,17 +150,36 @@ def front_ranks(values: np.ndarray) -> np.ndarray:
 
     Less is better. Equal rows do not dominate each other.
     """
-    no_worse = np.all(values[:, None] <= values[None], axis=2)
-    dominates = np.asarray(no_worse & np.any(values[:, None] < values[None], axis=2))
+    no_worse = np.ones((len(values), len(values)), dtype=bool)
+    for column in values.T:
+        no_worse &= column[:, None] <= column
+    dominates = no_worse & ~no_worse.T
+    num_before = dominates.sum(axis=0)  # by rows that are in no front yet
     ranks = np.zeros(len(values), dtype=int)
     left = np.ones(len(values), dtype=bool)
     for rank in range(len(values)):
-        first = left & ~dominates[left].any(axis=0)
+        first = left & (num_before == 0)
         ranks[first] = rank
         left &= ~first
         if not left.any():
             break
+        num_before -= dominates[first].sum(axis=0)
     return ranks
+
+
+def _on_front(values: np.ndarray) -> np.ndarray:
+    """Return which rows (n, m) no other dominates: at any n at once, unlike all the ranks."""
+    if values.shape[1] == 1:
+        found: np.ndarray = values[:, 0] == values[:, 0].min(initial=np.inf)
+        return found
+    return ~_dominates(values).any(axis=0)
+
+
+def _dominates(values: np.ndarray) -> np.ndarray:
+    """Return whether row i dominates row j, (n, n): no worse anywhere, and better somewhere."""
+    no_worse = (values[:, None] <= values[None]).all(axis=2)
+    found: np.ndarray = no_worse & (values[:, None] < values[None]).any(axis=2)
+    return found
 
 
 def pareto_front(
@@ -200,5 +219,5 @@ def pareto_front(
     kept = np.array([flag is True for flag in feasible], dtype=bool)
     on_front = np.zeros(len(frame), dtype=bool)
     values = frame[list(objectives)].to_numpy(dtype=float)
-    on_front[kept] = front_ranks(values[kept]) == 0
+    on_front[kept] = _on_front(values[kept])
     return frame.assign(feasible=pd.Series(feasible, dtype=object), front=on_front)

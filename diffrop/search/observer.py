@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.screen import Screen, progress_of
+from diffrop.search.trial import read_scores
 from diffrop.tracking import TrackedTrial, Tracker
 
 SYNC_INTERVAL_S = 15.0
@@ -37,7 +39,6 @@ class StudyObserver(tune.Callback):
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
         self._seeds, self._driver = seeds, driver
         self._synced_at = self._shown_at = 0.0
-        self._closed: set[int] = set()  # ended trials that MLflow has
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
 
@@ -65,10 +66,8 @@ class StudyObserver(tune.Callback):
         """Bring MLflow and the screen up to date; return the results."""
         result = self._snapshot()
         for trial in result.trials:
-            if trial.number not in self._closed and trial.driver in ("", self._driver):
+            if trial.driver in ("", self._driver):
                 self._tracker.sync(self._tracked(trial))
-                if trial.state != "RUNNING":
-                    self._closed.add(trial.number)
         self._show(result)
         self._synced_at = time.monotonic()
         return result
@@ -84,6 +83,37 @@ class StudyObserver(tune.Callback):
             directory=trial.directory,
             state=trial.state,
             params=trial.values,
-            tags={"form": trial.form, **self._seeds},
+            tags={**_lineage(trial), **self._seeds},
             message=trial.message,
         )
+
+    def sync_confirmation(self, directory: Path, result: StudyResult) -> None:
+        """Log the retrainings in a study's folder, such as confirm/t003-s1, as their own runs."""
+        for folder in sorted((directory / "confirm").glob("t*-s*")):
+            number, _, seed = folder.name[1:].partition("-s")
+            trial = result.trials[int(number)]
+            scored = any(card.final for card in read_scores(folder))
+            self._tracker.sync(
+                TrackedTrial(
+                    number=trial.number,
+                    name=trial.name.replace(f"t{trial.number:03d}", folder.name, 1),
+                    directory=folder,
+                    state="COMPLETE" if scored else "FAIL",
+                    params=trial.values,
+                    tags={"form": trial.form},
+                    seed=int(seed),
+                )
+            )
+
+
+def _lineage(trial: TrialResult) -> dict[str, str]:
+    """What is known of a trial beside its scores and settings, where it is known."""
+    tags: dict[str, object] = {
+        "form": trial.form,
+        "parent": trial.parent,
+        "driver": trial.driver,
+        "feasible": trial.feasible,
+        "audited_at": trial.audited_at,
+        "front": trial.front if trial.state == "COMPLETE" else None,
+    }
+    return {key: str(value) for key, value in tags.items() if value not in (None, "")}

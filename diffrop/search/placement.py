@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from diffrop.errors import ResourceError
 from diffrop.search.config import LaunchConfig
 
 Node = Mapping[str, float]
@@ -22,6 +23,15 @@ def worker_slots(node: Node, launch: LaunchConfig) -> int:
 def trials_at_once(nodes: Sequence[Node], launch: LaunchConfig) -> int:
     """Return how many trials fit at a time; 0 if not even one ever does."""
     return sum(worker_slots(node, launch) for node in nodes) // launch.workers_per_trial
+
+
+def check_placement(nodes: Sequence[Node], launch: LaunchConfig) -> None:
+    """Raise ResourceError if no trial ever fits, however many CPUs and GPUs there are in all."""
+    if trials_at_once(nodes, launch) == 0:
+        raise ResourceError(
+            f"{placement_sentence(nodes, launch)[:-1]}; allowed: fewer or smaller workers, or "
+            "larger nodes"
+        )
 
 
 def placement_sentence(nodes: Sequence[Node], launch: LaunchConfig) -> str:

@@ -43,7 +43,7 @@ class ConfirmPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study is expected to take, start-up of the trials and metrics left out."""
+    """What a study is expected to take, the start-up of the trials left out."""
 
     rungs: tuple[RungPlan, ...]
     confirm: ConfirmPlan | None
@@ -63,6 +63,8 @@ class Plan:
     """While it runs."""
     probe: Probe
     price_per_gpu_hour: float | None
+    budget_hours: float | None
+    budget_wall_s: float | None
 
     @property
     def parts(self) -> tuple[RungPlan | ConfirmPlan, ...]:
@@ -115,6 +117,9 @@ class Plan:
             "disk_mib": self.checkpoints * self.probe.checkpoint_mib,
             "cost": self.cost,
             "price_per_gpu_hour": self.price_per_gpu_hour,
+            "budget_hours": self.budget_hours,
+            "budget_wall_s": self.budget_wall_s,
+            "units": self.units,
             "at_once": self.at_once,
             "placement": self.placement,
             "probe": self.probe.to_dict(),
@@ -137,11 +142,8 @@ def make_plan(
         probe: speeds of one worker. Several are taken to be as many times as fast.
         nodes: what each node of the cluster has.
     """
+    fork_images, own_prefix = _fork(config)
     reach = expected_trials(config)
-    fork_images = 0
-    if config.fork_from is not None:
-        batch = config.experiment.training.batch_size
-        fork_images = parse_fork(config.fork_from, batch).images
     rungs, before = [], fork_images
     for rung, trials in zip(config.rungs, reach, strict=True):
         images = rung.images - before
@@ -156,7 +158,6 @@ def make_plan(
             )
         )  # fmt: skip
         before = rung.images
-    own_prefix = (config.fork_from or "").startswith("baseline@")
     prefix = _prefix(fork_images, launch, probe) if own_prefix else None
     fitting = trials_at_once(nodes, launch)
     limit = launch.max_concurrent or max(1, config.num_trials // 2)
@@ -175,6 +176,8 @@ def make_plan(
         checkpoints_most=files_at_most,
         probe=probe,
         price_per_gpu_hour=launch.price_per_gpu_hour,
+        budget_hours=launch.budget_gpu_hours,
+        budget_wall_s=launch.budget_wall_s,
     )
 
 
@@ -217,7 +220,7 @@ def _confirm(
     trained = trials * (full.images - start) + seeds * prefix
     rate, _ = _rates(config.experiment, full)
     samples = trials * full.num_samples
-    seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
+    seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe) + probe.metrics_s)
     return ConfirmPlan(
         trials=trials,
         training_s=_training_s(trained, launch, probe),
@@ -234,7 +237,19 @@ def _scoring(
     rate, candidates = _rates(config, rung)
     rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
     samples = samples_at_most(rounds, candidates)
-    return samples, samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
+    seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
+    if rung.final:
+        seconds += rung.num_samples * probe.metrics_s
+    reports = candidates + sum(current.num_kept for current in rounds[:-1])
+    return samples, seconds + reports * probe.fid_s
+
+
+def _fork(config: StudyConfig) -> tuple[int, bool]:
+    """Return the images at which trials begin, and whether the study trains them itself."""
+    if config.fork_from is None:
+        return 0, False
+    fork = parse_fork(config.fork_from, config.experiment.training.batch_size)
+    return fork.images, fork.path is None
 
 
 def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:

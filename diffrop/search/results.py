@@ -12,16 +12,19 @@ import pandas as pd
 import yaml
 from optuna.trial import FrozenTrial
 
+from diffrop.config import ExperimentConfig
 from diffrop.metrics.intervals import Interval
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
 from diffrop.search.ladder import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
 from diffrop.search.objectives import pareto_front, parse_constraints, violations
+from diffrop.search.omega import fixed_choice
 from diffrop.search.rules import Standing, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import read_scores, trial_key
 from diffrop.storage import write_atomically
+from diffrop.training.fork import parse_fork
 from diffrop.training.store import CheckpointStore
 
 REPORTED_GROUPS = ("all", "many", "medium", "few")
@@ -168,6 +171,8 @@ class ResultReader:
         """Read nothing yet."""
         self._study, self._store, self._config = study, store, config
         self._ended: dict[int, TrialResult] = {}
+        self._places: dict[int, dict[str, Any]] = {}
+        self._num_placed = -1
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._checkpoints = CheckpointStore(store.path.parent / "checkpoints")
 
@@ -185,6 +190,16 @@ class ResultReader:
     def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
         """Return the trials with rank, feasibility and place on the front."""
         complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
+        if len(complete) != self._num_placed:  # they stay complete: only a new one changes places
+            self._places, self._num_placed = self._placed(complete), len(complete)
+        return [
+            dataclasses.replace(trial, **self._places[trial.number])
+            if trial.number in self._places else trial
+            for trial in trials
+        ]  # fmt: skip
+
+    def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
+        """Return rank, feasibility and place on the front of complete trials by number."""
         base = next((t.card.scores for t in complete if t.number == 0 and t.card), None)
         excesses = {t.number: self._excess(t, base) for t in complete}
         standings = [
@@ -194,18 +209,16 @@ class ResultReader:
         ]
         keys = sort_keys(standings)
         order = sorted(range(len(complete)), key=lambda i: (keys[i], complete[i].number))
-        ranks = {complete[i].number: rank for rank, i in enumerate(order, start=1)}
         points = front_points(complete, self._config, base)
         on_front = set(points.loc[points["front"], "number"])
-        return [
-            dataclasses.replace(
-                trial,
-                rank=ranks.get(trial.number),
-                feasible=_feasible(excesses.get(trial.number)),
-                front=trial.number in on_front,
-            )
-            for trial in trials
-        ]
+        return {
+            number: {
+                "rank": rank,
+                "feasible": _feasible(excesses[number]),
+                "front": number in on_front,
+            }
+            for rank, number in enumerate((complete[i].number for i in order), start=1)
+        }
 
     def _excess(self, trial: TrialResult, base: Mapping[str, float] | None) -> float | None:
         """Return by how much a trial breaks the constraints in all, None if that is unknown."""
@@ -294,18 +307,32 @@ def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
     return [table, front, best]
 
 
+def _exported(config: StudyConfig, best: TrialResult) -> ExperimentConfig:
+    """Return a trial's configuration as one training from the start.
+
+    A fork of the baseline that changes the contrastive loss alone is the training that waits with
+    that loss until the fork. Any other fork cannot be said in a configuration: `provenance` does.
+    """
+    experiment = config.experiment.with_values(best.values)
+    start = config.fork_from or ""
+    contrastive = all(key.startswith("contrastive.") for key in best.values)
+    if start.startswith("baseline@") and contrastive and experiment.contrastive.form != "none":
+        images = parse_fork(start, experiment.training.batch_size).images
+        return experiment.with_values({"contrastive.start_images": images})
+    return experiment
+
+
 def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
     best, config = result.best, result.config
     assert best is not None and best.card is not None  # a trial is ranked
-    experiment = config.experiment.with_values(best.values)
+    experiment = fixed_choice(_exported(config, best), best.card.omega, best.card.sampler)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     difference = result.differences.get(best.number)
     return {
         "format": 1,
         "config": experiment.to_dict(),
         "omega": best.card.omega,
-        "sampler": best.card.sampler,
         "provenance": {
             "study": config.name,
             "trial": best.number,
@@ -319,6 +346,7 @@ def export(result: StudyResult) -> dict[str, Any]:
             "intervals": best.card.intervals,
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
+            "sampler": best.card.sampler,
             "extractor": best.card.extractor,
             "reference": best.card.reference,
             "seeds": {
@@ -326,7 +354,11 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "samples": experiment.evaluation.seed,
                 "search": config.seed,
             },
-            "training": {"key": best.training_key, "parent": best.parent or None},
+            "training": {
+                "key": best.training_key,
+                "parent": best.parent or None,
+                "fork_from": config.fork_from,
+            },
             "confirmation": dict(result.confirmation) or None,
             "note": "intervals are over samples: one training seed, and the best of its study; "
             "those of a confirmation are over fresh seeds",

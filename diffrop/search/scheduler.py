@@ -38,4 +38,5 @@ class StudyScheduler(FIFOScheduler):
         if is_audited(self._config, number):
             self._searcher.audit(trial.trial_id, images)
             return str(TrialScheduler.CONTINUE)
+        self._searcher.stop(trial.trial_id, images)
         return str(TrialScheduler.STOP)

@@ -1,13 +1,11 @@
 """The bridge between Ray Tune and an Optuna study, which alone remembers the trials."""
 
 import contextlib
-import fcntl
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -36,22 +34,11 @@ from diffrop.search.ladder import (
 )
 from diffrop.search.objectives import parse_constraints
 from diffrop.search.population import next_child
+from diffrop.search.sharing import Neighbours, locked, unfinished
 from diffrop.search.warm_start import recall
 
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """What a driver is told about the others that may work on its study."""
-
-    driver: str = "driver"
-    """This driver's name."""
-    alive: Callable[[str], bool] = lambda driver: False
-    """Whether another driver still runs; the trials of one that does not are taken over."""
-    lock: Path | None = None
-    """A file that drivers lock while they take a trial; None where there is one driver."""
 
 
 @dataclass
@@ -62,6 +49,7 @@ class Running:
     number: int
     scores: dict[int, RungScore] = field(default_factory=dict)
     audited_at: int | None = None
+    stopped_at: int | None = None
     twin: int | None = None
     """An earlier trial at the same point."""
 
@@ -69,9 +57,10 @@ class Running:
 class OptunaStudySearcher(Searcher):
     """Suggests Optuna's trials to Tune and tells it their results.
 
-    A trial is COMPLETE with its final score, PRUNED with its intermediate ones if it was stopped
-    before, and FAIL if it raised or its score is not finite. Trials that an earlier launch, or a
-    driver that is gone, left unfinished are handed out first, under their own numbers.
+    A trial is COMPLETE with its final score, PRUNED with its intermediate ones if the scheduler
+    stopped it, and FAIL if it raised or its score is not finite. One that returned before, as it
+    does when it is asked to, stays RUNNING. What an earlier launch, or a driver that is gone, left
+    unfinished is handed out first, under its own number.
     """
 
     def __init__(
@@ -100,6 +89,7 @@ class OptunaStudySearcher(Searcher):
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._running: dict[str, Running] = {}
+        self._interrupted: set[int] = set()
         self._history = History(config, max_concurrent, recall(study, config.space))
         self.ladder = Ladder(config)
         self._waits = False
@@ -123,9 +113,9 @@ class OptunaStudySearcher(Searcher):
             return str(Searcher.FINISHED)
         if self._read_at > time.monotonic() - REFRESH_S and self._waits:
             return None
-        with _locked(self._neighbours.lock):
+        with locked(self._neighbours.lock):
             trials = self.refresh()
-            left = unfinished(trials, self._neighbours, self._numbers)
+            left = unfinished(trials, self._neighbours, self._numbers | self._interrupted)
             self._waits = False
             if left:
                 running = self._take_over(left[0], trials)
@@ -172,6 +162,10 @@ class OptunaStudySearcher(Searcher):
             self.refresh()
         return self.ladder.goes_on(self._running[trial_id].number, images)
 
+    def stop(self, trial_id: str, images: int) -> None:
+        """Note that a trial ends at a rung."""
+        self._running[trial_id].stopped_at = images
+
     def audit(self, trial_id: str, images: int) -> None:
         """Note that a trial should stop at a rung, and runs on."""
         running = self._running[trial_id]
@@ -185,22 +179,22 @@ class OptunaStudySearcher(Searcher):
     ) -> None:
         """Tell the study how a trial ended."""
         result = result or {}
-        if "stopped" in result:  # it stays unfinished, for this launch or the next
-            self._running.pop(trial_id)
-            return
         if not error and "failure" not in result:
             self.on_trial_result(trial_id, result)
         running = self._running.pop(trial_id)
-        values = self._values(result)
         with _unless_ended_elsewhere():
-            if error or "failure" in result or values is None:
+            if error or "failure" in result:
                 self._fail(running, result.get("failure"), error)
-            elif result["final"]:
-                self._complete(running, values)
-            else:
-                images = result["images_seen"]
+            elif result.get("final", False):
+                self._complete(running, self._values(result))
+            elif "stopped" in result:
+                pass  # asked to save and return: it goes on in this launch or the next
+            elif running.stopped_at is not None:
+                images = running.stopped_at
                 running.trial.set_user_attr(STOPPED_AT, images)
                 self._end(running, TrialState.PRUNED, None, f"stopped at {images:,} images")
+            else:
+                self._interrupted.add(running.number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study's storage holds everything."""
@@ -213,7 +207,7 @@ class OptunaStudySearcher(Searcher):
         return {running.number for running in self._running.values()}
 
     def _others_run(self, trials: Sequence[FrozenTrial]) -> bool:
-        mine = self._numbers
+        mine = self._numbers | self._interrupted
         return any(not t.state.is_finished() and t.number not in mine for t in trials)
 
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
@@ -232,7 +226,9 @@ class OptunaStudySearcher(Searcher):
         if child:
             attributes[PARENT] = {"trial": child.parent, "images": child.images}
             attributes[REPLACES] = child.replaces
-        trial = self._ask(values)
+        self._give(values)
+        trial = self._study.ask()
+        trial.set_user_attr(DRIVER, self._neighbours.driver)
         if trial.number > 0:
             values = self._config.space.suggest(trial)
         attributes |= {BASELINE: trial.number == 0, VALUES: values}
@@ -240,15 +236,12 @@ class OptunaStudySearcher(Searcher):
             trial.set_user_attr(name, given)
         return Running(trial, trial.number, twin=_twin(trial, trials))
 
-    def _ask(self, values: dict[str, Any]) -> optuna.Trial:
-        """Begin a trial of the real study that takes the given values as if it had drawn them."""
+    def _give(self, values: dict[str, Any]) -> None:
+        """Let the real study draw these values, so that it shows them with their ranges."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             base = RandomSampler(self._config.seed)
             self._study.sampler = PartialFixedSampler(values, base)
-        trial = self._study.ask()
-        trial.set_user_attr(DRIVER, self._neighbours.driver)
-        return trial
 
     def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
         """Go on with a trial that was left behind, even before it had all its values."""
@@ -258,8 +251,7 @@ class OptunaStudySearcher(Searcher):
             values: dict[str, Any] = {"contrastive.form": "none"}
             if frozen.number > 0:
                 self._history.sync(trials, self.ladder.baseline)
-                drawn = self._history.suggest(frozen.number, frozen.params)
-                self._study.sampler = PartialFixedSampler(drawn, RandomSampler(self._config.seed))
+                self._give(self._history.suggest(frozen.number, frozen.params))
                 values = self._config.space.suggest(trial)
             trial.set_user_attr(BASELINE, frozen.number == 0)
             trial.set_user_attr(VALUES, values)
@@ -273,7 +265,10 @@ class OptunaStudySearcher(Searcher):
         finite = all(value is not None and math.isfinite(value) for value in found)
         return tuple(float(value) for value in found) if finite else None
 
-    def _complete(self, running: Running, values: tuple[float, ...]) -> None:
+    def _complete(self, running: Running, values: tuple[float, ...] | None) -> None:
+        if values is None:
+            self._fail(running, None, error=False)
+            return
         final = self._config.rungs[-1].images
         score, baseline = running.scores.get(final), self.ladder.baseline(final)
         if score is not None:
@@ -308,31 +303,6 @@ class OptunaStudySearcher(Searcher):
         self._study.tell(running.trial, values, state, skip_if_finished=True)
 
 
-def unfinished(
-    trials: Sequence[FrozenTrial], neighbours: Neighbours, mine: set[int]
-) -> list[FrozenTrial]:
-    """Return the trials that nobody runs and that have not ended."""
-    return [
-        trial
-        for trial in trials
-        if not trial.state.is_finished()
-        and trial.number not in mine
-        and not _is_held(trial, neighbours)
-    ]
-
-
-def num_remaining(
-    study: optuna.Study, config: StudyConfig, neighbours: Neighbours | None = None
-) -> int:
-    """Return how many trials of a study have not ended, those that have not begun included.
-
-    What another living driver runs is not counted.
-    """
-    trials = study.get_trials(deepcopy=False)
-    left = unfinished(trials, neighbours or Neighbours(), set())
-    return len(left) + max(0, config.num_trials - len(trials))
-
-
 def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
     """Return the first trial before this one that trains the same."""
     mine = trial.user_attrs
@@ -343,22 +313,6 @@ def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
     return None
 
 
-def _is_held(trial: FrozenTrial, neighbours: Neighbours) -> bool:
-    driver = trial.user_attrs.get(DRIVER)
-    return driver is not None and driver != neighbours.driver and neighbours.alive(driver)
-
-
 def _unless_ended_elsewhere() -> contextlib.AbstractContextManager[None]:
     """Let a trial be that another driver took over, believing this one gone, and ended."""
     return contextlib.suppress(UpdateFinishedTrialError)
-
-
-@contextlib.contextmanager
-def _locked(path: Path | None) -> Iterator[None]:
-    """Hold a file's lock, waiting for it; the system frees it if the process dies."""
-    if path is None:
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -36,7 +36,8 @@ from diffrop.search.results import StudyResult
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import Neighbours, OptunaStudySearcher, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
 from diffrop.search.trial import TrialTask, trial_key

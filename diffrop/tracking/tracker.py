@@ -1,30 +1,26 @@
 """The writes: one launch of a study and its trials, into MLflow."""
 
 import functools
-import json
 import logging
 import os
-import tempfile
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
 from diffrop.schema import require
-from diffrop.tracking.files import CHECKPOINTS, SAMPLES, STATUSES, TrackedTrial, read_header
+from diffrop.tracking.files import TrackedTrial
+from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
+from diffrop.tracking.study import STUDY_FILES, study_metrics, study_tags
 from diffrop.tracking.uri import bounded, checked_uri, hide, open_client, prepare_sqlite, redact
 
 BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
-_MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
-_UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
 
 
 class Tracker:
@@ -39,6 +35,7 @@ class Tracker:
         launch: str,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
+        experiment_tags: Mapping[str, str] | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         """Open or create the experiment and the launch's run; a dead server is tried again later.
@@ -51,6 +48,7 @@ class Tracker:
             launch: name of the parent run; a launch of the same name is gone on with.
             params: of the parent run.
             tags: of the parent run.
+            experiment_tags: such as `saved_views`.
             timeout_s: longest wait for an answer of the server; uploads get more by their size.
 
         Raises:
@@ -67,10 +65,9 @@ class Tracker:
         self._shown_uri = redact(tracking_uri)
         self._hide = functools.partial(hide, uri=tracking_uri)
         self._experiment, self._launch = experiment, self._hide(launch)
-        self._params, self._tags = params, tags
-        self._parent_id = ""  # until connected, and after a fault until connected again
-        self._children: dict[int, Run] = {}  # by trial, as of its last sync
-        self._logged: defaultdict[str, set[Metric]] = defaultdict(set)  # by run, in this process
+        self._params, self._tags, self._experiment_tags = params, tags, experiment_tags or {}
+        self._parent = NO_RUN  # until connected, and after a fault until connected again
+        self._children: dict[str, RunState] = {}  # by the trial's label
         self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
         self._warned: set[str] = set()
         self._retry_at = 0.0
@@ -83,10 +80,30 @@ class Tracker:
         self._attempt("the launch", lambda: None)
 
     def sync(self, trial: TrackedTrial) -> None:
-        """Log what is new of a trial; a fault of MLflow or of a file is kept for `close`."""
-        mark, known = trial.mark(), self._children.get(trial.number)
-        if known is None or known.data.tags.get("diffrop.synced") != mark:
-            self._attempt(f"trial {trial.number}", lambda: self._sync(trial, mark))
+        """Log what is new of a trial; a fault of MLflow or of a file is kept for `close`.
+
+        Of a trial that has ended and was synced, nothing more is expected before `close`.
+        """
+        child = self._children.get(trial.label)
+        if child is None or not trial.ended or child.synced != trial:
+            self._look_at(trial)
+
+    def _look_at(self, trial: TrackedTrial) -> None:
+        mark, child = trial.mark(), self._children.get(trial.label)
+        if child is None or child.mark != mark:
+            what = f"trial {trial.number}" if trial.seed is None else f"retraining {trial.label}"
+            self._attempt(what, lambda: self._sync(trial, mark))
+        else:
+            child.synced = trial
+
+    def log_study(self, directory: Path) -> None:
+        """Log what a study's folder says of the whole study: plan, fidelity, confirmation, files.
+
+        A folder that lacks some of it, before the study's end, is logged as it is.
+        """
+        self._attempt("the study's results", lambda: self._log_study(directory))
+        files = [directory / name for name in STUDY_FILES]
+        self.log_study_artifacts([path for path in files if path.exists()])
 
     def log_study_artifacts(self, paths: Sequence[Path]) -> None:
         """Upload files and folders onto the launch's run."""
@@ -110,7 +127,9 @@ class Tracker:
         self._retry_at = 0.0
         for what, (_, action) in list(self._missing.items()):
             self._attempt(what, action)
-        self._attempt("the launch", lambda: self._mlflow.set_terminated(self._parent_id, status))
+        for trial in [child.synced for child in self._children.values() if child.synced]:
+            self._look_at(trial)  # a worker may have written on while its trial was stopped
+        self._attempt("the launch", lambda: self._end(status))
         return [
             f"{what} is not completely in MLflow at {self._shown_uri}: {reason}"
             for what, (reason, _) in self._missing.items()
@@ -124,16 +143,17 @@ class Tracker:
             return
         try:
             with bounded(self._timeout_s):
-                if not self._parent_id:
+                if self._parent is NO_RUN:
                     self._connect()
                 action()
         except Exception as error:  # whatever it is, mirroring must not end a study
             reason = self._hide(" ".join(str(error).split()) or repr(error))[:300]
             self._missing[what] = reason, action
-            topic = what if self._parent_id and _is_refusal(error) else "the server"
+            connected = self._parent is not NO_RUN
+            topic = what if connected and _is_refusal(error) else "the server"
             if topic == "the server":
                 self._retry_at = time.monotonic() + BACK_OFF_S
-                self._parent_id = ""  # the request may have made a run all the same
+                self._parent = NO_RUN  # the request may have made a run all the same
             if topic not in self._warned:
                 self._warned.add(topic)
                 message = f"cannot log {what} to MLflow at {self._shown_uri}: {reason}; nothing "
@@ -145,6 +165,10 @@ class Tracker:
     @functools.cached_property
     def _mlflow(self) -> MlflowClient:
         return open_client(self._store_uri)
+
+    @functools.cached_property
+    def _writer(self) -> RunWriter:
+        return RunWriter(self._mlflow, self._experiment_id, self._hide, self._timeout_s)
 
     @functools.cached_property
     def _experiment_id(self) -> str:
@@ -159,11 +183,13 @@ class Tracker:
         An earlier launch that still runs has lost its driver: a study has one at a time.
         """
         parent: Run | None = None
-        children: dict[int, Run] = {}
+        children: dict[str, RunState] = {}
         for run in self._runs():
             tags = run.data.tags
             if "diffrop.trial" in tags:
-                children.setdefault(int(tags["diffrop.trial"]), run)
+                children.setdefault(f"t{int(tags['diffrop.trial']):03d}", RunState.of(run))
+            elif "diffrop.confirmation" in tags:
+                children.setdefault(tags["diffrop.confirmation"], RunState.of(run))
             elif parent is None and tags.get("diffrop.launch") == self._launch:
                 parent = run
             elif parent is None and "diffrop.launch" in tags and run.info.status == "RUNNING":
@@ -173,8 +199,11 @@ class Tracker:
             parent = self._mlflow.create_run(self._experiment_id, None, tags, self._launch)
         if parent.info.status != "RUNNING":
             self._mlflow.update_run(parent.info.run_id, "RUNNING")
-        self._log_texts(parent, self._params, self._tags)
-        self._children, self._parent_id = children, parent.info.run_id
+        for key, value in self._experiment_tags.items():
+            self._mlflow.set_experiment_tag(self._experiment_id, key, value)
+        opened = RunState.of(parent)
+        self._writer.log(opened, [], self._params, self._tags)
+        self._children, self._parent = children, opened
 
     def _runs(self, token: str | None = None) -> Iterator[Run]:
         """All runs of the experiment from a page on, oldest first."""
@@ -185,107 +214,25 @@ class Tracker:
             yield from self._runs(page.token)
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
-        curves = trial.curve_metrics()
-        run = self._children.get(trial.number) or self._create_child(trial, curves)
-        run_id = run.info.run_id
-        if run.data.tags.get("diffrop.synced") == mark:
-            return
-        said = {"state": trial.state, "message": trial.message}
-        self._log_texts(run, trial.params, said | dict(trial.tags))
-        self._set_status(run, trial, curves)
-        self._log_metrics(run_id, curves)
-        self._log_metrics(run_id, trial.score_metrics())
-        self._log_samples(run_id, trial)
-        checkpoints = trial.files(CHECKPOINTS)
-        if trial.state == "COMPLETE" and checkpoints:
-            self._log_model(run_id, trial, checkpoints[-1])
-        self._mlflow.set_tag(run_id, "diffrop.synced", mark)
-        self._children[trial.number] = self._mlflow.get_run(run_id)
-        if trial.state != "RUNNING":
-            del self._logged[run_id]  # to save memory; should more come, the store drops doubles
+        run = self._children.get(trial.label)
+        if run is None:
+            run = self._children[trial.label] = self._writer.create(trial, self._parent.run_id)
+        if run.mark != mark:
+            self._writer.write(run, trial, mark)
+        run.synced = trial
 
-    def _create_child(self, trial: TrackedTrial, curves: list[Metric]) -> Run:
-        tags = {"mlflow.parentRunId": self._parent_id, "diffrop.trial": str(trial.number)}
-        start = min((metric.timestamp for metric in curves), default=None)
-        name = self._hide(trial.name)
-        run = self._mlflow.create_run(self._experiment_id, start, tags, name)
-        self._children[trial.number] = run
-        return run
+    def _end(self, status: str) -> None:
+        self._mlflow.set_terminated(self._parent.run_id, status)
 
-    def _set_status(self, run: Run, trial: TrackedTrial, curves: list[Metric]) -> None:
-        status, name = STATUSES[trial.state], self._hide(trial.name)
-        if (run.info.status, run.info.run_name) != (status, name):
-            self._mlflow.update_run(run.info.run_id, status, name)
-            if status != "RUNNING":
-                end = max((metric.timestamp for metric in curves), default=None)
-                self._mlflow.set_terminated(run.info.run_id, status, end)
+    def _log_study(self, directory: Path) -> None:
+        self._writer.log(self._parent, study_metrics(directory), {}, study_tags(directory))
 
-    def _log_texts(self, run: Run, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Log tags, and parameters of new keys: MLflow refuses to change a parameter."""
-        new = {key: value for key, value in params.items() if key not in run.data.params}
-        self._mlflow.log_batch(
-            run.info.run_id,
-            params=[Param(*item) for item in self._texts(new).items()],
-            tags=[RunTag(*item) for item in self._texts(tags).items()],
-        )
-
-    def _texts(self, values: Mapping[str, Any]) -> dict[str, str]:
-        return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
-
-    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        """Log what this process has not logged; the store drops what an earlier process has."""
-        new = [metric for metric in metrics if metric not in self._logged[run_id]]
-        self._mlflow.log_batch(run_id, metrics=new)
-        self._logged[run_id].update(new)
-
-    def _log_samples(self, run_id: str, trial: TrackedTrial) -> None:
-        files = trial.files(SAMPLES)
-        found = self._mlflow.list_artifacts(run_id, "samples") if files else []
-        sizes = {Path(item.path).name: item.file_size for item in found}
-        for path in files:
-            if sizes.get(path.name) != path.stat().st_size:
-                self._upload(path, run_id, "samples")
-
-    def _upload(self, path: Path, run_id: str = "", folder: str | None = None) -> None:
-        """Upload a file or folder onto a run; by default, the launch's."""
+    def _upload(self, path: Path) -> None:
+        """Upload a file or folder onto the launch's run."""
         if not path.exists():
             raise ValueError(f"{path} does not exist")
-        with self._time_for(path):
-            self._mlflow.log_artifact(run_id or self._parent_id, str(path), folder)
-
-    def _time_for(self, path: Path) -> AbstractContextManager[None]:
-        size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
-        return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
-
-    def _log_model(self, run_id: str, trial: TrackedTrial, checkpoint: Path) -> None:
-        """Have one logged model, finalized, for the checkpoint, found by its SHA-256."""
-        card_text, sha256 = read_header(checkpoint)
-        card = json.loads(card_text)
-        of_run = f"source_run_id = '{run_id}'"
-        found = self._mlflow.search_logged_models([self._experiment_id], of_run)
-        model = next((model for model in found if model.tags.get("sha256") == sha256), None)
-        if model is None:
-            number, images = trial.number, card["images_seen"]
-            tags = {"diffrop.trial": str(number), "images_seen": str(images), "sha256": sha256}
-            params = self._texts({**trial.tags, **trial.params})
-            model = self._mlflow.create_logged_model(
-                self._experiment_id, f"t{number:03d}", run_id, tags, params, "diffusion"
-            )
-        if model.status == LoggedModelStatus.READY:
-            return
-        with tempfile.TemporaryDirectory() as folder, self._time_for(checkpoint):
-            path = Path(folder) / "card.json"
-            path.write_text(self._hide(card_text), encoding="utf-8")
-            self._mlflow.log_model_artifact(model.model_id, str(path))
-            self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
-        digest = card["data_digest"][:12]
-        self._log_metrics(run_id, trial.model_metrics(model.model_id, digest))
-        outputs = self._mlflow.get_run(run_id).outputs
-        linked = [output.model_id for output in outputs.model_outputs] if outputs else []
-        if model.model_id not in linked:  # MLflow would keep doubles
-            output = LoggedModelOutput(model.model_id, card["images_seen"])
-            self._mlflow.log_outputs(run_id, [output])
-        self._mlflow.finalize_logged_model(model.model_id, "READY")
+        with self._writer.time_for(path):
+            self._mlflow.log_artifact(self._parent.run_id, str(path))
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -69,15 +69,12 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     Raises:
         CheckpointError: the file is missing, truncated, altered, or no checkpoint of ours.
     """
+    metadata = _header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint ({error})") from error
-    if metadata.get("format") != str(FORMAT):
-        found = metadata.get("format")
-        raise CheckpointError(f"{path} has checkpoint format {found}; allowed: {FORMAT}")
     if metadata.get("sha256") != _digest(tensors):
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
@@ -90,11 +87,29 @@ def read_digest(path: Path) -> str:
     Raises:
         CheckpointError: the file is missing, or no checkpoint of ours.
     """
+    return _header(path)["sha256"]
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's card, without reading its tensors.
+
+    Raises:
+        CheckpointError: the file is missing, or no checkpoint of ours.
+    """
+    card: dict[str, Any] = json.loads(_header(path)["card"])
+    return card
+
+
+def _header(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="np") as file:
-            return str((file.metadata() or {})["sha256"])
-    except (OSError, SafetensorError, KeyError) as error:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint ({error})") from error
+    if metadata.get("format") != str(FORMAT):
+        found = metadata.get("format")
+        raise CheckpointError(f"{path} has checkpoint format {found}; allowed: {FORMAT}")
+    return metadata
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -16,9 +16,15 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, half_life_images: int, ramp: float) -> None:
         """Start from the model's present weights."""
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._start(model)
         self._half_life_images = half_life_images
         self._ramp = ramp
+
+    def _start(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        device = next(model.parameters()).device
+        dtype = torch.float64 if device.type == "cpu" else torch.float32  # as SGD's kernels ask
+        self._share = torch.zeros((), dtype=dtype, device=device)
 
     def half_life(self, images_seen: int) -> float:
         """Return the half-life in images that holds after `images_seen`."""
@@ -28,13 +34,28 @@ class WeightAverage:
         """Return what is kept of the average at the step that brought the count so far."""
         return 0.5 ** (batch_size / self.half_life(images_seen))
 
+    def set_time(self, batch_size: int, images_seen: int) -> None:
+        """Prepare `follow` for the step that brings the count to `images_seen`."""
+        self._share.fill_(1 - self.decay(batch_size, images_seen))
+
     @torch.no_grad()
+    def follow(self, model: nn.Module, skip: Tensor | None = None) -> None:
+        """Move towards the model, unless `skip` (float scalar on the device) is 1.
+
+        That is fused SGD whose weights are the average, whose gradient is average minus model
+        (weight decay 1, gradient -model) and whose rate is the model's share: one pass over the
+        weights, and the share stays on the device, where a captured step can read it.
+        """
+        torch._fused_sgd_(
+            list(self.model.parameters()), list(model.parameters()), [], lr=self._share,
+            weight_decay=1.0, momentum=0.0, dampening=0.0, nesterov=False, maximize=True,
+            is_first_step=False, found_inf=skip,
+        )  # fmt: skip
+
     def update(self, model: nn.Module, batch_size: int, images_seen: int) -> None:
         """Move towards the model after a step that brought the count to `images_seen`."""
-        decay = self.decay(batch_size, images_seen)
-        average: list[Tensor] = list(self.model.parameters())
-        current: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(average, current, 1 - decay)
+        self.set_time(batch_size, images_seen)
+        self.follow(model)
 
 
 class PowerAverage(WeightAverage):
@@ -46,7 +67,7 @@ class PowerAverage(WeightAverage):
 
     def __init__(self, model: nn.Module, length: float) -> None:
         """Start from the model's present weights, of which the first update leaves nothing."""
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._start(model)
         self._gamma = power_exponent(length)
 
     def decay(self, batch_size: int, images_seen: int) -> float:

@@ -8,7 +8,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
-from diffrop.training.checkpoint import config_of, read_checkpoint
+from diffrop.training.checkpoint import config_of, read_card
 from diffrop.training.identity import canonical
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
@@ -36,6 +36,8 @@ class ForkPoint:
 def parse_fork(text: str, batch_size: int) -> ForkPoint:
     """Read `baseline@IMAGES`, rounded up to whole batches, or the path of a checkpoint.
 
+    Of a checkpoint only the card is read, not whether it is intact.
+
     Raises:
         ValueError: it is neither.
     """
@@ -47,7 +49,7 @@ def parse_fork(text: str, batch_size: int) -> ForkPoint:
     path = Path(text)
     require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
     try:
-        return ForkPoint(read_checkpoint(path).card["images_seen"], path)
+        return ForkPoint(read_card(path)["images_seen"], path)
     except CheckpointError as error:
         raise ValueError(f"fork_from: {error}") from error
 
@@ -56,7 +58,7 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
     """Check that a training may start from the checkpoint with this card.
 
     Raises:
-        ValueError: images, network, forward process, averages or batches do not fit.
+        ValueError: images, network, forward process, averages or length do not fit.
     """
     if "config" not in card:
         raise ValueError("it holds no diffusion model; allowed: a checkpoint of a training")
@@ -81,10 +83,11 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
             f"training.ema_lengths is {list(asked)}, and it keeps the averages {list(kept)}; "
             "allowed: some of those"
         )
-    size = config.training.batch_size
-    if card["images_seen"] % size:
+    seen, size, end = card["images_seen"], config.training.batch_size, config.training.num_images
+    if seen % size or seen >= end:
         raise ValueError(
-            f"it has seen {card['images_seen']} images; allowed: whole batches of {size}"
+            f"it has seen {seen} images; allowed: whole batches of {size}, fewer than num_images "
+            f"= {end}"
         )
 
 

@@ -8,6 +8,7 @@ are no part of the key (each checkpoint's card names the versions).
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from diffrop.schema import flatten
 from diffrop.training.checkpoint import read_digest
 
 FORMAT = 1
+KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 FREE_PARTS = ("sampling", "evaluation")
 # Where images lie and how they were thinned out: the digest of the training images says it all.

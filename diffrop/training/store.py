@@ -27,7 +27,7 @@ from diffrop.training.checkpoint import (
     read_checkpoint,
     read_digest,
 )
-from diffrop.training.identity import TrainingIdentity, canonical, split_key
+from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
 WEIGHTS = "images_*.safetensors"
 IDENTITY = "training.json"
@@ -78,6 +78,14 @@ class TrainingFolder(CheckpointDirectory):
             return TrainingIdentity.from_dict(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} does not say what was trained ({error})") from error
+
+    def parent(self) -> tuple[str, int] | None:
+        """Return the training from which this one forks and the images seen there, if it does."""
+        try:
+            parent = self.identity().parent
+        except CheckpointError:
+            return None
+        return None if parent is None else split_key(parent)
 
     def images(self) -> list[int]:
         """Return the images seen of every checkpoint, here or in the remote storage."""
@@ -208,7 +216,13 @@ class CheckpointStore:
     mirror: RemoteMirror | None = None
 
     def folder(self, key: str, keep: int = 2) -> TrainingFolder:
-        """Return a training's folder, which need not exist; the newest `keep` are not thinned."""
+        """Return a training's folder, which need not exist; the newest `keep` are not thinned.
+
+        Raises:
+            CheckpointError: it is no training's key, and might lead out of the store.
+        """
+        if KEY_PATTERN.fullmatch(key) is None:
+            raise CheckpointError(f"{key!r} is no training's key; allowed: 32 hexadecimal digits")
         return TrainingFolder(self.root / key, keep, self.mirror)
 
     def open(self, identity: TrainingIdentity, keep: int = 2) -> TrainingFolder:
@@ -221,9 +235,19 @@ class CheckpointStore:
             write_atomically(path, json.dumps(identity.to_dict(), indent=1))
         return folder
 
+    def pull(self, path: Path) -> None:
+        """Take over a file or folder of the runs folder from the remote storage, if there is one.
+
+        Raises:
+            StorageError: it is out of reach or refuses.
+        """
+        if self.mirror is not None:
+            self.mirror.pull(path)
+
     def folders(self) -> list[TrainingFolder]:
         """Return every training's folder on this machine, by key."""
-        return [self.folder(path.parent.name) for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+        names = [path.parent.name for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+        return [self.folder(name) for name in names if KEY_PATTERN.fullmatch(name)]
 
     def read(self, key: str, device: torch.device | str = "cpu") -> Checkpoint:
         """Read a checkpoint by its key.
@@ -259,89 +283,6 @@ class CheckpointStore:
             temporary.replace(target)
             folder.push()
         return identity
-
-
-@dataclass(frozen=True)
-class TrainingCost:
-    """What trainings took, each counted once."""
-
-    seconds: float = 0.0
-    worker_seconds: float = 0.0
-    gpu_seconds: float = 0.0
-
-
-def training_cost(store: CheckpointStore, keys: Iterable[str]) -> TrainingCost:
-    """Return what trainings took, with the parts of others from which they fork.
-
-    Args:
-        store: where they are.
-        keys: of trainings; one that is named twice, or shared as a prefix, counts once.
-    """
-    wanted: dict[str, float] = {}
-    queue = [(key, float("inf")) for key in keys]
-    while queue:
-        key, until = queue.pop()
-        if wanted.get(key, -1) >= until:
-            continue
-        wanted[key] = until
-        parent = _parent(store.folder(key))
-        if parent is not None:
-            training, images = split_key(parent)
-            queue.append((training, float(images)))
-    stretches = [
-        stretch
-        for key, until in wanted.items()
-        for stretch in store.folder(key).stretches()
-        if stretch.end <= until
-    ]
-    return TrainingCost(
-        sum(stretch.seconds for stretch in stretches),
-        sum(stretch.seconds * stretch.workers for stretch in stretches),
-        sum(stretch.seconds * stretch.gpus for stretch in stretches),
-    )
-
-
-def _parent(folder: TrainingFolder) -> str | None:
-    try:
-        return folder.identity().parent
-    except CheckpointError:
-        return None
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """What a collection removed."""
-
-    files: tuple[Path, ...]
-    num_bytes: int
-
-
-def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> Garbage:
-    """Give up a study's trainings but those in `keep`, and remove weights that nobody needs.
-
-    Needed is every checkpoint of a training that any study pins, and the one from which such a
-    training forks. A training that is under way stays. Curves, costs and scores always stay.
-
-    Args:
-        store: the checkpoints of all studies.
-        study: whose trainings are given up.
-        keep: keys of the trainings that it keeps on to, its unfinished trials' among them.
-    """
-    kept, folders = set(keep), store.folders()
-    for folder in folders:
-        if folder.key not in kept:
-            folder.unpin(study)
-    parents = {_parent(folder) for folder in folders if folder.pins()}
-    needed = {split_key(key) for key in parents if key is not None}
-    removed: dict[Path, int] = {}
-    for folder in folders:
-        with folder.try_hold() as held:
-            if not held or folder.pins():
-                continue
-            for images in folder.images():
-                if (folder.key, images) not in needed:
-                    removed[folder.path_of(images)] = folder.remove(images)
-    return Garbage(tuple(removed), sum(removed.values()))
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,37 +1,42 @@
 """The training loop: one for CPU and GPU, one worker or several."""
 
-import dataclasses
+import functools
+import gc
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch._dynamo.exc
-import torch._inductor.exc
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
+from diffrop.cuda_graph import CudaCapture
 from diffrop.data import Dataset
 from diffrop.data.augmentation import augmented
 from diffrop.data.batches import ImageOrder
-from diffrop.diffusion.cbdm import draw_other_labels
-from diffrop.diffusion.objective import Losses, Objective, draw
+from diffrop.diffusion.cbdm import draw_other_labels, other_label_probabilities
+from diffrop.diffusion.denoiser import FastDenoiser
+from diffrop.diffusion.objective import Draws, Losses, Objective, draw
 from diffrop.diffusion.sampling import from_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
+from diffrop.models.compiled import Network, compile_checked
+from diffrop.models.precision import copy_weights, working_copy
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
 from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
+from diffrop.training.captured import CapturedSteps, Measures
 from diffrop.training.checkpoint import Checkpoint, average_part, config_of
 from diffrop.training.ema import PowerAverage, WeightAverage
 from diffrop.training.fork import check_fork, objective_goes_on
+from diffrop.training.gradients import Gradients
 from diffrop.training.identity import differences
 from diffrop.training.network import build_network
 
-COMPILE_ERRORS = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+GPU_STEPS_BETWEEN_CHECKS = 50
+"""Steps after which a GPU is asked whether a loss was non-finite: asking waits for it. From the
+faulty step on nothing changes a weight, so that a late answer loses no state."""
 
 
 class Trainer:
@@ -49,6 +54,8 @@ class Trainer:
             ValueError: the network does not fit the images, or the batch the workers.
         """
         self.config, self.dataset, self.device = config, dataset, device
+        if device.type == "cuda":
+            gc.collect()  # an earlier trial's graphs hold their memory until then
         self.images_seen = 0
         self.images_before = 0
         """Images seen by the training that `init_from` names; the average's ramp counts them."""
@@ -64,74 +71,239 @@ class Trainer:
         self.power_averages = {
             length: PowerAverage(self.model, length) for length in config.training.ema_lengths
         }
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.training.learning_rate, fused=True
-        )
+        self._gradients = Gradients(self.model)
+        self.optimizer = self._make_optimizer()
         self.schedule = NoiseSchedule.linear(config.diffusion).to(device)
-        self._class_counts = dataset.train.class_counts
-        counts = torch.tensor(self._class_counts, device=device)
+        class_counts = dataset.train.class_counts
         self.objective = Objective(
-            config.diffusion, config.contrastive, self.schedule, counts, config.objective
+            config.diffusion,
+            config.contrastive,
+            self.schedule,
+            torch.tensor(class_counts, device=device),
+            config.objective,
         )
         self.objective.to(device)
         self._images = dataset.train.images.to(device)
         self._labels = dataset.train.labels.to(device)
         self._order = ImageOrder(
-            dataset.train.labels, config.data.class_sampling, config.training.seed
+            dataset.train.labels, config.data.class_sampling, config.training.seed, device
         )
-        self._network: nn.Module = self.model
-        if distributed.world_size() > 1:
-            self._network = DistributedDataParallel(self.model)
-        if config.training.compile:
-            self._network = torch.compile(self._network)  # type: ignore[assignment]
+        self._other_labels = other_label_probabilities(config.objective, class_counts).to(device)
+        self._working: nn.Module = self.model
+        if config.training.precision == "bf16":
+            self._working = working_copy(self.model, "bf16")
+        self._network: Network = self._working
+        self._position = torch.zeros((), dtype=torch.float64, device=device)
+        self._fault = torch.zeros(4, dtype=torch.float64, device=device)
+        """Of the first non-finite step: images seen, DDPM loss, total loss, gradient norm."""
+        self._unchecked_steps = 0
+        self._start_fast()
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        """Adam that changes nothing while `_faulty` is 1; on a GPU its rate is in its memory."""
+        rate: float | Tensor = self.config.training.learning_rate
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            rate = torch.tensor(rate, device=self.device)
+        optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=rate, fused=True, capturable=on_gpu
+        )
+        self._faulty = torch.zeros((), device=self.device)
+        optimizer.found_inf = self._faulty  # type: ignore[attr-defined]
+        return optimizer
+
+    def _start_fast(self) -> None:
+        """Prepare compilation and CUDA graphs, where the configuration and the device have them.
+
+        Worker groups compile but do not record: their steps hold collectives.
+        """
+        on_gpu, wanted = self.device.type == "cuda", self.config.training.compile
+        self._to_compile = self._compiles = on_gpu if wanted is None else wanted
+        records = self._compiles and on_gpu
+        alone = distributed.world_size() == 1
+        self._steps = CapturedSteps(
+            CudaCapture(self.device) if records and alone else None, self._state
+        )
+        self.optimizer.register_load_state_dict_post_hook(lambda _: self._start_anew())
+        self._denoiser: FastDenoiser | None = None
+        if self._compiles:
+            torch.compiler.reset()  # or an earlier trial's networks would count to its limit
+            self._denoiser = FastDenoiser(
+                self.ema.model, self.config.training.precision,
+                self.config.sampling.batch_size,
+                CudaCapture(self.device) if records else None,
+            )  # fmt: skip
+
+    def _start_anew(self) -> None:
+        """After a checkpoint was loaded: the optimiser's tensors are others, faults are past."""
+        self._steps.forget()
+        self._faulty.zero_()
 
     def step(self) -> dict[str, Tensor]:
         """Train on one global batch; return this worker's losses and norms as scalars.
 
         Raises:
-            NonFiniteError: a loss or gradient was NaN or infinite; no weight was changed.
+            NonFiniteError: a loss or gradient was NaN or infinite, in this step or, on a GPU, in
+                one of the last few; no weight was changed since, and `images_seen` is its place.
             OutOfMemoryError: the device had too little memory.
         """
         training = self.config.training
-        self.model.train()
-        self.objective.train()
+        for module in (self.model, self._working, self.objective):
+            module.train()
         try:
-            losses = self._losses()
-            measured = {"loss/ddpm": losses.ddpm.detach()}
-            if losses.cbdm is not None:
-                measured["loss/cbdm"] = losses.cbdm.detach()
-            if losses.contrastive is not None:
-                measured |= self._contrastive_measures(losses)
-            pcl_gradient = self._pcl_gradient(losses)
-            self.optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
+            if self._to_compile:
+                self._compile()
+            batch = self._batch()
+            self._set_clock()
+            measured = self._train_on(batch)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
                 f"out of memory at batch_size {training.batch_size} over "
                 f"{distributed.world_size()} worker(s); lower training.batch_size or "
                 "model.base_channels, or give a trial more workers"
             ) from error
-        if pcl_gradient is not None:
-            measured["pcl/grad_ratio"] = self._gradient_ratio(pcl_gradient)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip_norm)
-        measured["grad_norm"] = norm
-        # Summed over workers, so that all of them stop at the same step.
-        if not torch.isfinite(distributed.all_reduce_sum(norm + losses.total.detach())):
-            raise NonFiniteError(
-                f"non-finite loss or gradient at images_seen {self.images_seen} (step "
-                f"{self.images_seen // training.batch_size}): loss/ddpm "
-                f"{losses.ddpm.item():.4g}, total {losses.total.item():.4g}, gradient norm "
-                f"{norm.item():.4g}"
-            )
         self.images_seen += training.batch_size
-        warm = min(1.0, self.images_seen / max(1, training.warmup_images))
-        for group in self.optimizer.param_groups:
-            group["lr"] = training.learning_rate * warm
-        self.optimizer.step()
-        self.ema.update(self.model, training.batch_size, self.images_before + self.images_seen)
-        for average in self.power_averages.values():
-            average.update(self.model, training.batch_size, self.images_seen)
+        self._unchecked_steps += 1
+        if self.device.type == "cpu" or self._unchecked_steps >= GPU_STEPS_BETWEEN_CHECKS:
+            self._check_finite()
         return measured
+
+    def _set_clock(self) -> None:
+        """Write what the coming step takes from the count of images into the device's memory."""
+        training = self.config.training
+        after = self.images_seen + training.batch_size
+        rate = training.learning_rate * min(1.0, after / max(1, training.warmup_images))
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.ema.set_time(training.batch_size, self.images_before + after)
+        for average in self.power_averages.values():
+            average.set_time(training.batch_size, after)
+        self._position.fill_(self.images_seen)
+
+    def _train_on(self, batch: list[Tensor]) -> Measures:
+        """Do the step in one or, where the gradient ratio is measured, two parts."""
+        training, position = self.config.training, self.images_seen
+        seed = derive_seed(training.seed, DROPOUT, position, distributed.rank())
+        active = self.objective.pcl is not None and position >= self.objective.start_images
+        step = position // training.batch_size
+        with_ratio = active and step % training.grad_ratio_every_steps == 0
+        if with_ratio:
+            self._steps.run(("contrastive gradient",), self._contrastive_gradient, batch, seed)
+        update = functools.partial(self._update, with_ratio=with_ratio)
+        return self._steps.run(("update", active, with_ratio), update, batch, seed)
+
+    def _contrastive_gradient(self, batch: Sequence[Tensor]) -> Measures:
+        """Put the gradient of the contrastive term alone where `_update` looks for it.
+
+        With a forward pass of its own: keeping the step's activations for two backward passes
+        would cost more memory than the step.
+        """
+        assert self.objective.pcl is not None
+        quantile = self.objective.pcl.margin_quantile
+        before = quantile.clone()  # the update's own forward pass moves it
+        self._refresh()
+        terms = self._losses(batch).contrastive
+        assert terms is not None
+        self._gradients.take(self._gradient_of(terms.loss))
+        quantile.copy_(before)
+        return {"norm": self._gradients.flat.norm()}
+
+    def _update(self, batch: Sequence[Tensor], with_ratio: bool) -> Measures:
+        """Forward, backward, clip, Adam and averages: on a GPU one graph, with no word to the CPU.
+
+        Args:
+            batch: what `_batch` returned.
+            with_ratio: whether the gradients hold that of the contrastive term, to be compared.
+        """
+        self._refresh()
+        losses = self._losses(batch)
+        measured = self._measures(losses)
+        gradient = self._gradient_of(losses.total)
+        pcl_gradient = self._gradients.flat.clone() if with_ratio else None
+        self._gradients.take(gradient)
+        if pcl_gradient is not None:
+            rest = self._gradients.flat - pcl_gradient  # of DDPM and CBDM, before clipping
+            measured["pcl/grad_ratio"] = pcl_gradient.norm() / rest.norm()
+        norm = self._gradients.clip(self.config.training.gradient_clip_norm)
+        measured["grad_norm"] = norm
+        self._note_fault(losses, norm)
+        self.optimizer.step()
+        for average in (self.ema, *self.power_averages.values()):
+            average.follow(self.model, skip=self._faulty)
+        return measured
+
+    def _gradient_of(self, loss: Tensor) -> Sequence[Tensor]:
+        """Of the weights that the network computes with."""
+        return torch.autograd.grad(loss, list(self._working.parameters()), materialize_grads=True)
+
+    def _refresh(self) -> None:
+        if self._working is not self.model:
+            copy_weights(self._working, self.model)
+
+    @torch.no_grad()
+    def _note_fault(self, losses: Losses, norm: Tensor) -> None:
+        """Set `_faulty` for good if a loss or gradient is non-finite, and keep where it was."""
+        total = losses.total
+        # Summed over workers, so that all of them stop at the same step.
+        finite = torch.isfinite(distributed.all_reduce_sum(norm + total))
+        now = torch.stack([self._position, *(x.double() for x in (losses.ddpm, total, norm))])
+        first = ~finite & (self._faulty == 0)
+        self._fault.copy_(torch.where(first, now, self._fault))
+        self._faulty.copy_(torch.maximum(self._faulty, (~finite).float()))
+
+    def _check_finite(self) -> None:
+        """Raise NonFiniteError if some step up to now was faulty."""
+        self._unchecked_steps = 0
+        if not self._faulty.item():
+            return
+        position, ddpm, total, norm = self._fault.tolist()
+        self.images_seen = int(position)
+        raise NonFiniteError(
+            f"non-finite loss or gradient at images_seen {self.images_seen} (step "
+            f"{self.images_seen // self.config.training.batch_size}): loss/ddpm {ddpm:.4g}, "
+            f"total {total:.4g}, gradient norm {norm:.4g}"
+        )
+
+    def _state(self) -> dict[str, list[Tensor]]:
+        """All that a step changes and a later one depends on, for `CapturedSteps`."""
+        averages = (self.ema, *self.power_averages.values())
+        moments = self.optimizer.state.values()
+        names = sorted({name for moment in moments for name in moment})
+        return {
+            "weights": [weight.data for weight in self.model.parameters()],
+            "averages": [w for average in averages for w in average.model.parameters()],
+            **{f"optimiser {name}": [moment[name] for moment in moments] for name in names},
+            "objective": list(self.objective.state_dict().values()),
+            "gradient": [self._gradients.flat],
+            "faults": [self._fault, self._faulty],
+        }
+
+    def _compile(self) -> None:
+        """Compile the network and the contrastive loss, at the first step."""
+        self._to_compile = False
+        size = self.config.training.batch_size // distributed.world_size()
+        rng = torch.Generator(self.device).manual_seed(0)
+        shape = (size, *self.dataset.image_shape)
+        x_t, eps = (torch.randn(shape, generator=rng, device=self.device) for _ in range(2))
+        steps, null = self.config.diffusion.num_timesteps, self.dataset.num_classes
+        t, labels = (
+            torch.randint(high, (size,), generator=rng, device=self.device)
+            for high in (steps, null + 1)
+        )
+        inputs = [x_t, t, labels]
+        if self.model.augmentation is not None:
+            width = self.model.augmentation.in_features
+            inputs.append(torch.randn(size, width, generator=rng, device=self.device))
+        if self.config.objective.loss == "cbdm":  # two branches, as one batch
+            inputs = [torch.cat([tensor, tensor]) for tensor in inputs]
+        self._refresh()
+        self._network = compile_checked(self._working, self.model, inputs)
+        works = self._network is not self._working  # else a second attempt would but warn again
+        if works and self.objective.pcl is not None and distributed.world_size() == 1:
+            self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
 
     def train_until(
         self,
@@ -154,14 +326,16 @@ class Trainer:
         while self.images_seen < images:
             before = self.images_seen
             rows.append(self.step())
+            due = self._crossed(before, training.checkpoint_every_images)
             if self._crossed(before, training.log_every_images) or self.images_seen >= images:
+                self._check_finite()
                 row = self._means(rows)
                 elapsed = time.monotonic() - since
                 row["images_per_s"] = len(rows) * training.batch_size / elapsed
                 log({"images_seen": self.images_seen, **row})
                 rows, since = [], time.monotonic()
-            due = self._crossed(before, training.checkpoint_every_images)
             if due and self.images_seen < images:
+                self._check_finite()
                 save()
             if self.images_seen < images:
                 check()
@@ -234,15 +408,22 @@ class Trainer:
 
     @property
     def averages(self) -> dict[float | None, nn.Module]:
-        """The averages of the weights by their relative length; None is the exponential."""
-        found: dict[float | None, nn.Module] = {None: self.ema.model}
-        return found | {length: power.model for length, power in self.power_averages.items()}
+        """The averages of the weights by their relative length; None is the exponential.
 
-    def _losses(self) -> Losses:
+        Where training is compiled they are evaluated at its precision and speed.
+        """
+        models: dict[float | None, nn.Module] = {None: self.ema.model}
+        models |= {length: average.model for length, average in self.power_averages.items()}
+        if self._denoiser is None:
+            return models
+        return {length: self._denoiser.of(model) for length, model in models.items()}
+
+    def _batch(self) -> list[Tensor]:
+        """Draw the batch at `images_seen`, on the device: what `_losses` takes."""
         config, size = self.config, self.config.training.batch_size
         seed, position = config.training.seed, self.images_seen
         rng = generator(self.device, seed, STEP, position)
-        indices = distributed.own_share(self._order.indices(position, size)).to(self.device)
+        indices = distributed.own_share(self._order.indices(position, size))
         draws = draw(config.diffusion, (size, *self.dataset.image_shape), rng)
         x_0, labels = from_uint8(self._images[indices]), self._labels[indices]
         if config.data.horizontal_flip:
@@ -250,55 +431,33 @@ class Trainer:
             mirrored = distributed.own_share(flips)[:, None, None, None]
             x_0 = torch.where(mirrored, x_0.flip(-1), x_0)
         x_0, inputs = augmented(config.augmentation, x_0, size, seed, position)
-        others = None
+        batch = [x_0.contiguous(), labels, draws.t, draws.eps, draws.dropped]
         if config.objective.loss == "cbdm":
             rng = generator(self.device, seed, OTHER_LABELS, position)
-            others = draw_other_labels(config.objective, self._class_counts, size, rng)
-        draws = dataclasses.replace(draws, other_labels=others, augmentation=inputs)
-        torch.manual_seed(derive_seed(seed, DROPOUT, position, distributed.rank()))
-        return self.objective(self._predict, x_0, labels, draws, position)
+            batch.append(draw_other_labels(self._other_labels, size, rng))
+        if inputs is not None:
+            batch.append(inputs)
+        return batch
+
+    def _losses(self, batch: Sequence[Tensor]) -> Losses:
+        x_0, labels, t, eps, dropped, *rest = batch
+        others = rest.pop(0) if self.config.objective.loss == "cbdm" else None
+        draws = Draws(t, eps, dropped, others, rest[0] if rest else None)
+        return self.objective(self._predict, x_0, labels, draws, self.images_seen)
 
     def _predict(self, *inputs: Tensor) -> Tensor:
-        bf16 = self.config.training.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            try:
-                noise: Tensor = self._network(*inputs)
-            except COMPILE_ERRORS as error:
-                cause = " ".join(str(error).split())[:300]
-                message = f"torch.compile failed, training goes on eagerly: {cause}"
-                warnings.warn(message, stacklevel=2)
-                self._network = self._network._orig_mod  # type: ignore[assignment]
-                noise = self._network(*inputs)
-        return noise
+        return self._network(*inputs)
 
-    def _contrastive_measures(self, losses: Losses) -> dict[str, Tensor]:
-        terms = losses.contrastive
-        assert terms is not None
-        measured = {"loss/pcl": terms.loss.detach(), "pcl/num_pairs": terms.num_pairs}
-        if self.config.contrastive.form == "hinge":
-            measured["pcl/active_share"] = terms.active_share
+    def _measures(self, losses: Losses) -> Measures:
+        measured = {"loss/ddpm": losses.ddpm.detach()}
+        if losses.cbdm is not None:
+            measured["loss/cbdm"] = losses.cbdm.detach()
+        if losses.contrastive is not None:
+            terms = losses.contrastive
+            measured |= {"loss/pcl": terms.loss.detach(), "pcl/num_pairs": terms.num_pairs}
+            if self.config.contrastive.form == "hinge":
+                measured["pcl/active_share"] = terms.active_share
         return measured
-
-    def _pcl_gradient(self, losses: Losses) -> Tensor | None:
-        """The contrastive gradient alone, flat, on the steps at which its ratio is logged."""
-        step = self.images_seen // self.config.training.batch_size
-        if losses.contrastive is None or step % self.config.training.grad_ratio_every_steps:
-            return None
-        if not losses.contrastive.loss.requires_grad:
-            return None
-        parameters = list(self.model.parameters())
-        grads = torch.autograd.grad(
-            losses.contrastive.loss, parameters, retain_graph=True, materialize_grads=True
-        )
-        flat = torch.cat([grad.flatten() for grad in grads])
-        return distributed.all_reduce_sum(flat) / distributed.world_size()
-
-    def _gradient_ratio(self, pcl_gradient: Tensor) -> Tensor:
-        """Norm of the PCL gradient over that of all other losses (DDPM, CBDM), before clipping."""
-        total = torch.cat(
-            [p.grad.flatten() for p in self.model.parameters() if p.grad is not None]
-        )
-        return pcl_gradient.norm() / (total - pcl_gradient).norm()
 
     def _crossed(self, before: int, every: int) -> bool:
         return before // every != self.images_seen // every

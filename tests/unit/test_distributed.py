@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from diffrop import distributed
 from diffrop.config import AugmentationConfig, ContrastiveConfig, DiffusionConfig, ObjectiveConfig
 from diffrop.data.augmentation import augmented
-from diffrop.diffusion.cbdm import draw_other_labels
+from diffrop.diffusion.cbdm import draw_other_labels, other_label_probabilities
 from diffrop.diffusion.objective import Objective, draw
 from diffrop.diffusion.schedule import NoiseSchedule
 
@@ -78,7 +78,8 @@ def train(mode: str, reduction: str, setting: str, labels: str) -> dict[str, Any
         x_0 = torch.rand(SHAPE, generator=generator) * 2 - 1
         draws = draw(diffusion, SHAPE, generator)
         if config.loss == "cbdm":
-            others = draw_other_labels(config, CLASS_COUNTS.tolist(), SHAPE[0], generator)
+            mass = other_label_probabilities(config, CLASS_COUNTS.tolist())
+            others = draw_other_labels(mass, SHAPE[0], generator)
             draws = dataclasses.replace(draws, other_labels=others)
         classes = distributed.own_share(torch.tensor(LABELS[labels]))
         model.zero_grad()

@@ -5,6 +5,7 @@ import pytest
 from analysis.load import StudyResults, load_study
 
 from .fake_study import NINE_TRIALS, write_study
+from .full_study import write_full_study
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,17 @@ def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def study(study_dir: Path) -> StudyResults:
     return load_study(study_dir)
+
+
+@pytest.fixture(scope="session")
+def full_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of the present format with all that the engine can leave."""
+    return write_full_study(tmp_path_factory.mktemp("full-runs") / "full")
+
+
+@pytest.fixture(scope="session")
+def full_study(full_dir: Path) -> StudyResults:
+    return load_study(full_dir)
 
 
 @pytest.fixture

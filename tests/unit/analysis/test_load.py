@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.load import GROUPS, MEASUREMENT_TYPES, StudyResults, load_study
+from analysis.load import GROUPS, StudyResults, load_studies, load_study
+from analysis.tables import MEASUREMENT_TYPES
 
 from .fake_study import ANCHORS, EXPERIMENT, OMEGAS, SPACE, read_trials, write_study, write_trials
+from .full_study import write_full_study
 
 
 def test_trials_have_one_typed_row_each(study: StudyResults) -> None:
@@ -182,7 +185,7 @@ def _score_without_curve(directory: Path) -> None:
         (lambda d: (d / "study.yaml").unlink(), "is no study: it holds no study.yaml"),
         (lambda d: (d / "study.yaml").write_text("- 1"), "is not a mapping"),
         (lambda d: (d / "study.yaml").write_text("format: 3"), "experiment of .* is not a map"),
-        (_new_format, "has format 4; allowed: 3"),
+        (_new_format, "has format 4; allowed: 2, 3"),
         (lambda d: (d / "trials.csv").unlink(), "has no results yet: it holds no trials.csv"),
         (lambda d: (d / "trials.csv").write_text(""), "cannot read .*trials.csv"),
         (_drop_column, "has no column 'state'"),
@@ -208,3 +211,112 @@ def test_spoiled_study_is_refused_in_one_sentence(
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no study"):
         load_study(tmp_path / "nowhere")
+
+
+def test_rounds_of_the_omega_search_keep_their_own_n(full_study: StudyResults) -> None:
+    rows = full_study.measurements
+    rows = rows[(rows["number"] == 1) & rows["final"] & (rows["score"] == "fid/few")]
+    assert sorted(rows["round_samples"].unique()) == [250, 500, 1000]
+    assert rows.groupby("round_samples")["omega"].nunique().to_dict() == {250: 5, 500: 3, 1000: 1}
+    counts = rows.groupby("round_samples")["num_samples"].unique().map(list).to_dict()
+    assert counts == {250: [75], 500: [150], 1000: [300]}
+
+
+def test_present_format_has_typed_columns_and_files(full_study: StudyResults) -> None:
+    trials = full_study.trials
+    assert trials["feasible"].dtype == pd.BooleanDtype() and trials["front"].dtype == np.bool_
+    assert trials["feasible"].isna().tolist() == (trials["state"] != "COMPLETE").tolist()
+    assert trials["audited_at"].dropna().to_dict() == {8: 12_032, 17: 6_016}
+    assert (
+        trials["training_s"].dtype == np.float64 and trials.loc[1, "training_key"] == f"{1:016x}"
+    )
+    assert trials["samples_drawn"].dtype == pd.Int64Dtype()
+    assert full_study.objectives == ["fid/all", "fid/few"] and full_study.objective == "fid/all"
+    assert full_study.fidelity["metric"] == "kendall_tau" and full_study.confirmation["best"] == 1
+    assert (
+        full_study.front is not None and full_study.front["front"].sum() == trials["front"].sum()
+    )
+    assert full_study.plan["plan"]["worker_hours"] == 0.75
+
+
+def test_study_of_the_format_before_is_read(tmp_path: Path) -> None:
+    experiment = EXPERIMENT.to_dict()
+    experiment["evaluation"]["objective"] = "fid/few"
+    del experiment["evaluation"]["objectives"]
+    directory = write_study(tmp_path / "study", experiment=experiment, format=2)
+    assert load_study(directory).objectives == ["fid/few"]
+
+
+def test_curves_come_through_the_link_and_end_where_a_trial_was_stopped(tmp_path: Path) -> None:
+    directory = write_full_study(tmp_path / "full")
+    path = directory / "trials" / "t006" / "training" / "metrics.jsonl"
+    assert path.resolve().parent.parent.name == "checkpoints"
+    longer = json.dumps({"images_seen": 20_480, "loss/ddpm": 0.1})
+    path.write_text(f"{path.read_text()}{longer}\n")
+    curves = load_study(directory).curves
+    assert curves.loc[curves["number"] == 6, "images_seen"].max() <= 6_016
+
+
+def test_trunk_is_counted_once_and_a_shared_training_too(tmp_path: Path) -> None:
+    directory = write_full_study(tmp_path / "full")
+    twin = directory / "trials" / "t009" / "training"
+    twin.unlink()
+    twin.symlink_to(Path("../../../checkpoints") / f"{1:016x}")  # the training of trial 1
+    costs = load_study(directory).costs
+    training = costs[costs["part"] == "training"]
+    own = training[(training["number"] == 1) & (training["purpose"] == "full")]
+    assert own.empty
+    trunk = training[training["purpose"] == "shared training"]
+    assert len(trunk) == 1 + 3 and trunk["number"].isna().all()
+
+
+def test_several_studies_are_one_set_of_frames(study: StudyResults, full_dir: Path) -> None:
+    frames = load_studies([study, full_dir])
+    assert frames.trials["study"].unique().tolist() == ["tau-sweep", "full"]
+    assert len(frames.trials) == 9 + 18
+    assert frames.measurements.dtypes.astype(str).replace({"object": "str"}).to_dict() == (
+        MEASUREMENT_TYPES
+    )
+    assert len(frames.curves) == len(study.curves) + len(load_study(full_dir).curves)
+
+
+def test_no_study_and_two_of_one_name_are_refused(study: StudyResults) -> None:
+    with pytest.raises(ValueError, match="no study was named; allowed: one folder at least"):
+        load_studies([])
+    with pytest.raises(ValueError, match="two studies are called 'tau-sweep'"):
+        load_studies([study, study])
+
+
+def test_runs_folder_is_refused_with_its_studies(full_dir: Path) -> None:
+    with pytest.raises(ValueError, match=r"is no study: .* one of its folders full"):
+        load_study(full_dir.parent)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("fidelity.json", "{", "cannot read .*fidelity.json"),
+        ("confirm.json", "[]", "confirm.json is not a mapping"),
+        ("plan.json", "3", "plan.json is not a mapping"),
+        ("front.csv", "", "cannot read .*front.csv"),
+        ("front.csv", "a,b\n1,2\n", "front.csv has no column 'number'"),
+    ],
+)
+def test_spoiled_file_of_the_present_format_is_refused(
+    tmp_path: Path, file: str, content: str, sentence: str
+) -> None:
+    directory = write_full_study(tmp_path / "full")
+    (directory / file).write_text(content)
+    with pytest.raises(ValueError, match=sentence):
+        load_study(directory)
+
+
+def test_half_deleted_study_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
+    directory = write_full_study(tmp_path / "full")
+    for name in ("anchors.json", "fidelity.json", "confirm.json", "plan.json", "front.csv"):
+        (directory / name).unlink()
+    shutil.rmtree(directory / "trials" / "t001")
+    shutil.rmtree(directory.parent / "checkpoints")
+    study = load_study(directory)
+    assert study.front is None and study.confirmation == {} and study.curves.empty
+    assert 1 not in study.measurements["number"].tolist() and len(study.trials) == 18

@@ -4,7 +4,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from diffrop.config import ContrastiveConfig, DiffusionConfig, ObjectiveConfig
-from diffrop.diffusion.cbdm import cbdm_regulariser, draw_other_labels
+from diffrop.diffusion.cbdm import cbdm_regulariser, draw_other_labels, other_label_probabilities
 from diffrop.diffusion.objective import Draws, Losses, Objective, class_weights, draw
 from diffrop.diffusion.schedule import NoiseSchedule
 
@@ -35,7 +35,7 @@ def batch() -> tuple[Tensor, Tensor, Draws]:
     x_0 = torch.rand(SHAPE, generator=generator) * 2 - 1
     labels = torch.randint(NULL, (16,), generator=generator)
     draws = draw(DIFFUSION, SHAPE, generator)
-    others = draw_other_labels(CBDM, COUNTS, 16, generator)
+    others = draw_other_labels(other_label_probabilities(CBDM, COUNTS), 16, generator)
     assert draws.dropped.any() and (others != labels).any()
     return x_0, labels, Draws(draws.t, draws.eps, draws.dropped, others)
 
@@ -113,7 +113,8 @@ def test_contrastive_gradient_does_not_reach_the_other_branch() -> None:
 )
 def test_other_labels_follow_their_distribution(labels: str, mass: list[float]) -> None:
     config = ObjectiveConfig(loss="cbdm", cbdm_labels=labels)  # type: ignore[arg-type]
-    drawn = draw_other_labels(config, COUNTS, 6000, torch.Generator().manual_seed(0))
+    probabilities = other_label_probabilities(config, COUNTS)
+    drawn = draw_other_labels(probabilities, 6000, torch.Generator().manual_seed(0))
     expected = 6000 * torch.tensor(mass, dtype=torch.float64)
     assert stats.chisquare(drawn.bincount(minlength=3), expected).pvalue > 0.001
 

@@ -19,8 +19,8 @@ from diffrop.search.confirm import (
 )
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.space import Parameter, SearchSpace
-from diffrop.search.trial import write_atomically
 from diffrop.search.verdict import assess, confirm_dict, next_points, t_interval, verdict
+from diffrop.storage import write_atomically
 from tests.small import small_experiment, small_study
 
 BUDGET = LaunchConfig(confirm=2, budget_wall_s=100.0)
@@ -45,11 +45,13 @@ def confirmation(
 
 def card(value: float, many: float = 10.0) -> ScoreCard:
     scores = {"fid/all": value, "fid/many": many}
+    row = {"omega": 0.5, "sampler": "ddim-2", "num_samples": 40, "scores": scores}
     return ScoreCard(
-        images_seen=128, time=0.0, objective="fid/all", value=value, omega=0.5, sampler="ddim-2",
-        extractor="pixels", reference="full training set", num_samples={"all": 40, "many": 12},
-        num_reference={"all": 70}, final=True, curve=[{"omega": 0.5, "scores": scores}],
-        class_scores={}, intervals={"fid/all": {"low": value - 1, "high": value + 1}},
+        images_seen=128, time=0.0, objectives=["fid/all"], values=[value], omega=0.5,
+        sampler="ddim-2", extractor="pixels", reference="full training set",
+        num_samples={"all": 40, "many": 12}, num_reference={"all": 70}, final=True, curve=[row],
+        intervals={"fid/all": {"low": value - 1, "high": value + 1}}, class_scores={},
+        samples_drawn=40, seconds={"sampling": 1.0, "features": 0.5, "metrics": 0.5},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
-from diffrop.search.results import StudyResult, collect, write_results
+from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
@@ -71,8 +71,10 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
             write_atomically(path, json.dumps(card(value, images).to_dict()))
             write_checkpoint(path.with_suffix(".safetensors"), Checkpoint(influence(number), {}))
             asked[number].report(value, images)
+            score = {"values": [value], "num_samples": 40}
+            asked[number].set_user_attr("rungs", {str(images): score})
         study.tell(number, value if state == "COMPLETE" else None, state=TrialState[state])
-    return store, collect(study, store, config)
+    return store, ResultReader(study, store, config).read()
 
 
 def test_only_complete_trials_are_ranked(finished: tuple[StudyStore, StudyResult]) -> None:

@@ -1,7 +1,6 @@
 import dataclasses
 import math
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +11,8 @@ from ray.tune.search import Searcher
 
 from diffrop.search.config import StudyConfig
 from diffrop.search.history import num_startup_trials
-from diffrop.search.searcher import Neighbours, OptunaStudySearcher, num_remaining
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import num_remaining
 from diffrop.search.space import Parameter, SearchSpace
 from tests.small import small_study
 
@@ -54,6 +54,7 @@ def test_states_follow_how_a_trial_ended() -> None:
     found.on_trial_result("a", result(64, 50.0))
     found.on_trial_complete("a", result(128, 40.0, final=True))
     found.on_trial_result("b", result(64, 60.0))
+    found.stop("b", 64)
     found.on_trial_complete("b", result(64, 60.0))
     found.on_trial_complete("c", result(128, math.nan, final=True))
     found.on_trial_complete("d", {"failure": "non-finite loss at step 3"})
@@ -71,6 +72,18 @@ def test_states_follow_how_a_trial_ended() -> None:
     assert study.trials[3].user_attrs["message"] == "non-finite loss at step 3"
     assert ["failure" in trial.user_attrs for trial in study.trials[2:]] == [True, True, False]
     assert study.best_trial.number == 0
+
+
+def test_trial_that_returns_early_stays_open_for_the_next_launch() -> None:
+    study, config = optuna.create_study(), small_study(num_trials=3)
+    found = searcher(config, study)
+    numbers(found, "abc")
+    found.on_trial_complete("a", {})  # nothing was reported yet
+    found.on_trial_complete("b", result(64, 5.0))
+    found.on_trial_complete("c", result(128, 5.0, final=True))
+    assert found.suggest("d") == Searcher.FINISHED  # and not begun again here
+    assert num_remaining(study, config) == 2
+    assert numbers(searcher(config, study), "ef") == [0, 1]
 
 
 def test_infinite_score_is_never_best() -> None:
@@ -141,29 +154,6 @@ def test_resumed_study_does_not_repeat_its_random_points() -> None:
     assert len(set(strengths)) == 5
 
 
-def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path) -> None:
-    study, config = optuna.create_study(), small_study(num_trials=5)
-    alive = {"a", "b"}
-
-    def neighbours(name: str) -> Neighbours:
-        return Neighbours(name, lambda driver: driver in alive, tmp_path / "ask.lock")
-
-    one = searcher(config, study, neighbours=neighbours("a"))
-    two = searcher(config, study, neighbours=neighbours("b"))
-    assert numbers(one, "kl") == [0, 1]
-    assert numbers(two, "mno") == [2, 3, 4]
-    assert one.suggest("p") is None  # there may yet be something to take over
-    assert num_remaining(study, config, neighbours("a")) == 2
-    alive.remove("b")
-    assert num_remaining(study, config, neighbours("a")) == 5
-    one._read_at = -math.inf
-    assert numbers(one, "qrs") == [2, 3, 4]
-    assert one.suggest("t") == Searcher.FINISHED
-    one.on_trial_complete("q", result(128, 1.0, final=True))
-    two.on_trial_complete("m", result(128, 2.0, final=True))  # it was only slow
-    assert study.trials[2].value == 1.0
-
-
 def test_given_points_come_after_the_baseline_and_what_they_leave_out_is_drawn() -> None:
     points = (
         {"contrastive.form": "hinge", "contrastive.margin": 1.01},
@@ -176,6 +166,7 @@ def test_given_points_come_after_the_baseline_and_what_they_leave_out_is_drawn()
     assert "contrastive.tau_0" in tried[1]
     assert tried[2]["contrastive.tau_0"] == 3
     assert tried[3] not in (tried[1], tried[2])
+    assert study.trials[1].params == tried[1]
 
 
 def test_spent_budget_begins_nothing() -> None:
@@ -206,6 +197,7 @@ def test_stopped_trial_is_replaced_by_a_child_of_a_leader() -> None:
     assert numbers(found, "abcd") == [0, 1, 2, 3]
     for name, score in zip("abcd", (9.0, 1.0, 2.0, 8.0), strict=True):
         found.on_trial_result(name, result(64, score))
+    found.stop("d", 64)
     found.on_trial_complete("d", result(64, 8.0))
     child = found.suggest("e")
     assert isinstance(child, dict)
@@ -227,6 +219,7 @@ def test_child_needs_a_checkpoint_to_start_from() -> None:
     numbers(found, "abc")
     for name, score in zip("abc", (9.0, 1.0, 8.0), strict=True):
         found.on_trial_result(name, result(64, score))
+    found.stop("c", 64)
     found.on_trial_complete("c", result(64, 8.0))
     point = found.suggest("d")
     assert isinstance(point, dict) and point["parent"] is None

@@ -7,8 +7,8 @@ import yaml
 from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
-from diffrop.search.space import SearchSpace
-from tests.small import SPACE
+from diffrop.search.space import SearchSpace, load_points
+from tests.small import SPACE, small_study
 
 TAU = {"low": 0.1, "high": 10, "log": True, "source": "x"}
 
@@ -94,3 +94,47 @@ def test_ablation_draws_valid_configurations_on_every_method(preset: str) -> Non
 def test_keys_of_scoring_cannot_be_searched(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match=f"{key}.*allowed: keys of the training"):
         space(tmp_path, {key: {"choices": [1, 2], "source": "x"}})
+
+
+def test_points_are_read_and_may_leave_values_to_the_sampler(tmp_path: Path) -> None:
+    path = tmp_path / "points.yaml"
+    path.write_text("- {contrastive.form: hinge, contrastive.margin: 1.01}\n- {}\n")
+    points = load_points(path, SearchSpace.load(SPACE))
+    assert points == ({"contrastive.form": "hinge", "contrastive.margin": 1.01}, {})
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"contrastive.tau_1": 1}, r"point 1 of .*'contrastive\.tau_1'; allowed: contrastive"),
+        ({"contrastive.tau_0": 1000}, r"contrastive\.tau_0 is 1000; allowed: 0\.1 to 100"),
+        ({"contrastive.tau_0": True}, r"contrastive\.tau_0 is True"),
+        ({"contrastive.form": "none"}, "contrastive.form is 'none'; allowed: negative_l2, hinge"),
+        ({"contrastive.margin": 1.0}, r"with contrastive\.margin is None; allowed: hinge"),
+        (
+            {"contrastive.form": "reciprocal", "contrastive.margin": 1.0},
+            r"contrastive\.form of a point with contrastive\.margin is 'reciprocal'; allowed: hin",
+        ),
+    ],
+)
+def test_points_outside_the_space_are_refused(
+    tmp_path: Path, point: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "points.yaml"
+    path.write_text(yaml.safe_dump([point]))
+    with pytest.raises(ValueError, match=message):
+        load_points(path, SearchSpace.load(SPACE))
+
+
+def test_file_without_a_list_holds_no_points(tmp_path: Path) -> None:
+    path = tmp_path / "points.yaml"
+    path.write_text("contrastive.tau_0: 1")
+    with pytest.raises(ValueError, match="holds no points; allowed: a list of mappings"):
+        load_points(path, SearchSpace.load(SPACE))
+
+
+def test_study_checks_its_points() -> None:
+    with pytest.raises(ValueError, match=r"contrastive\.tau_0 is 0"):
+        small_study(points=({"contrastive.tau_0": 0},))
+    with pytest.raises(ValueError, match="points is '3 points'; allowed: 2 with num_trials"):
+        small_study(num_trials=3, points=({}, {}, {}))

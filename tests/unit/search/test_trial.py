@@ -146,7 +146,7 @@ def test_scores_of_another_training_are_set_aside(tmp_path: Path, inputs: Scorin
     other = small_task(tmp_path / "study/t000", config)
     reports = run(other, inputs)
     assert reports == run(small_task(tmp_path / "alone/study/t000", config), inputs)
-    assert len(list(task.directory.glob(f"scores-{task.key}/*.json"))) == 2
+    assert len(list(task.directory.glob(f"scores-{task.key}-*/*.json"))) == 2
 
 
 def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(

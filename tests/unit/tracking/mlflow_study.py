@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
 from diffrop.tracking import TrackedTrial, Tracker
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
@@ -81,7 +82,7 @@ def add_checkpoint(trial: TrackedTrial, images: int) -> Path:
 
 def add_sample(trial: TrackedTrial, name: str = "images_000000000192.png") -> None:
     (trial.directory / "samples").mkdir(exist_ok=True)
-    (trial.directory / "samples" / name).write_bytes(b"\x89PNG" + name.encode())
+    Image.new("RGB", (80, 40), (trial.number, 0, 0)).save(trial.directory / "samples" / name)
 
 
 def make_full_trial(
@@ -130,7 +131,7 @@ def snapshot(uri: str) -> list[Any]:
         outputs = client.get_run(run.info.run_id).outputs
         linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         info = (run.info.run_id, run.info.status, run.info.end_time, run.info.run_name)
-        files = [item.path for item in client.list_artifacts(run.info.run_id, "samples")]
+        files = [item.path for item in client.list_artifacts(run.info.run_id, "images")]
         content.append((number, info, run.data.params, run.data.tags, points, linked, files))
     models = [(m.model_id, m.status, len(m.metrics or [])) for m in models_of(uri)]
     return [*content, *sorted(models)]

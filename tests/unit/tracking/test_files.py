@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from diffrop.tracking.files import Progress
 from tests.unit.tracking.mlflow_study import (
     add_checkpoint,
     add_lines,
@@ -14,7 +15,7 @@ from tests.unit.tracking.mlflow_study import (
 
 def test_half_a_line_waits_and_a_torn_one_is_skipped(tmp_path: Path) -> None:
     def logged() -> list[tuple[int, float]]:
-        metrics = trial.curve_metrics()
+        metrics, _ = trial.new_curves(Progress())
         return [(m.step, m.value) for m in metrics if m.key == "loss/ddpm"]
 
     trial = make_trial(tmp_path)
@@ -50,4 +51,5 @@ def test_mark_changes_with_the_files_and_with_what_the_trial_says(tmp_path: Path
 
 def test_trial_without_files_has_no_metrics(tmp_path: Path) -> None:
     trial = make_trial(tmp_path, state="COMPLETE")
-    assert trial.curve_metrics() + trial.score_metrics() + trial.model_metrics("m", "d") == []
+    assert trial.new_curves(Progress())[0] == trial.new_scores(Progress())[0] == []
+    assert trial.model_metrics("m", "d") == [] and trial.checkpoint() is None

@@ -48,9 +48,10 @@ def test_launch_and_trials_form_a_tree_with_params_tags_and_artifacts(
     assert run.data.params["contrastive.tau_0"] == "3.2"
     assert len(run.data.params["long"]) == 6000
     client = MlflowClient(uri)
-    assert [f.path for f in client.list_artifacts(run.info.run_id, "samples")] == [
-        "samples/images_000000000192.png"
-    ]
+    names = [Path(f.path).name for f in client.list_artifacts(run.info.run_id, "images")]
+    assert [name.startswith("samples+step+192+timestamp+") for name in names] == [True, True]
+    assert sorted(Path(name).suffix for name in names) == [".png", ".webp"]
+    assert run.data.tags["mlflow.loggedImages"] == "True"
     shown = Path(
         client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path / "art ifacts"))
     )
@@ -78,10 +79,12 @@ def test_metrics_equal_the_files(uri: str, tmp_path: Path) -> None:
     assert history(uri, run, "loss/ddpm") == expected
     assert [step for step, _, _ in history(uri, run, "pcl/grad_ratio")] == [64, 192, 320]
     when = [round((TIME + images) * 1000) for images in (64, 384)]
-    assert history(uri, run, "fid/few") == [(64, when[0], 90.0), (384, when[1], 60.0)]
-    assert history(uri, run, "num_samples/many")[0][2] == 300
-    assert history(uri, run, "omega")[1] == (384, when[1], 0.5)
-    assert history(uri, run, "score")[1] == (384, when[1], 40.0)
+    assert history(uri, run, "rung/fid/few") == [(64, when[0], 90.0), (384, when[1], 60.0)]
+    assert history(uri, run, "rung/num_samples/many")[0][2] == 300
+    assert history(uri, run, "rung/omega")[1] == (384, when[1], 0.5)
+    assert history(uri, run, "rung/score")[1] == (384, when[1], 40.0)
+    for key, value in {"fid/few": 60.0, "score": 40.0, "num_samples/many": 300}.items():
+        assert history(uri, run, key) == [(0, when[1], value)]  # the final score alone
     curve = [(0, when[1], 69.0), (500, when[1], 60.0)]
     assert history(uri, run, "omega_curve/fid/few") == curve
     assert len(history(uri, run, "omega_curve/accuracy/all")) == 2
@@ -224,7 +227,7 @@ def test_credentials_reach_neither_tags_nor_params_nor_artifacts(uri: str, tmp_p
     assert tracker.close("FINISHED") == []
     content = (tmp_path / "mlflow.db").read_bytes()
     stored = [path for path in (tmp_path / "art ifacts").rglob("*") if path.is_file()]
-    assert b"t007" in content and len(stored) == 3
+    assert b"t007" in content and len(stored) == 4
     for blob in [content, *(path.read_bytes() for path in stored)]:
         assert CANARY.encode() not in blob
 

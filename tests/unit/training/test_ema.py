@@ -67,6 +67,19 @@ def test_every_length_survives_a_checkpoint_and_can_be_sampled_from(tmp_path: Pa
     assert not outputs[0].equal(outputs[1]) and not outputs[1].equal(outputs[2])
 
 
+def test_average_stands_still_at_a_faulty_step() -> None:
+    model = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    average = PowerAverage(model, 0.1)
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.set_time(32, 32)
+    before = average.model.weight.clone()
+    average.follow(model, skip=torch.ones(()))
+    assert average.model.weight.equal(before)
+    average.follow(model, skip=torch.zeros(()))
+    torch.testing.assert_close(average.model.weight, model.weight)  # the first step leaves nothing
+
+
 def test_averages_are_found_by_their_length() -> None:
     config = small_experiment(training__ema_lengths=LENGTHS)
     trainer = Trainer(config, load_dataset(config.data), CPU)

@@ -93,6 +93,7 @@ def test_running_margins_go_on_where_they_mean_the_same(dataset: Dataset) -> Non
         ({"augmentation__conditional_probability": 0.1}, "augmentation inputs False -> True"),
         ({"training__ema_lengths": [0.1]}, r"ema_lengths is \[0.1\], and it keeps .* \[\]"),
         ({"training__batch_size": 48}, "it has seen 64 images; allowed: whole batches of 48"),
+        ({"training__num_images": 64}, "it has seen 64 images; allowed: .*num_images = 64"),
         ({"data__imbalance_factor": 0.5}, "other images"),
     ],
 )

@@ -1,3 +1,4 @@
+import functools
 import warnings
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_out_of_memory_names_the_batch_size(
 
 def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> None:
     trainer = Trainer(small_experiment("reciprocal", contrastive__tau_0=50.0), dataset, CPU)
-    parts = trainer._losses()
+    parts = trainer._losses(trainer._batch())
     assert parts.contrastive is not None
     parameters = list(trainer.model.parameters())
     norms = []
@@ -129,7 +130,7 @@ def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> Non
 def test_gradient_ratio_with_cbdm_is_over_all_other_losses(dataset: Dataset) -> None:
     config = small_experiment("reciprocal", contrastive__tau_0=50.0, objective__loss="cbdm")
     trainer = Trainer(config, dataset, CPU)
-    parts = trainer._losses()
+    parts = trainer._losses(trainer._batch())
     assert parts.contrastive is not None and parts.cbdm is not None
     norms = []
     for loss in (parts.contrastive.loss, parts.ddpm + parts.cbdm):
@@ -294,8 +295,7 @@ def test_failing_compilation_falls_back_with_one_warning(
     def broken(graph: object, inputs: object) -> None:
         raise RuntimeError("no compiler here")
 
-    compile_with = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: compile_with(model, backend=broken))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
     trainer = Trainer(small_experiment(training__compile=True), dataset, CPU)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

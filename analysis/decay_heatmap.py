@@ -1,0 +1,134 @@
+"""Figure: the objective over tau_0 and the decay temperature, one map for each form."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from analysis.command import figure_command
+from analysis.compare import contrastive_trials
+from analysis.load import StudyResults
+from analysis.style import (
+    CAPTION_PT,
+    LEGEND_PT,
+    MAP_COLOURS,
+    SMALL_PT,
+    TEXT_PT,
+    add_caption,
+    caption,
+    form_style,
+    in_form_order,
+    new_figure,
+    sentence_figure,
+    set_log,
+    style_axes,
+)
+from analysis.words import format_score, score_label
+
+TITLE = "tau_0 and decay temperature together"
+READING = (
+    "Each cell is the best objective of the trials in it, dark is low and good; the dots are the "
+    "trials themselves, and empty ones were not tried. A dark diagonal would mean that a slower "
+    "decay makes up for a weaker tau_0. The ring is the form's best trial."
+)
+NUM_CELLS = (5, 4)
+"""Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
+KEYS = ("tau_0", "decay_temperature")
+
+
+def decay_heatmap_figure(study: StudyResults) -> Figure:
+    """Draw one map for each form with comparable trials, all on one scale of colours.
+
+    Returns:
+        axes labelled by form, each with a mesh and the trials as dots; and the colour bar's.
+    """
+    trials = contrastive_trials(study)
+    trials = in_form_order(trials[(trials[list(KEYS)] > 0).all(axis=1)])
+    if trials.empty:
+        return sentence_figure(
+            study, "No complete trial has a tau_0 and a decay temperature, so there is no map."
+        )
+    forms = list(dict.fromkeys(trials["form"]))
+    num_columns = min(2, len(forms))
+    num_rows = -(-len(forms) // num_columns)
+    figure = new_figure(1.25 + 1.55 * num_rows)
+    norm = Normalize(trials["value"].min(), trials["value"].max())
+    edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
+    mesh = None
+    for place, form in enumerate(forms):
+        axes = figure.add_subplot(num_rows, num_columns, place + 1, label=form)
+        mesh = _draw_form(axes, trials[trials["form"] == form], edges, norm)
+        axes.set_title(form_style(form).label, fontsize=LEGEND_PT, loc="left",
+                       color=form_style(form).colour, fontweight="bold")  # fmt: skip
+        style_axes(axes)
+        axes.grid(visible=False)
+        axes.tick_params(labelleft=place % num_columns == 0)
+        axes.tick_params(labelbottom=place + num_columns >= len(forms))
+    figure.supylabel("decay temperature (share of T)", fontsize=TEXT_PT)
+    bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25)  # type: ignore[arg-type]
+    bar.set_label(score_label(study.objective), fontsize=SMALL_PT)
+    bar.ax.tick_params(labelsize=SMALL_PT)
+    for axes in figure.axes[:-1][-num_columns:]:
+        axes.set_xlabel("tau_0", fontsize=TEXT_PT)
+    add_caption(figure, caption(study))
+    return figure
+
+
+def cell_edges(study: StudyResults, trials: pd.DataFrame, key: str, num_cells: int) -> np.ndarray:
+    """Return the edges of the cells along one axis: the searched range, in equal factors."""
+    low, high = float(trials[key].min()), float(trials[key].max())
+    for item in study.space:
+        if str(item.get("name")).rpartition(".")[2] == key and item.get("low"):
+            low, high = min(low, float(item["low"])), max(high, float(item["high"]))
+    if low == high:
+        low, high = low / 2, high * 2
+    edges = np.geomspace(low, high, num_cells + 1)
+    edges[[0, -1]] = low, high  # rounding must not put the outermost trial outside
+    return edges
+
+
+def best_in_cells(trials: pd.DataFrame, edges: list[np.ndarray]) -> np.ndarray:
+    """Return the least value in each cell, NaN in empty ones; rows run along the second key."""
+    best = np.full((len(edges[1]) - 1, len(edges[0]) - 1), np.nan)
+    places = [
+        np.clip(np.searchsorted(edge, trials[key], side="right") - 1, 0, len(edge) - 2)
+        for key, edge in zip(KEYS, edges, strict=True)
+    ]
+    for column, row, value in zip(*places, trials["value"], strict=True):
+        best[row, column] = np.fmin(best[row, column], value)
+    return best
+
+
+def _draw_form(
+    axes: Axes, trials: pd.DataFrame, edges: list[np.ndarray], norm: Normalize
+) -> QuadMesh:
+    mesh = axes.pcolormesh(
+        *edges, best_in_cells(trials, edges), norm=norm, cmap=MAP_COLOURS, edgecolors="white",
+        linewidth=0.8,
+    )  # fmt: skip
+    axes.plot(
+        trials["tau_0"], trials["decay_temperature"], linestyle="none", marker="o", markersize=3.5,
+        color="white", markeredgecolor="black", markeredgewidth=0.7, label="trials", clip_on=False,
+    )  # fmt: skip
+    best = trials.loc[trials["value"].idxmin()]
+    axes.plot(
+        [best["tau_0"]], [best["decay_temperature"]], linestyle="none", marker="o", markersize=9,
+        markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.3, label="best",
+        clip_on=False,
+    )  # fmt: skip
+    axes.annotate(
+        format_score(best["value"]), (0.98, 1.02), xycoords="axes fraction", ha="right",
+        va="bottom", fontsize=CAPTION_PT,
+    )  # fmt: skip
+    set_log(axes, "x")
+    set_log(axes, "y")
+    axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
+    return mesh
+
+
+if __name__ == "__main__":
+    sys.exit(figure_command(decay_heatmap_figure, "decay_heatmap"))

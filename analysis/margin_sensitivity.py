@@ -1,0 +1,130 @@
+"""Figure: the objective against the hinge's margin, and how often the hinge was active."""
+
+import sys
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.command import figure_command
+from analysis.compare import baseline_trial, contrastive_trials
+from analysis.load import StudyResults
+from analysis.style import (
+    add_caption,
+    add_legend,
+    caption,
+    form_handle,
+    form_style,
+    new_figure,
+    scale_scores,
+    sentence_figure,
+    style_axes,
+)
+from analysis.words import format_score, score_label
+
+TITLE = "Sensitivity to the hinge's margin"
+READING = (
+    "Trials with the hinge. Above, the objective of those scored in full; the dashed line is the "
+    "baseline. Below, the share of pairs that the hinge acted on (median over training), of all "
+    "trials that logged it, hollow if not scored in full: at 0 the hinge is no loss at all, at 1 "
+    "it is negative L2. Only a margin in between tests the hinge."
+)
+MEASURE = "pcl/active_share"
+
+
+def margin_sensitivity_figure(study: StudyResults) -> Figure:
+    """Draw the hinge trials' objective and active share against the margin.
+
+    Returns:
+        axes "value", and below it "active share" where a trial logged one.
+    """
+    scored = contrastive_trials(study)
+    scored = scored[(scored["form"] == "hinge") & scored["margin"].notna()]
+    shares = active_shares(study)
+    if scored.empty and shares.empty:
+        return sentence_figure(
+            study, "No trial with the hinge has a score or a share of active pairs to show."
+        )
+    parts = [name for name, found in (("value", scored), ("active share", shares)) if len(found)]
+    figure = new_figure(1.5 + 1.5 * len(parts))
+    grid = figure.add_gridspec(len(parts), 1)
+    first: Axes | None = None
+    for place, part in enumerate(parts):
+        axes = figure.add_subplot(grid[place], label=part, sharex=first)
+        first = first or axes
+        if part == "value":
+            _draw_values(axes, study, scored)
+        else:
+            _draw_shares(axes, shares)
+        style_axes(axes)
+        axes.tick_params(labelbottom=place == len(parts) - 1)
+    figure.axes[-1].set_xlabel(_margin_label(study))
+    baseline = baseline_trial(study)
+    handles = [form_handle("hinge")]
+    if baseline is not None:
+        label = f"baseline {format_score(baseline['value'])}"
+        colour = form_style("none").colour
+        handles.insert(0, Line2D([], [], color=colour, linestyle="--", label=label))
+    add_legend(figure, handles)
+    add_caption(figure, f"{caption(study)}; {len(scored)} trials with the hinge scored in full")
+    return figure
+
+
+def active_shares(study: StudyResults) -> pd.DataFrame:
+    """Return margin, share (median over training) and complete of each hinge trial that logged it.
+
+    Returns:
+        columns number, margin, share, complete.
+    """
+    logged = study.curves[study.curves["measure"] == MEASURE].groupby("number")["value"].median()
+    hinge = study.trials[(study.trials["form"] == "hinge") & study.trials["margin"].notna()]
+    hinge = hinge.set_index("number").assign(complete=hinge["state"].to_numpy() == "COMPLETE")
+    return hinge[["margin", "complete"]].join(logged.rename("share"), how="inner").reset_index()
+
+
+def _margin_label(study: StudyResults) -> str:
+    rule = study.setting("contrastive.margin_rule")
+    meaning = {
+        "oracle": "multiple of the true distance",
+        "constant": "distance itself",
+        "quantile": "quantile of an image's distances",
+    }
+    return f"margin ({meaning.get(str(rule), rule)})"
+
+
+def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
+    style = form_style("hinge")
+    axes.plot(
+        scored["margin"], scored["value"], linestyle="none", marker=style.marker, markersize=6,
+        color=style.colour, label="hinge",
+    )  # fmt: skip
+    known = scored[scored["value_low"].notna()]
+    axes.vlines(
+        known["margin"], known["value_low"], known["value_high"], color=style.colour,
+        linewidth=1.2, alpha=0.6,
+    )  # fmt: skip
+    baseline = baseline_trial(study)
+    if baseline is not None:
+        axes.axhline(
+            baseline["value"], color=form_style("none").colour, linestyle="--", linewidth=1.2,
+            label="baseline",
+        )  # fmt: skip
+    scale_scores(axes, scored["value"])
+    axes.set_ylabel(score_label(study.objective).replace(" of ", "\nof "))
+
+
+def _draw_shares(axes: Axes, shares: pd.DataFrame) -> None:
+    style = form_style("hinge")
+    for complete, group in shares.groupby("complete"):
+        axes.plot(
+            group["margin"], group["share"], linestyle="none", marker=style.marker, markersize=6,
+            color=style.colour, markerfacecolor=style.colour if complete else "none",
+            label="active share" if complete else "active share, not complete",
+        )  # fmt: skip
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_ylabel("share of pairs\nacted on")
+
+
+if __name__ == "__main__":
+    sys.exit(figure_command(margin_sensitivity_figure, "margin_sensitivity"))

@@ -1,0 +1,140 @@
+"""Figure: trials over two scores at once, the front of the best, and what is feasible."""
+
+import itertools
+import sys
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.command import figure_command
+from analysis.compare import comparable_trials
+from analysis.load import StudyResults
+from analysis.style import (
+    NEUTRAL,
+    add_caption,
+    add_legend,
+    caption,
+    form_handle,
+    form_style,
+    in_form_order,
+    new_figure,
+    sentence_figure,
+    style_axes,
+    widen_scores,
+)
+from analysis.words import score_label
+
+TITLE = "Trade-off between scores"
+READING = (
+    "Each marker is a trial scored in full, at its own omega; lower and further left is better. "
+    "The line is the front: for its trials, nothing that meets the constraints is better in one "
+    "score without being worse in another. Hollow markers break a constraint. A study with one "
+    "objective shows the scores of the many- and the few-shot classes, which methods for long "
+    "tails trade against each other."
+)
+TRADE = ("fid/many", "fid/few")
+"""Shown where the study has a single objective."""
+MAX_PAIRS = 3
+
+
+def pareto_front_figure(study: StudyResults) -> Figure:
+    """Draw every pair of objectives, three pairs at most.
+
+    Returns:
+        axes labelled "X against Y", with a line of markers for the feasible and one for the
+        infeasible trials of each form, and the line "front".
+    """
+    scores = front_scores(study)
+    trials = front_trials(study, scores)
+    if trials.empty:
+        return sentence_figure(
+            study, f"No trial is complete with {' and '.join(scores)}, so there is no trade-off."
+        )
+    pairs = list(itertools.combinations(scores, 2))[:MAX_PAIRS]
+    figure = new_figure(1.2 + 2.3 * len(pairs))
+    for place, (x, y) in enumerate(pairs):
+        axes = figure.add_subplot(len(pairs), 1, place + 1, label=f"{x} against {y}")
+        for (form, feasible), group in in_form_order(trials).groupby(
+            ["form", "feasible"], sort=False
+        ):
+            _draw_trials(axes, str(form), bool(feasible), group, x, y)
+        front = trials[trials["front"]].sort_values([x, y])
+        axes.step(front[x], front[y], where="post", color=NEUTRAL, linewidth=1.2, label="front",
+                  zorder=1)  # fmt: skip
+        axes.set_xlabel(score_label(x))
+        axes.set_ylabel(score_label(y))
+        widen_scores(axes, "x")
+        widen_scores(axes, "y")
+        style_axes(axes)
+    forms = list(dict.fromkeys(in_form_order(trials)["form"]))
+    add_legend(figure, [*(form_handle(str(form)) for form in forms), *_other_handles(trials)])
+    add_caption(figure, _caption(study, scores, trials))
+    return figure
+
+
+def front_scores(study: StudyResults) -> list[str]:
+    """Return the scores that are traded: the objectives, or two shot groups of a single one."""
+    return study.objectives if len(study.objectives) > 1 else list(TRADE)
+
+
+def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
+    """Return the comparable trials that have all scores, with `feasible` and `front` as bools.
+
+    Where the study has several objectives its own front.csv tells them, else dominance does.
+    """
+    trials = comparable_trials(study)
+    if not set(scores) <= set(trials.columns):
+        return trials.iloc[:0]
+    trials = trials[trials[scores].notna().all(axis=1)]
+    trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
+    if study.front is not None and len(study.objectives) > 1:
+        on_it = study.front["front"].astype(str).str.lower() == "true"
+        chosen = study.front.loc[on_it, "number"]
+        return trials.assign(front=trials["number"].isin(chosen))
+    return trials.assign(front=trials["feasible"] & ~dominated(trials, scores))
+
+
+def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
+    """Return whether a feasible trial is as good in all scores and better in one, for each."""
+    values, feasible = trials[scores].to_numpy(), trials["feasible"].to_numpy()
+    found = [
+        bool(((values <= own).all(axis=1) & (values < own).any(axis=1) & feasible).any())
+        for own in values
+    ]
+    return pd.Series(found, index=trials.index, dtype=bool)
+
+
+def _draw_trials(
+    axes: Axes, form: str, feasible: bool, group: pd.DataFrame, x: str, y: str
+) -> None:
+    style = form_style(form)
+    axes.plot(
+        group[x], group[y], linestyle="none", marker=style.marker, markersize=6.5,
+        color=style.colour, markerfacecolor=style.colour if feasible else "none",
+        label=style.label if feasible else f"{style.label}, infeasible",
+    )  # fmt: skip
+
+
+def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
+    front = Line2D([], [], color=NEUTRAL, linewidth=1.2, label="front")
+    if trials["feasible"].all():
+        return [front]
+    hollow = Line2D(
+        [], [], linestyle="none", marker="o", mfc="none", color=NEUTRAL, label="infeasible"
+    )
+    return [front, hollow]
+
+
+def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:
+    text = caption(study, scores=list(dict.fromkeys([study.objective, *scores])))
+    limits = study.setting("evaluation.constraints") or []
+    if limits:
+        text += f"; feasible: {', '.join(map(str, limits))}"
+    on_front = ", ".join(f"t{number:03d}" for number in trials.loc[trials["front"], "number"])
+    return f"{text}; front: {on_front or 'no feasible trial'}"
+
+
+if __name__ == "__main__":
+    sys.exit(figure_command(pareto_front_figure, "pareto_front"))

@@ -1,0 +1,334 @@
+"""Run a study of many trials that train nothing, to measure what the engine itself costs.
+
+The engine is the real one: Tune's loop, Optuna on SQLite, MLflow, the observer, the results, the
+trials' own code with its checkpoints and files. A stand-in replaces the training loop and the
+sampling inside a trial. Times are of the driver's process; Tune's own share is told apart.
+"""
+
+import argparse
+import functools
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import optuna
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import diffrop.search.engine as engine
+import diffrop.search.stages as stages
+import diffrop.search.trial as trial_module
+import diffrop.training.session as session_module
+from diffrop.config import ExperimentConfig
+from diffrop.recipes import digits
+from diffrop.search.config import LaunchConfig, Rung, StudyConfig
+from diffrop.search.observer import StudyObserver
+from diffrop.search.omega import sampling_choices
+from diffrop.search.results import ResultReader
+from diffrop.search.scheduler import StudyScheduler
+from diffrop.search.scoring import ScoreCard, Scored, ScoringInputs
+from diffrop.search.screen import QuietScreen
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.space import SearchSpace
+from diffrop.tracking import Tracker
+from diffrop.training.trainer import Trainer
+
+REAL_RUN_POINT = stages._run_point
+
+
+class StandInTrainer(Trainer):
+    """A trainer whose clock moves without any training."""
+
+    def train_until(
+        self,
+        images: int,
+        log: Callable[[dict[str, float]], None] = lambda row: None,
+        save: Callable[[], object] = lambda: None,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Move to `images` with one row of curves."""
+        self.images_seen = images
+        log({"images_seen": images, "loss/ddpm": 1 / images, "grad_norm": 1.0})
+
+
+def stand_in_score(
+    number: int,
+    averages: Any,
+    schedule: Any,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    images_seen: int,
+    baseline_scores: Any = None,
+) -> Scored:
+    """Return a score card of the usual size, whose value falls from trial to trial."""
+    value = 1e3 / (1 + number) + 1e5 / images_seen  # the newest is best: none is stopped
+    groups = ("all", "many", "medium", "few")
+    scores = {f"{name}/{group}": value for name in ("fid", "accuracy") for group in groups}
+    choices = sampling_choices(config, rung.num_steps)
+    card = ScoreCard(
+        images_seen=images_seen,
+        time=time.time(),
+        objectives=list(config.evaluation.objectives),
+        values=[value],
+        omega=choices[0].omega,
+        sampler=choices[0].sampler,
+        extractor=inputs.extractor.name,
+        reference=inputs.reference.name,
+        num_samples=dict.fromkeys(groups, rung.num_samples),
+        num_reference=dict.fromkeys(groups, 100),
+        final=rung.final,
+        curve=[
+            {
+                "omega": choice.omega,
+                "sampler": choice.sampler,
+                "num_samples": rung.num_samples,
+                "scores": scores,
+            }
+            for choice in choices
+        ],
+        intervals={},
+        class_scores={},
+        samples_drawn=rung.num_samples * len(choices),
+        seconds={"sampling": 1.0, "features": 0.1, "metrics": 0.1},
+    )
+    dataset = inputs.dataset
+    images = torch.zeros(10 * dataset.num_classes, *dataset.image_shape, dtype=torch.uint8)
+    return Scored(card, images, {})
+
+
+def stand_in_point(point: dict[str, Any], **others: Any) -> None:
+    """Run the engine's own trainable, in the trial's process, with the stand-ins."""
+    score = functools.partial(stand_in_score, point["number"])
+    with (
+        mock.patch.object(session_module, "Trainer", StandInTrainer),
+        mock.patch.object(trial_module, "score_model", score),
+    ):
+        REAL_RUN_POINT(point, **others)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of the driver by what it did; of nested parts each has its own only."""
+
+    wall: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    processor: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    calls: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _inner: list[tuple[float, float]] = field(default_factory=list)
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time taken."""
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter(), time.thread_time()
+            self._inner.append((0.0, 0.0))
+            try:
+                return function(*args, **kwargs)
+            finally:
+                taken = time.perf_counter() - start[0], time.thread_time() - start[1]
+                inner = self._inner.pop()
+                self.wall[name] += taken[0] - inner[0]
+                self.processor[name] += taken[1] - inner[1]
+                self.calls[name] += 1
+                if self._inner:
+                    outer = self._inner.pop()
+                    self._inner.append((outer[0] + taken[0], outer[1] + taken[1]))
+
+        return wrapper
+
+
+PARTS: tuple[tuple[str, Any, str], ...] = (
+    ("sampler", optuna.samplers.TPESampler, "infer_relative_search_space"),
+    ("sampler", optuna.samplers.TPESampler, "sample_relative"),
+    ("sampler", optuna.samplers.TPESampler, "sample_independent"),
+    ("sampler", optuna.samplers.TPESampler, "after_trial"),
+    ("trial: suggest", OptunaStudySearcher, "suggest"),
+    ("trial: end", OptunaStudySearcher, "on_trial_complete"),
+    ("report: searcher", OptunaStudySearcher, "on_trial_result"),
+    ("report: scheduler", StudyScheduler, "on_trial_result"),
+    ("trial: observer", StudyObserver, "update"),
+    ("trial: screen", StudyObserver, "_show"),
+    ("trial: results", ResultReader, "read"),
+    ("trial: MLflow", Tracker, "sync"),
+)
+"""What is timed: the part's name, and the function of a class or module that does it."""
+
+
+@contextmanager
+def watched(stopwatch: Stopwatch) -> Iterator[None]:
+    """Time the parts of the driver."""
+    with ExitStack() as stack:
+        for name, owner, function in PARTS:
+            timed = stopwatch.timed(name, getattr(owner, function))
+            stack.enter_context(mock.patch.object(owner, function, timed))
+        yield
+
+
+@dataclass
+class Progress:
+    """The stopwatch's readings, the processor time and the memory after each trial's end."""
+
+    stopwatch: Stopwatch
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def note(self) -> None:
+        """Take a reading."""
+        process = psutil.Process()
+        self.rows.append(
+            {
+                **self.stopwatch.wall,
+                "reports": self.stopwatch.calls["report: scheduler"],
+                "processor": time.process_time(),
+                "clock": time.perf_counter(),
+                "memory_mib": process.memory_info().rss / 2**20,
+            }
+        )
+
+    def seconds(self, kind: str, first: int, last: int) -> float:
+        """Return the seconds that the parts of a kind took between two trials' ends."""
+        start, end = self.rows[first], self.rows[last]
+        return sum(end[name] - start.get(name, 0.0) for name in end if name.startswith(kind))
+
+    def count(self, name: str, first: int, last: int) -> float:
+        """Return by how much a reading grew between two trials' ends."""
+        return self.rows[last][name] - self.rows[first][name]
+
+
+def study_config(name: str, num_trials: int, num_rungs: int) -> StudyConfig:
+    """Return a study of digits with so many rungs and the smallest of networks."""
+    batch = 64
+    last = round(batch * 1.5 ** (num_rungs - 1))
+    experiment = digits().experiment.with_values(
+        {
+            "model.base_channels": 8,
+            "model.channel_multipliers": [1],
+            "model.attention_resolutions": [],
+            "training.num_images": last * batch,
+            "training.keep_checkpoints": 1,
+        }
+    )
+    space = SearchSpace.load(Path(__file__).parents[1] / "search_spaces" / "tau.yaml")
+    return StudyConfig(
+        name=name, space=space, experiment=experiment, num_trials=num_trials,
+        first_rung_images=batch * batch, reduction_factor=1.5,
+    )  # fmt: skip
+
+
+def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, Any]:
+    """Run a study and return its costs."""
+    config = study_config("scale", num_trials, num_rungs)
+    launch = LaunchConfig(runs_root=str(root), max_concurrent=2)
+    prepared = engine.prepare(config, launch)
+    stopwatch = Stopwatch()
+    progress = Progress(stopwatch)
+    complete = OptunaStudySearcher.on_trial_complete
+
+    def noted(self: OptunaStudySearcher, *args: Any, **kwargs: Any) -> None:
+        complete(self, *args, **kwargs)
+        progress.note()
+
+    with (
+        mock.patch.object(OptunaStudySearcher, "on_trial_complete", noted),
+        watched(stopwatch),
+        mock.patch.object(stages, "_run_point", stand_in_point),
+    ):
+        progress.note()
+        start = time.perf_counter()
+        finished = engine.run_study(
+            config, launch, prepared, "study_scale", QuietScreen(), lambda path: []
+        )
+        wall_s = time.perf_counter() - start
+        progress.note()
+    states = [trial.state for trial in finished.result.trials]
+    last = len(progress.rows) - 2
+    window = min(window, num_trials // 2)
+
+    def per_trial(first: int, end: int) -> float:
+        return progress.seconds("trial:", first, end) / (end - first)
+
+    reports = progress.count("reports", 0, last)
+    return {
+        "trials": num_trials,
+        "reports": reports,
+        "states": {state: states.count(state) for state in sorted(set(states))},
+        "wall_s": wall_s,
+        "trial_s": per_trial(0, last),
+        "trial_s_first": per_trial(0, window),
+        "trial_s_last": per_trial(last - window, last),
+        "report_s": progress.seconds("report:", 0, last) / reports,
+        "sampler_s": progress.seconds("sampler", 0, last) / num_trials,
+        "sampler_s_last": progress.seconds("sampler", last - window, last) / window,
+        "driver_processor_s": progress.count("processor", 0, last) / num_trials,
+        "memory_growth_mib": progress.count("memory_mib", min(window, last), last),
+        "window": window,
+        "parts": {
+            name: {
+                "seconds": seconds,
+                "processor_s": stopwatch.processor[name],
+                "calls": stopwatch.calls[name],
+            }
+            for name, seconds in sorted(stopwatch.wall.items())
+        },
+        "untracked": finished.untracked,
+    }
+
+
+def table(found: dict[str, Any]) -> Table:
+    """Return the measures beside their aims."""
+    ratio = found["trial_s_last"] / found["trial_s_first"]
+    rows = [
+        ("driver, a trial", f"{found['trial_s']:.3f} s", "0.25 s"),
+        ("driver, a report", f"{1e3 * found['report_s']:.1f} ms", "20 ms"),
+        ("memory growth", f"{found['memory_growth_mib']:.0f} MiB", "200 MB"),
+        (f"a trial, last {found['window']} over first", f"{ratio:.2f}", "2"),
+        ("sampler, a trial", f"{found['sampler_s']:.3f} s", "told apart"),
+        (f"sampler, last {found['window']}", f"{found['sampler_s_last']:.3f} s", ""),
+        ("driver's processor time with Tune, a trial", f"{found['driver_processor_s']:.3f} s", ""),
+    ]
+    rows += [
+        (
+            f"  {name}, {part['calls']:,} calls",
+            f"{part['seconds']:.1f} s",
+            f"processor {part['processor_s']:.1f} s",
+        )
+        for name, part in found["parts"].items()
+    ]
+    title = (
+        f"{found['trials']:,} trials, {found['reports']:,.0f} reports in {found['wall_s']:.0f} s"
+    )
+    shown = Table("what", "measured", "aim", title=title, box=None)
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def main() -> None:
+    """Run, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--trials", type=int, default=1_000)
+    add("--rungs", type=int, default=10)
+    add("--window", type=int, default=100, help="trials at either end that are compared")
+    add("--runs-root", type=Path, help="an empty folder to keep; a temporary one by default")
+    add("--json", type=Path, help="where to write the numbers")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = args.runs_root or Path(folder)
+        found = run(args.trials, args.rungs, root, args.window)
+    Console().print(table(found))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

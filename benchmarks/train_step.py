@@ -1,0 +1,269 @@
+"""Time a training step: the studies' own trainer against plain PyTorch, and what each loss adds.
+
+A step is forward, backward, clip, Adam and weight average, with the data on the device. The plain
+one is written out here: eager float32 of the same network with PyTorch's defaults. All ratios are
+of this run. `--agreement` trains both ways from several seeds and compares where they end.
+
+    python -m benchmarks.train_step
+"""
+
+import argparse
+import copy
+import dataclasses
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.measure import (
+    Row,
+    alternating,
+    device,
+    experiment,
+    flops_per_image,
+    judged,
+    made_images,
+    matrix_ceiling,
+    peak_mib,
+    report,
+    seconds,
+)
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset, load_dataset
+from diffrop.diffusion.sampling import from_uint8
+from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.models.unet import UNet
+from diffrop.training.captured import CapturedSteps
+from diffrop.training.trainer import Trainer
+
+FORMS = ("negative_l2", "hinge", "reciprocal", "exponential")
+WARM_UP_STEPS = 8
+LAST_STEPS = 500
+"""Of a training, over which its final loss is a mean."""
+
+
+class PlainTrainer:
+    """The step as one writes it down first; contiguous memory, a kernel for each operation."""
+
+    def __init__(self, config: ExperimentConfig, dataset: Dataset, on: torch.device) -> None:
+        torch.manual_seed(config.training.seed)
+        self.batch_size = config.training.batch_size
+        self.clip = config.training.gradient_clip_norm
+        self.model = UNet(config.model, dataset.num_classes, dataset.image_shape).to(on)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), config.training.learning_rate)
+        self.schedule = NoiseSchedule.linear(config.diffusion).to(on)
+        self.images = dataset.train.images.to(on)
+        self.labels = dataset.train.labels.to(on)
+        self.null_label = dataset.num_classes
+
+    def step(self) -> torch.Tensor:
+        """Train on one batch; return the loss."""
+        on, size = self.images.device, self.batch_size
+        chosen = torch.randint(len(self.images), (size,), device=on)
+        x_0 = from_uint8(self.images[chosen])
+        x_0 = torch.where(torch.rand(size, 1, 1, 1, device=on) < 0.5, x_0.flip(-1), x_0)
+        t = torch.randint(self.schedule.num_timesteps, (size,), device=on)
+        eps = torch.randn_like(x_0)
+        dropped = torch.rand(size, device=on) < 0.1
+        labels = self.labels[chosen].masked_fill(dropped, self.null_label)
+        found = self.model(self.schedule.q_sample(x_0, t, eps), t, labels)
+        loss = nn.functional.mse_loss(found, eps)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        with torch.no_grad():
+            for average, weight in zip(
+                self.average.parameters(), self.model.parameters(), strict=True
+            ):
+                average.lerp_(weight, 1e-4)
+        return loss.detach()
+
+
+class UnrecordedTrainer(Trainer):
+    """The trainer without CUDA graphs, to tell what they gain."""
+
+    def _start_fast(self) -> None:
+        super()._start_fast()
+        self._steps = CapturedSteps(None, self._state)
+
+
+class Bench:
+    """The benchmark's settings, and the trainers made for it."""
+
+    def __init__(self) -> None:
+        self.on = device()
+        self.on_gpu = self.on.type == "cuda"
+        self.dataset = made_images()
+        self.calls, self.rounds = (100, 5) if self.on_gpu else (2, 3)
+        self.ceiling = matrix_ceiling()
+        base = experiment(self.on_gpu)
+        self.batch_size = base.training.batch_size
+        self.flops = flops_per_image(base.model, self.dataset.image_shape, train=True)
+
+    def trainer(self, kind: type[Trainer] = Trainer, **values: Any) -> Trainer:
+        """Return a trainer that has compiled and recorded what it will."""
+        trainer = kind(experiment(self.on_gpu, **values), self.dataset, self.on)
+        self.warm(trainer.step)
+        return trainer
+
+    def warm(self, step: Callable[[], object]) -> None:
+        """Take the steps before the first that counts."""
+        seconds(step, WARM_UP_STEPS if self.on_gpu else 1)
+
+    def of_ceiling(self, images_per_s: float) -> float | None:
+        """Return the share of the matrix ceiling that a speed is."""
+        return images_per_s * self.flops / self.ceiling if self.ceiling else None
+
+
+def speed_rows(bench: Bench) -> list[Row]:
+    """Every precision and way of running against the plain step."""
+    torch.backends.cudnn.allow_tf32 = True
+    plain = PlainTrainer(experiment(bench.on_gpu), bench.dataset, bench.on)
+    bench.warm(plain.step)
+    memory = peak_mib(plain.step)
+    base = bench.batch_size / seconds(plain.step, bench.calls)
+    rows = [
+        Row(
+            what=f"plain eager fp32, batch {bench.batch_size}", plain=base, ours=base, ratio=1.0,
+            memory_mib=memory, of_ceiling=bench.of_ceiling(base),
+        )
+    ]  # fmt: skip
+    kinds: list[tuple[str, str, type[Trainer], bool | None]] = [
+        ("eager fp32", "fp32", Trainer, False),
+        ("eager bf16", "bf16", Trainer, False),
+    ]
+    if bench.on_gpu:
+        kinds += [
+            ("eager tf32", "tf32", Trainer, False),
+            ("compiled bf16", "bf16", UnrecordedTrainer, None),
+            ("default fp32", "fp32", Trainer, None),
+            ("default tf32", "tf32", Trainer, None),
+        ]
+    for what, precision, kind, compiled in kinds:
+        values: dict[str, Any] = {
+            "training__precision": precision, "training__compile": compiled
+        }  # fmt: skip
+        trainer = bench.trainer(kind, contrastive__form="none", **values)
+        rows.append(_speed_row(bench, f"trainer, {what}", trainer, base))
+    default = bench.trainer(contrastive__form="none")
+    what = "trainer, the studies' default (on a GPU bf16, compiled, graphs)"
+    row = _speed_row(bench, what, default, base)
+    if bench.on_gpu:
+        reached = (row.ratio or 0) >= 5.5 and (row.of_ceiling or 0) >= 0.38
+        row = dataclasses.replace(row, reached=reached)
+    return [*rows, dataclasses.replace(row, aim=">= 5.5 times plain, >= 38 %")]
+
+
+def _speed_row(bench: Bench, what: str, trainer: Trainer, base: float) -> Row:
+    memory = peak_mib(trainer.step)
+    ours = bench.batch_size / seconds(trainer.step, bench.calls)
+    return Row(
+        what=what, plain=base, ours=ours, ratio=ours / base, memory_mib=memory,
+        of_ceiling=bench.of_ceiling(ours),
+    )  # fmt: skip
+
+
+def contrastive_rows(bench: Bench) -> list[Row]:
+    """What the contrastive loss adds to a step, with the measure of its gradient ratio."""
+    rows = []
+    for batch in (128, 512, 1024) if bench.on_gpu else (16,):
+        size: dict[str, Any] = {"training__batch_size": batch}
+        without = bench.trainer(contrastive__form="none", **size)
+        memory = peak_mib(partial(seconds, without.step, bench.calls))
+        for form in FORMS:
+            # As many steps as lie between two measures of the ratio, so that one is among them.
+            trainer = bench.trainer(contrastive__form=form, **size)
+            every = trainer.config.training.grad_ratio_every_steps
+            calls = every if bench.on_gpu else bench.calls
+            plain, ours = alternating([without.step, trainer.step], calls, bench.rounds)
+            more = _more_memory(trainer, memory, every)
+            ratio = ours / plain
+            reached = ratio <= 1.015 and (more is None or more <= 50)
+            rows.append(
+                Row(
+                    what=f"contrastive, {form}, batch {batch}", plain=1e3 * plain,
+                    ours=1e3 * ours, unit="ms", memory_mib=more,
+                    aim="<= 1.015 times DDPM, <= 50 MiB more", **judged(ratio, reached),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _more_memory(trainer: Trainer, without: float | None, steps: int) -> float | None:
+    found = peak_mib(partial(seconds, trainer.step, steps))
+    return None if found is None or without is None else found - without
+
+
+def cbdm_row(bench: Bench) -> Row:
+    """A CBDM step against a DDPM step."""
+    trainers = [
+        bench.trainer(contrastive__form="none", objective__loss=loss) for loss in ("ddpm", "cbdm")
+    ]
+    works = [trainer.step for trainer in trainers]
+    plain, ours = alternating(works, bench.calls, bench.rounds)
+    return Row(
+        what=f"CBDM, batch {bench.batch_size}", plain=1e3 * plain, ours=1e3 * ours, unit="ms",
+        memory_mib=peak_mib(works[1]), aim="<= 1.95 times DDPM",
+        **judged(ours / plain, ours / plain <= 1.95),
+    )  # fmt: skip
+
+
+def agreement_rows(steps: int, seeds: int) -> list[Row]:
+    """Train a small network on digits plainly in fp32 and fast in bf16: the loss at the end."""
+    dataset = load_dataset(experiment(False).data)
+    values = {
+        "model.base_channels": 8, "model.channel_multipliers": [1],
+        "model.attention_resolutions": [], "training.learning_rate": 1e-3,
+        "training.warmup_images": 1600, "training.num_images": 10**6,
+    }  # fmt: skip
+    base = experiment(False).with_values(values)
+    ends: dict[str, list[float]] = {}
+    for way, chosen in (
+        ("plain", {"training.precision": "fp32", "training.compile": False}),
+        ("fast", {"training.precision": "bf16", "training.compile": None}),
+    ):
+        ends[way] = []
+        for seed in range(seeds):
+            config = base.with_values({**chosen, "training.seed": seed})
+            trainer = Trainer(config, dataset, device())
+            losses = [trainer.step()["loss/ddpm"] for _ in range(steps)]
+            ends[way].append(torch.stack(losses[-LAST_STEPS:]).mean().item())
+    plain, fast = (statistics.mean(ends[way]) for way in ("plain", "fast"))
+    noise = statistics.stdev(ends["plain"])
+    same = abs(fast - plain) <= 2 * noise
+    return [
+        Row(
+            what=f"loss of the last {LAST_STEPS} of {steps} steps, {seeds} seeds (noise "
+            f"{noise:.3g})",
+            plain=plain, ours=fast, unit="", aim="within 2 deviations over seeds",
+            ratio=abs(fast - plain) / noise, reached=same,
+        )
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, metavar="FILE", help="JSON (results/train_step.json)")
+    add("--agreement", action="store_true", help="train both ways instead, and compare the loss")
+    add("--steps", type=int, default=2000, metavar="N", help="of --agreement (2000)")
+    add("--seeds", type=int, default=3, metavar="N", help="of --agreement (3)")
+    args = parser.parse_args()
+    if args.agreement:
+        report("agreement", agreement_rows(args.steps, args.seeds), {}, args.out)
+        return
+    bench = Bench()
+    rows = [*speed_rows(bench), *contrastive_rows(bench), cbdm_row(bench)]
+    facts = {"flops_per_image": bench.flops, "matrix_ceiling_flops": bench.ceiling}
+    report("train_step", rows, facts, args.out)
+
+
+if __name__ == "__main__":
+    main()

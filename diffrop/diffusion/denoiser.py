@@ -1,0 +1,126 @@
+"""The denoising network at a GPU's speed: low precision, compiled, replayed as CUDA graphs."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from diffrop.config import Precision
+from diffrop.cuda_graph import Capture, Graph
+from diffrop.models.compiled import DisagreementError, Network, compile_checked
+from diffrop.models.precision import copy_weights, working_copy
+
+NUM_REHEARSALS = 2
+REPLAY_TOLERANCE = 1e-2
+"""Between the outputs of a replay and of the same network before it was recorded, relative L2."""
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    graph: Graph
+    inputs: tuple[Tensor, Tensor, Tensor]
+    output: Tensor
+
+
+class FastDenoiser:
+    """Evaluates any model of one shape; what it compiles and records serves all of their weights.
+
+    It works on batches of one or two times a batch size (guidance takes two), to which smaller
+    ones are filled up: images do not influence each other. Its first evaluation at each size is
+    checked against the eager float32 model; what fails falls back with one warning.
+    """
+
+    def __init__(
+        self, model: nn.Module, precision: Precision, batch_size: int, capture: Capture | None
+    ) -> None:
+        """Prepare for models like `model`; nothing is compiled before it is needed.
+
+        Args:
+            model: shape and device of what will be evaluated.
+            precision: bf16 computes with bfloat16 weights, the others in float32.
+            batch_size: images at a time.
+            capture: records evaluations; None runs the compiled network.
+        """
+        self._network = working_copy(model, precision).eval().requires_grad_(False)
+        self._sizes = (batch_size, 2 * batch_size)
+        self._capture = capture
+        self._compiled: dict[int, Network] = {}
+        self._recorded: dict[int, _Recorded] = {}
+        self._loaded: nn.Module | None = None
+
+    def of(self, model: nn.Module) -> nn.Module:
+        """Return a network that evaluates `model`, with its weights as they are now."""
+        self._loaded = None
+        return _Evaluated(self, model)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """Return the predicted noise, float32; arguments as in `UNet.forward`."""
+        if self._loaded is not model:
+            copy_weights(self._network, model)
+            self._loaded = model
+        count = len(x_t)
+        size = next((size for size in self._sizes if size >= count), None)
+        if size is None:
+            return self._network(x_t, t, labels).float()
+        inputs = tuple(_filled(tensor, size) for tensor in (x_t, t, labels))
+        if size not in self._compiled:
+            self._compiled[size] = compile_checked(self._network, model, inputs)
+            self._record(size, inputs)
+        recorded = self._recorded.get(size)
+        if recorded is None:
+            return self._compiled[size](*inputs)[:count].float()
+        for ours, given in zip(recorded.inputs, (x_t, t, labels), strict=True):
+            ours[:count].copy_(given)
+        recorded.graph.replay()
+        return recorded.output[:count].to(
+            torch.float32, copy=True
+        )  # the next replay overwrites it
+
+    def _record(self, size: int, inputs: tuple[Tensor, ...]) -> None:
+        """Record an evaluation at a size, if evaluations can be recorded."""
+        if self._capture is None:
+            return
+        network = self._compiled[size]
+        x_t, t, labels = (tensor.clone() for tensor in inputs)
+
+        def work() -> Tensor:
+            return network(x_t, t, labels)
+
+        try:
+            for _ in range(NUM_REHEARSALS):
+                expected = self._capture.rehearse(work).float()
+            graph, output = self._capture.record(work)
+            graph.replay()
+            distance = (output.float() - expected).norm() / expected.norm()
+            if not distance <= REPLAY_TOLERANCE:
+                raise DisagreementError(f"a replay is {distance.item():.2g} from the plain output")
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever stops a recording must not stop a study
+            self._capture = None
+            cause = " ".join(str(error).split())[:300] or type(error).__name__
+            message = f"CUDA graph capture failed, sampling goes on without it: {cause}"
+            warnings.warn(message, stacklevel=2)
+            return
+        self._recorded[size] = _Recorded(graph, (x_t, t, labels), output)
+
+
+class _Evaluated(nn.Module):
+    """A model as a `FastDenoiser` evaluates it; it owns no weights."""
+
+    def __init__(self, denoiser: FastDenoiser, model: nn.Module) -> None:
+        super().__init__()
+        self._evaluate = denoiser.evaluate
+        self._of = (model,)  # in a tuple, so that it is no submodule
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """As `UNet.forward`."""
+        return self._evaluate(*self._of, x_t, t, labels)
+
+
+def _filled(tensor: Tensor, size: int) -> Tensor:
+    """(B, ...) to (size, ...), with zeros."""
+    missing = size - len(tensor)
+    return torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])]) if missing else tensor

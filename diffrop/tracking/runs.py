@@ -1,0 +1,193 @@
+"""The writes of one trial into its run: texts, metrics, images and the logged model."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+
+from diffrop.tracking.files import (
+    STATUSES,
+    Progress,
+    TrackedTrial,
+    images_of,
+    read_header,
+    stamp,
+)
+from diffrop.tracking.images import FOLDER, LOGGED_IMAGES, logged_images, write_image
+from diffrop.tracking.uri import bounded
+
+_MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
+_UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
+_MAX_METRICS = 500  # that travel with tags in one request, so that these are written last
+
+
+@dataclass
+class RunState:
+    """A trial's run in MLflow, as this process knows it."""
+
+    run_id: str
+    name: str
+    status: str
+    params: set[str]
+    tags: dict[str, str]
+    mark: str = ""
+    """`TrackedTrial.mark` of what lies in MLflow."""
+    progress: Progress = field(default_factory=Progress)
+    synced: TrackedTrial | None = None
+    """The trial when all of it was found, or brought, in MLflow."""
+
+    @classmethod
+    def of(cls, run: Run) -> "RunState":
+        """Take up a run that an earlier process may have written."""
+        info, data = run.info, run.data
+        params, tags = set(data.params), dict(data.tags)
+        mark = tags.get("diffrop.synced", "")
+        return cls(info.run_id, info.run_name, info.status, params, tags, mark)
+
+
+NO_RUN = RunState("", "", "", set(), {})
+
+
+class RunWriter:
+    """Writes into the runs of one experiment."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        hide: Callable[[str], str],
+        timeout_s: float,
+    ) -> None:
+        """Write by `client`; `hide` takes credentials out of every text."""
+        self._mlflow, self._experiment_id = client, experiment_id
+        self._hide, self._timeout_s = hide, timeout_s
+
+    def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
+        """Create the run of a trial, as a child of its launch's."""
+        key = "diffrop.trial" if trial.seed is None else "diffrop.confirmation"
+        value = str(trial.number) if trial.seed is None else trial.label
+        tags = {"mlflow.parentRunId": parent_id, key: value}
+        _, read = trial.new_curves(Progress())
+        run = self._mlflow.create_run(
+            self._experiment_id, read.started_ms, tags, self._hide(trial.name)
+        )
+        return RunState.of(run)
+
+    def write(self, run: RunState, trial: TrackedTrial, mark: str) -> None:
+        """Write what is new of a trial, and last, once it has ended, that all of it is there.
+
+        Raises:
+            ValueError: a file is damaged; what else there is of the trial is written.
+        """
+        metrics, read = trial.new_curves(run.progress)
+        damage: ValueError | None = None
+        try:
+            scores, read = trial.new_scores(read)
+            metrics += scores
+        except ValueError as error:
+            damage = error
+        self._set_status(run, trial, read.ended_ms)
+        samples = [path for path in trial.samples if stamp(path) not in read.files]
+        model = trial.checkpoint() if trial.state == "COMPLETE" else None
+        whole = not (samples or model or damage) and len(metrics) <= _MAX_METRICS
+        tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
+        last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
+        self.log(run, metrics, trial.params, tags | (last if whole else {}))
+        run.progress = read
+        if damage:
+            raise damage
+        if samples:
+            self._log_samples(run, samples)
+        if model:
+            self._log_model(run.run_id, trial, model)
+        if not whole:
+            self.log(run, [], {}, last)
+        run.mark = mark
+
+    def _set_status(self, run: RunState, trial: TrackedTrial, ended_ms: int | None) -> None:
+        status, name = STATUSES[trial.state], self._hide(trial.name)
+        if (run.status, run.name) != (status, name):
+            self._mlflow.update_run(run.run_id, status, name)
+            if status != "RUNNING":
+                self._mlflow.set_terminated(run.run_id, status, ended_ms)
+            run.status, run.name = status, name
+
+    def log(
+        self,
+        run: RunState,
+        metrics: list[Metric],
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Log metrics, tags that changed, and parameters of new keys: MLflow changes none."""
+        new = self.texts({key: value for key, value in params.items() if key not in run.params})
+        texts = self.texts(tags)
+        changed = {key: text for key, text in texts.items() if run.tags.get(key) != text}
+        self._mlflow.log_batch(
+            run.run_id,
+            metrics=metrics,
+            params=[Param(*item) for item in new.items()],
+            tags=[RunTag(*item) for item in changed.items()],
+        )
+        run.params |= new.keys()
+        run.tags |= changed
+
+    def texts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return values as texts that MLflow takes, without credentials."""
+        return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
+
+    def _log_samples(self, run: RunState, paths: list[Path]) -> None:
+        """Upload sample grids as images that the UI shows with a slider over the steps."""
+        found = logged_images(self._mlflow.list_artifacts(run.run_id, FOLDER))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            written = [write_image(path, folder, found.get(images_of(path))) for path in paths]
+            with self.time_for(folder):
+                if any(written):
+                    self._mlflow.log_artifacts(run.run_id, name, FOLDER)
+        self.log(run, [], {}, LOGGED_IMAGES)
+        seen = run.progress.files | {stamp(path) for path in paths}
+        run.progress = dataclasses.replace(run.progress, files=seen)
+
+    def time_for(self, path: Path) -> AbstractContextManager[None]:
+        """Bound the upload of a file or folder by its size."""
+        size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
+        return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
+
+    def _log_model(self, run_id: str, trial: TrackedTrial, checkpoint: Path) -> None:
+        """Have one logged model, finalized, for the checkpoint, found by its SHA-256."""
+        card_text, sha256 = read_header(checkpoint)
+        card = json.loads(card_text)
+        of_run = f"source_run_id = '{run_id}'"
+        found = self._mlflow.search_logged_models([self._experiment_id], of_run)
+        model = next((model for model in found if model.tags.get("sha256") == sha256), None)
+        if model is None:
+            tags = {"diffrop.trial": str(trial.number), "sha256": sha256}
+            tags["images_seen"] = str(card["images_seen"])
+            params = self.texts({**trial.tags, **trial.params})
+            model = self._mlflow.create_logged_model(
+                self._experiment_id, trial.label, run_id, tags, params, "diffusion"
+            )
+        if model.status == LoggedModelStatus.READY:
+            return
+        with tempfile.TemporaryDirectory() as folder, self.time_for(checkpoint):
+            path = Path(folder) / "card.json"
+            path.write_text(self._hide(card_text), encoding="utf-8")
+            self._mlflow.log_model_artifact(model.model_id, str(path))
+            self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
+        digest = card["data_digest"][:12]
+        metrics = trial.model_metrics(model.model_id, digest)
+        self._mlflow.log_batch(run_id, metrics=metrics)
+        outputs = self._mlflow.get_run(run_id).outputs
+        linked = [output.model_id for output in outputs.model_outputs] if outputs else []
+        if model.model_id not in linked:  # MLflow would keep doubles
+            output = LoggedModelOutput(model.model_id, card["images_seen"])
+            self._mlflow.log_outputs(run_id, [output])
+        self._mlflow.finalize_logged_model(model.model_id, "READY")

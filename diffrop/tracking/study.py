@@ -1,0 +1,72 @@
+"""What a study's folder says of the whole study, as metrics and tags of the launch's run."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from diffrop.tracking.scores import FINAL_STEP, numbers
+
+STUDY_FILES = (
+    "study.yaml", "trials.csv", "best.yaml", "anchors.json", "plan.json", "fidelity.json",
+    "confirm.json", "front.csv",
+)  # fmt: skip
+NOTE = "mlflow.note.content"
+"""The tag that the UI shows as a run's description."""
+
+
+def study_metrics(directory: Path) -> list[Metric]:
+    """Return plan and fact of the cost, the rungs' rank agreement, and the confirmation.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    metrics: list[Metric] = []
+    costs = _read(directory / "plan.json")
+    for kind in ("plan", "fact"):
+        values = {f"{kind}/{key}": value for key, value in (costs.get(kind) or {}).items()}
+        metrics += numbers(values, _written(directory / "plan.json"), FINAL_STEP)
+    fidelity = _read(directory / "fidelity.json")
+    for rung in fidelity.get("rungs") or []:
+        keys = ("tau", "low", "high", "num_trials", "num_audited", "num_samples")
+        values = {f"fidelity/{key}": rung.get(key) for key in keys}
+        metrics += numbers(values, _written(directory / "fidelity.json"), int(rung["images"]))
+    for leader in _read(directory / "confirm.json").get("leaders") or []:
+        name = f"confirmation/t{int(leader['trial']):03d}"
+        values = {f"{name}_{key}": leader.get(key) for key in ("mean", "low", "high")}
+        metrics += numbers(values, _written(directory / "confirm.json"), FINAL_STEP)
+    return metrics
+
+
+def study_tags(directory: Path) -> dict[str, str]:
+    """Return the verdicts in words, each on its own and together as the run's description.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    verdicts = dict(_verdicts(directory))
+    tags = {f"verdict.{name}": text for name, text in verdicts.items()}
+    note = "\n\n".join(f"**{name.capitalize()}**: {text}" for name, text in verdicts.items())
+    return tags | ({NOTE: note} if note else {})
+
+
+def _verdicts(directory: Path) -> Iterator[tuple[str, str]]:
+    for name, file in (("confirmation", "confirm.json"), ("fidelity", "fidelity.json")):
+        if verdict := _read(directory / file).get("verdict"):
+            yield name, str(verdict)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a JSON mapping; empty without the file."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error

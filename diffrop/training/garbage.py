@@ -1,0 +1,42 @@
+"""Which weights of a store may go."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffrop.training.store import CheckpointStore
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a collection removed."""
+
+    files: tuple[Path, ...]
+    num_bytes: int
+
+
+def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> Garbage:
+    """Give up a study's trainings but those in `keep`, and remove weights that nobody needs.
+
+    Needed is every checkpoint of a training that any study pins, and the one from which such a
+    training forks. A training that is under way stays. Curves, costs and scores always stay.
+
+    Args:
+        store: the checkpoints of all studies.
+        study: whose trainings are given up.
+        keep: keys of the trainings that it keeps on to, its unfinished trials' among them.
+    """
+    kept, folders = set(keep), store.folders()
+    for folder in folders:
+        if folder.key not in kept:
+            folder.unpin(study)
+    needed = {folder.parent() for folder in folders if folder.pins()}
+    removed: dict[Path, int] = {}
+    for folder in folders:
+        with folder.try_hold() as held:
+            if not held or folder.pins():
+                continue
+            for images in folder.images():
+                if (folder.key, images) not in needed:
+                    removed[folder.path_of(images)] = folder.remove(images)
+    return Garbage(tuple(removed), sum(removed.values()))

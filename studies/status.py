@@ -1,0 +1,59 @@
+"""Show how a study stands, running or stopped, or list the studies of the runs folder."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from diffrop.errors import errors_to_exit
+from diffrop.options import Formatter
+from diffrop.search.config import check_name
+from diffrop.search.status import (
+    status_lines,
+    studies_table,
+    study_names,
+    study_status,
+    trials_table,
+)
+from diffrop.search.store import StudyStore
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Return the parsed options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the study (all, a line each)")
+    parser.add_argument("--runs-root", type=Path, default=Path("runs"), metavar="DIR",
+                        help="folder of all studies (runs)")  # fmt: skip
+    parser.add_argument("--storage", metavar="URL", help="Optuna's, such as postgresql://... "
+                        "(SQLite in the study's folder)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="all of one study as JSON")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Print; return the exit code."""
+    args, console = parse(argv), Console(highlight=False)
+    root = args.runs_root
+    with errors_to_exit():
+        if args.name is None:
+            if not study_names(root):
+                console.print(f"There are no studies in {root}.")
+            else:
+                console.print(studies_table(root))
+            return 0
+        status = study_status(StudyStore(root, check_name(args.name)), args.storage)
+    if args.json:
+        print(json.dumps(status.to_dict()))
+        return 0
+    head, *rest = status_lines(status)
+    console.print(head)
+    console.print(trials_table(status))
+    for line in rest:
+        console.print(line, soft_wrap=line.startswith("Go on"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from diffrop.search.config import StudyConfig
+from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.sharing import Neighbours, num_remaining
+from tests.small import small_study
+
+
+def result(score: float) -> dict[str, Any]:
+    return {"images_seen": 128, "score": score, "final": True}
+
+
+def numbers(found: OptunaStudySearcher, names: str) -> list[Any]:
+    points = [found.suggest(name) for name in names]
+    return [point["number"] if isinstance(point, dict) else point for point in points]
+
+
+def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path) -> None:
+    study, config = optuna.create_study(), small_study(num_trials=5)
+    alive = {"a", "b"}
+
+    def neighbours(name: str) -> Neighbours:
+        return Neighbours(name, lambda driver: driver in alive, tmp_path / "ask.lock")
+
+    one = OptunaStudySearcher(study, config, neighbours=neighbours("a"))
+    two = OptunaStudySearcher(study, config, neighbours=neighbours("b"))
+    assert numbers(one, "kl") == [0, 1]
+    assert numbers(two, "mno") == [2, 3, 4]
+    assert one.suggest("p") is None  # there may yet be something to take over
+    assert num_remaining(study, config, neighbours("a")) == 2
+    alive.remove("b")
+    assert num_remaining(study, config, neighbours("a")) == 5
+    one._read_at = -math.inf
+    assert numbers(one, "qrs") == [2, 3, 4]
+    assert one.suggest("t") == Searcher.FINISHED
+    one.on_trial_complete("q", result(1.0))
+    two.on_trial_complete("m", result(2.0))  # it was only slow
+    assert study.trials[2].value == 1.0
+
+
+def drive(config: StudyConfig, folder: Path, name: str, ran: list[int]) -> None:
+    """Run trials of a study in a database until there are none."""
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///{folder / 'study.db'}", {"connect_args": {"timeout": 60}}
+    )
+    study = optuna.load_study(study_name="shared", storage=storage)
+    neighbours = Neighbours(name, lambda driver: True, folder / "ask.lock")
+    found = OptunaStudySearcher(study, config, neighbours=neighbours)
+    turn = 0
+    while (point := found.suggest(f"{name}{turn}")) != Searcher.FINISHED:
+        if isinstance(point, dict):
+            ran.append(point["number"])
+            found.on_trial_complete(f"{name}{turn}", result(float(point["number"])))
+        turn += 1
+
+
+def test_drivers_that_ask_at_once_never_share_a_trial(tmp_path: Path) -> None:
+    config = small_study(num_trials=12, sampler="random")
+    optuna.create_study(study_name="shared", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    ran: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    threads = [
+        threading.Thread(target=drive, args=(config, tmp_path, *item)) for item in ran.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for numbers in ran.values() for number in numbers) == list(range(12))
+    trials = optuna.load_study(
+        study_name="shared", storage=f"sqlite:///{tmp_path / 'study.db'}"
+    ).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
+    assert {trial.user_attrs["driver"] for trial in trials} == {n for n, of in ran.items() if of}
