@@ -114,7 +114,7 @@ def _draw_form(
         trials["tau_0"], trials["decay_temperature"], linestyle="none", marker="o", markersize=3.5,
         color="white", markeredgecolor="black", markeredgewidth=0.7, label="trials", clip_on=False,
     )  # fmt: skip
-    best = trials.loc[trials["value"].idxmin()]
+    best = trials.iloc[int(trials["value"].argmin())]
     axes.plot(
         [best["tau_0"]], [best["decay_temperature"]], linestyle="none", marker="o", markersize=9,
         markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.3, label="best",
