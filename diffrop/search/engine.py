@@ -138,10 +138,8 @@ def run_study(
     store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers, stop = (
-        Drivers(store.drivers),
-        StopSignal(store.stop_file, open_store(launch, store.path.parent).mirror),
-    )
+    checkpoints = open_store(launch, store.path.parent)
+    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -160,7 +158,7 @@ def run_study(
                 [parameter.name for parameter in config.space.parameters],
             ),
         )
-        reader = ResultReader(study, store, config)
+        reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
         observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
@@ -174,6 +172,8 @@ def run_study(
             sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
+        if checkpoints.mirror is not None:
+            push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
     uri, refusal = tracking_uri(launch), purse.refusal()
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
@@ -217,6 +217,17 @@ def _run_stages(
         if launch.confirm and not drivers.others():
             stages.confirm(observer.update())
         close_plan(prepared.store.path, config, launch, time.monotonic() - began)
+
+
+def push_results(directory: Path, mirror: RemoteMirror) -> None:
+    """Copy what the driver wrote of a study to a remote storage, beside its trials.
+
+    Raises:
+        StorageError: it is out of reach or refuses.
+    """
+    for path in sorted(directory.iterdir()):
+        if path.is_file() or path.name == "figures":
+            mirror.push(path)
 
 
 def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:

@@ -40,7 +40,7 @@ from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
-from diffrop.search.trial import TrialTask, trial_key
+from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
 from diffrop.storage import write_atomically
 
@@ -258,6 +258,8 @@ class Stages:
         """Run tasks to their end; return why some failed, by place."""
         searcher = GivenSearcher(len(tasks), self._may_begin)
         self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks), [])
+        for task in tasks:
+            pull_trial(task.directory, task.store)
         return searcher.failures
 
     def _tune(
