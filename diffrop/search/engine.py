@@ -138,7 +138,10 @@ def run_study(
     store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file)
+    drivers, stop = (
+        Drivers(store.drivers),
+        StopSignal(store.stop_file, open_store(launch, store.path.parent).mirror),
+    )
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
