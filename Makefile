@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study test lint format clean
+.PHONY: setup study test lint bench format clean
 
 setup: .venv/.ready
 
@@ -24,6 +24,18 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One line a benchmark; each prints its table and says what it could not measure here.
+bench: setup
+	mkdir -p benchmarks/results
+	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.train_step --agreement
+	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.study_overhead
+	$(BIN)/python -m benchmarks.metrics --no-sqrtm --report-samples 2000 --precision-recall-images 5000
+	$(BIN)/python -m benchmarks.omega_search --out benchmarks/results/omega_search.json
+	$(BIN)/python -m benchmarks.search_efficiency --quick --json benchmarks/results/search_efficiency.json
+	$(BIN)/python -m benchmarks.study_scale --trials 100 --json benchmarks/results/study_scale.json
 
 format: setup
 	$(BIN)/ruff format .

@@ -88,8 +88,8 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     """
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.errors import CheckpointError
-    from diffrop.training.checkpoint import Checkpoint, read_checkpoint
-    from diffrop.training.trainer import config_of, load_ema
+    from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
+    from diffrop.training.trainer import load_ema
 
     path = newest_checkpoint(study, trial)
     if path is None:

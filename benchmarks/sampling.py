@@ -99,7 +99,8 @@ def evaluation_rows(bench: Bench) -> list[Row]:
             for omega in (0, 1))  # fmt: skip
         return rows + [Row(what=what, plain=base, aim=AIM if "bf16" in what else "")
             for what in missing]  # fmt: skip
-    for what, precision in (("fast fp32", "fp32"), ("fast bf16 (default)", "bf16")):
+    ways: list[tuple[str, Precision]] = [("fast fp32", "fp32"), ("fast bf16 (default)", "bf16")]
+    for what, precision in ways:
         model = bench.fast(precision)
         aim = AIM if precision == "bf16" else ""
         rows += [bench.row(f"{what}, omega {w:g}", model, w, base, aim) for w in (0.0, 1.0)]

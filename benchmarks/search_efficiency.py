@@ -163,6 +163,12 @@ def main() -> None:
     add("--trials", type=int, default=64, help="budget of every method")
     add("--workers", type=int, default=4)
     add("--share", type=float, default=0.05, help="of the space that counts as found")
+    add(
+        "--at-best-omega",
+        action="store_true",
+        help="the share is of the points, each at its "
+        "best omega, not of the points and omegas that are searched",
+    )
     add("--quick", action="store_true", help="three methods and three seeds")
     add("--json", type=Path, help="where to write the numbers")
     args = parser.parse_args()
@@ -173,7 +179,7 @@ def main() -> None:
     surrogate = Surrogate.fit(read_table(args.table))
     space = SearchSpace.load(args.space)
     setting = Setting(surrogate, space, args.trials, args.workers)
-    threshold, fids = best_share(surrogate, space, args.share)
+    threshold, fids = best_share(surrogate, space, args.share, args.at_best_omega)
     console.print(surrogate_table(surrogate))
     baseline = float(np.exp(surrogate.baseline[-1].min()))
     console.print(
@@ -188,8 +194,8 @@ def main() -> None:
     console.print(table(found, setting, args.share))
     if args.json:
         content = {
-            "share": args.share, "threshold": threshold, "workers": args.workers,
-            "trials": args.trials, "seeds": seeds, "methods": found,
+            "share": args.share, "at_best_omega": args.at_best_omega, "threshold": threshold,
+            "workers": args.workers, "trials": args.trials, "seeds": seeds, "methods": found,
             "versions": {name: version(name) for name in ("optuna", "ray", "scikit-learn")},
         }  # fmt: skip
         args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,15 +1,20 @@
 """Studies on the surrogate: workers, noise, and what a study has found."""
 
 import heapq
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
 from benchmarks.surrogate_noise import root
-from diffrop.search.space import FORM_KEY, SearchSpace
+from diffrop.search.space import FORM_KEY, Parameter, SearchSpace
 
+NUM_OMEGAS = 17
+NUM_VALUES = {"contrastive.tau_0": 30, "contrastive.decay_temperature": 10}
+"""Values of a parameter on the fine grid; 5 of the others."""
 SAMPLES_STEP = 10
 """Sampling noise is drawn for every so many samples."""
 Trial = Iterator[float]
@@ -125,43 +130,47 @@ class Quest:
 
 
 def best_share(
-    surrogate: Surrogate, space: SearchSpace, share: float, start_images: int = 0
-) -> tuple[float, list[float]]:
-    """Return the final FID, without noise, that a share of the space is at or under.
+    surrogate: Surrogate, space: SearchSpace, share: float, at_best_omega: bool
+) -> tuple[float, np.ndarray]:
+    """Return the final FID, without noise, that a share of the searched grid is at or under.
 
-    The space is taken on a fine grid, each point at its best omega of the grid's; every form has
-    the same weight, as in a random search.
+    The grid is fine, even on each parameter's scale, and every form has the same weight, as in a
+    random search.
+
+    Args:
+        surrogate: gives the FIDs.
+        space: its parameters are those of the contrastive loss.
+        share: of the grid, 0 to 1.
+        at_best_omega: whether each point counts once, at its best omega, or at every omega: what
+            is searched are both.
 
     Returns:
-        That FID, and those of all points, ascending.
+        That FID, and those of the whole grid, ascending.
     """
-    parameters = {parameter.name: parameter for parameter in space.parameters}
-
-    def axis(name: str, count: int) -> np.ndarray:
-        low, high = parameters[name].low, parameters[name].high
-        assert low is not None and high is not None
-        found = np.geomspace if parameters[name].log else np.linspace
-        edges = found(low, high, 2 * count + 1)
-        middle: np.ndarray = edges[1::2]
-        return middle
-
-    fids, weights = [], []
-    for form in parameters[FORM_KEY].choices or ():
-        margins = axis("contrastive.margin", 5) if form == "hinge" else np.zeros(1)
-        for tau_0 in axis("contrastive.tau_0", 30):
-            for decay in axis("contrastive.decay_temperature", 10):
-                for margin in margins:
-                    point = Point(form, tau_0, decay, margin, start_images)
-                    fids.append(float(np.exp(best_log_fid(surrogate, point))))
-                    weights.append(1 / len(margins))
+    axes = {parameter.name: _middles(parameter) for parameter in space.parameters}
+    omegas = np.linspace(min(surrogate.omegas), max(surrogate.omegas), NUM_OMEGAS)
+    weights = np.array([surrogate.weights(omega) for omega in omegas]).T
+    found, counts = [], []
+    for form in axes[FORM_KEY]:
+        margins = axes["contrastive.margin"] if form == "hinge" else [0.0]
+        rest = axes["contrastive.tau_0"], axes["contrastive.decay_temperature"], margins
+        for values in itertools.product(*rest):
+            fids = np.exp(surrogate.log_fid(Point(form, *values))[-1] @ weights)
+            found.append(fids.min(keepdims=True) if at_best_omega else fids)
+            counts.append(1 / len(margins))
+    sizes = np.repeat(counts, len(found[0]))
+    fids = np.concatenate(found)
     order = np.argsort(fids)
-    below = np.cumsum(np.array(weights)[order]) / sum(weights)
-    place = int(np.searchsorted(below, share))
-    return fids[order[place]], [fids[i] for i in order]
+    below = np.cumsum(sizes[order]) / sizes.sum()
+    return float(fids[order[np.searchsorted(below, share)]]), fids[order]
 
 
-def best_log_fid(surrogate: Surrogate, point: Point) -> float:
-    """Return the final log FID without noise, at the best omega of a fine grid."""
-    last = surrogate.log_fid(point)[-1]
-    fine = np.linspace(min(surrogate.omegas), max(surrogate.omegas), 17)
-    return float(min(last @ surrogate.weights(omega) for omega in fine))
+def _middles(parameter: Parameter) -> Sequence[Any]:
+    """Return a parameter's choices, or the middles of equal parts of its range."""
+    if parameter.choices is not None:
+        return parameter.choices
+    assert parameter.low is not None and parameter.high is not None
+    edges = (np.geomspace if parameter.log else np.linspace)(
+        parameter.low, parameter.high, 2 * NUM_VALUES.get(parameter.name, 5) + 1
+    )
+    return [float(value) for value in edges[1::2]]

@@ -79,7 +79,7 @@ def child_train(folder: Path, count: int, number: int) -> None:
     """Train for a while, starting when all children are ready; print speed and memory."""
     trainer = Trainer(experiment(torch.cuda.is_available()), made_images(), device())
     for _ in range(WARM_UP_STEPS if torch.cuda.is_available() else 1):
-        loss = trainer.step()["loss/ddpm"].item()
+        trainer.step()["loss/ddpm"].item()
     (folder / str(number)).touch()
     while len(list(folder.iterdir())) < count:
         time.sleep(0.01)

@@ -188,7 +188,10 @@ def fit_bias(scored: pd.DataFrame) -> dict[int, float]:
 
 
 def fit_processes(
-    effects: Mapping[Point, np.ndarray], counts: Mapping[Point, int], variance: float
+    effects: Mapping[Point, np.ndarray],
+    counts: Mapping[Point, int],
+    variance: float,
+    known: Mapping[str, GaussianProcessRegressor] | None = None,
 ) -> dict[str, GaussianProcessRegressor]:
     """Fit the effect of each form on all outputs.
 
@@ -199,19 +202,20 @@ def fit_processes(
         effects: mean over seeds by point (outputs,).
         counts: trainings behind each.
         variance: of one training's log FID.
+        known: processes whose kernels are taken; by default they are fitted.
     """
     found = {}
     for form in sorted({point.form for point in effects}):
-        known = [point for point in effects if point.form == form]
+        points = [point for point in effects if point.form == form]
         weak = [Point(form, *values) for values in WEAK]
-        x = [point.inputs for point in [*known, *weak]]
-        y = np.array([*(effects[p] for p in known), *(0 * effects[known[0]] for _ in weak)])
-        alpha = [variance / counts[p] for p in known] + [variance / WEAK_TRAININGS] * len(weak)
+        x = [point.inputs for point in [*points, *weak]]
+        y = np.array([*(effects[p] for p in points), *(0 * effects[points[0]] for _ in weak)])
+        alpha = [variance / counts[p] for p in points] + [variance / WEAK_TRAININGS] * len(weak)
+        scales = Matern([1.0, 1.0, 1.0], (0.3, 30.0), nu=0.5)
         process = GaussianProcessRegressor(
-            ConstantKernel(0.1, (1e-4, 100.0)) * Matern([1.0, 1.0, 1.0], (0.3, 30.0), nu=0.5),
+            known[form].kernel_ if known else ConstantKernel(0.1, (1e-4, 100.0)) * scales,
             alpha=np.array(alpha),
-            n_restarts_optimizer=2,
-            random_state=0,
+            optimizer=None if known else "fmin_l_bfgs_b",
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound
@@ -262,7 +266,7 @@ def _cross_validated(
         best = int(measured.argmin())
         row = {**vars(point), "trainings": counts[point], "measured": float(measured[best])}
         for name, fitted in (("predicted", everyone), ("from others", None)):
-            processes = fitted or fit_processes(others, counts, variance)
+            processes = fitted or fit_processes(others, counts, variance, everyone)
             found = math.nan
             if point.form in processes:
                 outputs = processes[point.form].predict([point.inputs])[0]

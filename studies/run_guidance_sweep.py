@@ -18,7 +18,7 @@ from diffrop.search.sweep import (
     ready_to_sample,
     study_checkpoints,
     sweep,
-    sweep_table,
+    sweep_tables,
 )
 
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -48,7 +48,12 @@ def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     if args.checkpoint is not None:
         if args.study is not None or args.trials is not None:
             raise ValueError("--checkpoint came with --study or --trials; allowed: one of them")
-        return {str(relative(path.resolve())): path for path in args.checkpoint}
+        stems = {path.stem for path in args.checkpoint}
+        distinct = len(stems) == len(args.checkpoint)
+        return {
+            path.stem if distinct else f"{path.resolve().parent.name}/{path.stem}": path
+            for path in args.checkpoint
+        }
     root = args.runs_root.resolve()
     study = newest_study(root) if args.study is None else root / check_name(args.study)
     trials = None if args.trials is None else [int(number) for number in args.trials]
@@ -78,9 +83,11 @@ def main(argv: list[str]) -> int:
         frame = sweep(
             swept, inputs, lambda done, total: status.update(f"{done} of {total} choices")
         )
-    console.print(sweep_table(frame))
+    for heading, table in sweep_tables(frame).items():
+        console.print(f"\n{heading}", soft_wrap=True)
+        console.print(table)
     count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
-    console.print(f"FID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
+    console.print(f"\nFID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
                   f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
                   "of its column.")  # fmt: skip
     for path in write_guidance_sweep(frame, folder):

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from diffrop.config import ExperimentConfig
-from diffrop.schema import require
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.objectives import front_ranks
+from diffrop.search.omega import fixed_choice
 from diffrop.search.results import TrialResult
 from diffrop.search.scoring import ScoreCard, sampler_name
 from diffrop.search.trial import read_scores
@@ -209,34 +209,6 @@ def _along_front(front: list[tuple[int, np.ndarray]]) -> list[int]:
     scaled = (rows - rows.min(axis=0)) / np.where(span > 0, span, 1)
     knee = front[int(np.square(scaled).sum(axis=1).argmin())][0]
     return list(dict.fromkeys([ordered[0], knee, *ordered]))
-
-
-def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> ExperimentConfig:
-    """Return a configuration whose sampling is one choice alone.
-
-    Args:
-        config: of the trial.
-        omega: guidance scale.
-        sampler: as it stands beside scores: ancestral-1000, ddim-8, ddim-8-ema-0.1.
-
-    Raises:
-        ValueError: the sampler cannot be read, or the average is not kept.
-    """
-    name, _, length = sampler.partition("-ema-")
-    kind, _, steps = name.partition("-")
-    require(steps.isdigit(), "sampler", sampler, "NAME-STEPS, with -ema-LENGTH behind it or not")
-    kept = {f"{known:g}": known for known in config.training.ema_lengths}
-    require(not length or length in kept, "average", sampler, f"of {', '.join(kept) or 'none'}")
-    changes: dict[str, Any] = {
-        "evaluation.guidance_scales": [omega],
-        "evaluation.samplers": [],
-        "evaluation.ema_lengths": [],
-        "sampling.sampler": kind,
-        "sampling.ema_length": kept[length] if length else None,
-    }
-    if kind != "ancestral":  # that one takes all steps, whatever the number here
-        changes["sampling.num_steps"] = int(steps)
-    return config.with_values(changes)
 
 
 def fresh_seeds(study: StudyConfig, index: int) -> tuple[int, int]:

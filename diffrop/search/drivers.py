@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from diffrop.errors import StudyError
+from diffrop.storage import RemoteMirror
+from diffrop.training.stop import withdraw_stop
 
 BEAT_S = 5.0
 GONE_AFTER_S = 60.0
@@ -101,16 +103,16 @@ def hold(directory: Path) -> Iterator[None]:
 class StopSignal:
     """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
 
-    def __init__(self, file: Path) -> None:
-        """Tell the trials by `file`, which they watch for."""
-        self._file = file
+    def __init__(self, file: Path, mirror: RemoteMirror | None = None) -> None:
+        """Tell the trials by `file`, which they watch for, here or in a remote storage."""
+        self._file, self._mirror = file, mirror
         self.given = False
         """Whether the study is to stop."""
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Handle the signals; after a stop the file is taken away again."""
-        self._file.unlink(missing_ok=True)  # of a launch that was killed while it stopped
+        withdraw_stop(self._file.parent, self._mirror)  # of a launch that was killed
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._handle) for number in signals}
         try:
@@ -118,10 +120,13 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._file.unlink(missing_ok=True)
+            withdraw_stop(self._file.parent, self._mirror)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.given:
             raise KeyboardInterrupt
         self.given = True
         self._file.touch()
+        if self._mirror is not None:  # not in the handler: the network may take its time
+            push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)
+            push.start()

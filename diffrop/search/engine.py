@@ -138,11 +138,14 @@ def run_study(
     store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file)
+    drivers, stop = (
+        Drivers(store.drivers),
+        StopSignal(store.stop_file, open_store(launch, store.path.parent).mirror),
+    )
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = store.open(launch)
+        study = store.open(launch, len(config.experiment.evaluation.objectives))
         if not launch.resume:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))

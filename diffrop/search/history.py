@@ -18,7 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.search.config import StudyConfig
-from diffrop.search.ladder import FAILURE, RungScore, judged_violations, rung_scores
+from diffrop.search.ladder import FAILURE, RungScore, judged_violations, rung_scores, rungs_reached
 from diffrop.search.objectives import Constraint, parse_constraints
 from diffrop.seeds import SUGGESTION, derive_seed
 
@@ -196,7 +196,7 @@ class History:
         """Return the highest rung with enough trials for a model (Falkner et al., 2018)."""
         rungs = [rung.images for rung in self._config.rungs]
         everyone = [*trials[1:], *(trial for study in self._known for trial in study.trials)]
-        reached = [rung_scores(trial).keys() for trial in everyone]
+        reached = [rungs_reached(trial) for trial in everyone]
         enough = [
             images
             for images in rungs

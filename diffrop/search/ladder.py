@@ -43,6 +43,11 @@ def rung_scores(trial: FrozenTrial) -> dict[int, RungScore]:
     return {int(images): RungScore.from_dict(row) for images, row in rows.items()}
 
 
+def rungs_reached(trial: FrozenTrial) -> set[int]:
+    """Return the images seen at which a trial was scored."""
+    return {int(images) for images in trial.user_attrs.get(RUNGS, {})}
+
+
 def judged_violations(
     score: RungScore,
     baseline: RungScore | None,

@@ -150,16 +150,20 @@ def front_ranks(values: np.ndarray) -> np.ndarray:
 
     Less is better. Equal rows do not dominate each other.
     """
-    no_worse = np.all(values[:, None] <= values[None], axis=2)
-    dominates = np.asarray(no_worse & np.any(values[:, None] < values[None], axis=2))
+    no_worse = np.ones((len(values), len(values)), dtype=bool)
+    for column in values.T:
+        no_worse &= column[:, None] <= column
+    dominates = no_worse & ~no_worse.T
+    num_before = dominates.sum(axis=0)  # by rows that are in no front yet
     ranks = np.zeros(len(values), dtype=int)
     left = np.ones(len(values), dtype=bool)
     for rank in range(len(values)):
-        first = left & ~dominates[left].any(axis=0)
+        first = left & (num_before == 0)
         ranks[first] = rank
         left &= ~first
         if not left.any():
             break
+        num_before -= dominates[first].sum(axis=0)
     return ranks
 
 

@@ -89,6 +89,34 @@ def _capped(sampling: SamplingConfig, num_steps: int | None) -> SamplingConfig:
     return dataclasses.replace(sampling, sampler="ddim", num_steps=num_steps)
 
 
+def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> ExperimentConfig:
+    """Return a configuration whose sampling is one choice alone.
+
+    Args:
+        config: of the trial.
+        omega: guidance scale.
+        sampler: as it stands beside scores: ancestral-1000, ddim-8, ddim-8-ema-0.1.
+
+    Raises:
+        ValueError: the sampler cannot be read, or the average is not kept.
+    """
+    name, _, length = sampler.partition("-ema-")
+    kind, _, steps = name.partition("-")
+    require(steps.isdigit(), "sampler", sampler, "NAME-STEPS, with -ema-LENGTH behind it or not")
+    kept = {f"{known:g}": known for known in config.training.ema_lengths}
+    require(not length or length in kept, "average", sampler, f"of {', '.join(kept) or 'none'}")
+    changes: dict[str, Any] = {
+        "evaluation.guidance_scales": [omega],
+        "evaluation.samplers": [],
+        "evaluation.ema_lengths": [],
+        "sampling.sampler": kind,
+        "sampling.ema_length": kept[length] if length else None,
+    }
+    if kind != "ancestral":  # that one takes all steps, whatever the number here
+        changes["sampling.num_steps"] = int(steps)
+    return config.with_values(changes)
+
+
 @dataclass(frozen=True)
 class Round:
     """All remaining candidates on equal N; then some go on."""

@@ -12,16 +12,19 @@ import pandas as pd
 import yaml
 from optuna.trial import FrozenTrial
 
+from diffrop.config import ExperimentConfig
 from diffrop.metrics.intervals import Interval
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
 from diffrop.search.ladder import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
 from diffrop.search.objectives import pareto_front, parse_constraints, violations
+from diffrop.search.omega import fixed_choice
 from diffrop.search.rules import Standing, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import read_scores, trial_key
 from diffrop.storage import write_atomically
+from diffrop.training.fork import parse_fork
 from diffrop.training.store import CheckpointStore
 
 REPORTED_GROUPS = ("all", "many", "medium", "few")
@@ -304,18 +307,32 @@ def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
     return [table, front, best]
 
 
+def _exported(config: StudyConfig, best: TrialResult) -> ExperimentConfig:
+    """Return a trial's configuration as one training from the start.
+
+    A fork of the baseline that changes the contrastive loss alone is the training that waits with
+    that loss until the fork. Any other fork cannot be said in a configuration: `provenance` does.
+    """
+    experiment = config.experiment.with_values(best.values)
+    start = config.fork_from or ""
+    contrastive = all(key.startswith("contrastive.") for key in best.values)
+    if start.startswith("baseline@") and contrastive and experiment.contrastive.form != "none":
+        images = parse_fork(start, experiment.training.batch_size).images
+        return experiment.with_values({"contrastive.start_images": images})
+    return experiment
+
+
 def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
     best, config = result.best, result.config
     assert best is not None and best.card is not None  # a trial is ranked
-    experiment = config.experiment.with_values(best.values)
+    experiment = fixed_choice(_exported(config, best), best.card.omega, best.card.sampler)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     difference = result.differences.get(best.number)
     return {
         "format": 1,
         "config": experiment.to_dict(),
         "omega": best.card.omega,
-        "sampler": best.card.sampler,
         "provenance": {
             "study": config.name,
             "trial": best.number,
@@ -329,6 +346,7 @@ def export(result: StudyResult) -> dict[str, Any]:
             "intervals": best.card.intervals,
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
+            "sampler": best.card.sampler,
             "extractor": best.card.extractor,
             "reference": best.card.reference,
             "seeds": {
@@ -336,7 +354,11 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "samples": experiment.evaluation.seed,
                 "search": config.seed,
             },
-            "training": {"key": best.training_key, "parent": best.parent or None},
+            "training": {
+                "key": best.training_key,
+                "parent": best.parent or None,
+                "fork_from": config.fork_from,
+            },
             "confirmation": dict(result.confirmation) or None,
             "note": "intervals are over samples: one training seed, and the best of its study; "
             "those of a confirmation are over fresh seeds",

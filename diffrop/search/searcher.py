@@ -58,9 +58,9 @@ class OptunaStudySearcher(Searcher):
     """Suggests Optuna's trials to Tune and tells it their results.
 
     A trial is COMPLETE with its final score, PRUNED with its intermediate ones if the scheduler
-    stopped it, and FAIL if it raised or its score is not finite. One that returned before (as it
-    does when the launch is interrupted) stays RUNNING. What an earlier launch, or a driver that is
-    gone, left unfinished is handed out first, under its own number.
+    stopped it, and FAIL if it raised or its score is not finite. One that returned before, as it
+    does when it is asked to, stays RUNNING. What an earlier launch, or a driver that is gone, left
+    unfinished is handed out first, under its own number.
     """
 
     def __init__(
@@ -179,9 +179,6 @@ class OptunaStudySearcher(Searcher):
     ) -> None:
         """Tell the study how a trial ended."""
         result = result or {}
-        if "stopped" in result:  # it stays unfinished, for this launch or the next
-            self._running.pop(trial_id)
-            return
         if not error and "failure" not in result:
             self.on_trial_result(trial_id, result)
         running = self._running.pop(trial_id)
@@ -190,6 +187,8 @@ class OptunaStudySearcher(Searcher):
                 self._fail(running, result.get("failure"), error)
             elif result.get("final", False):
                 self._complete(running, self._values(result))
+            elif "stopped" in result:
+                pass  # asked to save and return: it goes on in this launch or the next
             elif running.stopped_at is not None:
                 images = running.stopped_at
                 running.trial.set_user_attr(STOPPED_AT, images)

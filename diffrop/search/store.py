@@ -110,10 +110,12 @@ class StudyStore:
         """While it is there, the study's trials save and stop."""
         return self.path / "stop"
 
-    def open(
-        self, launch: LaunchConfig, sampler: optuna.samplers.BaseSampler | None = None
-    ) -> optuna.Study:
+    def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.
+
+        Args:
+            launch: storage, and whether the study is resumed.
+            num_objectives: of a new study.
 
         Raises:
             StudyError: the database is missing, damaged, locked or out of reach.
@@ -128,9 +130,10 @@ class StudyStore:
         try:
             storage = optuna.storages.RDBStorage(url, {"connect_args": options})
             if launch.resume:
-                return optuna.load_study(study_name=self.name, storage=storage, sampler=sampler)
+                return optuna.load_study(study_name=self.name, storage=storage)
+            directions = ["minimize"] * num_objectives
             return optuna.create_study(
-                study_name=self.name, storage=storage, sampler=sampler, direction="minimize"
+                study_name=self.name, storage=storage, directions=directions
             )
         except DuplicatedStudyError as error:
             raise StudyError(

@@ -184,15 +184,17 @@ def _rows(
     ]
 
 
-def sweep_table(frame: pd.DataFrame) -> Table:
-    """Return a sweep for the terminal, in 80 columns; a star marks the least of a column."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("omega", justify="right")
+def sweep_tables(frame: pd.DataFrame) -> dict[str, Table]:
+    """Return a table of 80 columns for each checkpoint and sampler, by a heading.
+
+    FIDs stand beside half the width of their intervals; a star marks the least of a column.
+    """
     groups = [group for group in GROUPS if f"fid/{group}" in set(frame["score"])]
-    for group in groups:
-        table.add_column(f"fid/{group}", justify="right", no_wrap=True)
+    tables = {}
     for (label, sampler), part in frame.groupby(["checkpoint", "sampler"], sort=False):
-        table.add_row(f"[bold]{label}, {sampler}[/bold]")
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        for heading in ("omega", *(f"fid/{group}" for group in groups)):
+            table.add_column(heading, justify="right", no_wrap=True)
         least = part.groupby("score")["value"].min()
         for omega, row in part.groupby("omega"):
             cells = []
@@ -202,4 +204,5 @@ def sweep_table(frame: pd.DataFrame) -> Table:
                 width = (found["high"] - found["low"]) / 2
                 cells.append(f"{found['value']:.2f} +-{width:.2f}{mark}")
             table.add_row(f"{omega:g}", *cells)
-    return table
+        tables[f"{label}, {sampler}"] = table
+    return tables

@@ -11,7 +11,7 @@ from diffrop.schema import require
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.confirm import ConfirmPoint
 from diffrop.search.objectives import parse_constraints
-from diffrop.search.trial import TrialTask, trial_key
+from diffrop.search.trial import TRAINING_NOTE, TrialTask, trial_key
 from diffrop.storage import RemoteMirror
 from diffrop.training.checkpoint import read_checkpoint
 from diffrop.training.fork import check_fork, parse_fork
@@ -105,10 +105,13 @@ class TaskMaker:
     ) -> tuple[TrainingIdentity, int]:
         """Return a configuration's training, and the images at which it leaves another's."""
         if parent is not None:
-            key = trial_key(self.trial_directory(parent["trial"]))
-            start = parent["images"]
+            directory, start = self.trial_directory(parent["trial"]), parent["images"]
+            self.store.pull(directory / TRAINING_NOTE)
+            key = trial_key(directory)
             assert key is not None  # it reached the rung that is forked from
-            origin = self.store.folder(key).identity()
+            folder = self.store.folder(key)
+            folder.pull()
+            origin = folder.identity()
         elif self.study.fork_from is not None:
             batch = config.training.batch_size
             fork = parse_fork(self.study.fork_from, batch)

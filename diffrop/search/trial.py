@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from diffrop.training.trainer import Trainer
 
 TRAINING_NOTE = "training.key"
 """File of a trial that names its training, where a link does not travel."""
+TRIAL_FOLDERS = ("trials", "prefix", "confirm")
+"""Of a study: where folders such as a trial's lie."""
 
 Report = Callable[[dict[str, Any]], object]
 
@@ -120,11 +123,12 @@ def run_trial(
                 session.reach(rung.images)
                 report({"images_seen": rung.images, "final": rung.final})
                 continue
-            card = _stored_score(rung, task, inputs, device)
+            baseline = distributed.from_rank_0(task.baseline_scores(rung), device)
+            card = _stored_score(rung, task, inputs, baseline, device)
             if card is None:
                 trainer = session.reach(rung.images)
                 session.raise_if_stopped()  # scoring may take longer than there is
-                card = _score(rung, trainer, task, inputs)
+                card = _score(rung, trainer, task, inputs, baseline)
             report(_result(card, task))
 
 
@@ -133,14 +137,17 @@ def _take_up(task: TrialTask) -> None:
 
     Scores of another training (the number of workers may change between launches) are set aside.
     """
-    if task.store.mirror is not None:
-        task.store.mirror.pull(task.directory)
-    noted = task.directory / TRAINING_NOTE
+    task.store.pull(task.directory)
+    if task.baseline is not None:
+        task.store.pull(task.baseline / "scores")
     before = trial_key(task.directory) or task.key
     scores = task.directory / "scores"
     if before != task.key and scores.exists():
-        scores.rename(task.directory / f"scores-{before}")
-    write_atomically(noted, task.key + "\n")
+        aside = f"scores-{before}-{time.strftime('%Y%m%d-%H%M%S')}"
+        scores.rename(task.directory / aside)
+        if task.store.mirror is not None:
+            task.store.mirror.delete(scores)
+    write_atomically(task.directory / TRAINING_NOTE, task.key + "\n")
     link_training(task.directory, task.store)
 
 
@@ -169,13 +176,23 @@ def pull_results(study: Path, store: CheckpointStore) -> None:
     Their scores, samples, logs and curves then lie below the study's folder `study` as if the
     trials had run here; nothing happens where there is no remote storage.
     """
-    mirror = store.mirror
-    if mirror is None:
+    if store.mirror is None:
         return
-    mirror.pull(study)
+    for part in TRIAL_FOLDERS:
+        store.pull(study / part)
     for note in sorted(study.glob(f"*/*/{TRAINING_NOTE}")):
-        store.folder(note.read_text("utf-8").strip()).pull()
-        link_training(note.parent, store)
+        pull_trial(note.parent, store)
+
+
+def pull_trial(directory: Path, store: CheckpointStore) -> None:
+    """Fetch what is known of one trial but weights; see `pull_results`."""
+    if store.mirror is None:
+        return
+    store.pull(directory)
+    key = trial_key(directory)
+    if key is not None:
+        store.folder(key).pull()
+        link_training(directory, store)
 
 
 def read_scores(directory: Path) -> list[ScoreCard]:
@@ -185,22 +202,32 @@ def read_scores(directory: Path) -> list[ScoreCard]:
 
 
 def _stored_score(
-    rung: Rung, task: TrialTask, inputs: ScoringInputs, device: torch.device
+    rung: Rung,
+    task: TrialTask,
+    inputs: ScoringInputs,
+    baseline: Baseline | None,
+    device: torch.device,
 ) -> ScoreCard | None:
     """Return the score that an earlier run of this trial stored, if one now would be alike."""
     card = None
     path = scores_path(task.directory, rung.images)
     if distributed.rank() == 0 and path.exists():
         found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
-        alike = scored_alike(found, task.config, inputs, rung, task.baseline_scores(rung))
+        alike = scored_alike(found, task.config, inputs, rung, baseline)
         card = found if alike else None
     return distributed.from_rank_0(card, device)
 
 
-def _score(rung: Rung, trainer: Trainer, task: TrialTask, inputs: ScoringInputs) -> ScoreCard:
+def _score(
+    rung: Rung,
+    trainer: Trainer,
+    task: TrialTask,
+    inputs: ScoringInputs,
+    baseline: Baseline | None,
+) -> ScoreCard:
     scored = score_model(
         trainer.averages, trainer.schedule, task.config, inputs, rung, trainer.images_seen,
-        task.baseline_scores(rung),
+        baseline,
     )  # fmt: skip
     if distributed.rank() == 0:
         path = scores_path(task.directory, rung.images)

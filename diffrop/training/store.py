@@ -235,6 +235,15 @@ class CheckpointStore:
             write_atomically(path, json.dumps(identity.to_dict(), indent=1))
         return folder
 
+    def pull(self, path: Path) -> None:
+        """Take over a file or folder of the runs folder from the remote storage, if there is one.
+
+        Raises:
+            StorageError: it is out of reach or refuses.
+        """
+        if self.mirror is not None:
+            self.mirror.pull(path)
+
     def folders(self) -> list[TrainingFolder]:
         """Return every training's folder on this machine, by key."""
         names = [path.parent.name for path in sorted(self.root.glob(f"*/{IDENTITY}"))]

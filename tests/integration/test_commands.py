@@ -55,7 +55,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A folder with a study that Ctrl-C stopped in its midst, and the command's exit code."""
     log = tmp_path_factory.mktemp("interrupted") / "log"
     driver = start("run_tau_sweep.py", *SMALL, log=log)
-    wait_for(driver, log, "t000/checkpoints/*.safe*")
+    wait_for(driver, log, "t000/training/*.safe*")
     driver.send_signal(signal.SIGINT)
     return log.parent, driver.wait(timeout=120)
 
@@ -77,7 +77,7 @@ def killed(interrupted: tuple[Path, int]) -> Path:
     """The same study, carried on, and its driver killed."""
     log = interrupted[0] / "log"
     driver = start("run_tau_sweep.py", *SMALL, "--resume", log=log)
-    wait_for(driver, log, "*/scores/*", "t001/checkpoints/*.safe*")
+    wait_for(driver, log, "*/scores/*", "t001/training/*.safe*")
     driver.kill()
     driver.wait()
     return log.parent

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffrop.config import ModelConfig, Precision
+from diffrop.config import ModelConfig
 from diffrop.models import unet
 from diffrop.models.compiled import (
     compile_checked,
@@ -57,18 +57,16 @@ def caught_messages(network: nn.Module, model: nn.Module, inputs: tuple[Tensor, 
     return [str(w.message) for w in caught if "torch.compile failed" in str(w.message)]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_network_passes_its_check_and_keeps_its_dropout(
-    model: UNet, inputs: tuple[Tensor, ...], precision: Precision
+    model: UNet, inputs: tuple[Tensor, ...]
 ) -> None:
-    network = working_copy(model, precision)
+    network = working_copy(model, "bf16")
     compiled = compile_checked(network, model, inputs)
     assert compiled is not network
     assert not compiled(*inputs).equal(compiled(*inputs))
     with dropout_off(network):
         plain = copy.deepcopy(network).eval()(*inputs)
-        exact = 1e-5 if precision == "fp32" else 2e-2
-        assert (compiled(*inputs) - plain).norm() < exact * plain.norm()
+        assert (compiled(*inputs) - plain).norm() < 2e-2 * plain.norm()
     rates = [layer.rate.item() for layer in network.modules() if isinstance(layer, Dropout)]
     assert rates and all(rate == pytest.approx(0.3) for rate in rates)
 

@@ -15,7 +15,7 @@ from diffrop.search.sweep import (
     ready_to_sample,
     study_checkpoints,
     sweep,
-    sweep_table,
+    sweep_tables,
 )
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.trainer import Trainer
@@ -80,7 +80,9 @@ def test_table_fits_80_columns_and_the_figure_has_a_panel_a_score(
     frame = sweep(swept[:1], inputs)
     frame["value"], frame["low"], frame["high"] = 486.18, 400.0, 560.0
     console = Console(width=80, file=io.StringIO())
-    console.print(sweep_table(frame))
+    tables = sweep_tables(frame)
+    assert list(tables) == [f"32, {name}" for name in dict.fromkeys(frame["sampler"])]
+    console.print(*tables.values())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "486.18 +-80.00*" in text and max(map(len, text.splitlines())) <= 80
     figure = guidance_sweep_figure(frame)
