@@ -24,6 +24,7 @@ from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal
 from diffrop.search.observer import StudyObserver
+from diffrop.search.placement import check_placement
 from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
@@ -195,6 +196,7 @@ def _run_stages(
     if not remaining and not launch.confirm:
         return
     with cluster.connect(launch) as (cpus, gpus), stop.watched():
+        check_placement(cluster.nodes(), launch)
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
         observer.concurrent = concurrent
         began = time.monotonic()
