@@ -235,11 +235,12 @@ def push_results(directory: Path, mirror: RemoteMirror) -> None:
 def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
     """Remove the weights of a study's trainings that nobody is to have again.
 
-    Kept are those of the baseline, of the leaders that the launch asks for, of unfinished trials,
-    and whatever another study pins or forks from.
+    Kept are those of the baseline, of the leaders that the launch asks for, of the confirmed best,
+    of unfinished trials, and whatever another study pins or a kept training forks from.
     """
     kept = [trial for trial in result.ranked if trial.number > 0][: launch.keep_trials]
     kept += [trial for trial in result.trials if trial.number == 0 or trial.state == "RUNNING"]
+    kept += [result.best] if result.best is not None else []
     checkpoints = open_store(launch, store.path.parent)
     collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
 

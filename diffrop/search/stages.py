@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,11 +137,11 @@ class Stages:
     concurrent: int
     """Trials at a time."""
 
-    @property
+    @cached_property
     def maker(self) -> TaskMaker:
         """What turns points into tasks."""
         digest = self.inputs.dataset.train_digest
-        return TaskMaker(self.config, self.launch, self.store.path, digest)
+        return TaskMaker.on_driver(self.config, self.launch, self.store.path, digest)
 
     def search(self) -> None:
         """Run the trials that are left: first what others start from or are held against."""
