@@ -48,9 +48,6 @@ def test_confirmation_trains_leaders_and_baseline_with_each_seed() -> None:
     assert plan.confirm is not None
     assert (plan.confirm.trials, plan.confirm.trained) == (12, 12 * 128)
     assert plan.confirm.samples == 12 * 40
-    assert plan.confirmation_hours * 12 * 3600 == pytest.approx(
-        plan.confirm.training_s + plan.confirm.scoring_s
-    )
     assert plan.cost == pytest.approx(3 * plan.hours)
 
 
