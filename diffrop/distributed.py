@@ -32,15 +32,6 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return total
 
 
-def from_first(tensor: Tensor) -> Tensor:
-    """Return rank 0's tensor on every worker, so that all of them decide alike."""
-    if world_size() == 1:
-        return tensor
-    shared = tensor.detach().clone()
-    dist.broadcast(shared, src=0)
-    return shared
-
-
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

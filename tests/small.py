@@ -71,7 +71,7 @@ def small_study(name: str = "small", **changes: object) -> StudyConfig:
 
 def learning_rate_study(learning_rate: float, **changes: object) -> StudyConfig:
     """A small study whose trials differ from the baseline in form and learning rate alone."""
-    study = small_study(**changes)
+    study = small_study(**changes)  # type: ignore[arg-type]
     parameter = Parameter(
         name="training.learning_rate", choices=(learning_rate,), source="the test's own"
     )

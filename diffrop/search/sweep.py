@@ -68,15 +68,15 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
     trials = _trials(study)
     if numbers is None:
         numbers = [0, *[number for number in ranked_trials(study) if number != 0][:1]]
+    images = trials["images_seen"].dropna().astype(int).to_dict()
     found = {}
     for number in numbers:
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
         folder = study / "trials" / f"t{number:03d}"
-        images = trials.loc[number, "images_seen"]
-        if pd.isna(images):
+        if number not in images:
             raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")
-        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, int(images))
+        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, images[number])
     return found
 
 
