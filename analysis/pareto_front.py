@@ -149,7 +149,7 @@ def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> st
     limits = study.setting("evaluation.constraints") or []
     if limits:
         text += f"; feasible: {', '.join(map(str, limits))}"
-    numbers = dict.fromkeys(trials.loc[trials["front"], "number"])
+    numbers = sorted(set(trials.loc[trials["front"], "number"]))
     on_front = ", ".join(f"t{number:03d}" for number in numbers)
     return f"{text}; front: {on_front or 'no feasible trial'}"
 

@@ -24,6 +24,7 @@ from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal
 from diffrop.search.observer import StudyObserver
+from diffrop.search.placement import check_placement
 from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
@@ -138,10 +139,8 @@ def run_study(
     store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers, stop = (
-        Drivers(store.drivers),
-        StopSignal(store.stop_file, open_store(launch, store.path.parent).mirror),
-    )
+    checkpoints = open_store(launch, store.path.parent)
+    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -160,7 +159,7 @@ def run_study(
                 [parameter.name for parameter in config.space.parameters],
             ),
         )
-        reader = ResultReader(study, store, config)
+        reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
         observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
@@ -174,6 +173,8 @@ def run_study(
             sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
+        if checkpoints.mirror is not None:
+            push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
     uri, refusal = tracking_uri(launch), purse.refusal()
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
@@ -195,6 +196,7 @@ def _run_stages(
     if not remaining and not launch.confirm:
         return
     with cluster.connect(launch) as (cpus, gpus), stop.watched():
+        check_placement(cluster.nodes(), launch)
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
         observer.concurrent = concurrent
         began = time.monotonic()
@@ -219,14 +221,26 @@ def _run_stages(
         close_plan(prepared.store.path, config, launch, time.monotonic() - began)
 
 
+def push_results(directory: Path, mirror: RemoteMirror) -> None:
+    """Copy what the driver wrote of a study to a remote storage, beside its trials.
+
+    Raises:
+        StorageError: it is out of reach or refuses.
+    """
+    for path in sorted(directory.iterdir()):
+        if path.is_file() or path.name == "figures":
+            mirror.push(path)
+
+
 def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
     """Remove the weights of a study's trainings that nobody is to have again.
 
-    Kept are those of the baseline, of the leaders that the launch asks for, of unfinished trials,
-    and whatever another study pins or forks from.
+    Kept are those of the baseline, of the leaders that the launch asks for, of the confirmed best,
+    of unfinished trials, and whatever another study pins or a kept training forks from.
     """
     kept = [trial for trial in result.ranked if trial.number > 0][: launch.keep_trials]
     kept += [trial for trial in result.trials if trial.number == 0 or trial.state == "RUNNING"]
+    kept += [result.best] if result.best is not None else []
     checkpoints = open_store(launch, store.path.parent)
     collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
 

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from diffrop.search.books import PLAN, read_book
 from diffrop.search.budget import Budget, Ledger, Spending, units_per_trial
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.results import ResultReader
@@ -23,7 +24,9 @@ class Purse:
         )
         self._bounded = self._budget.hours is not None or self._budget.wall_s is not None
         self._reader, self._store, self._since = reader, store, time.monotonic()
-        self._ledger = Ledger(units_per_trial(launch))
+        # What an earlier study trained was paid for by that one.
+        began = read_book(store.path, PLAN).get("began", time.time())
+        self._ledger = Ledger(units_per_trial(launch), began)
         self._settled: set[Path] = set()
 
     def refusal(self) -> str:

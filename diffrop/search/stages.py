@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
-from diffrop.search.trial import TrialTask, trial_key
+from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
 from diffrop.storage import write_atomically
 
@@ -136,11 +137,11 @@ class Stages:
     concurrent: int
     """Trials at a time."""
 
-    @property
+    @cached_property
     def maker(self) -> TaskMaker:
         """What turns points into tasks."""
         digest = self.inputs.dataset.train_digest
-        return TaskMaker(self.config, self.launch, self.store.path, digest)
+        return TaskMaker.on_driver(self.config, self.launch, self.store.path, digest)
 
     def search(self) -> None:
         """Run the trials that are left: first what others start from or are held against."""
@@ -258,6 +259,8 @@ class Stages:
         """Run tasks to their end; return why some failed, by place."""
         searcher = GivenSearcher(len(tasks), self._may_begin)
         self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks), [])
+        for task in tasks:
+            pull_trial(task.directory, task.store)
         return searcher.failures
 
     def _tune(

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from mlflow import MlflowClient
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -106,20 +107,15 @@ def test_charts_and_sample_grids_are_there_without_set_up(
     page = wait_for(browser, lambda b: "fid/few" in (t := texts(b, "body")[0]) and t)
     for words in ("fid/few", "rung", "t001 reciprocal", "t000 none"):
         assert words in page
-    images = wait_for(browser, _scroll_to_images)
-    assert all(width >= 80 for width in images)
+    box = browser.find_element(By.CSS_SELECTOR, "input[placeholder='Search metric charts']")
+    box.send_keys("final samples")
+    wait_for(browser, lambda b: len(_grids(b)) == 2)  # of the two complete trials
 
 
-def _scroll_to_images(browser: WebDriver) -> list[int]:
-    """Scroll what scrolls a step on; return the widths of the loaded grids, if any is shown."""
+def _grids(browser: WebDriver) -> list[str]:
+    """Return the sources of the sample grids that are loaded and shown."""
     script = """
-    for (const box of document.querySelectorAll("div")) {
-      const end = box.scrollHeight - box.clientHeight;
-      if (end > 200 && getComputedStyle(box).overflowY !== "visible") {
-        box.scrollTop = box.scrollTop >= end - 1 ? 0 : box.scrollTop + 300;
-      }
-    }
-    return [...document.querySelectorAll("img")].filter(image =>
-      /get-artifact|^blob:/.test(image.src) && image.naturalWidth > 0).map(i => i.naturalWidth);
+    return [...document.querySelectorAll("img")].filter(image => image.naturalWidth >= 80
+      && /get-artifact|^blob:/.test(image.src)).map(image => image.src);
     """
     return list(browser.execute_script(script))

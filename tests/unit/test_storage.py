@@ -12,7 +12,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 from diffrop.errors import CheckpointError, StorageError
 from diffrop.search.drivers import StopSignal
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import pull_results, read_scores, run_trial
+from diffrop.search.trial import pull_trial, read_scores, run_trial
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice
@@ -211,8 +211,8 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     driver = RemoteMirror(uri, tmp_path / "driver/runs")
     driver.root.mkdir(parents=True)
     results = CheckpointStore(driver.root / "checkpoints", driver)
-    pull_results(driver.root / "study", results)
     found = driver.root / "study/trials/t000"
+    pull_trial(found, results)
     assert read_scores(found) == read_scores(task.directory)
     assert len((found / "training/metrics.jsonl").read_text().splitlines()) == 4
     assert results.folder(task.key).files() == []  # weights stay where they are
