@@ -31,6 +31,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.train_step --agreement
 	$(BIN)/python -m benchmarks.sampling
 	$(BIN)/python -m benchmarks.study_overhead
+	$(BIN)/python -m benchmarks.search_efficiency --seeds 10
+	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20
 	$(BIN)/python benchmarks/metrics.py --no-sqrtm --report-samples 2000 --precision-recall-images 5000
 
 format: setup

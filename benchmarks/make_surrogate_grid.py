@@ -23,7 +23,7 @@ from diffrop.errors import NonFiniteError
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
 from diffrop.search.engine import scoring_inputs
-from diffrop.search.scoring import ScoringInputs, draw_samples, sampler_name
+from diffrop.search.scoring import FID_ALONE, ScoringInputs, draw_samples, sampler_name
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 
@@ -180,7 +180,7 @@ class Grid:
         for count in (prefix for prefix in PREFIXES if prefix <= num_samples):
             score = partial(
                 evaluate, features.rows(torch.arange(count)), labels[:count],
-                self._inputs.reference, sampler=sampler_name(config), metrics=("fid",),
+                self._inputs.reference, sampler=sampler_name(config), metrics=FID_ALONE,
                 details=False,
             )  # fmt: skip
             report, metrics_s = timed(score)
@@ -253,7 +253,7 @@ def main() -> None:
     for number, (point, seed) in enumerate(todo[: args.max_trials]):
         if seed > 0 and is_ruined(args.table, point):
             continue
-        rows, seconds = timed(lambda point=point, seed=seed: list(grid.rows(point, seed)))
+        rows, seconds = timed(partial(list, grid.rows(point, seed)))
         append(args.table, rows)
         left = len(todo) - number - 1
         print(f"{point} seed {seed}: {seconds:.0f} s of processor time; {left} left", flush=True)

@@ -160,7 +160,7 @@ def main() -> None:
     add("--table", type=Path, default=here / "data" / "digits_grid.csv")
     add("--space", type=Path, default=here.parent / "search_spaces" / "tau.yaml")
     add("--seeds", type=int, default=50)
-    add("--trials", type=int, default=64, help="budget of every method")
+    add("--trials", type=int, default=48, help="budget of every method")
     add("--workers", type=int, default=4)
     add("--share", type=float, default=0.05, help="of the space that counts as found")
     add(

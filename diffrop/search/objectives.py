@@ -172,13 +172,14 @@ def _on_front(values: np.ndarray) -> np.ndarray:
     if values.shape[1] == 1:
         found: np.ndarray = values[:, 0] == values[:, 0].min(initial=np.inf)
         return found
-    return ~_dominates(values).any(axis=0)
+    on_front: np.ndarray = ~np.any(_dominates(values), axis=0)
+    return on_front
 
 
 def _dominates(values: np.ndarray) -> np.ndarray:
     """Return whether row i dominates row j, (n, n): no worse anywhere, and better somewhere."""
-    no_worse = (values[:, None] <= values[None]).all(axis=2)
-    found: np.ndarray = no_worse & (values[:, None] < values[None]).any(axis=2)
+    no_worse = np.all(values[:, None] <= values[None], axis=2)
+    found: np.ndarray = np.logical_and(no_worse, np.any(values[:, None] < values[None], axis=2))
     return found
 
 
