@@ -38,6 +38,8 @@ FORK_IMAGES = 10_240
 DEVICE = torch.device("cpu")
 RUINED = 1.5
 """A point whose seed 0 comes to so many times the baseline's final FID is not trained again."""
+LOSS = "objective."
+"""Where a checkpoint keeps the state of the loss, which a fork begins afresh."""
 CHUNK = 125
 """Images that go through the compiled network at a time."""
 KEYS = ("form", "tau_0", "decay_temperature", "margin", "start_images", "seed")
@@ -83,7 +85,7 @@ def design() -> list[list[Point]]:
             for tau_0, decay, margin in points:
                 margin = margin if form == "hinge" else 0.0
                 halves[(row + column) % 2].append(Point(form, tau_0, decay, margin))
-    forks = [replace(point, start_images=FORK_IMAGES) for point in halves[0][3::3]]
+    forks = [replace(point, start_images=FORK_IMAGES) for point in halves[0][2::3]]
     return [halves[0], forks, halves[1]]
 
 
@@ -137,7 +139,9 @@ class Grid:
         if point.start_images:
             # The trunk is the baseline's training: only the loss changes, from here on.
             trunk = self._trunk(seed)
-            trainer.load(Checkpoint(trunk.tensors, {**trunk.card, "config": config.to_dict()}))
+            own = {k: v for k, v in trainer.checkpoint().tensors.items() if k.startswith(LOSS)}
+            card = {**trunk.card, "config": config.to_dict()}
+            trainer.load(Checkpoint({**trunk.tensors, **own}, card))
         for images, num_samples in RUNGS.items():
             if images <= trainer.images_seen:
                 continue  # scored as the baseline
