@@ -274,6 +274,7 @@ def suggest_with_omega(trial: optuna.Trial, setting: Setting) -> tuple[dict[str,
 
 Method = Engine | PlainOptuna | TuneOptunaSearch
 BASE = Engine()
+FORKS = "  with forks at 10,240 images"
 METHODS: dict[str, Method] = {
     "random search": PlainOptuna(random=True),
     "random + ASHA + omega grid": Engine(omega_search="grid", sampler="random"),
@@ -289,6 +290,6 @@ METHODS: dict[str, Method] = {
     "  Hyperband for ASHA": dataclasses.replace(BASE, scheduler="hyperband"),
     "  median rule for ASHA": dataclasses.replace(BASE, scheduler="median"),
     "  no common random numbers": dataclasses.replace(BASE, common=False),
-    "  with forks at 10,240 images": dataclasses.replace(BASE, fork_images=10_240),
+    FORKS: dataclasses.replace(BASE, fork_images=10_240),
 }
 """By name; indented ones are the engine with one feature changed."""

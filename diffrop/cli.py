@@ -1,5 +1,6 @@
 """The command that the studies share: check, run, print."""
 
+import contextlib
 import json
 import shlex
 from collections.abc import Callable, Mapping
