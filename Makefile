@@ -27,13 +27,15 @@ lint: setup
 
 # One line a benchmark; each prints its table and says what it could not measure here.
 bench: setup
+	mkdir -p benchmarks/results
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.train_step --agreement
 	$(BIN)/python -m benchmarks.sampling
 	$(BIN)/python -m benchmarks.study_overhead
-	$(BIN)/python -m benchmarks.search_efficiency --seeds 10
-	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20
-	$(BIN)/python benchmarks/metrics.py --no-sqrtm --report-samples 2000 --precision-recall-images 5000
+	$(BIN)/python -m benchmarks.metrics --no-sqrtm --report-samples 2000 --precision-recall-images 5000
+	$(BIN)/python -m benchmarks.omega_search --out benchmarks/results/omega_search.json
+	$(BIN)/python -m benchmarks.search_efficiency --seeds 10 --json benchmarks/results/search_efficiency.json
+	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20 --json benchmarks/results/study_scale.json
 
 format: setup
 	$(BIN)/ruff format .

@@ -27,7 +27,7 @@ READING = (
     "scored in full, stopped ones, failed ones and the confirmation took, by what they spent them "
     "on. A training that several trials share is counted once, by itself. Hours of pruned "
     "trials bought the knowledge that they were not worth more. Start-up and waiting are not in "
-    "it."
+    "it; brackets count trials."
 )
 PURPOSES = ("shared training", "full", "running", "pruned", "failed", "confirmation")
 PURPOSE_WORDS = {

@@ -38,6 +38,8 @@ READING = (
 NUM_CELLS = (5, 4)
 """Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
 KEYS = ("tau_0", "decay_temperature")
+MAX_RATIO = 1.5
+"""Scores so many times the best or more have one colour, so that the good ones can be told."""
 
 
 def decay_heatmap_figure(study: StudyResults) -> Figure:
@@ -56,7 +58,9 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     num_columns = min(2, len(forms))
     num_rows = -(-len(forms) // num_columns)
     figure = new_figure(1.25 + 1.55 * num_rows)
-    norm = Normalize(trials["value"].min(), trials["value"].max())
+    least, most = float(trials["value"].min()), float(trials["value"].max())
+    limit = min(most, MAX_RATIO * least)
+    norm = Normalize(least, limit)
     edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
     mesh = None
     for place, form in enumerate(forms):
@@ -69,7 +73,8 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
         axes.tick_params(labelleft=place % num_columns == 0)
         axes.tick_params(labelbottom=place + num_columns >= len(forms))
     figure.supylabel("decay temperature (share of T)", fontsize=TEXT_PT)
-    bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25)  # type: ignore[arg-type]
+    extend = "max" if most > limit else "neither"
+    bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
     bar.set_label(score_label(study.objective), fontsize=SMALL_PT)
     bar.ax.tick_params(labelsize=SMALL_PT)
     for axes in figure.axes[:-1][-num_columns:]:
@@ -114,7 +119,7 @@ def _draw_form(
         trials["tau_0"], trials["decay_temperature"], linestyle="none", marker="o", markersize=3.5,
         color="white", markeredgecolor="black", markeredgewidth=0.7, label="trials", clip_on=False,
     )  # fmt: skip
-    best = trials.loc[trials["value"].idxmin()]
+    best = trials.iloc[int(trials["value"].argmin())]
     axes.plot(
         [best["tau_0"]], [best["decay_temperature"]], linestyle="none", marker="o", markersize=9,
         markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.3, label="best",

@@ -34,8 +34,8 @@ READING = (
     "panel only."
 )
 
-MAX_TICKS = 6
-"""A grid of omega no longer than this names each of its values on the axis."""
+TICK_GAP = 0.14
+"""Least distance of two omegas that are both named on the axis, as a share of the range."""
 
 
 def guidance_curve_figure(study: StudyResults) -> Figure:
@@ -78,11 +78,19 @@ def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:
     note = f"\nN = {int(counts.iloc[0]):,}" if len(counts) else ""
     axes.set_title(score_label(score) + note, fontsize=LEGEND_PT, loc="left")
     axes.set_xlabel("guidance scale omega")
-    omegas = rows["omega"].unique()
-    if len(omegas) <= MAX_TICKS:
-        axes.set_xticks(omegas, [f"{omega:g}" for omega in omegas])
+    ticks = spaced_ticks(sorted(rows["omega"].unique()))
+    axes.set_xticks(ticks, [f"{omega:g}" for omega in ticks])
     widen_scores(axes)
     style_axes(axes)
+
+
+def spaced_ticks(omegas: list[float]) -> list[float]:
+    """Return the omegas, from the least on, that have room for their names beside each other."""
+    ticks: list[float] = []
+    for omega in omegas:
+        if not ticks or omega - ticks[-1] >= TICK_GAP * (omegas[-1] - omegas[0]):
+            ticks.append(float(omega))
+    return ticks
 
 
 def panel_caption(study: StudyResults, panels: dict[str, pd.DataFrame]) -> str:

@@ -23,6 +23,7 @@ from analysis.style import (
     sentence_figure,
     set_log,
     style_axes,
+    widen_scores,
 )
 from analysis.words import score_label
 
@@ -35,6 +36,8 @@ READING = (
     "trial, a star a failed one."
 )
 LOSS = "loss/ddpm"
+LOG_SPAN = 2.0
+"""The loss has a logarithmic axis where its largest value is this many times its least."""
 SMOOTHED_POINTS = 9
 """Logged steps of the running median."""
 SPREAD = 0.08
@@ -108,8 +111,10 @@ def _draw_losses(axes: Axes, study: StudyResults, losses: pd.DataFrame) -> None:
         )  # fmt: skip
         if state in ENDS:
             _draw_end(axes, state, style.colour, curve["images_seen"].iloc[-1], smooth.iloc[-1])
-    if (losses["value"] > 0).all():
+    if losses["value"].min() > 0 and losses["value"].max() > LOG_SPAN * losses["value"].min():
         set_log(axes, "y")
+    else:
+        widen_scores(axes)
     axes.set_ylabel("DDPM loss")
 
 

@@ -197,7 +197,7 @@ def _front(path: Path) -> pd.DataFrame | None:
         front = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    missing = [name for name in ("number", "sampler", "front") if name not in front]
+    missing = [name for name in ("number", "sampler", "feasible", "front") if name not in front]
     if missing:
         raise ValueError(f"{path} has no column {missing[0]!r}, so it is no Pareto front")
     return front

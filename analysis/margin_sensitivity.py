@@ -60,6 +60,7 @@ def margin_sensitivity_figure(study: StudyResults) -> Figure:
         style_axes(axes)
         axes.tick_params(labelbottom=place == len(parts) - 1)
     figure.axes[-1].set_xlabel(_margin_label(study))
+    figure.axes[-1].locator_params(axis="x", nbins=5)
     baseline = baseline_trial(study)
     handles = [form_handle("hinge")]
     if baseline is not None:
@@ -67,7 +68,7 @@ def margin_sensitivity_figure(study: StudyResults) -> Figure:
         colour = form_style("none").colour
         handles.insert(0, Line2D([], [], color=colour, linestyle="--", label=label))
     add_legend(figure, handles)
-    add_caption(figure, f"{caption(study)}; {len(scored)} trials with the hinge scored in full")
+    add_caption(figure, f"{caption(study)}; trials with the hinge scored in full: {len(scored)}")
     return figure
 
 

@@ -3,7 +3,6 @@
 Torch is imported where it is used: the figures of stored results do without it.
 """
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,12 +159,9 @@ def _sampling(config: "SamplingConfig", name: str) -> "SamplingConfig":
     if found is None:
         return config
     sampler, steps, length = found.groups()
-    return dataclasses.replace(
-        config,
-        sampler=sampler,
-        num_steps=int(steps),
-        ema_length=None if length is None else float(length),
-    )
+    ema_length = None if length is None else float(length)
+    named = {"sampler": sampler, "num_steps": int(steps), "ema_length": ema_length}
+    return type(config).from_dict(config.to_dict() | named)
 
 
 def _device() -> "torch.device":

@@ -116,8 +116,8 @@ def row_scales(study: StudyResults, scored: pd.DataFrame) -> list[Scale]:
             high = max(float(item["high"]), float(values.max()))
             scales.append(Scale(column, low=low, high=high, log=bool(item.get("log"))))
     if len(scored):
-        ends = {"low": float(scored[OBJECTIVE].min()), "high": float(scored[OBJECTIVE].max())}
-        scales.append(Scale(OBJECTIVE, **ends))
+        values = scored[OBJECTIVE]
+        scales.append(Scale(OBJECTIVE, low=float(values.min()), high=float(values.max())))
     return scales
 
 

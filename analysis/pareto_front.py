@@ -28,7 +28,8 @@ from analysis.words import score_label
 
 TITLE = "Trade-off between scores"
 READING = (
-    "Each marker is a trial scored in full, at its own omega; lower and further left is better. "
+    "Each marker is a trial at an omega that it was scored at in full; lower and further left is "
+    "better. "
     "The line is the front: for its trials, nothing that meets the constraints is better in one "
     "score without being worse in another. Hollow markers break a constraint. A study with one "
     "objective shows the scores of the many- and the few-shot classes, which methods for long "
@@ -75,25 +76,41 @@ def pareto_front_figure(study: StudyResults) -> Figure:
 
 
 def front_scores(study: StudyResults) -> list[str]:
-    """Return the scores that are traded: the objectives, or two shot groups of a single one."""
+    """Return the scores that are traded.
+
+    Those of the study's own front (objectives, and scores with a constraint), or two shot groups.
+    """
+    if study.front is not None:
+        known = [str(name) for name in study.front.columns if "/" in str(name)]
+        if len(known) > 1:
+            return known
     return study.objectives if len(study.objectives) > 1 else list(TRADE)
 
 
 def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
-    """Return the comparable trials that have all scores, with `feasible` and `front` as bools.
+    """Return what can lie on the front, of the comparable trials, with feasible and front.
 
-    Where the study has several objectives its own front.csv tells them, else dominance does.
+    The study's own front has a point for every omega that a trial was scored at in full. Where it
+    has none, the points are the trials at their omega, and dominance tells the front.
     """
     trials = comparable_trials(study)
+    own = study.front
+    if own is not None and set(scores) <= set(own.columns):
+        alike = own["number"].isin(trials["number"]) & own["sampler"].isin(trials["sampler"])
+        points = own[alike].merge(trials[["number", "form"]], on="number")
+        points = points.assign(feasible=_flags(points["feasible"], True))
+        return points.assign(front=_flags(points["front"], False))
     if not set(scores) <= set(trials.columns):
         return trials.iloc[:0]
     trials = trials[trials[scores].notna().all(axis=1)]
     trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
-    if study.front is not None and len(study.objectives) > 1:
-        on_it = study.front["front"].astype(str).str.lower() == "true"
-        chosen = study.front.loc[on_it, "number"]
-        return trials.assign(front=trials["number"].isin(chosen))
     return trials.assign(front=trials["feasible"] & ~dominated(trials, scores))
+
+
+def _flags(column: pd.Series, default: bool) -> pd.Series:
+    """Return a column of front.csv as bools; what is empty takes the default."""
+    known = {"true": True, "false": False}
+    return column.astype(str).str.lower().map(known).fillna(default).astype(bool)
 
 
 def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
@@ -132,7 +149,8 @@ def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> st
     limits = study.setting("evaluation.constraints") or []
     if limits:
         text += f"; feasible: {', '.join(map(str, limits))}"
-    on_front = ", ".join(f"t{number:03d}" for number in trials.loc[trials["front"], "number"])
+    numbers = sorted(set(trials.loc[trials["front"], "number"]))
+    on_front = ", ".join(f"t{number:03d}" for number in numbers)
     return f"{text}; front: {on_front or 'no feasible trial'}"
 
 

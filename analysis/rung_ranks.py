@@ -60,7 +60,7 @@ def rung_ranks_figure(study: StudyResults) -> Figure:
     for place, (images, found) in enumerate(rungs):
         axes = figure.add_subplot(num_rows, columns, place + 1, label=str(images))
         _draw_rung(axes, found)
-        axes.set_title(_rung_title(study, int(images), found), fontsize=LEGEND_PT, loc="left")
+        axes.set_title(_rung_title(study, int(str(images)), found), fontsize=LEGEND_PT, loc="left")
         axes.set_xlabel("rank at the rung")
         axes.set_ylabel("final rank" if place % columns == 0 else "")
         style_axes(axes)

@@ -216,10 +216,12 @@ def read_costs(directory: Path, trials: pd.DataFrame) -> pd.DataFrame:
     for folder in _ancestors(folders):
         folders[folder] = []
     for folder, owners in folders.items():
-        number, purpose = owners[0] if len(owners) == 1 else (None, "shared training")
-        who = {"number": number, "purpose": purpose, "part": "training"}
+        owner: dict[str, Any] = {"number": None, "purpose": "shared training"}
+        if len(owners) == 1:
+            owner |= {"number": owners[0][0], "purpose": owners[0][1]}
+        owner["part"] = "training"
         for stretch in _stretches(folder):
-            rows.append(who | _hardware([stretch]) | {"seconds": stretch["seconds"]})
+            rows.append(owner | _hardware([stretch]) | {"seconds": stretch["seconds"]})
     name = str(trials["study"].iloc[0]) if len(trials) else ""
     return as_typed([{"study": name, **row} for row in rows], COST_TYPES)
 
@@ -320,4 +322,4 @@ def mapping(value: Any, name: object) -> dict[str, Any]:
 
 def as_typed(rows: list[dict[str, Any]], types: dict[str, str]) -> pd.DataFrame:
     """Return rows as a frame with these columns and types, also without a row."""
-    return pd.DataFrame(rows, columns=list(types)).astype(types)  # type: ignore[call-overload]
+    return pd.DataFrame(rows, columns=list(types)).astype(types)

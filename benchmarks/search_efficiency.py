@@ -206,7 +206,7 @@ def main() -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return plain data for JSON, which has no infinity: null says that the end was not reached."""
+    """Return plain data for JSON; null is infinity: the end was not reached."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

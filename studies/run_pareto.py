@@ -15,8 +15,8 @@ COMMAND = StudyCommand(
     description="Search for the front of fid/all and fid/few: what helps rare classes, and at "
     "what cost. Without options: nine trials on scikit-learn's digits, made long-tailed, in under "
     "five minutes on two cores, by multi-objective TPE. With some fifty trials and more, "
-    "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%' adds a guard- "
-    "rail.",
+    "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%' adds a "
+    "guard-rail.",
     space=SPACE,
     render=render_study,
     settings={"evaluation.objectives": ["fid/all", "fid/few"]},

@@ -4,9 +4,16 @@ from pathlib import Path
 
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.search.config import LaunchConfig, StudyConfig
-from diffrop.search.engine import FinishedStudy, PreparedStudy, check_study, run_study
+from diffrop.search.engine import (
+    FinishedStudy,
+    PreparedStudy,
+    check_study,
+    facts_of,
+    run_study,
+)
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import QuietScreen
+from diffrop.search.warm_start import gather
 from tests.small import small_inputs
 
 
@@ -18,7 +25,8 @@ def run_small(
     inputs = small_inputs(dataset)
     if extractor is not None:
         inputs = ScoringInputs(dataset, extractor, inputs.reference)
-    prepared = PreparedStudy(store, inputs, anchors={})
+    known = gather(config, store.path.parent, facts_of(inputs))
+    prepared = PreparedStudy(store, inputs, anchors={}, warm_start=known)
     return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
 
 

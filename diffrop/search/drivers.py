@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from diffrop.errors import StudyError
+from diffrop.storage import RemoteMirror
+from diffrop.training.stop import withdraw_stop
 
 BEAT_S = 5.0
 GONE_AFTER_S = 60.0
@@ -34,6 +36,8 @@ class Drivers:
         """Return whether a driver has shown a sign of life lately."""
         if name == self.own:
             return True
+        if not name or _has_died_here(name):
+            return False
         with contextlib.suppress(OSError):
             return time.time() - (self._directory / name).stat().st_mtime < GONE_AFTER_S
         return False
@@ -55,7 +59,8 @@ class Drivers:
         with contextlib.ExitStack() as stack:
             if exclusive:
                 stack.enter_context(hold(self._directory.parent))
-                for name in self.names():  # they held the lock before, so they are gone
+            for name in self.names():
+                if exclusive or not self.alive(name):  # who held the lock before is gone
                     (self._directory / name).unlink(missing_ok=True)
             sign = self._directory / self.own
             try:
@@ -80,6 +85,24 @@ class Drivers:
                 sign.touch()
 
 
+def _has_died_here(name: str) -> bool:
+    """Whether a driver was a process of this machine that is no more; see `Drivers.own`."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    return host == socket.gethostname() and not Path("/proc", rest).exists()
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold a file's lock and say whether that worked: another process may hold it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 @contextlib.contextmanager
 def hold(directory: Path) -> Iterator[None]:
     """Hold a study's or training's folder for this process; released even if it is killed.
@@ -87,30 +110,28 @@ def hold(directory: Path) -> Iterator[None]:
     Raises:
         StudyError: another process holds it.
     """
-    with (directory / "study.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with try_lock(directory / "study.lock") as held:
+        if not held:
             raise StudyError(
                 f"{directory.name!r} is running in another process; allowed: wait for its end, "
                 "or stop it"
-            ) from error
+            )
         yield
 
 
 class StopSignal:
     """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
 
-    def __init__(self, file: Path) -> None:
-        """Tell the trials by `file`, which they watch for."""
-        self._file = file
+    def __init__(self, file: Path, mirror: RemoteMirror | None = None) -> None:
+        """Tell the trials by `file`, which they watch for, here or in a remote storage."""
+        self._file, self._mirror = file, mirror
         self.given = False
         """Whether the study is to stop."""
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Handle the signals; after a stop the file is taken away again."""
-        self._file.unlink(missing_ok=True)  # of a launch that was killed while it stopped
+        withdraw_stop(self._file.parent, self._mirror)  # of a launch that was killed
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._handle) for number in signals}
         try:
@@ -118,10 +139,13 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._file.unlink(missing_ok=True)
+            withdraw_stop(self._file.parent, self._mirror)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.given:
             raise KeyboardInterrupt
         self.given = True
         self._file.touch()
+        if self._mirror is not None:  # not in the handler: the network may take its time
+            push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)
+            push.start()

@@ -22,13 +22,14 @@ from diffrop.search.anchors import measure_anchors
 from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
-from diffrop.search.drivers import Drivers, StopSignal
+from diffrop.search.drivers import Drivers, StopSignal, try_lock
 from diffrop.search.observer import StudyObserver
+from diffrop.search.placement import check_placement
 from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.sharing import Neighbours, num_remaining
+from diffrop.search.sharing import num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
@@ -138,7 +139,8 @@ def run_study(
     store = prepared.store
     if not launch.resume:
         store.create(config, command)
-    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file)
+    checkpoints = open_store(launch, store.path.parent)
+    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -157,9 +159,11 @@ def run_study(
                 [parameter.name for parameter in config.space.parameters],
             ),
         )
-        reader = ResultReader(study, store, config)
+        reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
-        observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
+        observer = StudyObserver(
+            reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
+        )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
         write_fidelity(store.path, config, study)
         confirmation = read_book(store.path, CONFIRMATION)
@@ -167,12 +171,15 @@ def run_study(
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
-        if launch.keep_trials is not None:
+        if launch.keep_trials is not None and not stop.given:
             sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
+        if checkpoints.mirror is not None:
+            push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
-    uri, refusal = tracking_uri(launch), purse.refusal()
+        refusal = purse.refusal() if num_remaining(study, config) else ""
+    uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 
 
@@ -188,10 +195,11 @@ def _run_stages(
     stop: StopSignal,
 ) -> None:
     """Run what is left of a study on a cluster, or until Ctrl-C, SIGTERM or the budget's end."""
-    remaining = num_remaining(study, config, Neighbours(drivers.own, drivers.alive))
+    remaining = num_remaining(study, config)  # also what another driver runs, or left behind
     if not remaining and not launch.confirm:
         return
     with cluster.connect(launch) as (cpus, gpus), stop.watched():
+        check_placement(cluster.nodes(), launch)
         concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
         observer.concurrent = concurrent
         began = time.monotonic()
@@ -211,19 +219,35 @@ def _run_stages(
         )
         if remaining:
             stages.search()
-        if launch.confirm and not drivers.others():
-            stages.confirm(observer.update())
+        if launch.confirm:
+            with try_lock(prepared.store.path / "confirm.lock") as held:
+                if held:
+                    stages.confirm(observer.update())
+                else:
+                    screen.say("Another driver confirms.")
         close_plan(prepared.store.path, config, launch, time.monotonic() - began)
+
+
+def push_results(directory: Path, mirror: RemoteMirror) -> None:
+    """Copy what the driver wrote of a study to a remote storage, beside its trials.
+
+    Raises:
+        StorageError: it is out of reach or refuses.
+    """
+    for path in sorted(directory.iterdir()):
+        if path.is_file() or path.name == "figures":
+            mirror.push(path)
 
 
 def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
     """Remove the weights of a study's trainings that nobody is to have again.
 
-    Kept are those of the baseline, of the leaders that the launch asks for, of unfinished trials,
-    and whatever another study pins or forks from.
+    Kept are those of the baseline, of the leaders that the launch asks for, of the confirmed best,
+    of unfinished trials, and whatever another study pins or a kept training forks from.
     """
     kept = [trial for trial in result.ranked if trial.number > 0][: launch.keep_trials]
     kept += [trial for trial in result.trials if trial.number == 0 or trial.state == "RUNNING"]
+    kept += [result.best] if result.best is not None else []
     checkpoints = open_store(launch, store.path.parent)
     collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
 

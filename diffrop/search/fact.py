@@ -6,6 +6,7 @@ from typing import Any
 
 from diffrop.search.budget import scorings, stretches, training_folder, units_per_trial
 from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.plan import fork_start
 
 WEIGHTS = "images_*.safetensors"
 
@@ -33,8 +34,11 @@ def measured_fact(
     unit_s, counted = 0.0, set()
     shared = {"prefix": _nothing(), "confirm": _nothing()}
     prefixes, points = (sorted((study / name).glob("*-*")) for name in shared)
+    fork = fork_start(config)[0]
     for trial in (*prefixes, *trials, *points):
-        for stretch in stretches(training_folder(trial)):
+        # A baseline goes on with the very training that is the prefix of the others.
+        until = fork if trial.parent.name == "prefix" else float("inf")
+        for stretch in stretches(training_folder(trial), until):
             if stretch in counted or stretch.time < since:
                 continue
             counted.add(stretch)

@@ -150,10 +150,7 @@ def front_ranks(values: np.ndarray) -> np.ndarray:
 
     Less is better. Equal rows do not dominate each other.
     """
-    no_worse = np.ones((len(values), len(values)), dtype=bool)
-    for column in values.T:
-        no_worse &= column[:, None] <= column
-    dominates = no_worse & ~no_worse.T
+    dominates = _dominates(values)
     num_before = dominates.sum(axis=0)  # by rows that are in no front yet
     ranks = np.zeros(len(values), dtype=int)
     left = np.ones(len(values), dtype=bool)
@@ -172,15 +169,15 @@ def _on_front(values: np.ndarray) -> np.ndarray:
     if values.shape[1] == 1:
         found: np.ndarray = values[:, 0] == values[:, 0].min(initial=np.inf)
         return found
-    on_front: np.ndarray = ~np.any(_dominates(values), axis=0)
-    return on_front
+    return np.asarray(~_dominates(values).any(axis=0))
 
 
 def _dominates(values: np.ndarray) -> np.ndarray:
     """Return whether row i dominates row j, (n, n): no worse anywhere, and better somewhere."""
-    no_worse = np.all(values[:, None] <= values[None], axis=2)
-    found: np.ndarray = np.logical_and(no_worse, np.any(values[:, None] < values[None], axis=2))
-    return found
+    no_worse = np.ones((len(values), len(values)), dtype=bool)
+    for column in values.T:
+        no_worse &= column[:, None] <= column
+    return no_worse & ~no_worse.T
 
 
 def pareto_front(

@@ -142,7 +142,7 @@ def make_plan(
         probe: speeds of one worker. Several are taken to be as many times as fast.
         nodes: what each node of the cluster has.
     """
-    fork_images, own_prefix = _fork(config)
+    fork_images, own_prefix = fork_start(config)
     reach = expected_trials(config)
     rungs, before = [], fork_images
     for rung, trials in zip(config.rungs, reach, strict=True):
@@ -244,7 +244,7 @@ def _scoring(
     return samples, seconds + reports * probe.fid_s
 
 
-def _fork(config: StudyConfig) -> tuple[int, bool]:
+def fork_start(config: StudyConfig) -> tuple[int, bool]:
     """Return the images at which trials begin, and whether the study trains them itself."""
     if config.fork_from is None:
         return 0, False

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from diffrop.config import ExperimentConfig
+from diffrop.errors import StorageError
 from diffrop.metrics.intervals import Interval
 from diffrop.provenance import git_commit, package_versions
 from diffrop.search.config import StudyConfig
@@ -22,7 +24,7 @@ from diffrop.search.omega import fixed_choice
 from diffrop.search.rules import Standing, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
-from diffrop.search.trial import read_scores, trial_key
+from diffrop.search.trial import pull_trial, read_scores, trial_key
 from diffrop.storage import write_atomically
 from diffrop.training.fork import parse_fork
 from diffrop.training.store import CheckpointStore
@@ -142,7 +144,8 @@ class StudyResult:
 
         Where a confirmation named no best it is the baseline, the simpler of equals.
         """
-        if not self.confirmation:
+        told = any(leader["mean"] is not None for leader in self.confirmation.get("leaders", ()))
+        if not told:
             return self.ranked[0] if self.ranked else None
         number = self.confirmation["best"] or 0
         return next(trial for trial in self.trials if trial.number == number)
@@ -167,25 +170,41 @@ class ResultReader:
     Trials that have ended do not change: they are read once.
     """
 
-    def __init__(self, study: optuna.Study, store: StudyStore, config: StudyConfig) -> None:
-        """Read nothing yet."""
+    def __init__(
+        self,
+        study: optuna.Study,
+        store: StudyStore,
+        config: StudyConfig,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        """Read nothing yet; without `checkpoints`, those of the runs folder count."""
         self._study, self._store, self._config = study, store, config
         self._ended: dict[int, TrialResult] = {}
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
-        self._checkpoints = CheckpointStore(store.path.parent / "checkpoints")
+        self._checkpoints = checkpoints or CheckpointStore(store.path.parent / "checkpoints")
 
     def read(self) -> StudyResult:
         """Return the trials as they stand now."""
         trials = []
         for frozen in self._study.get_trials(deepcopy=False):
             known = self._ended.get(frozen.number)
+            fetched = known is not None or self._fetch(frozen.number)
             trial = known or _result(frozen, self._store, self._checkpoints)
-            if known is None and frozen.state.is_finished():
+            if known is None and fetched and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
         return StudyResult(self._config, self._ranked(_cost_counted_once(trials)))
+
+    def _fetch(self, number: int) -> bool:
+        """Take over what another node wrote of a trial; False if it has to be tried again."""
+        try:
+            pull_trial(self._store.trial_directory(number), self._checkpoints)
+        except StorageError as error:  # an outage must not end the study
+            warnings.warn(str(error), stacklevel=2)
+            return False
+        return True
 
     def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
         """Return the trials with rank, feasibility and place on the front."""

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from diffrop.errors import StudyError
 from diffrop.search.books import CONFIRMATION, read_book
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
@@ -40,7 +42,7 @@ from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
-from diffrop.search.trial import TrialTask, trial_key
+from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
 from diffrop.storage import write_atomically
 
@@ -105,11 +107,10 @@ class GivenSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note a failure."""
+        """Note a failure that a restart would repeat; lost workers may do better another time."""
         failure = (result or {}).get("failure")
-        if error or failure:
-            why = failure or "its workers failed more often than max_failures allows"
-            self.failures[self._places[trial_id]] = why
+        if failure:
+            self.failures[self._places[trial_id]] = failure
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: what was done lies in the tasks' folders."""
@@ -136,11 +137,11 @@ class Stages:
     concurrent: int
     """Trials at a time."""
 
-    @property
+    @cached_property
     def maker(self) -> TaskMaker:
         """What turns points into tasks."""
         digest = self.inputs.dataset.train_digest
-        return TaskMaker(self.config, self.launch, self.store.path, digest)
+        return TaskMaker.on_driver(self.config, self.launch, self.store.path, digest)
 
     def search(self) -> None:
         """Run the trials that are left: first what others start from or are held against."""
@@ -215,7 +216,10 @@ class Stages:
         if missing:
             images = missing[0].rungs[-1].images
             self.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
-            self._run_given(missing)
+            failures = self._run_given(missing)
+            if failures:
+                why = next(iter(failures.values()))
+                raise StudyError(f"the training that trials fork from failed: {why}")
 
     def _finish_baseline(self) -> None:
         """Run the baseline before the others, whose constraints need its scores."""
@@ -258,6 +262,8 @@ class Stages:
         """Run tasks to their end; return why some failed, by place."""
         searcher = GivenSearcher(len(tasks), self._may_begin)
         self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks), [])
+        for task in tasks:
+            pull_trial(task.directory, task.store)
         return searcher.failures
 
     def _tune(

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import yaml
 from optuna.exceptions import DuplicatedStudyError
+from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
@@ -131,7 +132,7 @@ class StudyStore:
             storage = optuna.storages.RDBStorage(url, {"connect_args": options})
             if launch.resume:
                 return optuna.load_study(study_name=self.name, storage=storage)
-            directions = ["minimize"] * num_objectives
+            directions = [StudyDirection.MINIMIZE] * num_objectives
             return optuna.create_study(
                 study_name=self.name, storage=storage, directions=directions
             )

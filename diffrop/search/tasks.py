@@ -1,7 +1,7 @@
 """What a study runs, as tasks: its trials, the prefix that forks share, and confirmations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,24 @@ class TaskMaker:
     """The study's folder."""
     data_digest: str
     """Of the training images."""
+    given: TrainingIdentity | None = None
+    """What the checkpoint of `fork_from` is, where that is a file: found on the driver, so that
+    no node needs to read it but from the store."""
+    given_images: int = 0
+    """Images that it has seen."""
+
+    @classmethod
+    def on_driver(
+        cls, study: StudyConfig, launch: LaunchConfig, directory: Path, data_digest: str
+    ) -> "TaskMaker":
+        """Return the maker of a study, its checkpoint to fork from taken into the store."""
+        made = cls(study, launch, directory, data_digest)
+        if study.fork_from is None:
+            return made
+        fork = parse_fork(study.fork_from, study.experiment.training.batch_size)
+        if fork.path is None:
+            return made
+        return replace(made, given=made.store.adopt(fork.path), given_images=fork.images)
 
     @property
     def store(self) -> CheckpointStore:
@@ -62,11 +80,9 @@ class TaskMaker:
 
     def prefix(self, seed: int) -> TrialTask | None:
         """Return the training up to where trials of a training seed fork, None without one."""
-        if self.study.fork_from is None:
+        if self.study.fork_from is None or self.given is not None:
             return None
         fork = parse_fork(self.study.fork_from, self.study.experiment.training.batch_size)
-        if fork.path is not None:
-            return None
         config = self.study.baseline.with_values({"training.seed": seed})
         rung = Rung(images=fork.images, num_samples=0, num_steps=None, final=True)
         directory = self.directory / "prefix" / f"seed-{seed}"
@@ -112,15 +128,12 @@ class TaskMaker:
             folder = self.store.folder(key)
             folder.pull()
             origin = folder.identity()
+        elif self.given is not None:
+            origin, start = self.given, self.given_images
         elif self.study.fork_from is not None:
-            batch = config.training.batch_size
-            fork = parse_fork(self.study.fork_from, batch)
-            start = fork.images
+            start = parse_fork(self.study.fork_from, config.training.batch_size).images
             seed = {"training.seed": config.training.seed}
-            if fork.path is None:
-                origin = self._identify(self.study.baseline.with_values(seed))
-            else:
-                origin = self.store.adopt(fork.path)
+            origin = self._identify(self.study.baseline.with_values(seed))
         else:
             return self._identify(config), 0
         workers = self.launch.workers_per_trial

@@ -36,8 +36,6 @@ from diffrop.training.trainer import Trainer
 
 TRAINING_NOTE = "training.key"
 """File of a trial that names its training, where a link does not travel."""
-TRIAL_FOLDERS = ("trials", "prefix", "confirm")
-"""Of a study: where folders such as a trial's lie."""
 
 Report = Callable[[dict[str, Any]], object]
 
@@ -170,22 +168,12 @@ def link_training(directory: Path, store: CheckpointStore) -> None:
     link.symlink_to(target, target_is_directory=True)
 
 
-def pull_results(study: Path, store: CheckpointStore) -> None:
-    """Fetch all that is known of a study's trials but weights, from the store's remote storage.
-
-    Their scores, samples, logs and curves then lie below the study's folder `study` as if the
-    trials had run here; nothing happens where there is no remote storage.
-    """
-    if store.mirror is None:
-        return
-    for part in TRIAL_FOLDERS:
-        store.pull(study / part)
-    for note in sorted(study.glob(f"*/*/{TRAINING_NOTE}")):
-        pull_trial(note.parent, store)
-
-
 def pull_trial(directory: Path, store: CheckpointStore) -> None:
-    """Fetch what is known of one trial but weights; see `pull_results`."""
+    """Fetch all that is known of a trial but weights, from the store's remote storage.
+
+    Its scores, samples, log and curves then lie as if it had run here; nothing happens where
+    there is no remote storage.
+    """
     if store.mirror is None:
         return
     store.pull(directory)

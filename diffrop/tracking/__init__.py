@@ -20,7 +20,8 @@ of it, with its plan, fidelity and confirmation (`study`); child run = one trial
 - `fid` of the logged model, once per data set `all`, `many`, `medium`, `few`. MLflow shows these
   four on the trial's run too; their timestamps differ by 1 ms, see `TrackedTrial`.
 
-A trial's sample grids are images of its run, at step = images seen.
+A trial's sample grids are images of its run: `samples` at step = images seen, and the last one
+of a complete trial as `final samples`.
 """
 
 from diffrop.tracking.files import TrackedTrial

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +131,13 @@ class TrackedTrial:
         if all(stamp(path) in before.files for path in paths) and not self.ended:
             return [], before
         metrics: list[Metric] = []
-        seconds, drawn, omega_curve = 0.0, 0, before.omega_curve
+        costs, omega_curve = Counter[str](), before.omega_curve
         for path in paths:
             score = read_score(path)
-            cost = scoring_cost(score)
-            seconds, drawn = seconds + cost[0], drawn + cost[1]
+            costs.update(scoring_cost(score))
             if stamp(path) not in before.files:
                 metrics += score_metrics(score)
-                values = {"cost/scoring_s": seconds, "cost/samples_drawn": drawn}
-                metrics += numbers(values, score["time"], score["images_seen"])
+                metrics += numbers(costs, score["time"], score["images_seen"])
             # MLflow cannot take a metric back, so the curve over omega waits for the last score.
             is_last = path == paths[-1] and (score["final"] or self.ended)
             if is_last and path.name != omega_curve:

@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow.entities import FileInfo
@@ -13,39 +13,50 @@ from diffrop.tracking.files import images_of
 FOLDER = "images"
 LOGGED_IMAGES = {"mlflow.loggedImages": "True"}
 """The tag by which the UI knows that a run has images."""
-_KEY = "samples"
+BY_STEP = "samples"
+FINAL = "final samples"
+"""At step 0, where the UI's slider begins: the trials' last grids beside each other."""
 _PREVIEW_PIXELS = 256
 
 
-def logged_images(files: Iterable[FileInfo]) -> dict[int, tuple[str, int]]:
-    """Return name, without ".png", and size of the image of each step that has its preview."""
+def logged_images(files: Iterable[FileInfo]) -> dict[tuple[str, int], tuple[str, int]]:
+    """Return what MLflow has of the images whose preview is there too.
+
+    Returns:
+        by key and step, the name without ".png", and the size.
+    """
     sizes = {Path(file.path).name: int(file.file_size or 0) for file in files}
     found = {}
     for name, size in sizes.items():
         stem, _, end = name.rpartition(".")
         if end == "png" and f"{stem}+compressed.webp" in sizes:
-            found[int(stem.split("+")[2])] = stem, size
+            key, _, step = stem.split("+")[:3]
+            found[key, int(step)] = stem, size
     return found
 
 
-def write_image(grid: Path, folder: Path, known: tuple[str, int] | None) -> bool:
+def write_image(
+    grid: Path, folder: Path, key: str, found: Mapping[tuple[str, int], tuple[str, int]]
+) -> bool:
     """Write a grid and its preview under the names that the UI reads; False if MLflow has it.
 
     Args:
-        grid: a PNG named by its images seen, which become the step.
+        grid: a PNG named by its images seen.
         folder: to write into.
-        known: name and size of what MLflow has at this step; it is replaced.
+        key: `BY_STEP` takes the images seen as the step, `FINAL` has none.
+        found: what `logged_images` returned; another image of the same step is replaced.
 
     Raises:
         ValueError: the file is no image.
     """
-    status, step = grid.stat(), images_of(grid)
-    if known is not None and known[1] == status.st_size:
+    status, step = grid.stat(), images_of(grid) if key == BY_STEP else 0
+    stem, size = found.get((key, step), ("", 0))
+    if size == status.st_size:
         return False
     # MLflow's own form of the name: key, step and time, and something unique.
-    unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{grid.name} {status.st_mtime_ns}")
+    unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{key} {grid.name} {status.st_mtime_ns}")
     written_ms = status.st_mtime_ns // 1_000_000
-    stem = known[0] if known else f"{_KEY}+step+{step}+timestamp+{written_ms}+{unique}"
+    stem = stem or f"{key}+step+{step}+timestamp+{written_ms}+{unique}"
     try:
         with Image.open(grid) as image:
             preview = image.convert("RGB")

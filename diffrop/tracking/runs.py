@@ -16,11 +16,17 @@ from diffrop.tracking.files import (
     STATUSES,
     Progress,
     TrackedTrial,
-    images_of,
     read_header,
     stamp,
 )
-from diffrop.tracking.images import FOLDER, LOGGED_IMAGES, logged_images, write_image
+from diffrop.tracking.images import (
+    BY_STEP,
+    FINAL,
+    FOLDER,
+    LOGGED_IMAGES,
+    logged_images,
+    write_image,
+)
 from diffrop.tracking.uri import bounded
 
 _MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
@@ -96,15 +102,16 @@ class RunWriter:
         self._set_status(run, trial, read.ended_ms)
         samples = [path for path in trial.samples if stamp(path) not in read.files]
         model = trial.checkpoint() if trial.state == "COMPLETE" else None
-        whole = not (samples or model or damage) and len(metrics) <= _MAX_METRICS
+        final = trial.samples[-1:] if trial.state == "COMPLETE" else []
+        whole = not (samples or final or model or damage) and len(metrics) <= _MAX_METRICS
         tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
         last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
         self.log(run, metrics, trial.params, tags | (last if whole else {}))
         run.progress = read
         if damage:
             raise damage
-        if samples:
-            self._log_samples(run, samples)
+        if samples or final:
+            self._log_samples(run, samples, final)
         if model:
             self._log_model(run.run_id, trial, model)
         if not whole:
@@ -143,12 +150,13 @@ class RunWriter:
         """Return values as texts that MLflow takes, without credentials."""
         return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
 
-    def _log_samples(self, run: RunState, paths: list[Path]) -> None:
+    def _log_samples(self, run: RunState, paths: list[Path], final: list[Path]) -> None:
         """Upload sample grids as images that the UI shows with a slider over the steps."""
         found = logged_images(self._mlflow.list_artifacts(run.run_id, FOLDER))
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            written = [write_image(path, folder, found.get(images_of(path))) for path in paths]
+            written = [write_image(path, folder, BY_STEP, found) for path in paths]
+            written += [write_image(path, folder, FINAL, found) for path in final]
             with self.time_for(folder):
                 if any(written):
                     self._mlflow.log_artifacts(run.run_id, name, FOLDER)

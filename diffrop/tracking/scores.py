@@ -67,8 +67,11 @@ def omega_metrics(score: Mapping[str, Any]) -> list[Metric]:
     return metrics
 
 
-def scoring_cost(score: Mapping[str, Any]) -> tuple[float, int]:
-    """Return the seconds that a score took and the samples it drew; zeros where not known."""
-    parts = score.get("seconds")
-    seconds = sum(parts.values()) if isinstance(parts, dict) else 0.0
-    return float(seconds), int(score.get("samples_drawn") or 0)
+def scoring_cost(score: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds that a score took and the samples that it drew, as far as is known."""
+    cost: dict[str, float] = {}
+    if isinstance(parts := score.get("seconds"), dict):
+        cost["cost/scoring_s"] = float(sum(parts.values()))
+    if drawn := score.get("samples_drawn"):
+        cost["cost/samples_drawn"] = float(drawn)
+    return cost

@@ -4,7 +4,7 @@ import socket
 import time
 from pathlib import Path
 
-from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.storage import RemoteMirror
 
 LOCAL_S = 1.0
 REMOTE_S = 10.0
@@ -44,19 +44,8 @@ def stop_paths(directory: Path, hostname: str) -> list[Path]:
     return [directory / "stop", directory / f"stop-{hostname}"]
 
 
-def request_stop(
-    directory: Path, hostname: str | None = None, mirror: RemoteMirror | None = None
-) -> Path:
-    """Ask a study's trainings, or those on one node, to save a checkpoint and end."""
-    path = directory / ("stop" if hostname is None else f"stop-{hostname}")
-    write_atomically(path, f"{time.time()}\n")
-    if mirror is not None:
-        mirror.push(path)
-    return path
-
-
 def withdraw_stop(directory: Path, mirror: RemoteMirror | None = None) -> None:
-    """Let a study's trainings run again: remove every request, as a new launch does."""
+    """Let a study's trainings run again: remove every request, those of single nodes as well."""
     names = {path.name for path in directory.glob("stop*")}
     if mirror is not None:
         names |= set(mirror.names(directory))

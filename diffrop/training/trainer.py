@@ -26,7 +26,7 @@ from diffrop.models.precision import copy_weights, working_copy
 from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
 from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
-from diffrop.training.captured import CapturedSteps, Measures
+from diffrop.training.captured import NUM_REHEARSALS, CapturedSteps, Measures
 from diffrop.training.checkpoint import Checkpoint, average_part, config_of
 from diffrop.training.ema import PowerAverage, WeightAverage
 from diffrop.training.fork import check_fork, objective_goes_on
@@ -133,6 +133,11 @@ class Trainer:
                 self.config.sampling.batch_size,
                 CudaCapture(self.device) if records else None,
             )  # fmt: skip
+
+    @property
+    def num_settling_steps(self) -> int:
+        """Steps after which every later one takes the same time: 0 where nothing is compiled."""
+        return NUM_REHEARSALS + 1 if self._compiles else 0
 
     def _start_anew(self) -> None:
         """After a checkpoint was loaded: the optimiser's tensors are others, faults are past."""
@@ -301,8 +306,10 @@ class Trainer:
             inputs = [torch.cat([tensor, tensor]) for tensor in inputs]
         self._refresh()
         self._network = compile_checked(self._working, self.model, inputs)
-        works = self._network is not self._working  # else a second attempt would but warn again
-        if works and self.objective.pcl is not None and distributed.world_size() == 1:
+        if self._network is self._working:
+            if self._denoiser is not None:
+                self._denoiser.compiles = False
+        elif self.objective.pcl is not None and distributed.world_size() == 1:
             self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
 
     def train_until(

@@ -1,6 +1,8 @@
 import os
 import pickle
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +10,12 @@ import pytest
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from diffrop.errors import CheckpointError, StorageError
+from diffrop.search.drivers import StopSignal
 from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import pull_results, read_scores, run_trial
+from diffrop.search.trial import pull_trial, read_scores, run_trial
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
-from diffrop.training.stop import StopNotice, request_stop, withdraw_stop
+from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore
 from tests.small import small_inputs, small_task
 from tests.unit.training.test_checkpoint import checkpoint, damage
@@ -208,8 +211,8 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     driver = RemoteMirror(uri, tmp_path / "driver/runs")
     driver.root.mkdir(parents=True)
     results = CheckpointStore(driver.root / "checkpoints", driver)
-    pull_results(driver.root / "study", results)
     found = driver.root / "study/trials/t000"
+    pull_trial(found, results)
     assert read_scores(found) == read_scores(task.directory)
     assert len((found / "training/metrics.jsonl").read_text().splitlines()) == 4
     assert results.folder(task.key).files() == []  # weights stay where they are
@@ -218,9 +221,23 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
 
 def test_request_to_stop_reaches_nodes_that_share_no_disk(uri: str, tmp_path: Path) -> None:
     one, two = mirrors(uri, tmp_path)
-    request_stop(one.root / "study", mirror=one)
-    assert StopNotice(two.root / "study", two).requested()
-    withdraw_stop(one.root / "study", one)
-    assert not StopNotice(two.root / "study", two).requested()
-    request_stop(one.root / "study", socket.gethostname())
-    assert StopNotice(one.root / "study").requested()
+    file = one.root / "study/stop"
+    file.parent.mkdir()
+    stop = StopSignal(file, one)
+    with stop.watched():
+        assert not StopNotice(two.root / "study", two).requested()
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while not two.exists(two.root / "study/stop"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert StopNotice(one.root / "study").requested()
+        assert StopNotice(two.root / "study", two).requested()
+        one.push(write(one.root / f"study/stop-{socket.gethostname()}"))
+    assert not two.exists(two.root / "study/stop")
+    assert not StopNotice(one.root / "study", one).requested()
+
+
+def write(path: Path) -> Path:
+    write_atomically(path, "")
+    return path

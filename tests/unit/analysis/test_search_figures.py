@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from matplotlib.container import BarContainer
 from scipy.stats import kendalltau
@@ -38,6 +39,20 @@ def test_front_and_feasible_set_are_the_studys_own(full_study: StudyResults) -> 
     infeasible = trials[trials["feasible"].eq(False).fillna(False).astype(bool)]
     assert hollow == set(zip(infeasible["fid/all"], infeasible["fid/few"], strict=True))
     assert f"feasible: {CONSTRAINT}" in text_of(figure) and "front: t001" in text_of(figure)
+
+
+def test_front_may_lie_at_an_omega_that_no_trial_is_ranked_at(full_study: StudyResults) -> None:
+    assert full_study.front is not None
+    other = {"number": 2, "omega": 2.0, "sampler": "ddim-16", "fid/all": 60.0, "fid/few": 50.0,
+             "feasible": True, "front": True}  # fmt: skip
+    foreign = other | {"sampler": "ancestral-1000", "fid/few": 1.0}
+    front = pd.concat([full_study.front, pd.DataFrame([other, foreign])], ignore_index=True)
+    axes = pareto_front_figure(dataclasses.replace(full_study, front=front)).axes[0]
+    (line,) = lines_of(axes, "front")
+    assert (60.0, 50.0) in points(line)
+    (exponential,) = lines_of(axes, "exponential")
+    assert (60.0, 50.0) in points(exponential)
+    assert (60.0, 1.0) not in points(exponential) | points(line)  # of another sampler
 
 
 def test_front_of_a_single_objective_is_that_of_many_against_few(study: StudyResults) -> None:

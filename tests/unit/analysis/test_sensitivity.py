@@ -10,7 +10,7 @@ from scipy import stats
 
 from analysis.compare import comparable_trials
 from analysis.decay_heatmap import best_in_cells, decay_heatmap_figure
-from analysis.guidance_curve import guidance_curve_figure
+from analysis.guidance_curve import guidance_curve_figure, spaced_ticks
 from analysis.load import StudyResults, load_study
 from analysis.margin_sensitivity import active_shares, margin_sensitivity_figure
 from analysis.omega_sensitivity import omega_losses, omega_sensitivity_figure
@@ -46,6 +46,11 @@ def test_guidance_curve_has_the_interval_where_the_round_is_the_score(study: Stu
     ends = {tuple(line.get_ydata()) for line in lines_of(axes, "interval")}
     assert (best["value_low"], best["value_high"]) in ends and len(ends) == 5
     assert not lines_of(axes_of(guidance_curve_figure(study), "fid/few"), "interval")
+
+
+def test_omegas_that_are_too_near_are_not_named() -> None:
+    assert spaced_ticks([0.0, 0.5, 0.75, 1.0, 2.0]) == [0.0, 0.5, 1.0, 2.0]
+    assert spaced_ticks([1.0]) == [1.0]
 
 
 def test_omega_losses_are_means_with_students_interval(full_study: StudyResults) -> None:
@@ -118,7 +123,7 @@ def test_margin_figure_shows_values_and_active_shares(full_study: StudyResults) 
     assert shares.loc[3, "share"] == pytest.approx(np.median(logged))
     hollow = lines_of(axes_of(figure, "active share"), "active share, not complete")
     assert {x for line in hollow for x in line.get_xdata()} == {1.045}
-    assert "3 trials with the hinge scored in full" in text_of(figure)
+    assert "trials with the hinge scored in full: 3" in text_of(figure)
 
 
 def test_studies_without_a_hinge_or_a_tau_are_told_in_a_sentence(tmp_path: Path) -> None:

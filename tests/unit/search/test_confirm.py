@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from diffrop.search.budget import Ledger
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
     Confirmation,
@@ -17,11 +19,14 @@ from diffrop.search.confirm import (
     read_cards,
     record_failure,
 )
+from diffrop.search.fact import measured_fact
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.space import Parameter, SearchSpace
+from diffrop.search.tasks import TaskMaker
+from diffrop.search.trial import run_trial
 from diffrop.search.verdict import assess, confirm_dict, next_points, t_interval, verdict
 from diffrop.storage import write_atomically
-from tests.small import small_experiment, small_study
+from tests.small import small_experiment, small_inputs, small_study
 
 BUDGET = LaunchConfig(confirm=2, budget_wall_s=100.0)
 
@@ -216,6 +221,36 @@ def test_finished_points_are_read_back_and_only_missing_ones_are_trained(tmp_pat
     }  # fmt: skip
     names = [point.name for point in missing_points(plan, found)]
     assert names == ["t000-s0", "t003-s0", "t000-s2", "t003-s2"]
+
+
+def test_trained_points_are_scored_paired_and_charged(tmp_path: Path) -> None:
+    study = small_study(fork_from="baseline@64")
+    launch = LaunchConfig(confirm=1, confirm_seeds=2)
+    plan = plan_confirmation(study, launch, contender(0), [contender(3, omega=1.0)])
+    inputs = small_inputs()
+    folder = tmp_path / study.name
+    maker = TaskMaker(study, launch, folder, inputs.dataset.train_digest)
+    device = torch.device("cpu")
+    for seed in {point.config.training.seed for point in plan.points()}:
+        prefix = maker.prefix(seed)
+        assert prefix is not None
+        run_trial(prefix, inputs, device, lambda result: None)
+    for point in plan.points():
+        run_trial(maker.confirmation(point), inputs, device, lambda result: None)
+    found = read_cards(folder / "confirm", plan)
+    assert missing_points(plan, found) == []
+    outcome = assess(plan, found)
+    assert outcome.leaders[0].seeds == (0, 1)
+    assert not plan.conditional_on_prefix
+    fact = measured_fact(folder, study, launch, wall_s=1.0)
+    assert fact["prefix"]["trained"] == 2 * 64  # once for each seed
+    assert fact["confirm"]["trained"] == 4 * 64
+    assert fact["confirm"]["trials"] == 4
+    assert fact["samples"] == fact["confirm"]["samples"] == 4 * 40  # one choice, no search
+    ledger = Ledger(units=1)
+    for path in folder.glob("*/*"):
+        ledger.settle(path)
+    assert ledger.spending() == pytest.approx(fact["worker_hours"])
 
 
 @pytest.mark.parametrize(("num_leaders", "num_seeds"), [(1, 3), (3, 3), (5, 4)])

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from diffrop.config import ExperimentConfig
+from diffrop.errors import StorageError
 from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
@@ -20,8 +22,9 @@ from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
 from diffrop.search.trial import influence_path
-from diffrop.storage import write_atomically
+from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
+from diffrop.training.store import CheckpointStore
 from tests.small import small_study
 
 
@@ -75,6 +78,27 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
             asked[number].set_user_attr("rungs", {str(images): score})
         study.tell(number, value if state == "COMPLETE" else None, state=TrialState[state])
     return store, ResultReader(study, store, config).read()
+
+
+def test_scores_that_another_node_wrote_are_fetched_once_the_storage_is_back(
+    tmp_path: Path, finished: tuple[StudyStore, StudyResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, result = finished
+    mirror = RemoteMirror((tmp_path / "remote").as_uri(), store.path.parent)
+    trials = store.path / "trials"
+    mirror.push(trials)
+    shutil.rmtree(trials)
+    config = result.config
+    checkpoints = CheckpointStore(store.path.parent / "checkpoints", mirror)
+    reader = ResultReader(store.open(LaunchConfig(resume=True)), store, config, checkpoints)
+
+    def out_of_reach(mirror: RemoteMirror, path: Path, skip: str | None = None) -> list[Path]:
+        raise StorageError("out of reach")
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="out of reach"):
+        patch.setattr(RemoteMirror, "pull", out_of_reach)
+        assert reader.read().ranked == []
+    assert [trial.number for trial in reader.read().ranked] == [1, 0]
 
 
 def test_only_complete_trials_are_ranked(finished: tuple[StudyStore, StudyResult]) -> None:

@@ -27,7 +27,9 @@ from tests.small import RowBrightness, small_experiment, small_inputs
 CPU = torch.device("cpu")
 LAST = Rung(images=128, num_samples=40, num_steps=None, final=True)
 EARLY = Rung(images=64, num_samples=40, num_steps=None, final=False)
-FOUR = {"evaluation__guidance_scales": [0.0, 0.5, 1.0, 2.0]}
+FOUR = {
+    "evaluation__guidance_scales": [0.0, 0.5, 1.0, 2.0], "evaluation__metrics": ["fid"],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_halving_draws_two_fifths_of_the_grid_and_scores_the_same_images(
     rung = dataclasses.replace(LAST, num_samples=300)
     grid, halved = (
         scored(
-            small_experiment(evaluation__omega_search=method, evaluation__metrics=["fid"], **FOUR),
+            small_experiment(evaluation__omega_search=method, **FOUR),
             inputs,
             rung,
         )

@@ -1,15 +1,18 @@
+import contextlib
 import math
 import threading
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from diffrop.search.config import StudyConfig
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.sharing import Neighbours, num_remaining
+from tests.postgresql import running_server
 from tests.small import small_study
 
 
@@ -45,13 +48,12 @@ def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path
     assert study.trials[2].value == 1.0
 
 
-def drive(config: StudyConfig, folder: Path, name: str, ran: list[int]) -> None:
+def drive(config: StudyConfig, url: str, lock: Path, name: str, ran: list[int]) -> None:
     """Run trials of a study in a database until there are none."""
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{folder / 'study.db'}", {"connect_args": {"timeout": 60}}
-    )
+    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    storage = optuna.storages.RDBStorage(url, options)
     study = optuna.load_study(study_name="shared", storage=storage)
-    neighbours = Neighbours(name, lambda driver: True, folder / "ask.lock")
+    neighbours = Neighbours(name, lambda driver: True, lock)
     found = OptunaStudySearcher(study, config, neighbours=neighbours)
     turn = 0
     while (point := found.suggest(f"{name}{turn}")) != Searcher.FINISHED:
@@ -61,20 +63,24 @@ def drive(config: StudyConfig, folder: Path, name: str, ran: list[int]) -> None:
         turn += 1
 
 
-def test_drivers_that_ask_at_once_never_share_a_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_drivers_that_ask_at_once_never_share_a_trial(tmp_path: Path, database: str) -> None:
     config = small_study(num_trials=12, sampler="random")
-    optuna.create_study(study_name="shared", storage=f"sqlite:///{tmp_path / 'study.db'}")
     ran: dict[str, list[int]] = {"a": [], "b": [], "c": []}
-    threads = [
-        threading.Thread(target=drive, args=(config, tmp_path, *item)) for item in ran.items()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+        if database == "postgresql":
+            url = stack.enter_context(running_server())
+        optuna.create_study(study_name="shared", storage=url)
+        threads = [
+            threading.Thread(target=drive, args=(config, url, tmp_path / "ask.lock", *item))
+            for item in ran.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        trials = optuna.load_study(study_name="shared", storage=url).trials
     assert sorted(number for numbers in ran.values() for number in numbers) == list(range(12))
-    trials = optuna.load_study(
-        study_name="shared", storage=f"sqlite:///{tmp_path / 'study.db'}"
-    ).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
     assert {trial.user_attrs["driver"] for trial in trials} == {n for n, of in ran.items() if of}

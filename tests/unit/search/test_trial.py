@@ -12,7 +12,7 @@ from diffrop.search.scoring import ScoringInputs
 from diffrop.search.trial import TrialTask, read_scores, run_trial
 from diffrop.training import session
 from diffrop.training.identity import checkpoint_key, identify
-from diffrop.training.stop import request_stop, withdraw_stop
+from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import Trainer
 from tests.small import small_experiment, small_inputs, small_task
 
@@ -155,7 +155,8 @@ def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
     task = small_task(tmp_path / "study/t000")
     whole = run(small_task(tmp_path / "alone/study/t000"), inputs)
     steps.clear()
-    request_stop(tmp_path / "study")
+    task.directory.parent.mkdir()
+    (tmp_path / "study/stop").touch()
     reports: list[dict[str, Any]] = []
     with pytest.raises(StopRequested, match="stopped at 32 images as asked"):
         run_trial(task, inputs, CPU, reports.append)
@@ -171,8 +172,9 @@ def test_a_nodes_notice_stops_that_node_alone(
     tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "here")
-    request_stop(tmp_path / "study", host)
     task = small_task(tmp_path / "study/t000")
+    task.directory.parent.mkdir()
+    (tmp_path / f"study/stop-{host}").touch()
     if host == "here":
         with pytest.raises(StopRequested):
             run(task, inputs)

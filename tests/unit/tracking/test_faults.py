@@ -121,7 +121,7 @@ def test_everything_is_present_after_the_server_recovered(
     for run in children.values():
         assert run.info.status == "FINISHED"
         assert {step for step, _, _ in history(uri, run, "loss/ddpm")} == {64, 128, 192}
-        assert len(MlflowClient(uri).list_artifacts(run.info.run_id, "images")) == 2
+        assert len(MlflowClient(uri).list_artifacts(run.info.run_id, "images")) == 4
     assert sorted(children) == ["7", "8"]
     assert len(models_of(uri)) == 2
 

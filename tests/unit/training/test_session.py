@@ -12,7 +12,7 @@ from diffrop.errors import CheckpointError, NonFiniteError, StopRequested
 from diffrop.storage import RemoteMirror
 from diffrop.training.identity import identify
 from diffrop.training.session import TrainingSession
-from diffrop.training.stop import StopNotice, request_stop, withdraw_stop
+from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore, read_json_lines
 from diffrop.training.trainer import Trainer
 from tests.small import small_experiment
@@ -95,7 +95,8 @@ def node(rank: int, folder: Path) -> None:
     mirror = RemoteMirror((folder / "remote").as_uri(), runs)
     store = CheckpointStore(runs / "checkpoints", mirror)
     if rank == 1:
-        request_stop(runs / "study")  # known to this node alone
+        (runs / "study").mkdir()
+        (runs / "study/stop").touch()  # known to this node alone
     try:
         session(store, workers=2).reach(128)
     except StopRequested as error:

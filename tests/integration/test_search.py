@@ -1,0 +1,143 @@
+"""What a study's search can do, through the real engine on one cluster."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from diffrop.search.books import read_book
+from diffrop.search.config import StudyConfig
+from diffrop.search.engine import FinishedStudy
+from diffrop.training.store import CheckpointStore
+from tests.ray_head import ray_head
+from tests.small import small_study
+from tests.studies import launch_in, run_small, states
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ray_head(tmp_path_factory.mktemp("head"), num_cpus=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder above the runs folder, which all studies of this module share."""
+    return tmp_path_factory.mktemp("studies")
+
+
+def changed(config: StudyConfig, **evaluation: object) -> StudyConfig:
+    """A study with other keys of `evaluation`."""
+    values = {f"evaluation.{key}": value for key, value in evaluation.items()}
+    return dataclasses.replace(config, experiment=config.experiment.with_values(values))
+
+
+@pytest.fixture(scope="module")
+def forked(address: str, runs: Path) -> FinishedStudy:
+    """Every trial forks from the baseline at 32 images; one leader is confirmed on two seeds."""
+    config = changed(
+        small_study("forked", fork_from="baseline@32", scheduler="none"),
+        objectives=["fid/few"], constraints=["fid/many <= baseline + 500%"],
+    )  # fmt: skip
+    launch = launch_in(runs, ray_address=address, confirm=1, confirm_seeds=2, keep_trials=1)
+    return run_small(config, launch)
+
+
+def test_what_lies_before_a_fork_is_trained_once(forked: FinishedStudy) -> None:
+    assert states(forked) == ["COMPLETE"] * 3
+    store = CheckpointStore(forked.directory.parent / "checkpoints")
+    trials = forked.result.trials
+    for trial in trials[1:]:
+        folder = store.folder(trial.training_key)
+        assert folder.identity().parent == f"{trials[0].training_key}-32"
+        assert min(part.begin for part in folder.stretches()) == 32
+    own = store.folder(trials[0].training_key).stretches()
+    assert sum(part.end - part.begin for part in own) == 128
+
+
+def test_confirmation_trains_fresh_seeds_and_gives_a_verdict(forked: FinishedStudy) -> None:
+    found = read_book(forked.directory, "confirm.json")
+    (leader,) = found["leaders"]
+    assert len(leader["differences"]) == len(found["baseline"]["values"]) == 2
+    assert leader["low"] < leader["mean"] < leader["high"]
+    assert found["conditional_on_prefix"] is False
+    assert found["verdict"] and forked.result.confirmation == found
+    assert forked.result.best is not None
+    assert forked.result.best.number == (found["best"] or 0)
+
+
+def test_weights_of_all_but_the_leader_and_the_baseline_are_gone(forked: FinishedStudy) -> None:
+    store = CheckpointStore(forked.directory.parent / "checkpoints")
+    ranked = [trial for trial in forked.result.ranked if trial.number > 0]
+    best = forked.result.best
+    assert best is not None
+    kept = {0, ranked[0].number, best.number}
+    for trial in forked.result.trials:
+        assert bool(store.folder(trial.training_key).files()) == (trial.number in kept)
+        assert (trial.directory / "scores").exists()
+
+
+def test_constraint_is_in_the_table_and_in_the_database(forked: FinishedStudy) -> None:
+    frame = pd.read_csv(forked.directory / "trials.csv")
+    assert frame["feasible"].astype(bool).all()
+    study = optuna.load_study(
+        study_name="forked", storage=f"sqlite:///{forked.directory}/study.db"
+    )
+    (excess,) = study.trials[1].constraints.values()
+    assert excess < 0
+
+
+def test_plan_is_held_against_fact(forked: FinishedStudy) -> None:
+    book = read_book(forked.directory, "plan.json")
+    assert book["plan"]["images"] == book["fact"]["images"] == 32 + 3 * 96 + 2 * (32 + 2 * 96)
+
+
+def test_front_of_two_objectives_has_every_sampling_choice(address: str, runs: Path) -> None:
+    config = changed(
+        small_study("front", sampler="nsga2", scheduler="none"),
+        objectives=["fid/all", "fid/few"], omega_search="grid",
+    )  # fmt: skip
+    finished = run_small(config, launch_in(runs, ray_address=address))
+    front = pd.read_csv(finished.directory / "front.csv")
+    assert len(front) == 3 * 2  # trials, omegas
+    points = front[["fid/all", "fid/few"]].to_numpy()
+    for i, point in enumerate(points):
+        beaten = ((points <= point).all(1) & (points < point).any(1)).any()
+        assert bool(front["front"][i]) == (not beaten)
+
+
+def test_population_goes_on_from_a_leaders_checkpoint(address: str, runs: Path) -> None:
+    config = small_study("population", scheduler="pbt", num_trials=6)
+    finished = run_small(config, launch_in(runs, ray_address=address, max_concurrent=1))
+    children = [trial for trial in finished.result.trials if trial.parent]
+    assert children, states(finished)
+    store = CheckpointStore(finished.directory.parent / "checkpoints")
+    for child in children:
+        number, images = child.parent[1:].split("@")
+        leader = finished.result.trials[int(number)]
+        parent = store.folder(child.training_key).identity().parent
+        assert parent == f"{leader.training_key}-{images}"
+
+
+def test_later_study_learns_from_an_earlier_one_and_trains_nothing_again(
+    address: str, runs: Path
+) -> None:
+    first = run_small(small_study("first"), launch_in(runs, ray_address=address))
+    point = first.result.trials[1].values
+    second = small_study("second", num_trials=2, warm_start=("first",), points=(point,))
+    finished = run_small(second, launch_in(runs, ray_address=address))
+    storage = f"sqlite:///{finished.directory}/study.db"
+    study = optuna.load_study(study_name="second", storage=storage)
+    assert "first" in " ".join(study.user_attrs["warm_start_notes"])
+    assert finished.result.trials[1].training_key == first.result.trials[1].training_key
+    store = CheckpointStore(finished.directory.parent / "checkpoints")
+    for trial in finished.result.trials:
+        stretches = store.folder(trial.training_key).stretches()
+        assert sum(part.end - part.begin for part in stretches) <= 128
+    assert json.loads((finished.directory / "fidelity.json").read_text())["verdict"]
