@@ -202,7 +202,18 @@ def main() -> None:
             "trainings": int(surrogate.fitted["trainings"].sum()),
             "versions": {name: version(name) for name in ("optuna", "ray", "scikit-learn")},
         }  # fmt: skip
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(_plain(content)) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return plain data for JSON; null is infinity: the end was not reached."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
 
 
 if __name__ == "__main__":
