@@ -9,7 +9,10 @@ import pytest
 import requests
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser.browsing import look
 from tests.browser.servers import free_port, serving
 
 pytest.importorskip("optuna_dashboard", reason="the extra `dashboard` is not installed")
@@ -67,3 +70,15 @@ def test_dashboard_serves_trials_parameters_and_rungs(address: str) -> None:
     rungs = [(rung["step"], rung["value"]) for rung in trials[0]["intermediate_values"]]
     assert rungs == [(10240, 60.0), (20480, 44.0)]
     assert {attr["key"] for attr in trials[0]["user_attrs"]} == {"baseline", "rungs"}
+
+
+def test_dashboard_opens_in_a_browser(browser: WebDriver, address: str) -> None:
+    look(browser, 1280, "light")
+    [study] = requests.get(f"{address}/api/studies", timeout=30).json()["study_summaries"]
+    browser.get(f"{address}/dashboard/studies/{study['study_id']}/trials")
+
+    def shown(browser: WebDriver) -> bool:
+        text = str(browser.execute_script("return document.body.innerText"))
+        return all(word in text for word in (NAME, "Trial 0", "Trial 2", "44", "20480"))
+
+    WebDriverWait(browser, 60, 0.25).until(shown)
