@@ -52,8 +52,6 @@ class Engine:
     scheduler: Scheduler = "asha"
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
-    between: bool = True
-    """Whether halving tries the omega halfway between two of the grid's."""
     common: bool = True
     """Common random numbers over the trials."""
     fork_images: int = 0
@@ -115,9 +113,7 @@ class Engine:
         for rung in config.rungs:
             yield setting.surrogate.seconds.training(now, rung.images)
             now = rung.images
-            seconds, omega, score = search_omega(
-                setting.surrogate, training, config, rung, self.between
-            )
+            seconds, omega, score = search_omega(setting.surrogate, training, config, rung)
             yield seconds
             result = {
                 "images_seen": now, "score": score, "values": [score], "fid/all": score,
@@ -136,14 +132,11 @@ def search_omega(
     training: SimulatedTraining,
     config: StudyConfig,
     rung: Rung,
-    between: bool = True,
 ) -> tuple[float, float, float]:
     """Search omega as the engine does; return the seconds, the omega and its score."""
     choices = sampling_choices(config.experiment, rung.num_steps)
     method = config.experiment.evaluation.omega_search
     rounds = plan_rounds(method, len(choices), rung.num_samples, NUM_CLASSES)
-    if not between:
-        rounds = tuple(dataclasses.replace(found, refine=False) for found in rounds)
     drawn: dict[SamplingChoice, int] = {}
     seconds = 0.0
 
@@ -293,7 +286,6 @@ METHODS: dict[str, Method] = {
     "the same, samples as the engine's": TuneOptunaSearch(growing_samples=True),
     "this engine": BASE,
     "  omega grid, no halving": dataclasses.replace(BASE, omega_search="grid"),
-    "  halving, no omega between the grid's": dataclasses.replace(BASE, between=False),
     "  no pruning": dataclasses.replace(BASE, scheduler="none"),
     "  full samples at every rung": dataclasses.replace(BASE, rung_samples=FULL_SAMPLES),
     "  random points, no TPE": dataclasses.replace(BASE, sampler="random"),
