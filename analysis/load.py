@@ -74,6 +74,8 @@ class StudyResults(StudyFrames):
     """confirm.json: the leaders trained again; empty without a confirmation."""
     plan: dict[str, Any] = field(default_factory=dict)
     """plan.json: what was planned, and what it took; empty where none was written."""
+    warm_start: dict[str, Any] = field(default_factory=dict)
+    """warm_start.json: what the sampler knew of earlier studies; empty where that was nothing."""
     front: pd.DataFrame | None = None
     """front.csv: number, omega, sampler, a column a score, feasible, front; None without one."""
 
@@ -134,6 +136,7 @@ def load_study(directory: Path) -> StudyResults:
         fidelity=_optional_json(directory / "fidelity.json"),
         confirmation=_optional_json(directory / "confirm.json"),
         plan=_optional_json(directory / "plan.json"),
+        warm_start=_optional_json(directory / "warm_start.json"),
         front=_front(directory / "front.csv"),
     )
 

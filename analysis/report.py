@@ -24,6 +24,7 @@ from analysis.sections import (
     confirmation_section,
     cost_section,
     front_section,
+    learned_notes,
     stopping_section,
 )
 from analysis.style import caption, sentence_figure
@@ -91,6 +92,7 @@ def report_context(study: StudyResults) -> dict[str, Any]:
         "rows": trial_rows(study),
         "has_accuracy": has_accuracy(study),
         "confirmation": confirmation_section(study),
+        "learned": learned_notes(study),
         "stopping": stopping_section(study),
         "front": front_section(study),
         "cost": cost_section(study),

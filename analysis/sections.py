@@ -131,6 +131,12 @@ def front_section(study: StudyResults) -> Section | None:
     )
 
 
+def learned_notes(study: StudyResults) -> list[str]:
+    """Return a sentence for each earlier study whose trials the sampler knew."""
+    notes = study.warm_start.get("notes")
+    return [f"{note}." for note in notes] if isinstance(notes, list) else []
+
+
 def cost_section(study: StudyResults) -> Section:
     """Return the plan's numbers beside what it took."""
     plan, fact = (study.plan.get(key) or {} for key in ("plan", "fact"))

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ray._private import ray_constants
 
 from diffrop.errors import ResourceError
 from diffrop.search.config import LaunchConfig
+from diffrop.search.placement import Node, trials_at_once
 
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -52,20 +53,14 @@ def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
             )
 
 
-def concurrency(launch: LaunchConfig, num_trials: int, cpus: float, gpus: float) -> int:
+def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) -> int:
     """Return how many trials run at a time.
 
     As many as fit, unless `max_concurrent` says less; by default no more than half of the study,
     so that the other half can learn from them.
     """
-    need_cpus, need_gpus = resources_per_trial(launch)
-    fitting = int(cpus // need_cpus)
-    if need_gpus:
-        per_gpu = int(1 / launch.gpus_per_worker + 1e-9) if launch.gpus_per_worker < 1 else 0
-        slots = int(gpus) * per_gpu if per_gpu else int(gpus // launch.gpus_per_worker)
-        fitting = min(fitting, slots // launch.workers_per_trial)
     limit = launch.max_concurrent or max(1, num_trials // 2)
-    return max(1, min(fitting, limit))
+    return max(1, min(trials_at_once(nodes, launch), limit))
 
 
 @contextlib.contextmanager

@@ -100,6 +100,8 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="images after which a trial may be stopped")  # fmt: skip
     add("--rung-samples", type=int, metavar="N", help="images of a score at the first rung")
     add("--rung-steps", type=int, metavar="N", help="denoising steps there (the full number)")
+    add("--reduction-factor", type=float, metavar="X", help="the rungs lie so many times apart, "
+        "and one trial in so many goes on (2)")  # fmt: skip
     add("--audit-fraction", type=float, metavar="X", help="share of the trials to be stopped "
         "that run on, to tell whether stopping was right (0)")  # fmt: skip
     add("--fork-from", metavar="WHERE", help="baseline@IMAGES, or a checkpoint: every trial "
@@ -191,7 +193,7 @@ def study_config(
 
 STUDY_OPTIONS = (
     "num_trials", "seed", "scheduler", "sampler", "first_rung_images", "rung_samples",
-    "rung_steps", "audit_fraction", "fork_from", "warm_start",
+    "rung_steps", "reduction_factor", "audit_fraction", "fork_from", "warm_start",
 )  # fmt: skip
 """Options that are fields of StudyConfig by name."""
 

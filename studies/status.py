@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -11,9 +12,10 @@ from diffrop.errors import errors_to_exit
 from diffrop.options import Formatter
 from diffrop.search.config import check_name
 from diffrop.search.status import (
+    StudyStatus,
+    all_statuses,
     status_lines,
     studies_table,
-    study_names,
     study_status,
     trials_table,
 )
@@ -28,8 +30,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="folder of all studies (runs)")  # fmt: skip
     parser.add_argument("--storage", metavar="URL", help="Optuna's, such as postgresql://... "
                         "(SQLite in the study's folder)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="all of one study as JSON")
+    parser.add_argument("--json", action="store_true", help="all that is known, as JSON")
     return parser.parse_args(argv)
+
+
+def as_json(status: StudyStatus | str) -> dict[str, Any]:
+    """Return how a study stands, or {"error": why that is unknown}."""
+    return {"error": status} if isinstance(status, str) else status.to_dict()
 
 
 def main(argv: list[str]) -> int:
@@ -38,14 +45,17 @@ def main(argv: list[str]) -> int:
     root = args.runs_root
     with errors_to_exit():
         if args.name is None:
-            if not study_names(root):
-                console.print(f"There are no studies in {root}.")
+            statuses = all_statuses(root, args.storage)
+            if args.json:
+                print(json.dumps({name: as_json(found) for name, found in statuses.items()}))
+            elif statuses:
+                console.print(studies_table(statuses))
             else:
-                console.print(studies_table(root))
+                console.print(f"There are no studies in {root}.")
             return 0
         status = study_status(StudyStore(root, check_name(args.name)), args.storage)
     if args.json:
-        print(json.dumps(status.to_dict()))
+        print(json.dumps(as_json(status)))
         return 0
     head, *rest = status_lines(status)
     console.print(head)

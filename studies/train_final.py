@@ -8,10 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diffrop import cluster
 from diffrop.cli import errors_to_exit, relative
 from diffrop.config import ExperimentConfig
-from diffrop.data import load_dataset
 from diffrop.errors import StudyError
 from diffrop.options import (
     Formatter,
@@ -23,14 +21,12 @@ from diffrop.options import (
 )
 from diffrop.presets import PRESETS
 from diffrop.search.config import check_name
-from diffrop.search.engine import scoring_inputs, tracking_uri
-from diffrop.search.final import final_lines, load_export, train_final
-from diffrop.search.scoring import check_scorable
+from diffrop.search.final import final_lines, load_export, prepare_final, train_final
 from diffrop.search.terminal import metrics_table
+from diffrop.search.trial import scored_checkpoint
 from diffrop.study_options import add_launch_options, launch_config
-from diffrop.tracking import checked_uri
-from diffrop.training.network import check_network
-from diffrop.training.trainer import check_batch_fits_workers
+
+RESUME_HINT = "carry on with the same command, --name {name} and --resume"
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -73,32 +69,28 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
     with errors_to_exit():
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
         config = experiment_config(args, launch.gpus_per_worker > 0)
-        root = Path(launch.runs_root).resolve()
         if args.resume and args.name is None:
             raise ValueError("--resume needs --name, the name of the training to carry on with")
-        directory = root / check_name(args.name or time.strftime("final-%Y%m%d-%H%M%S"))
+        name = check_name(args.name or time.strftime("final-%Y%m%d-%H%M%S"))
+        directory = Path(launch.runs_root).resolve() / name
         if directory.exists() != args.resume:
             state = "does not exist" if args.resume else "exists; carry it on with --resume"
             raise StudyError(f"{directory} {state}")
-        checked_uri(tracking_uri(launch))
-        check_batch_fits_workers(config, launch.workers_per_trial)
-        if launch.ray_address == "local":
-            cluster.check_resources(launch, *cluster.local_resources())
-        dataset = load_dataset(config.data)
-        check_network(config, dataset)
-        check_scorable(config, dataset, [config.evaluation.num_samples])
-        inputs, anchors = scoring_inputs(config.evaluation, dataset, root)
+        inputs, anchors = prepare_final(config, launch)
         result = train_final(config, inputs, directory, launch, console)
-    if result.card is None:
-        print(f"error: {result.failure}", file=sys.stderr)
-        return 2
-    for line in final_lines(result.card, anchors):
-        console.print(line)
-    console.print(metrics_table(result.card))
-    for line in result.untracked:
-        console.print(line)
-    checkpoint = sorted((relative(directory) / "training").glob("*.safetensors"))[-1]
-    console.print(f"checkpoint {checkpoint}", soft_wrap=True)
+        if result.interrupted:
+            print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
+            return 130
+        if result.card is None:
+            print(f"error: {result.failure}", file=sys.stderr)
+            return 2
+        for line in final_lines(result.card, anchors):
+            console.print(line)
+        console.print(metrics_table(result.card))
+        for line in result.untracked:
+            console.print(line)
+        checkpoint = scored_checkpoint(relative(directory), result.card.images_seen)
+        console.print(f"checkpoint {checkpoint}", soft_wrap=True)
     return 0
 
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.training.store import Stretch, TrainingFolder
 
 TRAINING = "training"
 """Of a trial's folder: the link to its training in the store."""
@@ -31,10 +31,6 @@ class Spending:
 
     hours: float = 0.0
     wall_s: float = 0.0
-    num_trials: int = 0
-
-
-NOTHING = Spending()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +39,6 @@ class Budget:
 
     hours: float | None = None
     wall_s: float | None = None
-    num_trials: int | None = None
     unit: str = "GPU-hours"
 
     @classmethod
@@ -52,82 +47,38 @@ class Budget:
         return cls(
             hours=launch.budget_gpu_hours,
             wall_s=launch.budget_wall_s,
-            num_trials=config.num_trials,
             unit="GPU-hours" if launch.gpus_per_worker else "worker-hours",
         )
 
-    def refusal(self, spent: Spending, ahead: Spending = NOTHING) -> str:
+    def refusal(self, spent: Spending) -> str:
         """Return in one sentence why nothing more may begin; empty if it may.
 
         A limit holds what has begun back from nothing: it goes on to its end.
-
-        Args:
-            spent: so far.
-            ahead: what must fit in as well, such as a whole seed of a confirmation.
         """
-        for limit, used, more, unit in (
-            (self.hours, spent.hours, ahead.hours, self.unit),
-            (self.wall_s, spent.wall_s, ahead.wall_s, "seconds"),
-            (self.num_trials, spent.num_trials, ahead.num_trials, "trials"),
+        for limit, used, unit in (
+            (self.hours, spent.hours, self.unit),
+            (self.wall_s, spent.wall_s, "seconds"),
         ):
-            if limit is not None and (used >= limit or used + more > limit):
-                coming = f", and {more:.4g} more would be needed" if used < limit else ""
-                return f"the budget of {limit:.6g} {unit} has {used:.4g} spent{coming}"
+            if limit is not None and used >= limit:
+                return f"the budget of {limit:.6g} {unit} has {used:.4g} spent"
         return ""
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a training that was trained in one go."""
-
-    training: str
-    begin: int
-    end: int
-    seconds: float
-    units: float
-    """GPUs, or workers without GPUs."""
-    time: float
-    """When it ended."""
-
-
-def stretches(training: Path, until: float = float("inf")) -> Iterator[Stretch]:
-    """Yield what was trained of a training, and before it of those it forks from.
+def stretches(training: Path, until: float = float("inf")) -> Iterator[tuple[str, Stretch]]:
+    """Yield what was trained of a training, and before it of those it forks from, with the keys.
 
     Args:
         training: its folder in the store.
         until: images up to which it counts.
     """
-    for row in json_lines(training / "cost.jsonl"):
-        if row["to"] <= until:
-            units = row["gpus"] or row["workers"]
-            seconds, ended = row["seconds"], row["time"]
-            yield Stretch(training.name, row["from"], row["to"], seconds, units, ended)
-    parent = _parent(training)
+    folder = TrainingFolder(training)
+    for stretch in folder.stretches():
+        if stretch.end <= until:
+            yield folder.key, stretch
+    parent = folder.parent()
     if parent is not None:
-        key, _, images = parent.rpartition("-")
-        yield from stretches(training.parent / key, float(images))
-
-
-def _parent(training: Path) -> str | None:
-    """Return the key of the checkpoint that a training forks from, TRAINING-IMAGES."""
-    try:
-        identity = json.loads((training / "training.json").read_text("utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    parent = identity.get("parent")
-    return parent if isinstance(parent, str) else None
-
-
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of JSON lines; a killed writer leaves a torn one."""
-    if path.exists():
-        for line in path.read_text("utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict):
-                yield row
+        key, images = parent
+        yield from stretches(training.parent / key, images)
 
 
 @dataclass(frozen=True)
@@ -163,7 +114,7 @@ class Ledger:
     """GPUs, or workers, that score a trial."""
     since: float = 0.0
     """Trainings of the store that ended before, in other studies, are free."""
-    _trained: dict[Stretch, float] = field(default_factory=dict)
+    _trained: dict[tuple[str, Stretch], float] = field(default_factory=dict)
     _scored: dict[Path, float] = field(default_factory=dict)
 
     def settle(self, trial: Path) -> None:
@@ -190,9 +141,9 @@ class Ledger:
     def _read(self, trial: Path) -> float:
         """Count what is written down of a trial; return when the last of it ended."""
         last = 0.0
-        for stretch in stretches(training_folder(trial)):
+        for key, stretch in stretches(training_folder(trial)):
             if stretch.time >= self.since:
-                self._trained[stretch] = stretch.seconds * stretch.units
+                self._trained[key, stretch] = stretch.seconds * stretch.units
                 last = max(last, stretch.time)
         found = list(scorings(trial))
         self._scored[trial] = sum(scoring.seconds for scoring in found)

@@ -7,8 +7,7 @@ from typing import Any
 from diffrop.search.budget import scorings, stretches, training_folder, units_per_trial
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.plan import fork_start
-
-WEIGHTS = "images_*.safetensors"
+from diffrop.training.store import WEIGHTS
 
 
 def measured_fact(
@@ -38,10 +37,10 @@ def measured_fact(
     for trial in (*prefixes, *trials, *points):
         # A baseline goes on with the very training that is the prefix of the others.
         until = fork if trial.parent.name == "prefix" else float("inf")
-        for stretch in stretches(training_folder(trial), until):
-            if stretch in counted or stretch.time < since:
+        for key, stretch in stretches(training_folder(trial), until):
+            if (key, stretch) in counted or stretch.time < since:
                 continue
-            counted.add(stretch)
+            counted.add((key, stretch))
             unit_s += stretch.seconds * stretch.units
             place = next((i for i, end in enumerate(ends) if stretch.end <= end), len(ends) - 1)
             part: dict[str, Any] = shared.get(trial.parent.name, rungs[place])

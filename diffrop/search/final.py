@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,19 @@ from rich.console import Console
 
 from diffrop import cluster
 from diffrop.config import ExperimentConfig
+from diffrop.data import load_dataset
 from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import LaunchConfig, Rung
-from diffrop.search.drivers import hold
-from diffrop.search.engine import open_tracker
+from diffrop.search.drivers import StopSignal, hold
+from diffrop.search.engine import open_tracker, scoring_inputs, tracking_uri
 from diffrop.search.launch import execute
-from diffrop.search.scoring import ScoreCard, ScoringInputs
+from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
 from diffrop.search.trial import TrialTask, read_scores
-from diffrop.tracking import TrackedTrial
+from diffrop.tracking import TrackedTrial, checked_uri
 from diffrop.training.identity import identify
+from diffrop.training.network import check_network
 from diffrop.training.store import CheckpointStore
+from diffrop.training.trainer import check_batch_fits_workers
 
 POLL_INTERVAL_S = 5.0
 
@@ -34,6 +37,8 @@ class FinalResult:
     failure: str
     """Empty, or one sentence."""
     untracked: list[str]
+    interrupted: bool = False
+    """Whether it was asked to stop, and saved a checkpoint from which it can go on."""
 
 
 def load_export(path: Path) -> ExperimentConfig:
@@ -49,6 +54,25 @@ def load_export(path: Path) -> ExperimentConfig:
     return experiment.with_values({"evaluation.guidance_scales": [content["omega"]]})
 
 
+def prepare_final(
+    config: ExperimentConfig, launch: LaunchConfig
+) -> tuple[ScoringInputs, dict[str, Any]]:
+    """Check a training, and return what scores it and the scores of real images and noise.
+
+    Raises:
+        ValueError: something in it is not allowed.
+        ResourceError: it needs more than this machine has.
+    """
+    checked_uri(tracking_uri(launch))
+    check_batch_fits_workers(config, launch.workers_per_trial)
+    if launch.ray_address == "local":
+        cluster.check_resources(launch, *cluster.local_resources())
+    dataset = load_dataset(config.data)
+    check_network(config, dataset)
+    check_scorable(config, dataset, [config.evaluation.num_samples])
+    return scoring_inputs(config.evaluation, dataset, Path(launch.runs_root).resolve())
+
+
 def train_final(
     config: ExperimentConfig,
     inputs: ScoringInputs,
@@ -59,8 +83,8 @@ def train_final(
 ) -> FinalResult:
     """Train, score once at the end, and log to an MLflow experiment.
 
-    A training that was interrupted goes on from its newest checkpoint in `directory`. The
-    experiment has the folder's name unless `experiment` gives another.
+    Ctrl-C or SIGTERM ends it after a checkpoint, from which another call goes on. The experiment
+    has the folder's name unless `experiment` gives another.
 
     Raises:
         StudyError: another process trains in `directory`.
@@ -105,30 +129,51 @@ def _train(
             message=message,
         )  # fmt: skip
 
-    failures: list[str] = []
-
-    def report(result: dict[str, Any]) -> None:
-        if "failure" in result:
-            failures.append(result["failure"])
-
-    ended = threading.Event()
-
-    def follow() -> None:
-        while not ended.wait(POLL_INTERVAL_S):
-            _print_progress(directory / "training/metrics.jsonl", images, console)
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        _execute(task, inputs, launch, report)
-    finally:
-        ended.set()
-        follower.join()
+    told: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
+    stop = StopSignal(directory / "stop")
+    with stop.watched():
+        _in_background(
+            lambda: _execute(task, inputs, launch, told.update),
+            lambda: _print_progress(directory / "training/metrics.jsonl", images, console),
+        )
     cards = read_scores(directory)
     card = cards[-1] if cards and cards[-1].final else None
-    failure = failures[0] if failures else "" if card else "the workers failed too often"
-    tracker.sync(tracked("COMPLETE" if card else "FAIL", failure))
-    return FinalResult(card, failure, tracker.close("FINISHED" if card else "FAILED"))
+    interrupted = card is None and (stop.given or "stopped" in told)
+    if card is not None or interrupted:
+        failure = ""
+    else:
+        failure = told.get("failure", "the workers failed too often")
+    state, ended = _STATES[interrupted, card is not None]
+    tracker.sync(tracked(state, failure))
+    return FinalResult(card, failure, tracker.close(ended), interrupted)
+
+
+_STATES = {
+    (False, True): ("COMPLETE", "FINISHED"),
+    (False, False): ("FAIL", "FAILED"),
+    (True, False): ("RUNNING", "KILLED"),
+}
+"""Of the trial and of the launch in MLflow, by whether it was interrupted and is scored."""
+
+
+def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+    """Do `work` in a thread: in the main one Ray Train would handle Ctrl-C in place of us."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(POLL_INTERVAL_S)
+    while thread.is_alive():
+        meanwhile()
+        thread.join(POLL_INTERVAL_S)
+    if errors:
+        raise errors[0]
 
 
 def final_lines(card: ScoreCard, anchors: Mapping[str, Any]) -> list[str]:

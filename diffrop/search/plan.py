@@ -92,14 +92,6 @@ class Plan:
         price = self.price_per_gpu_hour
         return None if price is None else price * self.hours
 
-    @property
-    def confirmation_hours(self) -> float:
-        """Of one training with a fresh seed, for the budget."""
-        if self.confirm is None:
-            return 0.0
-        seconds = self.confirm.training_s + self.confirm.scoring_s
-        return seconds / self.confirm.trials * self.units / 3600
-
     def to_dict(self) -> dict[str, Any]:
         """Return what plan.json holds."""
         return {

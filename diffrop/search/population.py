@@ -17,14 +17,13 @@ from diffrop.search.config import StudyConfig
 from diffrop.search.ladder import REPLACES, STOPPED_AT, VALUES, Ladder
 from diffrop.search.space import Parameter, SearchSpace
 from diffrop.seeds import EXPLORATION, derive_seed
+from diffrop.training.fork import FIXED_KEYS
 
 FACTORS = (0.8, 1.25)
 """Of a value on a logarithmic range; on another it moves by a tenth of the range."""
 SHIFT = 0.1
 RESAMPLE = 0.25
 """Probability with which a choice is drawn anew."""
-INHERITED = ("model.", "data.", "augmentation.", "diffusion.num_timesteps", "diffusion.beta_")
-"""Keys that a checkpoint's weights rest on: a fork cannot change them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def explore(
             known = values.get(parameter.name)
             if known is None:
                 found[parameter.name] = _draw(parameter, rng)
-            elif parameter.name.startswith(INHERITED):
+            elif parameter.name in FIXED_KEYS:
                 found[parameter.name] = known
             else:
                 found[parameter.name] = _move(parameter, known, rng)

@@ -1,30 +1,25 @@
 """How a study stands, read from its folder and database alone: it locks and changes nothing."""
 
 import contextlib
-import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.exceptions import OptunaError
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import DiffropError, StudyError
 from diffrop.schema import load_yaml
+from diffrop.search.books import CONFIRMATION, PLAN, read_book
 from diffrop.search.budget import Ledger, units_per_trial
 from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import Drivers
 from diffrop.search.results import ResultReader
 from diffrop.search.screen import Progress, TrialProgress, number, progress_of
 from diffrop.search.store import StudyStore
-from diffrop.tracking import redact
 
-READ_WAIT_S = 5
 MOST_ROWS = 30
 SIGNS = ("trial.log", "training/metrics.jsonl", "training/cost.jsonl", "scores")
 """Of a trial's life: what a worker writes."""
@@ -72,13 +67,13 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         known = ", ".join(study_names(store.path.parent)) or "none"
         raise StudyError(f"{store.path} is no study; studies there: {known}")
     config = store.read_config()
-    with open_read_only(store, storage) as study:
+    with store.open_read_only(storage) as study:
         result = ResultReader(study, store, config).read()
     running = [trial for trial in result.trials if trial.state == "RUNNING"]
     progress = progress_of(result, max(1, len(running)))
     drivers = Drivers(store.drivers)
     known_drivers = {name: drivers.alive(name) for name in drivers.names()}
-    plan = _read(store.path / "plan.json")
+    plan = read_book(store.path, PLAN)
     ledger = Ledger(_units(plan), since=plan.get("began", 0.0))
     folders = (*store.path.glob("prefix/*"), *store.path.glob("confirm/*-*"))
     for folder in (*(trial.directory for trial in result.trials), *folders):
@@ -96,7 +91,7 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
             len(list(store.path.glob("confirm/*-*"))),
             len(list(store.path.glob("confirm/*-*/scores/*.json"))),
         ),
-        confirmed=_read(store.path / "confirm.json").get("verdict", ""),
+        confirmed=read_book(store.path, CONFIRMATION).get("verdict", ""),
         resume=resume_command(store),
     )
 
@@ -104,38 +99,6 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
 def study_names(runs_root: Path) -> list[str]:
     """Return the names of the studies in a runs folder."""
     return sorted(path.parent.name for path in runs_root.glob("*/study.yaml"))
-
-
-@contextlib.contextmanager
-def open_read_only(store: StudyStore, storage: str | None) -> Iterator[optuna.Study]:
-    """Open a study's database for reading; a file that is missing is not made.
-
-    Raises:
-        StudyError: it is missing, damaged, locked, or out of reach.
-    """
-    if storage is None and not store.database.exists():
-        raise StudyError(
-            f"{store.database} is missing; name the study's database by --storage if it is on a "
-            "server, or restore it from a copy"
-        )
-    url = storage or f"sqlite:///file:{store.database}?mode=ro&uri=true"
-    options = {"connect_args": {"timeout": READ_WAIT_S}} if storage is None else {}
-    shown = redact(storage) if storage else str(store.database)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    opened = None
-    try:
-        opened = optuna.storages.RDBStorage(
-            url, options, skip_compatibility_check=True, skip_table_creation=True
-        )
-        yield optuna.load_study(study_name=store.name, storage=opened)
-    except KeyError as error:
-        raise StudyError(f"study {store.name!r} is not in {shown}") from error
-    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
-        cause = redact(str(error.__cause__ or error).splitlines()[0])
-        raise StudyError(f"cannot read the study database {shown} ({cause})") from error
-    finally:
-        if opened is not None:
-            opened.engine.dispose()
 
 
 def resume_command(store: StudyStore) -> str:
@@ -148,15 +111,6 @@ def resume_command(store: StudyStore) -> str:
         elif word.startswith("--study-name="):
             del kept[i]
     return shlex.join([*kept, "--study-name", store.name, "--resume"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return a file of JSON, empty where it is missing or half written."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _units(book: dict[str, Any]) -> float:
@@ -246,17 +200,32 @@ def ago(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def studies_table(runs_root: Path) -> Table:
+def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, StudyStatus | str]:
+    """Return how each study of a runs folder stands, or in one sentence why that is unknown.
+
+    Args:
+        runs_root: folder of all studies.
+        storage: of those that have no database in their folder.
+    """
+    found: dict[str, StudyStatus | str] = {}
+    for name in study_names(runs_root):
+        store = StudyStore(runs_root, name)
+        try:
+            found[name] = study_status(store, None if store.database.exists() else storage)
+        except (ValueError, DiffropError) as error:
+            found[name] = str(error)
+    return found
+
+
+def studies_table(statuses: Mapping[str, StudyStatus | str]) -> Table:
     """Return the studies of a runs folder, a line each; damaged ones say so."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("trials, best, and the time left", overflow="fold")
-    for name in study_names(runs_root):
-        try:
-            status = study_status(StudyStore(runs_root, name))
-        except (ValueError, DiffropError) as error:
-            table.add_row(name, "unreadable", str(error))
+    for name, status in statuses.items():
+        if isinstance(status, str):
+            table.add_row(name, "unreadable", status)
         else:
             table.add_row(name, status.state, summary(status))
     return table

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, OptunaError
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -146,6 +147,37 @@ class StudyStore:
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
             cause = redact(str(error).splitlines()[0])
             raise StudyError(f"cannot open the study database {shown} ({cause})") from error
+
+    @contextlib.contextmanager
+    def open_read_only(self, storage: str | None) -> Iterator[optuna.Study]:
+        """Open the Optuna study for reading; a file that is missing is not made.
+
+        Raises:
+            StudyError: the database is missing, damaged, locked, or out of reach.
+        """
+        if storage is None and not self.database.exists():
+            raise StudyError(
+                f"{self.database} is missing; name the study's database by --storage if it is on "
+                "a server, or restore it from a copy"
+            )
+        url = storage or f"sqlite:///file:{self.database}?mode=ro&uri=true"
+        options = {"connect_args": {"timeout": LOCK_WAIT_S}} if storage is None else {}
+        shown = redact(storage) if storage else str(self.database)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        opened = None
+        try:
+            opened = optuna.storages.RDBStorage(
+                url, options, skip_compatibility_check=True, skip_table_creation=True
+            )
+            yield optuna.load_study(study_name=self.name, storage=opened)
+        except KeyError as error:
+            raise StudyError(f"study {self.name!r} is not in {shown}") from error
+        except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+            cause = redact(str(error.__cause__ or error).splitlines()[0])
+            raise StudyError(f"cannot read the study database {shown} ({cause})") from error
+        finally:
+            if opened is not None:
+                opened.engine.dispose()
 
     def _known(self) -> str:
         found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))

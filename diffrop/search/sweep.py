@@ -18,6 +18,7 @@ from diffrop.schema import require
 from diffrop.search.engine import fit_reference
 from diffrop.search.omega import SamplingChoice, sampling_choices
 from diffrop.search.scoring import Averages, ScoringInputs, check_scorable, measure
+from diffrop.search.trial import scored_checkpoint
 from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
 from diffrop.training.trainer import load_ema
 
@@ -54,14 +55,15 @@ def ranked_trials(study: Path) -> list[int]:
 
 
 def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict[str, Path]:
-    """Return the newest checkpoint of some trials by the trial's name.
+    """Return the checkpoint behind the last score of some trials by the trial's name.
 
     Args:
         study: its folder.
         numbers: of the trials; None takes the baseline and the best other one.
 
     Raises:
-        ValueError: the study has no results, or no such trial, or the trial no checkpoint.
+        ValueError: the study has no results, or no such trial, or the trial no score.
+        CheckpointError: a checkpoint is gone.
     """
     trials = _trials(study)
     if numbers is None:
@@ -71,10 +73,10 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
         folder = study / "trials" / f"t{number:03d}"
-        files = sorted(folder.glob("training/images_*.safetensors"))
-        if not files:
-            raise ValueError(f"{folder} holds no checkpoint; allowed: trials that kept one")
-        found[str(trials.loc[number, "name"])] = files[-1]
+        images = trials.loc[number, "images_seen"]
+        if pd.isna(images):
+            raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")
+        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, int(images))
     return found
 
 

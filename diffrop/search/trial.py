@@ -23,11 +23,12 @@ from torch import Tensor
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
+from diffrop.errors import CheckpointError
 from diffrop.search.config import Rung
 from diffrop.search.objectives import Baseline
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
 from diffrop.storage import write_atomically
-from diffrop.training.checkpoint import Checkpoint, write_checkpoint
+from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory, write_checkpoint
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice
@@ -234,6 +235,20 @@ def _score(
 def scores_path(directory: Path, images: int) -> Path:
     """Return where a trial keeps its scores at a rung."""
     return directory / "scores" / f"images_{images:012d}.json"
+
+
+def scored_checkpoint(directory: Path, images: int) -> Path:
+    """Return the checkpoint behind a trial's score; its training may have gone on since.
+
+    Raises:
+        CheckpointError: it is gone.
+    """
+    path = CheckpointDirectory(directory / "training").path_of(images)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}, which was scored, is gone; allowed: trials that kept their checkpoints"
+        )
+    return path
 
 
 def influence_path(directory: Path) -> Path | None:

@@ -5,6 +5,7 @@ values lie in the new space, and all else that its scores depend on is equal. Wh
 searched and which were fixed does not matter.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
 from diffrop.schema import flatten
@@ -22,14 +22,15 @@ from diffrop.search.history import KnownStudy
 from diffrop.search.ladder import FAILURE, PARENT, RUNGS, RungScore, rung_scores
 from diffrop.search.space import SearchSpace
 from diffrop.search.store import StudyStore
+from diffrop.storage import write_atomically
+from diffrop.training.identity import PACE_KEYS
 
 # Names of the attributes of Optuna's study.
 KNOWN, NOTES, FACTS = "warm_start", "warm_start_notes", "facts"
+NOTES_FILE = "warm_start.json"
 # Seeds are noise; the others change no score.
 FREE_KEYS = (
-    "training.seed", "evaluation.seed", "data.root", "data.reference_root",
-    "training.log_every_images", "training.grad_ratio_every_steps",
-    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
+    "training.seed", "evaluation.seed", "data.root", "data.reference_root", *PACE_KEYS,
     "evaluation.metrics", "evaluation.extractor_weights",
 )  # fmt: skip
 
@@ -64,9 +65,8 @@ def gather(
     """
     studies, notes = [], []
     for name in config.warm_start:
-        there, study = _open(StudyStore(runs_root, name), storage)
-        differing = _differing(study, there, config, facts or {})
-        trials = study.get_trials(deepcopy=False)
+        there, trials, known = _open(StudyStore(runs_root, name), storage)
+        differing = _differing(there, config, known, facts or {})
         reasons: Counter[str] = Counter()
         records = []
         for trial in trials[1:]:  # the baseline is trial 0 of every study
@@ -90,6 +90,12 @@ def remember(
     study.set_user_attr(FACTS, dict(facts or {}))
 
 
+def write_notes(folder: Path, found: WarmStart) -> None:
+    """Write into a study's folder what it knew from earlier ones; no file without any."""
+    if found.notes:
+        write_atomically(folder / NOTES_FILE, json.dumps({"notes": list(found.notes)}, indent=1))
+
+
 def recall(study: optuna.Study, space: SearchSpace) -> list[KnownStudy]:
     """Return the earlier studies that a study was started with."""
     return [
@@ -102,35 +108,26 @@ def recall(study: optuna.Study, space: SearchSpace) -> list[KnownStudy]:
     ]
 
 
-def _open(store: StudyStore, storage: str | None) -> tuple[StudyConfig, optuna.Study]:
-    """Return a study's configuration and its trials; ValueError if one cannot be read."""
-    name = f"warm_start {store.name!r}"
+def _open(
+    store: StudyStore, storage: str | None
+) -> tuple[StudyConfig, list[FrozenTrial], dict[str, str]]:
+    """Return a study's configuration, trials and facts; ValueError if one cannot be read."""
     try:
         there = store.read_config()
+        with store.open_read_only(None if store.database.exists() else storage) as study:
+            return there, study.get_trials(deepcopy=False), study.user_attrs.get(FACTS, {})
     except (ValueError, StudyError) as error:
-        raise ValueError(f"{name}: {error}; allowed: studies of {store.path.parent}") from error
-    if store.database.exists():
-        url = f"sqlite:///file:{store.database}?mode=ro&uri=true"
-    elif storage is not None:
-        url = storage
-    else:
-        raise ValueError(f"{name}: {store.database} is missing; allowed: studies with a database")
-    try:
-        study = optuna.load_study(study_name=store.name, storage=url)
-        study.get_trials(deepcopy=False)
-        return there, study
-    except (SQLAlchemyError, KeyError, RuntimeError, ImportError) as error:
-        cause = str(error).splitlines()[0]
-        raise ValueError(f"{name}: its database cannot be read ({cause})") from error
+        raise ValueError(
+            f"warm_start {store.name!r}: {error}; allowed: studies of {store.path.parent}"
+        ) from error
 
 
 def _differing(
-    study: optuna.Study, there: StudyConfig, here: StudyConfig, facts: Mapping[str, str]
+    there: StudyConfig, here: StudyConfig, known: Mapping[str, str], facts: Mapping[str, str]
 ) -> str | None:
     """Return in what all trials of a study differ, None if in nothing."""
     if there.fork_from != here.fork_from:
         return f"fork_from is {there.fork_from} there and {here.fork_from} here"
-    known = study.user_attrs.get(FACTS, {})
     for key, value in facts.items():
         if known.get(key, value) != value:
             return f"{key} is {known[key]} there and {value} here"

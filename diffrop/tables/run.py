@@ -20,18 +20,18 @@ from diffrop.baselines.augmentation import (
 )
 from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
-from diffrop.errors import CheckpointError, DiffropError
+from diffrop.errors import DiffropError
 from diffrop.metrics.report import check_comparable
 from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import hold
 from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import train_final
 from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
-from diffrop.search.trial import read_scores
+from diffrop.search.trial import read_scores, scored_checkpoint
 from diffrop.storage import write_atomically
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tracking import checked_uri
-from diffrop.training.checkpoint import CheckpointDirectory
+from diffrop.training.checkpoint import read_checkpoint
 from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers
 
@@ -180,6 +180,8 @@ def _train_row(
         )
         for line in trained.untracked:
             console.print(line)
+        if trained.interrupted:
+            raise KeyboardInterrupt
         if trained.card is None:
             return RowResult(row, None, failure=trained.failure)
         card = trained.card
@@ -202,15 +204,13 @@ def _classified(
     """Train and score the classifier of a row of Table 3.
 
     Raises:
-        CheckpointError: the row's model has no intact checkpoint.
+        CheckpointError: the checkpoint of the row's model is gone or damaged.
     """
     split, classifier = inputs.split, plan.classifier
     assert split is not None and classifier is not None  # it is Table 3
     data = split.balanced if row == "balanced" else split.train
     if card is not None:
-        checkpoint = CheckpointDirectory(plan.row_directory(row) / "training").newest()
-        if checkpoint is None:
-            raise CheckpointError(f"row {row} has no intact checkpoint")
+        checkpoint = read_checkpoint(scored_checkpoint(plan.row_directory(row), card.images_seen))
         check_same_data(checkpoint, split)
         num, seed = classifier.num_generated, classifier.config.seed
         data = joined(data, generated_images(checkpoint, num, card.omega, seed, device))

@@ -11,7 +11,7 @@ from diffrop.tracking.scores import FINAL_STEP, numbers
 
 STUDY_FILES = (
     "study.yaml", "trials.csv", "best.yaml", "anchors.json", "plan.json", "fidelity.json",
-    "confirm.json", "front.csv",
+    "confirm.json", "front.csv", "warm_start.json",
 )  # fmt: skip
 NOTE = "mlflow.note.content"
 """The tag that the UI shows as a run's description."""
@@ -41,7 +41,9 @@ def study_metrics(directory: Path) -> list[Metric]:
 
 
 def study_tags(directory: Path) -> dict[str, str]:
-    """Return the verdicts in words, each on its own and together as the run's description.
+    """Return the verdicts, and what earlier studies taught, in words.
+
+    Each is a tag of its own, and the verdicts together are the run's description.
 
     Raises:
         ValueError: a file is damaged.
@@ -49,6 +51,8 @@ def study_tags(directory: Path) -> dict[str, str]:
     verdicts = dict(_verdicts(directory))
     tags = {f"verdict.{name}": text for name, text in verdicts.items()}
     note = "\n\n".join(f"**{name.capitalize()}**: {text}" for name, text in verdicts.items())
+    if learned := _read(directory / "warm_start.json").get("notes"):
+        tags["warm_start"] = "\n".join(map(str, learned))
     return tags | ({NOTE: note} if note else {})
 
 

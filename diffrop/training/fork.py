@@ -9,7 +9,7 @@ from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
 from diffrop.training.checkpoint import config_of, read_card
-from diffrop.training.identity import canonical
+from diffrop.training.identity import DATA_KEYS, canonical
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
 # free to change.
@@ -18,6 +18,8 @@ SHARED_KEYS = (
     "model.attention_resolutions",
     "diffusion.num_timesteps", "diffusion.beta_start", "diffusion.beta_end",
 )  # fmt: skip
+FIXED_KEYS = (*SHARED_KEYS, *DATA_KEYS, "augmentation.conditional_probability")
+"""What a training cannot change where it goes on from another's checkpoint; see `check_fork`."""
 MARGIN_KEYS = (
     "contrastive.form", "contrastive.margin_rule", "contrastive.margin", "contrastive.space",
     "contrastive.distance_reduction", "contrastive.variance_scale",

@@ -28,14 +28,14 @@ DATA_KEYS = (
     "data.dataset", "data.root", "data.imbalance_factor", "data.image_size",
     "data.reference", "data.reference_root",
 )  # fmt: skip
-# How long, how often written down, and how fast. `compile` only reorders roundings, and where it
-# fails training goes on without it. What `init_from` holds counts, as the origin, not its path.
-FREE_KEYS = (
-    *DATA_KEYS,
-    "training.num_images", "training.log_every_images", "training.grad_ratio_every_steps",
+# How often it is written down, and how fast. `compile` only reorders roundings, and where it fails
+# training goes on without it.
+PACE_KEYS = (
+    "training.log_every_images", "training.grad_ratio_every_steps",
     "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
-    "training.init_from",
 )  # fmt: skip
+# Nor does it matter how long it is. What `init_from` holds counts, as the origin, not its path.
+FREE_KEYS = (*DATA_KEYS, *PACE_KEYS, "training.num_images", "training.init_from")
 HINGE_KEYS = ("contrastive.margin", "contrastive.margin_rule")
 
 

@@ -48,6 +48,11 @@ class Stretch:
     time: float
     """When it ended."""
 
+    @property
+    def units(self) -> float:
+        """GPUs, or workers without GPUs."""
+        return self.gpus or self.workers
+
 
 class TrainingFolder(CheckpointDirectory):
     """What is kept of one training; its newest checkpoints and those that a study pins stay."""

@@ -6,7 +6,7 @@ import pytest
 from diffrop.cli import StudyCommand
 from diffrop.search.config import StudyConfig
 from diffrop.study_options import study_config, study_parser
-from tests.small import ROOT
+from tests.small import ROOT, SPACE
 
 COMMANDS = sorted(
     path for path in (ROOT / "studies").glob("run_*.py") if "StudyCommand(" in path.read_text()
@@ -59,3 +59,8 @@ def test_margin_sweep_is_of_the_hinge_in_every_space() -> None:
 def test_pareto_study_has_two_objectives() -> None:
     _, study = load(ROOT / "studies" / "run_pareto.py")
     assert study.experiment.evaluation.objectives == ("fid/all", "fid/few")
+
+
+def test_options_of_the_search_reach_the_study() -> None:
+    args = study_parser("").parse_args(["--reduction-factor", "4"])
+    assert study_config(args, "x", SPACE, on_gpu=False).reduction_factor == 4

@@ -12,10 +12,17 @@ from analysis import report
 from analysis.figures import StudyFigure
 from analysis.load import StudyResults, load_study
 from analysis.report import picture, write_report
-from analysis.sections import confirmation_section, cost_section, front_section, stopping_section
+from analysis.sections import (
+    confirmation_section,
+    cost_section,
+    front_section,
+    learned_notes,
+    stopping_section,
+)
 from analysis.style import new_figure
 from analysis.summary import answer, best_trial
 from analysis.trial_table import trial_columns, trial_rows
+from diffrop.tracking.study import study_tags
 
 from .fake_study import write_study
 from .full_study import write_full_study
@@ -234,3 +241,15 @@ def test_figure_of_very_many_shapes_is_drawn_in_pixels() -> None:
     html = picture(figure, item)
     assert html.startswith('<img class="paper" alt="Many &lt;points&gt;" src="data:image/png')
     assert len(html) < 200_000
+
+
+def test_what_earlier_studies_taught_is_in_the_report_and_a_tag(
+    full: StudyResults, tmp_path: Path
+) -> None:
+    assert learned_notes(full) == [] and "warm_start" not in study_tags(full.directory)
+    study = write_full_study(tmp_path / "s")
+    note = "3 of 9 trials of 'first' are known to the sampler"
+    (study / "warm_start.json").write_text(json.dumps({"notes": [note]}))
+    text = Page(write_report(study).read_text("utf-8")).text
+    assert "Learned from earlier studies" in text and f"{note}." in text
+    assert study_tags(study)["warm_start"] == note

@@ -4,26 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.search.budget import Budget, Ledger, Spending, stretches, units_per_trial
+from diffrop.search.budget import (
+    Budget,
+    Ledger,
+    Spending,
+    stretches,
+    training_folder,
+    units_per_trial,
+)
 from diffrop.search.config import LaunchConfig
 from diffrop.search.fact import comparison, measured_fact
-from tests.small import small_study
+from diffrop.training.identity import identify
+from diffrop.training.store import CheckpointStore, Stretch
+from tests.small import small_experiment, small_study
 
 
 def write_training(
-    store: Path, key: str, rows: list[tuple[int, int, float]], parent: str | None = None
+    store: Path, digest: str, rows: list[tuple[int, int, float]], parent: str | None = None
 ) -> Path:
     """A training whose stretches (from, to, seconds) ended at the time that `to` names."""
-    folder = store / key
-    folder.mkdir(parents=True)
-    (folder / "training.json").write_text(json.dumps({"key": key, "parent": parent}))
-    lines = [
-        {"from": begin, "to": end, "seconds": seconds, "workers": 2, "gpus": 0, "time": float(end)}
-        for begin, end, seconds in rows
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "cost.jsonl").write_text(text + '{"from": 9, "to"')  # torn
-    return folder
+    folder = CheckpointStore(store).open(identify(small_experiment(), 2, digest, parent))
+    for begin, end, seconds in rows:
+        folder.add_cost(Stretch(begin, end, seconds, workers=2, gpus=0, time=float(end)))
+    with (folder.path / "cost.jsonl").open("a") as file:
+        file.write('{"from": 9, "to"')  # torn
+    return folder.path
 
 
 def write_trial(study: Path, name: str, training: Path, scores: dict[int, float]) -> Path:
@@ -46,7 +51,7 @@ def study(tmp_path: Path) -> Path:
     store, study = tmp_path / "checkpoints", tmp_path / "small"
     trunk = write_training(store, "trunk", [(0, 64, 36.0), (64, 128, 360.0)])
     write_trial(study, "trials/t000", trunk, {64: 3.6, 128: 7.2})
-    fork = write_training(store, "fork", [(64, 128, 72.0)], parent="trunk-64")
+    fork = write_training(store, "fork", [(64, 128, 72.0)], f"{trunk.name}-64")
     write_trial(study, "trials/t001", fork, {128: 7.2})
     write_trial(study, "trials/t002", fork, {128: 7.2})  # the same training once more
     again = write_training(store, "again", [(0, 128, 108.0)])
@@ -55,8 +60,9 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_training_counts_with_what_it_forks_from(study: Path) -> None:
-    found = [(s.training, s.begin, s.end) for s in stretches(study.parent / "checkpoints/fork")]
-    assert found == [("fork", 64, 128), ("trunk", 0, 64)]
+    trunk, fork = (training_folder(study / "trials" / name) for name in ("t000", "t001"))
+    found = [(key, part.begin, part.end) for key, part in stretches(fork)]
+    assert found == [(fork.name, 64, 128), (trunk.name, 0, 64)]
 
 
 def test_shared_trainings_are_charged_once(study: Path) -> None:
@@ -87,14 +93,11 @@ def test_running_trial_counts_from_the_last_that_it_wrote(study: Path) -> None:
 
 
 def test_budget_refuses_once_a_limit_is_reached_and_says_which() -> None:
-    budget = Budget(hours=2.0, wall_s=100.0, num_trials=4)
-    assert budget.refusal(Spending(hours=1.9, wall_s=99.0, num_trials=3)) == ""
-    assert "2 GPU-hours has 2.1 spent" in budget.refusal(Spending(hours=2.1))
+    budget = Budget(hours=2.0, wall_s=100.0)
+    assert budget.refusal(Spending(hours=1.9, wall_s=99.0)) == ""
+    assert budget.refusal(Spending(hours=2.1)) == "the budget of 2 GPU-hours has 2.1 spent"
     assert "100 seconds has 100 spent" in budget.refusal(Spending(wall_s=100.0))
-    assert "4 trials has 4 spent" in budget.refusal(Spending(num_trials=4))
-    ahead = budget.refusal(Spending(hours=1.5), ahead=Spending(hours=0.75))
-    assert ahead == "the budget of 2 GPU-hours has 1.5 spent, and 0.75 more would be needed"
-    assert Budget().refusal(Spending(hours=1e9, wall_s=1e9, num_trials=10**9)) == ""
+    assert Budget().refusal(Spending(hours=1e9, wall_s=1e9)) == ""
 
 
 def test_budget_counts_workers_where_there_is_no_gpu() -> None:

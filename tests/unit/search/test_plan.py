@@ -8,6 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from diffrop.cluster import concurrency
 from diffrop.data import load_dataset
 from diffrop.errors import ResourceError
 from diffrop.search.attrition import expected_trials
@@ -48,9 +49,6 @@ def test_confirmation_trains_leaders_and_baseline_with_each_seed() -> None:
     assert plan.confirm is not None
     assert (plan.confirm.trials, plan.confirm.trained) == (12, 12 * 128)
     assert plan.confirm.samples == 12 * 40
-    assert plan.confirmation_hours * 12 * 3600 == pytest.approx(
-        plan.confirm.training_s + plan.confirm.scoring_s
-    )
     assert plan.cost == pytest.approx(3 * plan.hours)
 
 
@@ -122,6 +120,8 @@ def test_workers_must_fit_on_nodes_and_not_in_all() -> None:
     assert trials_at_once(nodes, LaunchConfig(cpus_per_worker=4, workers_per_trial=2)) == 1
     assert trials_at_once(nodes, LaunchConfig(gpus_per_worker=2.0)) == 0
     assert trials_at_once(nodes, LaunchConfig(gpus_per_worker=0.4)) == 4
+    assert concurrency(LaunchConfig(cpus_per_worker=4), 9, nodes) == 2
+    assert concurrency(LaunchConfig(), 9, nodes) == 4  # half of the study
     sentence = placement_sentence(nodes, LaunchConfig(gpus_per_worker=1.0))
     assert sentence.endswith("2 node(s) have room for 2 at a time.")
     assert trials_at_once([], LaunchConfig()) == 0

@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import runpy
 import shutil
 import sqlite3
 import subprocess
@@ -19,7 +20,9 @@ from diffrop.search.config import LaunchConfig
 from diffrop.search.ladder import RUNGS, VALUES
 from diffrop.search.score_card import ScoreCard
 from diffrop.search.status import (
+    StudyStatus,
     ago,
+    all_statuses,
     resume_command,
     status_lines,
     studies_table,
@@ -143,15 +146,31 @@ def test_reading_changes_nothing_even_while_a_driver_writes(store: StudyStore) -
     assert digests() == before
 
 
-def test_studies_are_listed_and_damaged_ones_say_so(store: StudyStore) -> None:
+def test_studies_are_listed_and_damaged_ones_say_so(
+    store: StudyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = store.path.parent
     (root / "foreign").mkdir()
     (root / "foreign" / "study.yaml").write_text("format: 1\n")
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(studies_table(root))
+    console.print(studies_table(all_statuses(root)))
     text = " ".join(console.export_text().split())
     assert "foreign unreadable" in text and "is no study of format" in text
     assert "small stopped 2/4 trials" in text
+    main = runpy.run_path(str(ROOT / "studies" / "status.py"))["main"]
+    main(["--json", "--runs-root", str(root)])
+    told = json.loads(capsys.readouterr().out)
+    assert told["small"]["state"] == "stopped" and "no study of" in told["foreign"]["error"]
+
+
+def test_study_without_a_database_in_its_folder_is_read_from_the_storage(
+    store: StudyStore,
+) -> None:
+    root = store.path.parent
+    shutil.move(store.database, root / "server.db")
+    assert "is missing" in str(all_statuses(root)[store.name])
+    found = all_statuses(root, f"sqlite:///{root / 'server.db'}")[store.name]
+    assert isinstance(found, StudyStatus) and found.state == "stopped"
 
 
 @pytest.mark.parametrize(

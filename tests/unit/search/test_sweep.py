@@ -9,6 +9,7 @@ from rich.console import Console
 
 from analysis.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
 from diffrop.data import load_dataset
+from diffrop.errors import CheckpointError
 from diffrop.search.sweep import (
     newest_study,
     ranked_trials,
@@ -48,8 +49,9 @@ def cheap_features(monkeypatch: pytest.MonkeyPatch) -> None:
 def study_of(folder: Path, files: dict[str, Path], ranks: str = ",2,1") -> Path:
     """A study of three trials whose numbers have the given ranks."""
     folder.mkdir(parents=True)
-    lines = [f"{n},t{n:03d} form,{rank}" for n, rank in enumerate(ranks.split(","))]
-    (folder / "trials.csv").write_text("\n".join(["number,name,rank", *lines]) + "\n")
+    lines = [f"{n},t{n:03d} form,{rank},32" for n, rank in enumerate(ranks.split(","))]
+    head = "number,name,rank,images_seen"
+    (folder / "trials.csv").write_text("\n".join([head, *lines, f"{len(lines)},t,,"]) + "\n")
     for number in range(len(lines)):
         place = folder / f"trials/t{number:03d}"
         place.mkdir(parents=True)
@@ -102,7 +104,8 @@ def test_study_gives_the_baseline_and_the_best_other_trial(
     assert ranked_trials(study) == [3, 2, 0]
     assert list(study_checkpoints(study)) == ["t000 form", "t003 form"]
     found = study_checkpoints(study, [2])
-    assert found["t002 form"].resolve() == list(files.values())[-1].resolve()
+    scored = files["32"]  # another study has trained the same on, to 64 images
+    assert found["t002 form"].resolve() == scored.resolve()
     assert newest_study(tmp_path / "runs") == study
 
 
@@ -110,11 +113,13 @@ def test_what_is_missing_is_named(files: dict[str, Path], tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"no study with results in .*allowed: --study NAME"):
         newest_study(tmp_path)
     study = study_of(tmp_path / "s", files)
-    with pytest.raises(ValueError, match="trial is 7; allowed: 0, 1, 2"):
+    with pytest.raises(ValueError, match="trial is 7; allowed: 0, 1, 2, 3"):
         study_checkpoints(study, [7])
     (study / "trials/t001/training").unlink()
-    with pytest.raises(ValueError, match="t001 holds no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"images_0+32\.\S+, which was .* gone"):
         study_checkpoints(study, [1])
+    with pytest.raises(ValueError, match="t003 holds no score"):
+        study_checkpoints(study, [3])
     with pytest.raises(ValueError, match=r"holds no trials.csv; allowed: the folder of a study"):
         study_checkpoints(tmp_path, None)
     with pytest.raises(ValueError, match=r"evaluation\.ema_lengths is 0.2"):

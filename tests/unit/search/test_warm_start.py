@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.store import StudyStore
-from diffrop.search.warm_start import gather, recall, remember
+from diffrop.search.warm_start import gather, recall, remember, write_notes
 from tests.small import small_experiment, small_study
 
 
@@ -42,6 +43,8 @@ def test_trials_of_an_equal_study_are_known_after_a_restart_too(tmp_path: Path) 
     earlier = run_earlier(tmp_path, small_study("old", num_trials=7))
     found = gather(new(), tmp_path)
     assert found.notes == ("6 of 6 trials of 'old' are known to the sampler",)
+    write_notes(tmp_path, found)
+    assert json.loads((tmp_path / "warm_start.json").read_text()) == {"notes": list(found.notes)}
     study = optuna.create_study()
     remember(study, found)
     (known,) = recall(study, new().space)
@@ -141,10 +144,10 @@ def test_missing_and_damaged_studies_are_named_before_anything_starts(tmp_path: 
     database = tmp_path / "old" / "study.db"
     content = database.read_bytes()
     database.write_bytes(b"no database" * 100)
-    with pytest.raises(ValueError, match="warm_start 'old': its database cannot be read"):
+    with pytest.raises(ValueError, match="warm_start 'old': cannot read the study database"):
         gather(new(), tmp_path)
     database.unlink()
-    with pytest.raises(ValueError, match="is missing; allowed: studies with a database"):
+    with pytest.raises(ValueError, match=r"is missing; .*allowed: studies of"):
         gather(new(), tmp_path)
     assert not database.exists()
     database.write_bytes(content)
