@@ -33,7 +33,7 @@ from diffrop.search.sharing import num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
-from diffrop.search.warm_start import WarmStart, gather, remember
+from diffrop.search.warm_start import WarmStart, gather, remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri, saved_views
 from diffrop.training.garbage import collect_garbage
@@ -147,6 +147,7 @@ def run_study(
         study = store.open(launch, len(config.experiment.evaluation.objectives))
         if not launch.resume:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
+            write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
         tracker = open_tracker(
             launch,
@@ -198,12 +199,13 @@ def _run_stages(
     remaining = num_remaining(study, config)  # also what another driver runs, or left behind
     if not remaining and not launch.confirm:
         return
-    with cluster.connect(launch) as (cpus, gpus), stop.watched():
-        check_placement(cluster.nodes(), launch)
-        concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
+    with cluster.connect(launch), stop.watched():
+        nodes = cluster.nodes()
+        check_placement(nodes, launch)
+        concurrent = cluster.concurrency(launch, config.num_trials, nodes)
         observer.concurrent = concurrent
         began = time.monotonic()
-        open_plan(prepared.store.path, config, launch, prepared.inputs, cluster.nodes())
+        open_plan(prepared.store.path, config, launch, prepared.inputs, nodes)
         stages = Stages(
             config=config,
             launch=launch,

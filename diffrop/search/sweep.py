@@ -1,5 +1,6 @@
 """The guidance scale of finished checkpoints, one omega after another (Figure 4b)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +74,8 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
         folder = study / "trials" / f"t{number:03d}"
-        images = trials.loc[number, "images_seen"]
-        if pd.isna(images):
+        images = float(str(trials.loc[number, "images_seen"]))
+        if math.isnan(images):
             raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")
         found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, int(images))
     return found
