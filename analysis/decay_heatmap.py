@@ -59,7 +59,8 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     num_rows = -(-len(forms) // num_columns)
     figure = new_figure(1.25 + 1.55 * num_rows)
     least, most = float(trials["value"].min()), float(trials["value"].max())
-    norm = Normalize(least, min(most, MAX_RATIO * least))
+    limit = min(most, MAX_RATIO * least)
+    norm = Normalize(least, limit)
     edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
     mesh = None
     for place, form in enumerate(forms):
@@ -72,7 +73,7 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
         axes.tick_params(labelleft=place % num_columns == 0)
         axes.tick_params(labelbottom=place + num_columns >= len(forms))
     figure.supylabel("decay temperature (share of T)", fontsize=TEXT_PT)
-    extend = "max" if most > norm.vmax else "neither"
+    extend = "max" if most > limit else "neither"
     bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
     bar.set_label(score_label(study.objective), fontsize=SMALL_PT)
     bar.ax.tick_params(labelsize=SMALL_PT)

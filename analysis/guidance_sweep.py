@@ -44,7 +44,7 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
             own = part[(part["checkpoint"] == label) & (part["sampler"] == sampler)]
             _draw(axes, own.sort_values("omega"), number)
         count = int(part["num_samples"].iloc[0])
-        axes.set_title(f"{score_label(score)}, N = {count:,}", fontsize=LEGEND_PT, loc="left")
+        axes.set_title(f"{score_label(score)}\nN = {count:,}", fontsize=LEGEND_PT, loc="left")
         axes.set_xlabel("guidance scale omega")
         widen_scores(axes)
         style_axes(axes)

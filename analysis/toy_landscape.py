@@ -184,6 +184,7 @@ def _draw_shifts(axes: Axes, tau: float) -> None:
     set_log(axes, "y")
     axes.axvline(CURVATURE, color=form_style("negative_l2").colour, linestyle="--", linewidth=1)
     axes.axvline(tau, color=NEUTRAL, linestyle=":", linewidth=1)
+    axes.set_xticks([0.001, 0.1, 10])
     axes.set_xlabel("tau")
     axes.set_title("shift of the optimum", fontsize=CAPTION_PT, loc="left")
     style_axes(axes)

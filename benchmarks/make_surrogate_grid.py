@@ -23,7 +23,7 @@ from diffrop.errors import NonFiniteError
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
 from diffrop.search.engine import scoring_inputs
-from diffrop.search.scoring import ScoringInputs, draw_samples, sampler_name
+from diffrop.search.scoring import FID_ALONE, ScoringInputs, draw_samples, sampler_name
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 
@@ -38,6 +38,8 @@ FORK_IMAGES = 10_240
 DEVICE = torch.device("cpu")
 RUINED = 1.5
 """A point whose seed 0 comes to so many times the baseline's final FID is not trained again."""
+LOSS = "objective."
+"""Where a checkpoint keeps the state of the loss, which a fork begins afresh."""
 CHUNK = 125
 """Images that go through the compiled network at a time."""
 KEYS = ("form", "tau_0", "decay_temperature", "margin", "start_images", "seed")
@@ -83,7 +85,7 @@ def design() -> list[list[Point]]:
             for tau_0, decay, margin in points:
                 margin = margin if form == "hinge" else 0.0
                 halves[(row + column) % 2].append(Point(form, tau_0, decay, margin))
-    forks = [replace(point, start_images=FORK_IMAGES) for point in halves[0][3::3]]
+    forks = [replace(point, start_images=FORK_IMAGES) for point in halves[0][2::3]]
     return [halves[0], forks, halves[1]]
 
 
@@ -137,7 +139,9 @@ class Grid:
         if point.start_images:
             # The trunk is the baseline's training: only the loss changes, from here on.
             trunk = self._trunk(seed)
-            trainer.load(Checkpoint(trunk.tensors, {**trunk.card, "config": config.to_dict()}))
+            own = {k: v for k, v in trainer.checkpoint().tensors.items() if k.startswith(LOSS)}
+            card = {**trunk.card, "config": config.to_dict()}
+            trainer.load(Checkpoint({**trunk.tensors, **own}, card))
         for images, num_samples in RUNGS.items():
             if images <= trainer.images_seen:
                 continue  # scored as the baseline
@@ -180,7 +184,7 @@ class Grid:
         for count in (prefix for prefix in PREFIXES if prefix <= num_samples):
             score = partial(
                 evaluate, features.rows(torch.arange(count)), labels[:count],
-                self._inputs.reference, sampler=sampler_name(config), metrics=("fid",),
+                self._inputs.reference, sampler=sampler_name(config), metrics=FID_ALONE,
                 details=False,
             )  # fmt: skip
             report, metrics_s = timed(score)
@@ -253,7 +257,7 @@ def main() -> None:
     for number, (point, seed) in enumerate(todo[: args.max_trials]):
         if seed > 0 and is_ruined(args.table, point):
             continue
-        rows, seconds = timed(lambda point=point, seed=seed: list(grid.rows(point, seed)))
+        rows, seconds = timed(partial(list, grid.rows(point, seed)))
         append(args.table, rows)
         left = len(todo) - number - 1
         print(f"{point} seed {seed}: {seconds:.0f} s of processor time; {left} left", flush=True)

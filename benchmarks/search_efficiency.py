@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binom
 
-from benchmarks.search_methods import METHODS, Method, Setting
+from benchmarks.search_methods import FORKS, METHODS, Method, Setting
 from benchmarks.simulation import Quest, StudyNoise, best_share, simulate
 from benchmarks.surrogate import Surrogate, read_table
 from diffrop.search.space import SearchSpace
@@ -160,7 +160,7 @@ def main() -> None:
     add("--table", type=Path, default=here / "data" / "digits_grid.csv")
     add("--space", type=Path, default=here.parent / "search_spaces" / "tau.yaml")
     add("--seeds", type=int, default=50)
-    add("--trials", type=int, default=64, help="budget of every method")
+    add("--trials", type=int, default=48, help="budget of every method")
     add("--workers", type=int, default=4)
     add("--share", type=float, default=0.05, help="of the space that counts as found")
     add(
@@ -188,6 +188,9 @@ def main() -> None:
         f"{baseline:.2f}"
     )
     names, seeds = (QUICK, 3) if args.quick else (tuple(METHODS), args.seeds)
+    if set(surrogate.fork_shares) != set(surrogate.processes):
+        names = tuple(name for name in names if name != FORKS)
+        console.print("Not every form has forks in the table: forks are not judged.")
     found = measure(setting, threshold, names, seeds, console)
     for row in found.values():
         row["ratio"] = ratio_interval(row["costs_s"], found[ENGINE]["costs_s"])
@@ -196,9 +199,21 @@ def main() -> None:
         content = {
             "share": args.share, "at_best_omega": args.at_best_omega, "threshold": threshold,
             "workers": args.workers, "trials": args.trials, "seeds": seeds, "methods": found,
+            "trainings": int(surrogate.fitted["trainings"].sum()),
             "versions": {name: version(name) for name in ("optuna", "ray", "scikit-learn")},
         }  # fmt: skip
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(_plain(content)) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return plain data for JSON; null is infinity: the end was not reached."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
 
 
 if __name__ == "__main__":

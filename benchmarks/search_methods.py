@@ -128,7 +128,10 @@ class Engine:
 
 
 def search_omega(
-    surrogate: Surrogate, training: SimulatedTraining, config: StudyConfig, rung: Rung
+    surrogate: Surrogate,
+    training: SimulatedTraining,
+    config: StudyConfig,
+    rung: Rung,
 ) -> tuple[float, float, float]:
     """Search omega as the engine does; return the seconds, the omega and its score."""
     choices = sampling_choices(config.experiment, rung.num_steps)
@@ -274,6 +277,7 @@ def suggest_with_omega(trial: optuna.Trial, setting: Setting) -> tuple[dict[str,
 
 Method = Engine | PlainOptuna | TuneOptunaSearch
 BASE = Engine()
+FORKS = "  with forks at 10,240 images"
 METHODS: dict[str, Method] = {
     "random search": PlainOptuna(random=True),
     "random + ASHA + omega grid": Engine(omega_search="grid", sampler="random"),
@@ -289,6 +293,6 @@ METHODS: dict[str, Method] = {
     "  Hyperband for ASHA": dataclasses.replace(BASE, scheduler="hyperband"),
     "  median rule for ASHA": dataclasses.replace(BASE, scheduler="median"),
     "  no common random numbers": dataclasses.replace(BASE, common=False),
-    "  with forks at 10,240 images": dataclasses.replace(BASE, fork_images=10_240),
+    FORKS: dataclasses.replace(BASE, fork_images=10_240),
 }
 """By name; indented ones are the engine with one feature changed."""

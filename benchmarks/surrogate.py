@@ -121,7 +121,7 @@ class Surrogate:
         drawn = scored[scored["sampling_s"].notna()].copy()
         drawn["log"] = np.log(drawn["fid/all"] - drawn["num_samples"].map(bias))
         wide = drawn.pivot_table(index=[*POINT, "seed"], columns=["images", "omega"], values="log")
-        rungs, omegas = (tuple(level) for level in wide.columns.levels)
+        rungs, omegas = (sorted(drawn[name].unique().tolist()) for name in ("images", "omega"))
         forked = wide.index.get_level_values("start_images") > 0
         whole = wide[~forked].dropna()
         means, residuals, seeds = fit_two_way(whole)
@@ -129,13 +129,14 @@ class Surrogate:
         baseline = effects.pop(Point())
         effects = {point: mean - baseline for point, mean in effects.items()}
         noise = fit_noise(scored, residuals, seeds, POINT)
-        counts = {Point(*key): n for key, n in whole.groupby(POINT).size().items()}
+        sizes = whole.groupby(POINT).size()
+        counts = {Point(*key): n for key, n in zip(sizes.index, sizes, strict=True)}
         variance = float(np.trace(noise.training_observed)) / len(baseline)
         shape = len(rungs), len(omegas)
         processes = fit_processes(effects, counts, variance)
         forks = wide[forked][[column for column in wide.columns if column[0] == rungs[-1]]]
         return cls(
-            rungs, omegas, baseline.reshape(shape), processes,
+            tuple(rungs), tuple(omegas), baseline.reshape(shape), processes,
             _fork_shares(forks, whole, effects, baseline[-len(omegas) :]), bias, noise,
             Seconds.fit(drawn), _cross_validated(effects, counts, variance, baseline, omegas),
         )  # fmt: skip
@@ -176,13 +177,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def fit_bias(scored: pd.DataFrame) -> dict[int, float]:
-    """Return FID_N less FID_1000 by N: sums of the median steps between a draw's prefixes."""
+    """Return FID_N less FID_1000 by N: sums of the median steps between a draw's prefixes.
+
+    A negative median is noise that the draws share: the bias of FID falls with N.
+    """
     wide = scored.pivot_table(
         index=[*POINT, "seed", "images", "omega"], columns="num_samples", values="fid/all"
     )
     found, total = {FULL_SAMPLES: 0.0}, 0.0
     for more, fewer in zip(PREFIXES[::-1], PREFIXES[-2::-1], strict=False):
-        total += float((wide[fewer] - wide[more]).median())
+        total += max(0.0, float((wide[fewer] - wide[more]).median()))
         found[fewer] = total
     return found
 

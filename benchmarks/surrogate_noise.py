@@ -39,7 +39,8 @@ def fit_two_way(
         Means of the points over the seeds; residuals (trainings, columns), scaled to the variance
         of a training; effects of the seeds (seeds, columns).
     """
-    codes, names = whole.index.droplevel("seed").factorize()
+    points = whole.reset_index("seed", drop=True)
+    codes, names = points.index.factorize()
     seed_codes, numbers = whole.index.get_level_values("seed").factorize()
     x = np.hstack([np.eye(len(names))[codes], np.eye(len(numbers))[seed_codes]])
     sums = np.concatenate([np.zeros(len(names)), np.ones(len(numbers))])

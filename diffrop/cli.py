@@ -1,8 +1,8 @@
 """The command that the studies share: check, run, print."""
 
+import contextlib
 import json
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 
-from diffrop.errors import DiffropError
 from diffrop.errors import errors_to_exit as errors_to_exit
 from diffrop.search.books import PLAN, read_book
 from diffrop.search.dry_run import comparison_table, print_plan
@@ -18,7 +17,7 @@ from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
 from diffrop.search.screen import View, open_screen
 from diffrop.search.terminal import protocol, remarks, results_table, scale, verdicts
 from diffrop.study_options import launch_config, study_config, study_parser
-from diffrop.tracking import ui_command
+from diffrop.tracking import redact, ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 
@@ -48,17 +47,14 @@ class StudyCommand:
                 store, dataset = check_study(config, launch)
                 print_plan(config, launch, dataset, store.path, console)
                 return 0
-            screen = open_screen(view, console)
-            screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
-            prepared = prepare(config, launch)
-            for note in prepared.warm_start.notes:
-                screen.say(note)
-        command = shlex.join(["python", f"studies/{self.script}.py", *argv])
-        try:
-            finished = run_study(config, launch, prepared, command, screen, self.render)
-        except DiffropError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            words = [redact(word) if "://" in word else word for word in argv]
+            command = shlex.join(["python", f"studies/{self.script}.py", *words])
+            with contextlib.closing(open_screen(view, console)) as screen:
+                screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
+                prepared = prepare(config, launch)
+                for note in prepared.warm_start.notes:
+                    screen.say(note)
+                finished = run_study(config, launch, prepared, command, screen, self.render)
         if args.json:
             print(json.dumps(results_event(finished)))
         else:

@@ -45,6 +45,8 @@ class FastDenoiser:
         self._network = working_copy(model, precision).eval().requires_grad_(False)
         self._sizes = (batch_size, 2 * batch_size)
         self._capture = capture
+        self.compiles = True
+        """Whether compilation is tried: where it failed once, it would only warn again."""
         self._compiled: dict[int, Network] = {}
         self._recorded: dict[int, _Recorded] = {}
         self._loaded: nn.Module | None = None
@@ -66,7 +68,10 @@ class FastDenoiser:
             return self._network(x_t, t, labels).float()
         inputs = tuple(_filled(tensor, size) for tensor in (x_t, t, labels))
         if size not in self._compiled:
-            self._compiled[size] = compile_checked(self._network, model, inputs)
+            self._compiled[size] = self._network
+            if self.compiles:
+                self._compiled[size] = compile_checked(self._network, model, inputs)
+                self.compiles = self._compiled[size] is not self._network
             self._record(size, inputs)
         recorded = self._recorded.get(size)
         if recorded is None:

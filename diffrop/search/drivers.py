@@ -36,6 +36,8 @@ class Drivers:
         """Return whether a driver has shown a sign of life lately."""
         if name == self.own:
             return True
+        if not name or _has_died_here(name):
+            return False
         with contextlib.suppress(OSError):
             return time.time() - (self._directory / name).stat().st_mtime < GONE_AFTER_S
         return False
@@ -57,7 +59,8 @@ class Drivers:
         with contextlib.ExitStack() as stack:
             if exclusive:
                 stack.enter_context(hold(self._directory.parent))
-                for name in self.names():  # they held the lock before, so they are gone
+            for name in self.names():
+                if exclusive or not self.alive(name):  # who held the lock before is gone
                     (self._directory / name).unlink(missing_ok=True)
             sign = self._directory / self.own
             try:
@@ -82,6 +85,24 @@ class Drivers:
                 sign.touch()
 
 
+def _has_died_here(name: str) -> bool:
+    """Whether a driver was a process of this machine that is no more; see `Drivers.own`."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    return host == socket.gethostname() and not Path("/proc", rest).exists()
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold a file's lock and say whether that worked: another process may hold it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 @contextlib.contextmanager
 def hold(directory: Path) -> Iterator[None]:
     """Hold a study's or training's folder for this process; released even if it is killed.
@@ -89,14 +110,12 @@ def hold(directory: Path) -> Iterator[None]:
     Raises:
         StudyError: another process holds it.
     """
-    with (directory / "study.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with try_lock(directory / "study.lock") as held:
+        if not held:
             raise StudyError(
                 f"{directory.name!r} is running in another process; allowed: wait for its end, "
                 "or stop it"
-            ) from error
+            )
         yield
 
 

@@ -22,18 +22,18 @@ from diffrop.search.anchors import measure_anchors
 from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
-from diffrop.search.drivers import Drivers, StopSignal
+from diffrop.search.drivers import Drivers, StopSignal, try_lock
 from diffrop.search.observer import StudyObserver
 from diffrop.search.placement import check_placement
 from diffrop.search.purse import Purse
 from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
-from diffrop.search.sharing import Neighbours, num_remaining
+from diffrop.search.sharing import num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import check_forks, open_store
-from diffrop.search.warm_start import WarmStart, gather, remember
+from diffrop.search.warm_start import WarmStart, gather, remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri, saved_views
 from diffrop.training.garbage import collect_garbage
@@ -147,6 +147,7 @@ def run_study(
         study = store.open(launch, len(config.experiment.evaluation.objectives))
         if not launch.resume:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
+            write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
         tracker = open_tracker(
             launch,
@@ -161,7 +162,9 @@ def run_study(
         )
         reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
-        observer = StudyObserver(reader.read, tracker, screen, _seeds(config), drivers.own)
+        observer = StudyObserver(
+            reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
+        )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
         write_fidelity(store.path, config, study)
         confirmation = read_book(store.path, CONFIRMATION)
@@ -169,14 +172,15 @@ def run_study(
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
-        if launch.keep_trials is not None:
+        if launch.keep_trials is not None and not stop.given:
             sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
         if checkpoints.mirror is not None:
             push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
-    uri, refusal = tracking_uri(launch), purse.refusal()
+        refusal = purse.refusal() if num_remaining(study, config) else ""
+    uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 
 
@@ -192,15 +196,16 @@ def _run_stages(
     stop: StopSignal,
 ) -> None:
     """Run what is left of a study on a cluster, or until Ctrl-C, SIGTERM or the budget's end."""
-    remaining = num_remaining(study, config, Neighbours(drivers.own, drivers.alive))
+    remaining = num_remaining(study, config)  # also what another driver runs, or left behind
     if not remaining and not launch.confirm:
         return
-    with cluster.connect(launch) as (cpus, gpus), stop.watched():
-        check_placement(cluster.nodes(), launch)
-        concurrent = cluster.concurrency(launch, config.num_trials, cpus, gpus)
+    with cluster.connect(launch), stop.watched():
+        nodes = cluster.nodes()
+        check_placement(nodes, launch)
+        concurrent = cluster.concurrency(launch, config.num_trials, nodes)
         observer.concurrent = concurrent
         began = time.monotonic()
-        open_plan(prepared.store.path, config, launch, prepared.inputs, cluster.nodes())
+        open_plan(prepared.store.path, config, launch, prepared.inputs, nodes)
         stages = Stages(
             config=config,
             launch=launch,
@@ -216,8 +221,12 @@ def _run_stages(
         )
         if remaining:
             stages.search()
-        if launch.confirm and not drivers.others():
-            stages.confirm(observer.update())
+        if launch.confirm:
+            with try_lock(prepared.store.path / "confirm.lock") as held:
+                if held:
+                    stages.confirm(observer.update())
+                else:
+                    screen.say("Another driver confirms.")
         close_plan(prepared.store.path, config, launch, time.monotonic() - began)
 
 

@@ -40,6 +40,8 @@ def execute(
     if launch.workers_per_trial == 1:
         torch.set_num_threads(launch.cpus_per_worker)
         device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
+        if 0 < launch.gpus_per_worker < 1:  # several trials share a GPU: each keeps to its part
+            torch.cuda.set_per_process_memory_fraction(launch.gpus_per_worker)
         _run_and_report(task, inputs, device, report)
         return
     per_worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}

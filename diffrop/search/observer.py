@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 
+from diffrop.search.confirm import FAILURE
 from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.screen import Screen, progress_of
 from diffrop.search.trial import read_scores
@@ -26,6 +27,7 @@ class StudyObserver(tune.Callback):
         screen: Screen,
         seeds: dict[str, str],
         driver: str = "",
+        alive: Callable[[str], bool] = lambda name: False,
     ) -> None:
         """Watch a study.
 
@@ -34,10 +36,11 @@ class StudyObserver(tune.Callback):
             tracker: MLflow.
             screen: what is shown.
             seeds: logged as tags of every trial.
-            driver: name of this driver; others log their own trials.
+            driver: name of this driver.
+            alive: whether another driver runs, which then logs its own trials.
         """
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
-        self._seeds, self._driver = seeds, driver
+        self._seeds, self._driver, self._alive = seeds, driver, alive
         self._synced_at = self._shown_at = 0.0
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
@@ -66,7 +69,7 @@ class StudyObserver(tune.Callback):
         """Bring MLflow and the screen up to date; return the results."""
         result = self._snapshot()
         for trial in result.trials:
-            if trial.driver in ("", self._driver):
+            if trial.driver in ("", self._driver) or not self._alive(trial.driver):
                 self._tracker.sync(self._tracked(trial))
         self._show(result)
         self._synced_at = time.monotonic()
@@ -92,13 +95,14 @@ class StudyObserver(tune.Callback):
         for folder in sorted((directory / "confirm").glob("t*-s*")):
             number, _, seed = folder.name[1:].partition("-s")
             trial = result.trials[int(number)]
+            ended = "FAIL" if (folder / FAILURE).exists() else "RUNNING"
             scored = any(card.final for card in read_scores(folder))
             self._tracker.sync(
                 TrackedTrial(
                     number=trial.number,
                     name=trial.name.replace(f"t{trial.number:03d}", folder.name, 1),
                     directory=folder,
-                    state="COMPLETE" if scored else "FAIL",
+                    state="COMPLETE" if scored else ended,
                     params=trial.values,
                     tags={"form": trial.form},
                     seed=int(seed),

@@ -3,8 +3,7 @@
 Successive halving (Jamieson and Talwalkar, 2016) over the candidates: all are scored on few
 samples, the better third goes on to three times as many, the last one to the full N. Candidates
 are compared on equal N alone, and on the same noise. The first n samples of a larger N are the
-very same images, so that a round costs only what it adds. In the first round the omega halfway
-between the leader and the better of its neighbours joins: the search is not bound to the grid.
+very same images, so that a round costs only what it adds.
 """
 
 import dataclasses
@@ -124,8 +123,6 @@ class Round:
     num_samples: int
     num_kept: int
     """Candidates that go on, at most."""
-    refine: bool
-    """Whether the omega halfway to the leader's better neighbour joins before others leave."""
 
 
 def plan_rounds(
@@ -133,44 +130,42 @@ def plan_rounds(
 ) -> tuple[Round, ...]:
     """Return the rounds of a search; the last is on the full N.
 
-    Halving takes the largest first round with which all samples drawn, those of the omega that
-    joins included, are at most `SHARE` of the grid's; for fewer than four candidates at most 1.6
-    times the full N. Where N is so small that it would have fewer than `LEAST_PER_CLASS` of each
-    class, no omega joins; smaller still, one round decides. Under ten of each class not even that
-    fits: then every candidate is scored on the full N.
+    Halving takes the largest first round with which all samples drawn are at most `SHARE` of the
+    grid's; for fewer than four candidates at most 1.6 times the full N. Where N is so small that
+    it would have fewer than `LEAST_PER_CLASS` of each class, one round decides; where not even
+    that fits, every candidate is scored on the full N.
     """
-    whole = (Round(num_samples, 1, refine=False),)
+    whole = (Round(num_samples, 1),)
     if method == "grid" or num_candidates == 1:
         return whole
     budget = max(SHARE * num_candidates, 4 * SHARE) * num_samples
-    for reduction, refine in ((REDUCTION, True), (REDUCTION, False), (num_candidates, False)):
+    for reduction in (REDUCTION, num_candidates):
         for per_class in range(num_samples // num_classes, LEAST_PER_CLASS - 1, -1):
             first = per_class * num_classes
-            rounds = _halving(num_candidates, first, num_samples, reduction, refine)
+            rounds = _halving(num_candidates, first, num_samples, reduction)
             if samples_at_most(rounds, num_candidates) <= budget:
                 return rounds
     return whole
 
 
 def _halving(
-    num_candidates: int, first: int, num_samples: int, reduction: int, refine: bool
+    num_candidates: int, first: int, num_samples: int, reduction: int
 ) -> tuple[Round, ...]:
     rounds: list[Round] = []
     left, count = num_candidates, first
     while left > 1 and count < num_samples:
-        joins = refine and not rounds
-        left = math.ceil((left + joins) / reduction)
-        rounds.append(Round(count, left, joins))
+        left = math.ceil(left / reduction)
+        rounds.append(Round(count, left))
         count *= reduction
-    return (*rounds, Round(num_samples, 1, refine=False))
+    return (*rounds, Round(num_samples, 1))
 
 
 def samples_at_most(rounds: Sequence[Round], num_candidates: int) -> int:
-    """Return how many samples the rounds draw in all, if an omega joins wherever one may."""
+    """Return how many samples the rounds draw in all."""
     total, before, left = 0, 0, num_candidates
     for current in rounds:
-        total += left * (current.num_samples - before) + current.refine * current.num_samples
-        left = min(current.num_kept, left + current.refine)
+        total += left * (current.num_samples - before)
+        left = min(current.num_kept, left)
         before = current.num_samples
     return total
 
@@ -205,10 +200,6 @@ def search(
         num = current.num_samples
         scored = dict(zip(left, score(left, num), strict=True))
         order = _ranked(scored, goal, num)
-        joining = halfway(order) if current.refine else None
-        if joining is not None:
-            scored[joining] = score([joining], num)[0]
-            order = _ranked(scored, goal, num)
         curve += [
             {"omega": choice.omega, "sampler": choice.sampler, "num_samples": num,
              "scores": dict(scores)}
@@ -225,21 +216,3 @@ def _ranked(
     choices = sorted(scored, key=lambda choice: choice.omega)
     order = goal.ranking([scored[choice] for choice in choices], num_samples)
     return [choices[place] for place in order]
-
-
-def halfway(order: Sequence[SamplingChoice]) -> SamplingChoice | None:
-    """Return the choice halfway between the leader and the better of its neighbours in omega.
-
-    None if the leader's sampler and average have no other omega.
-
-    Args:
-        order: candidates, best first.
-    """
-    leader = order[0]
-    omegas = [choice.omega for choice in order if choice.sampling == leader.sampling]
-    below = max((omega for omega in omegas if omega < leader.omega), default=None)
-    above = min((omega for omega in omegas if omega > leader.omega), default=None)
-    nearest = next((omega for omega in omegas if omega in (below, above)), None)
-    if nearest is None:
-        return None
-    return SamplingChoice((leader.omega + nearest) / 2, leader.sampling)

@@ -23,7 +23,8 @@ class Purse:
             unit=Budget.of(config, launch).unit,
         )
         self._bounded = self._budget.hours is not None or self._budget.wall_s is not None
-        self._reader, self._store, self._since = reader, store, time.monotonic()
+        self._reader, self._store = reader, store
+        self._since, self._launched = time.monotonic(), time.time()
         # What an earlier study trained was paid for by that one.
         began = read_book(store.path, PLAN).get("began", time.time())
         self._ledger = Ledger(units_per_trial(launch), began)
@@ -41,7 +42,8 @@ class Purse:
         running = {}
         for trial in self._reader.read().trials:
             if trial.state == "RUNNING":
-                running[trial.directory] = now - trial.duration_s
+                # Between two launches nothing runs, and nothing is paid for.
+                running[trial.directory] = max(now - trial.duration_s, self._launched)
             elif trial.directory not in self._settled:
                 self._settled.add(trial.directory)
                 self._ledger.settle(trial.directory)

@@ -144,7 +144,8 @@ class StudyResult:
 
         Where a confirmation named no best it is the baseline, the simpler of equals.
         """
-        if not self.confirmation:
+        told = any(leader["mean"] is not None for leader in self.confirmation.get("leaders", ()))
+        if not told:
             return self.ranked[0] if self.ranked else None
         number = self.confirmation["best"] or 0
         return next(trial for trial in self.trials if trial.number == number)

@@ -193,6 +193,7 @@ class LiveScreen(Screen):
         self._live.stop()
         if self._line:
             self._console.print(self._line, soft_wrap=True)
+            self._line = ""
 
 
 class JsonScreen(Screen):

@@ -37,6 +37,8 @@ from diffrop.search.population import next_child
 from diffrop.search.sharing import Neighbours, locked, unfinished
 from diffrop.search.warm_start import recall
 
+REST_S = 20.0
+"""A trial that was stopped by its node is not handed out again for so long."""
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
 
@@ -89,6 +91,7 @@ class OptunaStudySearcher(Searcher):
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._running: dict[str, Running] = {}
+        self._resting: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()
         self._history = History(config, max_concurrent, recall(study, config.space))
         self.ladder = Ladder(config)
@@ -115,14 +118,17 @@ class OptunaStudySearcher(Searcher):
             return None
         with locked(self._neighbours.lock):
             trials = self.refresh()
-            left = unfinished(trials, self._neighbours, self._numbers | self._interrupted)
+            now = time.monotonic()
+            resting = {number for number, until in self._resting.items() if until > now}
+            ours = self._numbers | self._interrupted | resting
+            left = unfinished(trials, self._neighbours, ours)
             self._waits = False
             if left:
                 running = self._take_over(left[0], trials)
             elif len(trials) < self._config.num_trials:
                 running = self._begin(len(trials), trials)
             else:
-                self._waits = self._others_run(trials)
+                self._waits = bool(resting) or self._others_run(trials)
                 return None if self._waits else str(Searcher.FINISHED)
         self._running[trial_id] = running
         attributes = running.trial.user_attrs
@@ -157,7 +163,12 @@ class OptunaStudySearcher(Searcher):
                 running.trial.report(values[0], images)
 
     def keeps(self, trial_id: str, images: int) -> bool:
-        """Return whether the study's rule lets a trial go on from a rung that it has scored."""
+        """Return whether the study's rule lets a trial go on from a rung that it has scored.
+
+        A restarted trial reports its earlier rungs again: those it has passed for good.
+        """
+        if any(at > images for at in self._running[trial_id].scores):
+            return True
         if time.monotonic() - self._read_at > REFRESH_S:
             self.refresh()
         return self.ladder.goes_on(self._running[trial_id].number, images)
@@ -188,7 +199,8 @@ class OptunaStudySearcher(Searcher):
             elif result.get("final", False):
                 self._complete(running, self._values(result))
             elif "stopped" in result:
-                pass  # asked to save and return: it goes on in this launch or the next
+                # It goes on in this launch or the next, but not at once on a node that empties.
+                self._resting[running.number] = time.monotonic() + REST_S
             elif running.stopped_at is not None:
                 images = running.stopped_at
                 running.trial.set_user_attr(STOPPED_AT, images)

@@ -91,6 +91,8 @@ class Parameter(Config):
         return [int(v) if self.integer else v for v in (self.low, self.high) if v is not None]
 
 
+LENGTHS = ("training.batch_size", "training.num_images")
+"""Keys that move the rungs, at which trials are compared."""
 SCORING = ("sampling.", "evaluation.", "data.reference")
 """Keys of how a trial is scored, not of what it trains."""
 
@@ -108,6 +110,10 @@ class SearchSpace(Config):
         for parameter in self.parameters:
             allowed = "keys of the training; under unequal protocols no scores compare"
             require(not parameter.name.startswith(SCORING), "parameter", parameter.name, allowed)
+            fixed = parameter.name in LENGTHS
+            require(
+                not fixed, "parameter", parameter.name, "keys that leave the rungs as they are"
+            )
             for key, values in (parameter.when or {}).items():
                 choices = earlier[key].choices if key in earlier else None
                 known = choices is not None and isinstance(values, list | tuple)

@@ -16,6 +16,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from diffrop.errors import StudyError
 from diffrop.search.books import CONFIRMATION, read_book
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
@@ -106,11 +107,10 @@ class GivenSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note a failure."""
+        """Note a failure that a restart would repeat; lost workers may do better another time."""
         failure = (result or {}).get("failure")
-        if error or failure:
-            why = failure or "its workers failed more often than max_failures allows"
-            self.failures[self._places[trial_id]] = why
+        if failure:
+            self.failures[self._places[trial_id]] = failure
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: what was done lies in the tasks' folders."""
@@ -216,7 +216,10 @@ class Stages:
         if missing:
             images = missing[0].rungs[-1].images
             self.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
-            self._run_given(missing)
+            failures = self._run_given(missing)
+            if failures:
+                why = next(iter(failures.values()))
+                raise StudyError(f"the training that trials fork from failed: {why}")
 
     def _finish_baseline(self) -> None:
         """Run the baseline before the others, whose constraints need its scores."""

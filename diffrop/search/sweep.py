@@ -1,5 +1,6 @@
 """The guidance scale of finished checkpoints, one omega after another (Figure 4b)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +69,15 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
     trials = _trials(study)
     if numbers is None:
         numbers = [0, *[number for number in ranked_trials(study) if number != 0][:1]]
-    images = trials["images_seen"].dropna().astype(int).to_dict()
     found = {}
     for number in numbers:
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
         folder = study / "trials" / f"t{number:03d}"
-        if number not in images:
+        images = float(str(trials.loc[number, "images_seen"]))
+        if math.isnan(images):
             raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")
-        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, images[number])
+        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, int(images))
     return found
 
 

@@ -63,7 +63,8 @@ def _verdicts(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def _written(path: Path) -> float:
-    return path.stat().st_mtime
+    """Return when a file was written, in seconds; 0 without it, and then it says nothing."""
+    return path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _read(path: Path) -> dict[str, Any]:

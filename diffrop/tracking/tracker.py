@@ -101,7 +101,7 @@ class Tracker:
 
         A folder that lacks some of it, before the study's end, is logged as it is.
         """
-        self._attempt("the study's results", lambda: self._log_study(directory))
+        self._attempt("the study's summary", lambda: self._log_study(directory))
         files = [directory / name for name in STUDY_FILES]
         self.log_study_artifacts([path for path in files if path.exists()])
 

@@ -306,8 +306,10 @@ class Trainer:
             inputs = [torch.cat([tensor, tensor]) for tensor in inputs]
         self._refresh()
         self._network = compile_checked(self._working, self.model, inputs)
-        works = self._network is not self._working  # else a second attempt would but warn again
-        if works and self.objective.pcl is not None and distributed.world_size() == 1:
+        if self._network is self._working:
+            if self._denoiser is not None:
+                self._denoiser.compiles = False
+        elif self.objective.pcl is not None and distributed.world_size() == 1:
             self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
 
     def train_until(

@@ -75,10 +75,10 @@ def test_dashboard_serves_trials_parameters_and_rungs(address: str) -> None:
 def test_dashboard_opens_in_a_browser(browser: WebDriver, address: str) -> None:
     look(browser, 1280, "light")
     [study] = requests.get(f"{address}/api/studies", timeout=30).json()["study_summaries"]
-    browser.get(f"{address}/dashboard/studies/{study['study_id']}/trialList")
+    browser.get(f"{address}/dashboard/studies/{study['study_id']}/trials")
 
     def shown(browser: WebDriver) -> bool:
         text = str(browser.execute_script("return document.body.innerText"))
-        return all(word in text for word in (NAME, "Trial 1", "contrastive.tau_0", "41.5"))
+        return all(word in text for word in (NAME, "Trial 0", "Trial 2", "44", "20480"))
 
     WebDriverWait(browser, 60, 0.25).until(shown)

@@ -22,11 +22,12 @@ from tests.small import small_experiment, small_study
 from tests.studies import launch_in, run_small, states
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+IMAGES = 6_144
 # Long enough that the loss of a node comes in the midst of it.
 CONFIG = dataclasses.replace(
     small_study(scheduler="none"),
     experiment=small_experiment(
-        training__num_images=16_384, training__checkpoint_every_images=128
+        training__num_images=IMAGES, training__checkpoint_every_images=256
     ),
 )
 
@@ -90,8 +91,8 @@ def test_trial_of_the_lost_node_went_on_from_its_checkpoint(
         stretches = store.folder(trial.training_key).stretches()
         trained = sum(stretch.end - stretch.begin for stretch in stretches)
         # What is trained twice is less than what lies between two checkpoints.
-        assert 16_384 <= trained <= 16_384 + 128
-        assert trial.card is not None and trial.card.images_seen == 16_384
+        assert IMAGES <= trained <= IMAGES + 256
+        assert trial.card is not None and trial.card.images_seen == IMAGES
 
 
 def test_cluster_refuses_who_has_no_token(cluster: Cluster) -> None:

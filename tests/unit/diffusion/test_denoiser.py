@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffrop.config import DiffusionConfig, ModelConfig, Precision, SamplingConfig
 from diffrop.diffusion import denoiser
@@ -94,6 +94,21 @@ def test_samples_are_those_of_the_model() -> None:
         labels = torch.arange(5) % 3
         images.append(sample(denoise, schedule, config, (1, 4, 4), labels, 1.5, 3, rng))
     torch.testing.assert_close(images[1], images[0], rtol=1e-4, atol=1e-4)
+
+
+def test_compilation_that_failed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def failing(network: nn.Module, model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+        tried.append(len(inputs[0]))
+        return network
+
+    monkeypatch.setattr(denoiser, "compile_checked", failing)
+    network = model(0)
+    evaluated = FastDenoiser(network, "fp32", BATCH, None).of(network)
+    for count in (12, 6, 3):
+        torch.testing.assert_close(evaluated(*inputs(count)), network(*inputs(count)))
+    assert tried == [2 * BATCH]
 
 
 class StillGraph(ActedGraph):

@@ -95,9 +95,9 @@ def test_halving_draws_two_fifths_of_the_grid_and_scores_the_same_images(
         )
         for method in ("grid", "halving")
     )
-    assert (grid.card.samples_drawn, halved.card.samples_drawn) == (1200, 480)
-    assert halved.card.value <= grid.card.value  # an omega of no grid may be better still
-    assert [row["num_samples"] for row in halved.card.curve] == [30] * 5 + [90] * 2 + [300]
+    assert (grid.card.samples_drawn, halved.card.samples_drawn) == (1200, 450)
+    assert halved.card.value == pytest.approx(grid.card.value, rel=1e-6)
+    assert [row["num_samples"] for row in halved.card.curve] == [30] * 4 + [90] * 2 + [300]
     assert list(halved.card.scores_by_num_samples) == [30, 90, 300]
     assert len(halved.card.points) == 1 and halved.card.num_samples["all"] == 300
     assert halved.images.shape == grid.images.shape == (100, 1, 8, 8)
@@ -122,7 +122,7 @@ def test_each_image_is_drawn_and_looked_at_once(inputs: ScoringInputs) -> None:
     model, rung = Denoiser(), dataclasses.replace(LAST, num_samples=200)
     schedule = NoiseSchedule.linear(config.diffusion)
     card = score_model({None: model}, schedule, config, spied, rung, 128).card
-    assert sum(looked) == card.samples_drawn == 320
+    assert sum(looked) == card.samples_drawn == 300
     in_order = [{row["omega"]: row["num_samples"]} for row in card.curve]
     drawn = {omega: n for row in in_order for omega, n in row.items()}  # the last one counts
     evaluations = sum(n * (1 if omega == 0 else 2) for omega, n in drawn.items())
@@ -136,7 +136,8 @@ def test_sampler_and_average_are_chosen_with_omega(inputs: ScoringInputs) -> Non
     )  # fmt: skip
     rung = dataclasses.replace(LAST, num_samples=200)
     card = scored(config, inputs, rung, **{"0.1": Denoiser(0.0)}).card
-    least = min((row for row in card.curve if row["num_samples"] == 30),
+    first = card.curve[0]["num_samples"]
+    least = min((row for row in card.curve if row["num_samples"] == first),
                 key=lambda row: row["scores"]["fid/all"])  # fmt: skip
     assert card.sampler == least["sampler"]
     assert card.samples_drawn <= 0.4 * 200 * 16
