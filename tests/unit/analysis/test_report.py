@@ -162,7 +162,7 @@ def test_protocol_reproduction_and_versions_are_told(page: Page) -> None:
 def test_class_counts_come_from_a_checkpoint(tmp_path: Path, counts: list, told: str) -> None:
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[6:8])
     write_checkpoint(directory, 6, 1_024, counts)
-    (directory / "trials/t006/checkpoints/images_000000002048.safetensors").write_bytes(b"torn")
+    (directory / "trials/t006/training/images_000000002048.safetensors").write_bytes(b"torn")
     rows = dict(protocol_rows(load_study(directory)))
     assert rows["Training images per class"].startswith(told)
 

@@ -177,7 +177,7 @@ def test_spent_budget_begins_nothing() -> None:
 
 
 def test_same_point_again_says_so() -> None:
-    parameter = Parameter(name="training.batch_size", choices=(32,), source="the test's own")
+    parameter = Parameter(name="training.seed", choices=(5,), source="the test's own")
     config = dataclasses.replace(
         small_study(num_trials=3), space=SearchSpace(parameters=(parameter,))
     )
