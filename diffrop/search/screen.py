@@ -232,7 +232,7 @@ def ended_line(trial: TrialProgress, objective: str) -> str:
         found = f"{objective} {trial.score:.2f} at N = {trial.num_samples:,}"
     why = f": {trial.message}" if trial.state == "FAIL" else ""
     name = f"{trial.name} (baseline)" if trial.form == "baseline" else trial.name
-    return f"{name} | {trial.state} at {trial.images_seen:,} images | {found}{why}"
+    return f"{name} | {trial.state} at {trial.images_seen:,} | {found}{why}"
 
 
 def running_table(running: list[TrialProgress], progress: Progress, width: int) -> Table:

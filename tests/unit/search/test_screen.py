@@ -51,7 +51,7 @@ def test_without_a_terminal_each_ended_trial_is_one_line() -> None:
     done = trial(0, "COMPLETE", images_seen=20_480)
     leader = progress(done, trial(1), best=done)
     first, second = drawn(screen, output, leader).splitlines()
-    assert first == "t000 hinge tau_0=3.2 | COMPLETE at 20,480 images | fid/few 41.23 at N = 200"
+    assert first == "t000 hinge tau_0=3.2 | COMPLETE at 20,480 | fid/few 41.23 at N = 200"
     assert second == "1/4 trials | best fid/few 41.23 (t000 hinge tau_0=3.2) | 3 min left"
     assert drawn(screen, output, leader) == ""
 
@@ -60,7 +60,7 @@ def test_failed_trial_says_why() -> None:
     output = io.StringIO()
     screen = PlainScreen(Console(file=output))
     failed = trial(1, "FAIL", score=None, num_samples=None, message="out of memory")
-    assert "FAIL at 5,120 images | no score: out of memory" in drawn(
+    assert "FAIL at 5,120 | no score: out of memory" in drawn(
         screen, output, progress(failed)
     )
 
