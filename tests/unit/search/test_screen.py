@@ -60,9 +60,7 @@ def test_failed_trial_says_why() -> None:
     output = io.StringIO()
     screen = PlainScreen(Console(file=output))
     failed = trial(1, "FAIL", score=None, num_samples=None, message="out of memory")
-    assert "FAIL at 5,120 | no score: out of memory" in drawn(
-        screen, output, progress(failed)
-    )
+    assert "FAIL at 5,120 | no score: out of memory" in drawn(screen, output, progress(failed))
 
 
 @pytest.mark.parametrize(
