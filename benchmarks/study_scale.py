@@ -156,7 +156,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("trial: end", OptunaStudySearcher, "on_trial_complete"),
     ("report: searcher", OptunaStudySearcher, "on_trial_result"),
     ("report: scheduler", StudyScheduler, "on_trial_result"),
-    ("trial: observer", StudyObserver, "update"),
+    ("trial: observer", StudyObserver, "_update"),
     ("trial: screen", StudyObserver, "_show"),
     ("trial: results", ResultReader, "read"),
     ("trial: MLflow", Tracker, "sync"),

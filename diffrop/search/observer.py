@@ -14,6 +14,8 @@ from diffrop.search.trial import read_scores
 from diffrop.tracking import TrackedTrial, Tracker
 
 SYNC_INTERVAL_S = 15.0
+SYNC_SHARE = 0.1
+"""Of the driver's time at most that running trials are synced, however many they are."""
 SHOW_INTERVAL_S = 2.0
 
 
@@ -41,7 +43,7 @@ class StudyObserver(tune.Callback):
         """
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
         self._seeds, self._driver, self._alive = seeds, driver, alive
-        self._synced_at = self._shown_at = 0.0
+        self._sync_at = self._shown_at = 0.0
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
 
@@ -52,27 +54,34 @@ class StudyObserver(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show and sync now and then, so that both move between rungs."""
         now = time.monotonic()
-        if now - self._synced_at >= SYNC_INTERVAL_S:
+        if now >= self._sync_at:
             self.update()
         elif now - self._shown_at >= SHOW_INTERVAL_S:
             self._show(self._snapshot())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **i: Any) -> None:
-        """Sync when a trial ended."""
-        self.update()
+        """Sync when a trial ended; those that run wait for their turn."""
+        self._update(running=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Sync when a trial failed for good."""
-        self.update()
+        self._update(running=False)
 
     def update(self) -> StudyResult:
         """Bring MLflow and the screen up to date; return the results."""
+        start = time.monotonic()
+        result = self._update(running=True)
+        now = time.monotonic()
+        self._sync_at = now + max(SYNC_INTERVAL_S, (now - start) / SYNC_SHARE)
+        return result
+
+    def _update(self, running: bool) -> StudyResult:
         result = self._snapshot()
         for trial in result.trials:
-            if trial.driver in ("", self._driver) or not self._alive(trial.driver):
+            ours = trial.driver in ("", self._driver) or not self._alive(trial.driver)
+            if ours and (running or trial.state != "RUNNING"):
                 self._tracker.sync(self._tracked(trial))
         self._show(result)
-        self._synced_at = time.monotonic()
         return result
 
     def _show(self, result: StudyResult) -> None:

@@ -26,6 +26,8 @@ from diffrop.tracking.scores import (
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""
 GROUPS = ("all", "many", "medium", "few")
+Stamp = tuple[str, int, int]
+"""Name, size and time of a file."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Progress:
 
     bytes_of_curves: int = 0
     rows_of_costs: int = 0
-    files: frozenset[tuple[str, int, int]] = frozenset()
-    """Name, size and time of each score file and sample grid."""
+    files: frozenset[Stamp] = frozenset()
+    """Each score file and sample grid."""
     omega_curve: str = ""
     """The score file whose curve over omega was taken."""
     started_ms: int | None = None
@@ -218,7 +220,7 @@ class TrackedTrial:
         return {key: str(value) for key, value in tags.items() if value}
 
 
-def stamp(path: Path) -> tuple[str, int, int]:
+def stamp(path: Path) -> Stamp:
     """Return name, size and time of a file; zeros where it is not there, or removed just now."""
     try:
         status = path.stat()

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 
 from diffrop.tracking.files import (
     STATUSES,
     Progress,
+    Stamp,
     TrackedTrial,
     read_header,
     stamp,
@@ -48,6 +57,12 @@ class RunState:
     progress: Progress = field(default_factory=Progress)
     synced: TrackedTrial | None = None
     """The trial when all of it was found, or brought, in MLflow."""
+    empty: bool = False
+    """Whether it was made just now, so that no images or models of it can lie there."""
+    final: Stamp | None = None
+    """The sample grid that lies there as the final one."""
+    model: Stamp | None = None
+    """The checkpoint that lies there as its logged model."""
 
     @classmethod
     def of(cls, run: Run) -> "RunState":
@@ -84,7 +99,7 @@ class RunWriter:
         run = self._mlflow.create_run(
             self._experiment_id, read.started_ms, tags, self._hide(trial.name)
         )
-        return RunState.of(run)
+        return dataclasses.replace(RunState.of(run), empty=True)
 
     def write(self, run: RunState, trial: TrackedTrial, mark: str) -> None:
         """Write what is new of a trial, and last, once it has ended, that all of it is there.
@@ -92,6 +107,7 @@ class RunWriter:
         Raises:
             ValueError: a file is damaged; what else there is of the trial is written.
         """
+        empty, run.empty = run.empty, False  # before a fault can leave something there
         metrics, read = trial.new_curves(run.progress)
         damage: ValueError | None = None
         try:
@@ -101,30 +117,34 @@ class RunWriter:
             damage = error
         self._set_status(run, trial, read.ended_ms)
         samples = [path for path in trial.samples if stamp(path) not in read.files]
-        model = trial.checkpoint() if trial.state == "COMPLETE" else None
-        final = trial.samples[-1:] if trial.state == "COMPLETE" else []
-        whole = not (samples or final or model or damage) and len(metrics) <= _MAX_METRICS
+        complete = trial.state == "COMPLETE"
+        final = [path for path in trial.samples[-1:] if complete and stamp(path) != run.final]
+        model = trial.checkpoint() if complete else None
+        model = None if model is None or stamp(model) == run.model else model
+        later = bool(samples or final or model)
+        whole = not (later or damage) and len(metrics) <= _MAX_METRICS
         tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
+        tags |= LOGGED_IMAGES if samples or final else {}
         last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
         self.log(run, metrics, trial.params, tags | (last if whole else {}))
         run.progress = read
         if damage:
             raise damage
         if samples or final:
-            self._log_samples(run, samples, final)
-        if model:
-            self._log_model(run.run_id, trial, model)
+            self._log_samples(run, samples, final, empty)
+        of_model = self._log_model(run.run_id, trial, model, empty) if model else []
         if not whole:
-            self.log(run, [], {}, last)
+            self.log(run, of_model, {}, last)
+        run.model = stamp(model) if model else run.model
         run.mark = mark
 
     def _set_status(self, run: RunState, trial: TrackedTrial, ended_ms: int | None) -> None:
         status, name = STATUSES[trial.state], self._hide(trial.name)
-        if (run.status, run.name) != (status, name):
+        if run.name != name or (run.status != status and status == "RUNNING"):
             self._mlflow.update_run(run.run_id, status, name)
-            if status != "RUNNING":
-                self._mlflow.set_terminated(run.run_id, status, ended_ms)
-            run.status, run.name = status, name
+        if run.status != status and status != "RUNNING":
+            self._mlflow.set_terminated(run.run_id, status, ended_ms)
+        run.status, run.name = status, name
 
     def log(
         self,
@@ -150,9 +170,12 @@ class RunWriter:
         """Return values as texts that MLflow takes, without credentials."""
         return {key: self._hide(str(value))[:_MAX_TEXT_LENGTH] for key, value in values.items()}
 
-    def _log_samples(self, run: RunState, paths: list[Path], final: list[Path]) -> None:
+    def _log_samples(
+        self, run: RunState, paths: list[Path], final: list[Path], empty: bool
+    ) -> None:
         """Upload sample grids as images that the UI shows with a slider over the steps."""
-        found = logged_images(self._mlflow.list_artifacts(run.run_id, FOLDER))
+        lying = [] if empty else self._mlflow.list_artifacts(run.run_id, FOLDER)
+        found = logged_images(lying)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             written = [write_image(path, folder, BY_STEP, found) for path in paths]
@@ -160,42 +183,47 @@ class RunWriter:
             with self.time_for(folder):
                 if any(written):
                     self._mlflow.log_artifacts(run.run_id, name, FOLDER)
-        self.log(run, [], {}, LOGGED_IMAGES)
         seen = run.progress.files | {stamp(path) for path in paths}
         run.progress = dataclasses.replace(run.progress, files=seen)
+        run.final = next(map(stamp, final), run.final)
 
     def time_for(self, path: Path) -> AbstractContextManager[None]:
         """Bound the upload of a file or folder by its size."""
         size = sum(file.stat().st_size for file in [path, *path.rglob("*")])
         return bounded(self._timeout_s + size / _UPLOAD_BYTES_PER_S)
 
-    def _log_model(self, run_id: str, trial: TrackedTrial, checkpoint: Path) -> None:
-        """Have one logged model, finalized, for the checkpoint, found by its SHA-256."""
+    def _log_model(
+        self, run_id: str, trial: TrackedTrial, checkpoint: Path, empty: bool
+    ) -> list[Metric]:
+        """Have one finalized logged model of the checkpoint; return metrics that tell of it."""
         card_text, sha256 = read_header(checkpoint)
         card = json.loads(card_text)
-        of_run = f"source_run_id = '{run_id}'"
-        found = self._mlflow.search_logged_models([self._experiment_id], of_run)
-        model = next((model for model in found if model.tags.get("sha256") == sha256), None)
-        if model is None:
+        model = None if empty else self._logged_model(run_id, sha256)
+        linked: list[str] = []
+        if model is not None:  # an earlier process may have linked it, and MLflow keeps doubles
+            outputs = self._mlflow.get_run(run_id).outputs
+            linked = [output.model_id for output in outputs.model_outputs] if outputs else []
+        else:
             tags = {"diffrop.trial": str(trial.number), "sha256": sha256}
             tags["images_seen"] = str(card["images_seen"])
             params = self.texts({**trial.tags, **trial.params})
             model = self._mlflow.create_logged_model(
                 self._experiment_id, trial.label, run_id, tags, params, "diffusion"
             )
-        if model.status == LoggedModelStatus.READY:
-            return
-        with tempfile.TemporaryDirectory() as folder, self.time_for(checkpoint):
-            path = Path(folder) / "card.json"
-            path.write_text(self._hide(card_text), encoding="utf-8")
-            self._mlflow.log_model_artifact(model.model_id, str(path))
-            self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
-        digest = card["data_digest"][:12]
-        metrics = trial.model_metrics(model.model_id, digest)
-        self._mlflow.log_batch(run_id, metrics=metrics)
-        outputs = self._mlflow.get_run(run_id).outputs
-        linked = [output.model_id for output in outputs.model_outputs] if outputs else []
-        if model.model_id not in linked:  # MLflow would keep doubles
-            output = LoggedModelOutput(model.model_id, card["images_seen"])
-            self._mlflow.log_outputs(run_id, [output])
-        self._mlflow.finalize_logged_model(model.model_id, "READY")
+        if model.status != LoggedModelStatus.READY:
+            with tempfile.TemporaryDirectory() as folder, self.time_for(checkpoint):
+                path = Path(folder) / "card.json"
+                path.write_text(self._hide(card_text), encoding="utf-8")
+                self._mlflow.log_model_artifact(model.model_id, str(path))
+                self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
+            if model.model_id not in linked:
+                output = LoggedModelOutput(model.model_id, card["images_seen"])
+                self._mlflow.log_outputs(run_id, [output])
+            self._mlflow.finalize_logged_model(model.model_id, "READY")
+        return trial.model_metrics(model.model_id, card["data_digest"][:12])
+
+    def _logged_model(self, run_id: str, sha256: str) -> LoggedModel | None:
+        """Return the model of a run that was made from the checkpoint with this SHA-256."""
+        of_run = f"source_run_id = '{run_id}'"
+        found = self._mlflow.search_logged_models([self._experiment_id], of_run)
+        return next((model for model in found if model.tags.get("sha256") == sha256), None)
