@@ -1,7 +1,7 @@
 """All figures of a study, in the order in which the report shows them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +33,7 @@ from analysis.command import run_command
 from analysis.compare import comparable_trials, contrastive_trials
 from analysis.load import StudyResults, load_study
 from analysis.model import can_read_model
-from analysis.style import save_figure
+from analysis.style import save_figure, sentence_figure
 
 
 def always(study: StudyResults) -> bool:
@@ -94,18 +94,30 @@ def applicable_figures(study: StudyResults) -> list[StudyFigure]:
     return [figure for figure in FIGURES if figure.applies(study)]
 
 
+def draw_figures(study: StudyResults) -> Iterator[tuple[StudyFigure, Figure]]:
+    """Draw the figures that the study has something for; one that fails says so in its place."""
+    for item in applicable_figures(study):
+        try:
+            figure = item.draw(study)
+        except Exception as error:  # whatever it is, one figure must not cost the reader the rest
+            reason = " ".join(str(error).split()) or type(error).__name__
+            figure = sentence_figure(study, f"This figure could not be drawn: {reason[:200]}")
+        yield item, figure
+
+
+def save_figures(drawn: Iterable[tuple[StudyFigure, Figure]], study_dir: Path) -> list[Path]:
+    """Write figures as PNG and SVG into a study's figures/; return the paths."""
+    folder = Path(study_dir) / "figures"
+    return [path for item, figure in drawn for path in save_figure(figure, folder, item.name)]
+
+
 def write_figures(study_dir: Path) -> list[Path]:
     """Write every figure that applies as PNG and SVG into figures/; return the paths.
 
     Raises:
         ValueError: the folder is no study.
     """
-    study = load_study(study_dir)
-    return [
-        path
-        for figure in applicable_figures(study)
-        for path in save_figure(figure.draw(study), Path(study_dir) / "figures", figure.name)
-    ]
+    return save_figures(draw_figures(load_study(study_dir)), study_dir)
 
 
 if __name__ == "__main__":

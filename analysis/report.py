@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 
 from analysis.command import run_command
 from analysis.compare import baseline_trial
-from analysis.figures import StudyFigure, applicable_figures, write_figures
+from analysis.figures import StudyFigure, draw_figures, save_figures
 from analysis.load import GROUPS, StudyResults, load_study
 from analysis.protocol import protocol_rows, space_row, versions_text
 from analysis.sections import (
@@ -27,7 +28,7 @@ from analysis.sections import (
     learned_notes,
     stopping_section,
 )
-from analysis.style import caption, sentence_figure
+from analysis.style import caption
 from analysis.summary import (
     answer,
     best_trial,
@@ -48,7 +49,9 @@ PIXELS_DPI = 160
 
 def render_study(study_dir: Path) -> list[Path]:
     """Draw a study's figures and write its report; return the files."""
-    return [*write_figures(study_dir), write_report(study_dir)]
+    study = load_study(study_dir)
+    drawn = list(draw_figures(study))
+    return [*save_figures(drawn, study_dir), _write(study, drawn)]
 
 
 def write_report(study_dir: Path) -> Path:
@@ -58,6 +61,10 @@ def write_report(study_dir: Path) -> Path:
         ValueError: the folder is no study.
     """
     study = load_study(study_dir)
+    return _write(study, draw_figures(study))
+
+
+def _write(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -> Path:
     # Autoescape: names, messages and commands come from files that anyone may have edited.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -66,15 +73,15 @@ def write_report(study_dir: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("report.html.j2").render(report_context(study))
-    path = Path(study_dir) / "report.html"
+    html = environment.get_template("report.html.j2").render(_context(study, drawn))
+    path = study.directory / "report.html"
     scratch = path.with_suffix(".html.tmp")
     scratch.write_text(html, encoding="utf-8")
     scratch.replace(path)
     return path
 
 
-def report_context(study: StudyResults) -> dict[str, Any]:
+def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -> dict[str, Any]:
     """Return everything that the template shows."""
     script = SORT_SCRIPT.read_text(encoding="utf-8")
     return {
@@ -87,7 +94,7 @@ def report_context(study: StudyResults) -> dict[str, Any]:
         "objective": study.objective,
         "objective_label": score_label(study.objective),
         "anchors": _anchors(study),
-        "figures": [_figure(study, item) for item in applicable_figures(study)],
+        "figures": [_figure(item, figure) for item, figure in drawn],
         "columns": trial_columns(study),
         "rows": trial_rows(study),
         "has_accuracy": has_accuracy(study),
@@ -109,12 +116,7 @@ def report_context(study: StudyResults) -> dict[str, Any]:
     }
 
 
-def _figure(study: StudyResults, item: StudyFigure) -> dict[str, Any]:
-    try:
-        figure = item.draw(study)
-    except Exception as error:  # whatever it is, one figure must not cost the reader the rest
-        reason = " ".join(str(error).split()) or type(error).__name__
-        figure = sentence_figure(study, f"This figure could not be drawn: {reason[:200]}")
+def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
     # The caption moves from the picture to the page, where it keeps its size on a phone.
     text = " ".join(figure.get_supxlabel().split())
     figure.supxlabel("")

@@ -58,7 +58,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the drawing, most of a report's time."""
-    monkeypatch.setattr("analysis.report.applicable_figures", lambda study: [])
+    monkeypatch.setattr("analysis.figures.applicable_figures", lambda study: [])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import report
 from analysis.figures import StudyFigure
 from analysis.load import StudyResults, load_study
 from analysis.report import picture, write_report
@@ -48,7 +47,7 @@ def own_dir(full_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "applicable_figures", lambda study: [])
+    monkeypatch.setattr("analysis.figures.applicable_figures", lambda study: [])
 
 
 def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
@@ -228,7 +227,7 @@ def test_figure_that_fails_costs_only_itself(
         raise KeyError("fid/all")
 
     item = StudyFigure("broken", fail, "A title", "How to read it.")
-    monkeypatch.setattr(report, "applicable_figures", lambda study: [item])
+    monkeypatch.setattr("analysis.figures.applicable_figures", lambda study: [item])
     page = Page(write_report(full_dir).read_text(encoding="utf-8"))
     [label] = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
     assert label == "A title" and "How to read it." in page.words
