@@ -145,7 +145,9 @@ def run_study(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = store.open(launch, len(config.experiment.evaluation.objectives))
-        if not launch.resume:
+        if launch.resume:
+            store.update(config, command)
+        else:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
             write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
