@@ -161,6 +161,8 @@ def run_study(
                 config.experiment.evaluation.objectives,
                 [parameter.name for parameter in config.space.parameters],
             ),
+            driver=drivers.own,
+            alive=drivers.alive,
         )
         reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
@@ -314,6 +316,8 @@ def open_tracker(
     params: dict[str, Any],
     inputs: ScoringInputs,
     views: dict[str, str] | None = None,
+    driver: str = "",
+    alive: Callable[[str], bool] = lambda name: False,
 ) -> Tracker:
     """Open a parent run in MLflow; StudyError if its database cannot be written."""
     try:
@@ -325,6 +329,8 @@ def open_tracker(
             params=params,
             tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
             experiment_tags=views,
+            driver=driver,
+            alive=alive,
         )
     except ValueError as error:
         raise StudyError(str(error)) from error
