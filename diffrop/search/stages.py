@@ -206,12 +206,10 @@ class Stages:
             record_failure(tasks[place].directory, why)
 
     def _train_prefixes(self, seeds: set[int]) -> None:
-        """Train what forks start from, once for each seed, unless it is there."""
+        """Train what forks start from, once for each seed, unless it is there and intact."""
         tasks = [task for seed in sorted(seeds) if (task := self.maker.prefix(seed)) is not None]
         missing = [
-            task
-            for task in tasks
-            if task.rungs[-1].images not in task.store.folder(task.key).images()
+            task for task in tasks if not task.store.folder(task.key).holds(task.rungs[-1].images)
         ]
         if missing:
             images = missing[0].rungs[-1].images
