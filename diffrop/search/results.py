@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import yaml
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.config import ExperimentConfig
 from diffrop.errors import StorageError
@@ -300,7 +300,8 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
     parent = attributes.get(PARENT)
     key = trial_key(directory)
     stretches = checkpoints.folder(key).stretches() if key else []
-    own = [stretch for stretch in stretches if stretch.end <= max(reached, 1)]
+    failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
+    own = [stretch for stretch in stretches if failed or stretch.end <= reached]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
     return TrialResult(
         number=frozen.number,
