@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.fact import measured_fact
 from diffrop.search.fidelity import rung_agreement
 from diffrop.search.placement import Node
-from diffrop.search.plan import make_plan
-from diffrop.search.probe import measure
+from diffrop.search.plan import ConfirmPlan, make_plan
+from diffrop.search.probe import Probe, measure
 from diffrop.search.scoring import ScoringInputs
 from diffrop.storage import write_atomically
 
@@ -35,24 +36,44 @@ def open_plan(
     inputs: ScoringInputs,
     nodes: Sequence[Node],
 ) -> None:
-    """Write what a study is expected to take, unless an earlier launch did.
+    """Write what a study, its earlier launches included, is expected to take as it is asked now.
 
-    Without a GPU here nothing is reckoned for trials on GPUs: the probe would measure the CPU.
+    A later launch reckons with the speeds that an earlier one measured, so that what it asks for
+    alone changes the plan, and keeps what an earlier one planned to confirm. Without a GPU here
+    nothing is reckoned for trials on GPUs: the probe would measure the CPU.
     """
-    if (folder / PLAN).exists():
-        return
-    plan = None
+    book = read_book(folder, PLAN) or {"began": time.time(), "plan": None, "fact": None}
+    before: dict[str, Any] = book["plan"] or {}
+    probe = _probe(config, launch, inputs, before.get("probe"))
+    if probe is None:
+        plan = None
+    else:
+        made = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes)
+        if made.confirm is None and before.get("confirm"):
+            made = replace(made, confirm=ConfirmPlan(**before["confirm"]))
+        plan = made.to_dict()
+    write_atomically(folder / PLAN, json.dumps(book | {"plan": plan}, indent=1))
+
+
+def _probe(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    inputs: ScoringInputs,
+    before: Mapping[str, Any] | None,
+) -> Probe | None:
+    """Return the speeds of a worker as an earlier launch measured them, or as they are here."""
     on_gpu = launch.gpus_per_worker > 0
-    if not on_gpu or torch.cuda.is_available():
-        device = torch.device("cuda" if on_gpu else "cpu")
-        probe = measure(
-            config.experiment, inputs.dataset, inputs.extractor, device,
-            reference=inputs.reference, cpus=launch.cpus_per_worker,
-        )  # fmt: skip
-        inputs.extractor.network.to("cpu")  # it travels to the trials
-        plan = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes).to_dict()
-    book = {"began": time.time(), "plan": plan, "fact": None}
-    write_atomically(folder / PLAN, json.dumps(book, indent=1))
+    if before and (before["device"] != "cpu") == on_gpu:
+        return Probe(**before)
+    if on_gpu and not torch.cuda.is_available():
+        return None
+    probe = measure(
+        config.experiment, inputs.dataset, inputs.extractor,
+        torch.device("cuda" if on_gpu else "cpu"),
+        reference=inputs.reference, cpus=launch.cpus_per_worker,
+    )  # fmt: skip
+    inputs.extractor.network.to("cpu")  # it travels to the trials
+    return probe
 
 
 def close_plan(folder: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float) -> None:

@@ -21,11 +21,12 @@ from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.objectives import front_ranks
 from diffrop.search.omega import fixed_choice
-from diffrop.search.results import TrialResult
+from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.scoring import ScoreCard, sampler_name
 from diffrop.search.trial import read_scores
 from diffrop.seeds import CONFIRMED_SAMPLES, CONFIRMED_TRAINING, derive_seed
 from diffrop.storage import write_atomically
+from diffrop.tracking.files import label_of
 
 ALPHA = 0.05
 MOST_SEEDS = 3
@@ -82,7 +83,7 @@ class ConfirmPoint:
     @property
     def name(self) -> str:
         """Of its folder in `confirm/`."""
-        return f"t{self.number:03d}-s{self.seed}"
+        return label_of(self.number, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +262,40 @@ def read_cards(folder: Path, confirmation: Confirmation) -> dict[Key, ScoreCard 
 def record_failure(directory: Path, message: str) -> None:
     """Write down that a confirmation's training failed for good."""
     write_atomically(directory / FAILURE, json.dumps({"message": message}))
+
+
+def retrainings(folders: Iterable[Path], result: StudyResult) -> list[TrialResult]:
+    """Return how trainings of a confirmation stand, each as a trial with a fresh seed.
+
+    Args:
+        folders: theirs, such as confirm/t003-s1; one that does not exist has not begun.
+        result: the trials that are confirmed.
+    """
+    found = []
+    for folder in folders:
+        if not folder.exists():
+            continue
+        number, _, seed = folder.name[1:].partition("-s")
+        trial = result.trials[int(number)]
+        card = next((card for card in read_scores(folder) if card.final), None)
+        failed = card is None and (folder / FAILURE).exists()
+        found.append(
+            TrialResult(
+                number=trial.number,
+                seed=int(seed),
+                state="FAIL" if failed else "RUNNING" if card is None else "COMPLETE",
+                values=trial.values,
+                directory=folder,
+                card=card,
+                duration_s=0.0,
+                message=_failure(folder) if failed else "",
+            )
+        )
+    return found
+
+
+def _failure(folder: Path) -> str:
+    return str(json.loads((folder / FAILURE).read_text("utf-8"))["message"])
 
 
 def missing_points(confirmation: Confirmation, cards: Cards) -> list[ConfirmPoint]:

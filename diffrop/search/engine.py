@@ -145,7 +145,9 @@ def run_study(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = store.open(launch, len(config.experiment.evaluation.objectives))
-        if not launch.resume:
+        if launch.resume:
+            store.update(config, command)
+        else:
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
             write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
@@ -159,6 +161,8 @@ def run_study(
                 config.experiment.evaluation.objectives,
                 [parameter.name for parameter in config.space.parameters],
             ),
+            driver=drivers.own,
+            alive=drivers.alive,
         )
         reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
@@ -312,6 +316,8 @@ def open_tracker(
     params: dict[str, Any],
     inputs: ScoringInputs,
     views: dict[str, str] | None = None,
+    driver: str = "",
+    alive: Callable[[str], bool] = lambda name: False,
 ) -> Tracker:
     """Open a parent run in MLflow; StudyError if its database cannot be written."""
     try:
@@ -323,6 +329,8 @@ def open_tracker(
             params=params,
             tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
             experiment_tags=views,
+            driver=driver,
+            alive=alive,
         )
     except ValueError as error:
         raise StudyError(str(error)) from error

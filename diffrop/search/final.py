@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.train import TrainingFailedError
+from ray.util.queue import Queue
 from rich.console import Console
 
 from diffrop import cluster
@@ -17,7 +19,7 @@ from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import LaunchConfig, Rung
 from diffrop.search.drivers import StopSignal, hold
 from diffrop.search.engine import open_tracker, scoring_inputs, tracking_uri
-from diffrop.search.launch import execute
+from diffrop.search.launch import QueueCallback, execute
 from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
 from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial, checked_uri
@@ -195,7 +197,17 @@ def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, repor
         return
     with cluster.connect(launch):
         storage = str(task.directory.parent / ".ray")
-        execute(task, inputs, launch, report, storage, task.directory.name, [])
+        queue = Queue(actor_options={"num_cpus": 0})
+        try:
+            name, callbacks = task.directory.name, [QueueCallback(queue)]
+            execute(task, inputs, launch, report, storage, name, callbacks)
+        except TrainingFailedError as error:
+            last = str(error).strip().splitlines()[-1]
+            report(
+                {"failure": f"the workers failed more than {launch.max_failures} times: {last}"}
+            )
+        while not queue.empty():
+            report(queue.get())
 
 
 def _print_progress(path: Path, images: int, console: Console) -> None:

@@ -7,6 +7,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
+from ray.util.queue import Queue
 
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
 from diffrop.search.config import LaunchConfig
@@ -63,6 +64,20 @@ def execute(
             ),
         ),
     ).fit()
+
+
+class QueueCallback(UserCallback):
+    """Puts a worker group's results into a queue, for Ray Train calls it in another process."""
+
+    def __init__(self, queue: Queue) -> None:
+        """Use a queue that whoever called `execute` reads."""
+        self._queue = queue
+
+    def after_report(
+        self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object
+    ) -> None:
+        """Put what rank 0 reported."""
+        self._queue.put(metrics[0])
 
 
 def _train_worker(config: dict[str, Any]) -> None:

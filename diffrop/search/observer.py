@@ -1,16 +1,16 @@
 """What follows a running study in the driver: MLflow, and the screen."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from diffrop.search.confirm import FAILURE
-from diffrop.search.results import StudyResult, TrialResult
+from diffrop.search.confirm import retrainings
+from diffrop.search.results import StudyResult, TrialResult, fetch_trial
 from diffrop.search.screen import Screen, progress_of
-from diffrop.search.trial import read_scores
+from diffrop.search.trial import TrialTask
 from diffrop.tracking import TrackedTrial, Tracker
 
 SYNC_INTERVAL_S = 15.0
@@ -46,6 +46,8 @@ class StudyObserver(tune.Callback):
         self._sync_at = self._shown_at = 0.0
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
+        self.confirming: Sequence[TrialTask] = ()
+        """Retrainings that this driver runs now."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle as nothing: Tune stores its callbacks for a restore that we do not use."""
@@ -81,11 +83,19 @@ class StudyObserver(tune.Callback):
             ours = trial.driver in ("", self._driver) or not self._alive(trial.driver)
             if ours and (running or trial.state != "RUNNING"):
                 self._tracker.sync(self._tracked(trial))
+        for task in self.confirming:
+            fetch_trial(task.directory, task.store)
+        for trial in self._confirming(result):
+            self._tracker.sync(self._tracked(trial))
         self._show(result)
         return result
 
+    def _confirming(self, result: StudyResult) -> list[TrialResult]:
+        return retrainings([task.directory for task in self.confirming], result)
+
     def _show(self, result: StudyResult) -> None:
-        self._screen.show(progress_of(result, self.concurrent))
+        again, asked = self._confirming(result), len(self.confirming)
+        self._screen.show(progress_of(result, self.concurrent, again, asked))
         self._shown_at = time.monotonic()
 
     def _tracked(self, trial: TrialResult) -> TrackedTrial:
@@ -95,28 +105,17 @@ class StudyObserver(tune.Callback):
             directory=trial.directory,
             state=trial.state,
             params=trial.values,
-            tags={**_lineage(trial), **self._seeds},
+            tags={**_lineage(trial), **self._seeds}
+            if trial.seed is None
+            else {"form": trial.form},
             message=trial.message,
+            seed=trial.seed,
         )
 
     def sync_confirmation(self, directory: Path, result: StudyResult) -> None:
         """Log the retrainings in a study's folder, such as confirm/t003-s1, as their own runs."""
-        for folder in sorted((directory / "confirm").glob("t*-s*")):
-            number, _, seed = folder.name[1:].partition("-s")
-            trial = result.trials[int(number)]
-            ended = "FAIL" if (folder / FAILURE).exists() else "RUNNING"
-            scored = any(card.final for card in read_scores(folder))
-            self._tracker.sync(
-                TrackedTrial(
-                    number=trial.number,
-                    name=trial.name.replace(f"t{trial.number:03d}", folder.name, 1),
-                    directory=folder,
-                    state="COMPLETE" if scored else ended,
-                    params=trial.values,
-                    tags={"form": trial.form},
-                    seed=int(seed),
-                )
-            )
+        for trial in retrainings(sorted((directory / "confirm").glob("t*-s*")), result):
+            self._tracker.sync(self._tracked(trial))
 
 
 def _lineage(trial: TrialResult) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import yaml
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.config import ExperimentConfig
 from diffrop.errors import StorageError
@@ -26,6 +26,7 @@ from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import pull_trial, read_scores, trial_key
 from diffrop.storage import write_atomically
+from diffrop.tracking.files import label_of
 from diffrop.training.fork import parse_fork
 from diffrop.training.store import CheckpointStore
 
@@ -68,6 +69,13 @@ class TrialResult:
     scoring_s: float = 0.0
     samples_drawn: int = 0
     gpus: float = 0.0
+    seed: int | None = None
+    """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+
+    @property
+    def label(self) -> str:
+        """Its short name: t007, or t007-s1 for the retraining with seed 1."""
+        return label_of(self.number, self.seed)
 
     @property
     def form(self) -> str:
@@ -79,7 +87,7 @@ class TrialResult:
         """The trial in words, such as "t007 reciprocal tau_0=3.2"."""
         tau_0 = self.values.get("contrastive.tau_0")
         strength = "" if tau_0 is None else f" tau_0={tau_0:.3g}"
-        return f"t{self.number:03d} {self.form}{strength}"
+        return f"{self.label} {self.form}{strength}"
 
     def row(self, config: StudyConfig) -> dict[str, Any]:
         """Return the trial as a row of trials.csv."""
@@ -190,21 +198,13 @@ class ResultReader:
         trials = []
         for frozen in self._study.get_trials(deepcopy=False):
             known = self._ended.get(frozen.number)
-            fetched = known is not None or self._fetch(frozen.number)
+            directory = self._store.trial_directory(frozen.number)
+            fetched = known is not None or fetch_trial(directory, self._checkpoints)
             trial = known or _result(frozen, self._store, self._checkpoints)
             if known is None and fetched and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
         return StudyResult(self._config, self._ranked(_cost_counted_once(trials)))
-
-    def _fetch(self, number: int) -> bool:
-        """Take over what another node wrote of a trial; False if it has to be tried again."""
-        try:
-            pull_trial(self._store.trial_directory(number), self._checkpoints)
-        except StorageError as error:  # an outage must not end the study
-            warnings.warn(str(error), stacklevel=2)
-            return False
-        return True
 
     def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
         """Return the trials with rank, feasibility and place on the front."""
@@ -246,6 +246,16 @@ class ResultReader:
             return None
         excess = violations(trial.card.scores, base, self._constraints)
         return sum(max(0.0, part) for part in excess)
+
+
+def fetch_trial(directory: Path, checkpoints: CheckpointStore) -> bool:
+    """Take over what another node wrote of a trial; False if it has to be tried again."""
+    try:
+        pull_trial(directory, checkpoints)
+    except StorageError as error:  # an outage must not end the study
+        warnings.warn(str(error), stacklevel=2)
+        return False
+    return True
 
 
 def _feasible(excess: float | None) -> bool | None:
@@ -290,7 +300,8 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
     parent = attributes.get(PARENT)
     key = trial_key(directory)
     stretches = checkpoints.folder(key).stretches() if key else []
-    own = [stretch for stretch in stretches if stretch.end <= max(reached, 1)]
+    failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
+    own = [stretch for stretch in stretches if failed or stretch.end <= reached]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
     return TrialResult(
         number=frozen.number,

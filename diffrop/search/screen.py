@@ -4,7 +4,8 @@ import json
 import sys
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TextIO
 
 from rich.console import Console, Group
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.trial import newest_row
+from diffrop.tracking.files import label_of
 
 View = Literal["lines", "quiet", "json"]
 NARROW, MEDIUM = 56, 76
@@ -38,6 +40,13 @@ class TrialProgress:
     """The objective at the newest rung, on that rung's N."""
     num_samples: int | None
     message: str
+    seed: int | None = None
+    """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+
+    @property
+    def label(self) -> str:
+        """Its short name: t007, or t007-s1 for the retraining with seed 1."""
+        return label_of(self.number, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,15 @@ class Progress:
     """The leader of the ranked trials."""
     seconds_left: float | None
     trials: list[TrialProgress]
+    retrainings: list[TrialProgress] = field(default_factory=list)
+    """Of those that confirm the leaders at present, the ones that have begun."""
+    num_retrainings: int = 0
+    """How many confirm the leaders at present."""
+
+    @property
+    def trainings(self) -> list[TrialProgress]:
+        """Trials and retrainings."""
+        return [*self.trials, *self.retrainings]
 
     @property
     def line(self) -> str:
@@ -64,6 +82,9 @@ class Progress:
         return f"{self.num_ended}/{self.num_trials} trials | {found} | {self._time_left()}"
 
     def _time_left(self) -> str:
+        if self.num_retrainings:
+            ended = sum(trial.state != "RUNNING" for trial in self.retrainings)
+            return f"{ended}/{self.num_retrainings} retrainings"
         if self.num_ended >= self.num_trials:
             return "done"
         if self.seconds_left is None:
@@ -75,8 +96,20 @@ class Progress:
         return f"{self.seconds_left / 3600:.1f} h left"
 
 
-def progress_of(result: StudyResult, concurrent: int) -> Progress:
-    """Return where a study stands, with so many trials at a time."""
+def progress_of(
+    result: StudyResult,
+    concurrent: int,
+    retrainings: Sequence[TrialResult] = (),
+    num_retrainings: int = 0,
+) -> Progress:
+    """Return where a study stands.
+
+    Args:
+        result: its trials.
+        concurrent: trials at a time.
+        retrainings: those that confirm the leaders at present and have begun.
+        num_retrainings: how many there are of them, those that have not begun included.
+    """
     leader = result.ranked[0] if result.ranked else None
     config = result.config
     return Progress(
@@ -88,6 +121,8 @@ def progress_of(result: StudyResult, concurrent: int) -> Progress:
         best=trial_progress(leader) if leader else None,
         seconds_left=_seconds_left(result, concurrent),
         trials=[trial_progress(trial) for trial in result.trials],
+        retrainings=[trial_progress(trial) for trial in retrainings],
+        num_retrainings=num_retrainings,
     )
 
 
@@ -107,6 +142,7 @@ def trial_progress(trial: TrialResult) -> TrialProgress:
         score=card.value if card else None,
         num_samples=card.num_samples["all"] if card else None,
         message=trial.message,
+        seed=trial.seed,
     )
 
 
@@ -147,7 +183,7 @@ class PlainScreen(Screen):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._ended: set[int] = set()
+        self._ended: set[str] = set()
 
     def show(self, progress: Progress) -> None:
         """Print a line for each trial that has ended since, and the study's line after them."""
@@ -167,7 +203,7 @@ class LiveScreen(Screen):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._ended: set[int] = set()
+        self._ended: set[str] = set()
         self._line = ""
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
@@ -177,7 +213,7 @@ class LiveScreen(Screen):
         for trial in newly_ended(progress, self._ended):
             self._live.console.print(ended_line(trial, progress.objective), soft_wrap=True)
         self._line = progress.line
-        running = [trial for trial in progress.trials if trial.state == "RUNNING"]
+        running = [trial for trial in progress.trainings if trial.state == "RUNNING"]
         room = max(1, self._console.height - 4)
         table = running_table(running[:room], progress, self._console.width)
         more = [Text(f"and {len(running) - room} more")] if len(running) > room else []
@@ -201,13 +237,13 @@ class JsonScreen(Screen):
 
     def __init__(self, file: TextIO | None = None) -> None:
         self._file = file or sys.stdout
-        self._shown: dict[int, TrialProgress] = {}
+        self._shown: dict[str, TrialProgress] = {}
 
     def show(self, progress: Progress) -> None:
         """Write what has changed."""
-        for trial in progress.trials:
-            if self._shown.get(trial.number) != trial:
-                self._shown[trial.number] = trial
+        for trial in progress.trainings:
+            if self._shown.get(trial.label) != trial:
+                self._shown[trial.label] = trial
                 self._write({"event": "trial", **asdict(trial)})
 
     def say(self, sentence: str) -> None:
@@ -218,10 +254,10 @@ class JsonScreen(Screen):
         print(json.dumps(event | {"time": time.time()}), file=self._file, flush=True)
 
 
-def newly_ended(progress: Progress, ended: set[int]) -> list[TrialProgress]:
-    """Return the trials that have ended and are not in `ended`, and add them to it."""
-    new = [t for t in progress.trials if t.state != "RUNNING" and t.number not in ended]
-    ended.update(trial.number for trial in new)
+def newly_ended(progress: Progress, ended: set[str]) -> list[TrialProgress]:
+    """Return the trainings that have ended and are not in `ended`, and add their labels to it."""
+    new = [t for t in progress.trainings if t.state != "RUNNING" and t.label not in ended]
+    ended.update(trial.label for trial in new)
     return new
 
 
@@ -248,7 +284,7 @@ def running_table(running: list[TrialProgress], progress: Progress, width: int) 
         table.add_column("pcl/grad_ratio", justify="right", no_wrap=True)
     table.add_column(progress.objective, justify="right", no_wrap=True)
     for trial in running:
-        cells = [f"t{trial.number:03d}", trial.form, f"{trial.images_seen / progress.images:.0%}"]
+        cells = [trial.label, trial.form, f"{trial.images_seen / progress.images:.0%}"]
         if width >= NARROW:
             cells += [number(trial.images_per_s, ",.0f"), number(trial.loss, ".4f")]
         if width >= MEDIUM:

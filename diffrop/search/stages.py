@@ -202,16 +202,17 @@ class Stages:
         names = ", ".join(point.name for point in points)
         self.screen.say(f"Confirming with fresh seeds: {names}.")
         tasks = [self.maker.confirmation(point) for point in points]
+        self.observer.confirming = tasks
         for place, why in self._run_given(tasks).items():
             record_failure(tasks[place].directory, why)
+        self.observer.update()
+        self.observer.confirming = ()
 
     def _train_prefixes(self, seeds: set[int]) -> None:
-        """Train what forks start from, once for each seed, unless it is there."""
+        """Train what forks start from, once for each seed, unless it is there and intact."""
         tasks = [task for seed in sorted(seeds) if (task := self.maker.prefix(seed)) is not None]
         missing = [
-            task
-            for task in tasks
-            if task.rungs[-1].images not in task.store.folder(task.key).images()
+            task for task in tasks if not task.store.folder(task.key).holds(task.rungs[-1].images)
         ]
         if missing:
             images = missing[0].rungs[-1].images
@@ -256,12 +257,12 @@ class Stages:
             may_begin,
         )
         scheduler = StudyScheduler(self.config, searcher)
-        self._tune(SearchTasks(maker), searcher, scheduler, concurrent, [self.observer])
+        self._tune(SearchTasks(maker), searcher, scheduler, concurrent)
 
     def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
         """Run tasks to their end; return why some failed, by place."""
         searcher = GivenSearcher(len(tasks), self._may_begin)
-        self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks), [])
+        self._tune(GivenTasks(tasks), searcher, FIFOScheduler(), len(tasks))
         for task in tasks:
             pull_trial(task.directory, task.store)
         return searcher.failures
@@ -272,7 +273,6 @@ class Stages:
         searcher: Searcher,
         scheduler: TrialScheduler,
         concurrent: int,
-        callbacks: list[tune.Callback],
     ) -> None:
         trainable = tune.with_parameters(
             _run_point,
@@ -293,7 +293,7 @@ class Stages:
             run_config=tune.RunConfig(
                 name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}",
                 storage_path=str(self.store.path / "ray"),
-                callbacks=callbacks,
+                callbacks=[self.observer],
                 failure_config=tune.FailureConfig(max_failures=self.launch.max_failures),
                 verbose=0,
             ),

@@ -1,4 +1,4 @@
-"""A study on disk: its folder, its frozen configuration, its lock and its Optuna database."""
+"""A study on disk: its folder, its configuration, its lock and its Optuna database."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ class StudyStore:
 
     @property
     def config_path(self) -> Path:
-        """The frozen configuration."""
+        """The configuration: fixed but for `FREE_KEYS`, which are those of the newest launch."""
         return self.path / "study.yaml"
 
     @property
@@ -84,18 +84,32 @@ class StudyStore:
         Raises:
             StudyError: the folder cannot be written.
         """
-        content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
         try:
             self.path.mkdir(parents=True)
-            write_atomically(self.config_path, yaml.safe_dump(content, sort_keys=False))
+            self._write(config, command)
         except OSError as error:
             raise StudyError(
                 f"cannot write {self.path} ({error.strerror}); allowed: a --runs-root in which "
                 "you may create folders"
             ) from error
 
+    def update(self, config: StudyConfig, command: str) -> None:
+        """Write the configuration of a launch that `check` let resume the study.
+
+        Raises:
+            StudyError: it cannot be written.
+        """
+        try:
+            self._write(config, command)
+        except OSError as error:
+            raise StudyError(f"cannot write {self.config_path} ({error.strerror})") from error
+
+    def _write(self, config: StudyConfig, command: str) -> None:
+        content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
+        write_atomically(self.config_path, yaml.safe_dump(content, sort_keys=False))
+
     def read_config(self) -> StudyConfig:
-        """Return the configuration that the study was started with."""
+        """Return the configuration of the study's newest launch."""
         content = load_yaml(self.config_path)
         if not isinstance(content, dict) or content.pop("format", None) != STUDY_FORMAT:
             raise StudyError(f"{self.config_path} is no study of format {STUDY_FORMAT}")

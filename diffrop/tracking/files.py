@@ -46,6 +46,11 @@ class Progress:
     """Time of the last line."""
 
 
+def label_of(number: int, seed: int | None = None) -> str:
+    """Return the short name of a trial, or of its retraining with a fresh seed."""
+    return f"t{number:03d}" + ("" if seed is None else f"-s{seed}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrackedTrial:
     """A trial as it stands now; its numbers and images are read from its directory."""
@@ -72,7 +77,7 @@ class TrackedTrial:
     @property
     def label(self) -> str:
         """Its short name: t007, or t007-s1 for the retraining with seed 1."""
-        return f"t{self.number:03d}" + ("" if self.seed is None else f"-s{self.seed}")
+        return label_of(self.number, self.seed)
 
     @property
     def ended(self) -> bool:

@@ -36,6 +36,8 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         experiment_tags: Mapping[str, str] | None = None,
+        driver: str = "",
+        alive: Callable[[str], bool] = lambda name: False,
         timeout_s: float = 5.0,
     ) -> None:
         """Open or create the experiment and the launch's run; a dead server is tried again later.
@@ -45,10 +47,12 @@ class Tracker:
             artifact_root: folder for a new experiment's artifacts, for databases only; an
                 http server decides itself.
             experiment: name of the study.
-            launch: name of the parent run; a launch of the same name is gone on with.
+            launch: name of the parent run; a launch of the same name and driver is gone on with.
             params: of the parent run.
             tags: of the parent run.
             experiment_tags: such as `saved_views`.
+            driver: name of the process whose launch it is.
+            alive: whether another driver runs, whose launch then goes on.
             timeout_s: longest wait for an answer of the server; uploads get more by their size.
 
         Raises:
@@ -66,6 +70,7 @@ class Tracker:
         self._hide = functools.partial(hide, uri=tracking_uri)
         self._experiment, self._launch = experiment, self._hide(launch)
         self._params, self._tags, self._experiment_tags = params, tags, experiment_tags or {}
+        self._driver, self._alive = driver, alive
         self._parent = NO_RUN  # until connected, and after a fault until connected again
         self._children: dict[str, RunState] = {}  # by the trial's label
         self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
@@ -178,10 +183,8 @@ class Tracker:
         return self._mlflow.create_experiment(self._experiment, self._artifact_uri)
 
     def _connect(self) -> None:
-        """List the trials' runs and open the launch's; end those that an earlier one left open.
-
-        An earlier launch that still runs has lost its driver: a study has one at a time.
-        """
+        """List the trials' runs and open the launch's; end earlier ones whose driver is gone."""
+        own = {"diffrop.launch": self._launch, "diffrop.driver": self._driver}
         parent: Run | None = None
         children: dict[str, RunState] = {}
         for run in self._runs():
@@ -190,13 +193,12 @@ class Tracker:
                 children.setdefault(f"t{int(tags['diffrop.trial']):03d}", RunState.of(run))
             elif "diffrop.confirmation" in tags:
                 children.setdefault(tags["diffrop.confirmation"], RunState.of(run))
-            elif parent is None and tags.get("diffrop.launch") == self._launch:
+            elif parent is None and tags.items() >= own.items():
                 parent = run
-            elif parent is None and "diffrop.launch" in tags and run.info.status == "RUNNING":
+            elif parent is None and self._was_left_open(run):
                 self._mlflow.update_run(run.info.run_id, "KILLED")  # no end: nobody knows when
         if parent is None:
-            tags = {"diffrop.launch": self._launch}
-            parent = self._mlflow.create_run(self._experiment_id, None, tags, self._launch)
+            parent = self._mlflow.create_run(self._experiment_id, None, own, self._launch)
         if parent.info.status != "RUNNING":
             self._mlflow.update_run(parent.info.run_id, "RUNNING")
         for key, value in self._experiment_tags.items():
@@ -204,6 +206,12 @@ class Tracker:
         opened = RunState.of(parent)
         self._writer.log(opened, [], self._params, self._tags)
         self._children, self._parent = children, opened
+
+    def _was_left_open(self, run: Run) -> bool:
+        """Whether it is a launch that never ended, and whose driver is gone."""
+        tags = run.data.tags
+        is_open = "diffrop.launch" in tags and run.info.status == "RUNNING"
+        return is_open and not self._alive(tags.get("diffrop.driver", ""))
 
     def _runs(self, token: str | None = None) -> Iterator[Run]:
         """All runs of the experiment from a page on, oldest first."""

@@ -111,6 +111,17 @@ class TrainingFolder(CheckpointDirectory):
             self._mirror.pull(path)
         return read_checkpoint(path, device)
 
+    def holds(self, images_seen: int) -> bool:
+        """Return whether an intact checkpoint is there, with a warning if it is damaged."""
+        if images_seen not in self.images():
+            return False
+        try:
+            self.read(images_seen)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; it is replaced", stacklevel=2)
+            return False
+        return True
+
     def newest(
         self,
         device: torch.device | str = "cpu",
@@ -264,7 +275,7 @@ class CheckpointStore:
         return self.folder(training).read(images, device)
 
     def adopt(self, path: Path) -> TrainingIdentity:
-        """Return the training of a checkpoint, which is copied here if it lies elsewhere.
+        """Return the training of a checkpoint, which is copied here if no intact copy is.
 
         A checkpoint from outside any store stands for a training of its own, known by its SHA-256.
 
@@ -282,7 +293,7 @@ class CheckpointStore:
             )  # fmt: skip
         folder = self.open(identity)
         target = folder.path_of(card["images_seen"])
-        if not target.exists():
+        if not folder.holds(card["images_seen"]):
             temporary = target.with_name(f".{target.name}.tmp")
             shutil.copyfile(path, temporary)
             temporary.replace(target)

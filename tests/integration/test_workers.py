@@ -1,17 +1,24 @@
 """Trials of several workers, on a cluster that was there before."""
 
+import io
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from diffrop.config import ExperimentConfig
 from diffrop.search.engine import FinishedStudy
+from diffrop.search.final import FinalResult, train_final
 from diffrop.search.trial import read_scores, run_trial
+from diffrop.training.checkpoint import images_of
 from tests.ray_head import ray_head, wait_until_free
-from tests.small import learning_rate_study, small_inputs, small_task
+from tests.small import learning_rate_study, small_experiment, small_inputs, small_task
 from tests.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
@@ -71,3 +78,31 @@ def test_two_workers_give_one_workers_losses_and_scores(
             assert row[measure] == pytest.approx(alone[measure], rel=1e-5, abs=1e-6)
     score = read_scores(two.directory)[0].value
     assert score == pytest.approx(read_scores(tmp_path / "alone/t000")[0].value, rel=1e-3)
+
+
+def train_on_two(config: ExperimentConfig, address: str, folder: Path) -> FinalResult:
+    launch = launch_in(folder, ray_address=address, workers_per_trial=2)
+    directory = folder / "runs/final"
+    return train_final(config, small_inputs(), directory, launch, Console(file=io.StringIO()))
+
+
+def test_final_training_names_the_step_of_a_nan_loss(address: str, tmp_path: Path) -> None:
+    config = small_experiment(training__learning_rate=1e30)
+    found = train_on_two(config, address, tmp_path)
+    assert found.card is None and not found.interrupted
+    assert "images_seen" in found.failure
+
+
+def test_final_training_saves_and_stops_as_asked(address: str, tmp_path: Path) -> None:
+    config, folder = small_experiment(training__num_images=200_000), tmp_path / "runs/final"
+
+    def stop() -> None:
+        while not (folder / "training/metrics.jsonl").exists():
+            time.sleep(0.1)
+        (folder / "stop").touch()
+
+    threading.Thread(target=stop, daemon=True).start()
+    stopped = train_on_two(config, address, tmp_path)
+    assert stopped.interrupted and stopped.card is None and stopped.failure == ""
+    newest = sorted((folder / "training").glob("images_*.safetensors"))[-1]
+    assert 0 < images_of(newest) < 200_000

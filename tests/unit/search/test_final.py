@@ -1,10 +1,14 @@
+import contextlib
 import io
 import os
+import queue
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray.train import TrainingFailedError
 from rich.console import Console
 
 from diffrop.search import final
@@ -89,3 +93,39 @@ def test_error_of_a_training_is_raised_here(
     monkeypatch.setattr(final, "execute", fail)
     with pytest.raises(ValueError, match="wrong"):
         train()
+
+
+class HereQueue(queue.Queue[dict[str, Any]]):
+    """Takes the place of Ray's queue, which is a process of its own."""
+
+    def __init__(self, actor_options: object) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("told", "failure", "interrupted"),
+    [
+        ({"failure": "loss is not finite at 64 images_seen"}, "loss is not finite", False),
+        ({"stopped": True}, "", True),
+        (TrainingFailedError("Trace:\nNo: disk"), "failed more than 2 times: No: disk", False),
+    ],
+)
+def test_several_workers_tell_why_they_ended(
+    told: Any, failure: str, interrupted: bool, tmp_path: Path, tracker: NoTracker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def work(*args: Any) -> None:
+        (callback,) = args[-1]
+        if isinstance(told, Exception):
+            raise told
+        callback.after_report(None, [told, told], None)
+
+    monkeypatch.setattr(final, "execute", work)
+    monkeypatch.setattr(final, "Queue", HereQueue)
+    monkeypatch.setattr(final.cluster, "connect", lambda launch: contextlib.nullcontext())
+    launch = LaunchConfig(runs_root=str(tmp_path), workers_per_trial=2)
+    console = Console(file=io.StringIO())
+    found = train_final(small_experiment(), small_inputs(), tmp_path / "final", launch, console)
+    assert found.card is None and found.interrupted == interrupted
+    assert failure in found.failure and bool(found.failure) == bool(failure)
+    assert tracker.ended == ("KILLED" if interrupted else "FAILED")

@@ -21,10 +21,10 @@ from diffrop.search.results import ResultReader, StudyResult, write_results
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
-from diffrop.search.trial import influence_path
+from diffrop.search.trial import TRAINING_NOTE, influence_path
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.checkpoint import Checkpoint, write_checkpoint
-from diffrop.training.store import CheckpointStore
+from diffrop.training.store import CheckpointStore, Stretch
 from tests.small import small_study
 
 
@@ -99,6 +99,22 @@ def test_scores_that_another_node_wrote_are_fetched_once_the_storage_is_back(
         patch.setattr(RemoteMirror, "pull", out_of_reach)
         assert reader.read().ranked == []
     assert [trial.number for trial in reader.read().ranked] == [1, 0]
+
+
+def test_cost_of_a_trial_that_failed_before_its_first_score_is_counted(tmp_path: Path) -> None:
+    config = small_study(num_trials=2)
+    store = StudyStore(tmp_path, config.name)
+    store.create(config, "command")
+    study = store.open(LaunchConfig())
+    study.ask()
+    key = "0" * 32
+    folder = CheckpointStore(tmp_path / "checkpoints").folder(key)
+    folder.path.mkdir(parents=True)
+    folder.add_cost(Stretch(0, 48, 7.5, 1, 0.0, 1.0))
+    write_atomically(store.trial_directory(0) / TRAINING_NOTE, key)
+    study.tell(0, state=TrialState.FAIL)
+    (failed,) = ResultReader(study, store, config).read().trials
+    assert failed.training_s == 7.5
 
 
 def test_only_complete_trials_are_ranked(finished: tuple[StudyStore, StudyResult]) -> None:

@@ -134,3 +134,18 @@ def test_time_left_has_a_fitting_unit(seconds: float | None, text: str) -> None:
     state = progress(trial(0), seconds_left=seconds)
     assert text in state.line
     assert dataclasses.replace(state, num_ended=4).line.endswith("done")
+
+
+def test_retrainings_run_beside_their_trial() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80, height=20, no_color=True)
+    screen = LiveScreen(console)
+    again = [trial(1, seed=0), trial(1, "COMPLETE", seed=1)]
+    state = progress(trial(1, "COMPLETE"), retrainings=again, num_retrainings=4, num_trials=1)
+    text = drawn(screen, output, state)
+    screen.close()
+    assert "t001-s0" in text and "1/4 retrainings" in text and "t001-s1" not in text
+    file = io.StringIO()
+    JsonScreen(file).show(state)
+    events = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [(event["number"], event["seed"]) for event in events] == [(1, None), (1, 0), (1, 1)]

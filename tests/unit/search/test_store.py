@@ -8,6 +8,7 @@ import pytest
 from diffrop.errors import StudyError
 from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import Drivers
+from diffrop.search.status import resume_command
 from diffrop.search.store import StudyStore
 from tests.small import ROOT, small_study
 
@@ -58,6 +59,14 @@ def test_resume_of_an_unknown_study_lists_the_known(store: StudyStore) -> None:
 def test_configuration_survives_the_disk(store: StudyStore) -> None:
     assert store.read_config() == small_study()
     store.check(small_study(num_trials=50), RESUME)  # more trials are no other study
+
+
+def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStore) -> None:
+    store.update(small_study(num_trials=50), "python run.py --trials 50 --resume")
+    assert store.read_config() == small_study(num_trials=50)
+    command = "python run.py --trials 50 --study-name small --resume"
+    assert resume_command(store) == command
+    store.check(small_study(num_trials=60), RESUME)
 
 
 def test_changed_configuration_is_refused_with_the_differences(store: StudyStore) -> None:

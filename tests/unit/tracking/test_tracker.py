@@ -157,6 +157,20 @@ def test_earlier_launch_that_was_left_open_is_killed(uri: str, tmp_path: Path) -
     assert statuses()["launch-4"] == "FINISHED"
 
 
+def test_launch_of_another_driver_that_is_alive_goes_on(uri: str, tmp_path: Path) -> None:
+    """Two drivers that share a study, and the launch of a third that died."""
+    gone = {"driver": "gone", "alive": lambda name: False}
+    make_tracker(uri, tmp_path, launch="launch-1", **gone)
+    first = {"driver": "first", "alive": lambda name: name == "second"}
+    make_tracker(uri, tmp_path, launch="launch-2", **first)
+    second = {"driver": "second", "alive": lambda name: name == "first"}
+    make_tracker(uri, tmp_path, launch="launch-2", **second)  # begun in the same second
+
+    parents, _ = runs_of(uri)
+    found = [(run.data.tags["diffrop.driver"], run.info.status) for run in parents]
+    assert found == [("gone", "KILLED"), ("first", "RUNNING"), ("second", "RUNNING")]
+
+
 def test_same_launch_again_keeps_its_parent_run(uri: str, tmp_path: Path) -> None:
     make_tracker(uri, tmp_path).close("FAILED")
     make_tracker(uri, tmp_path, params={"budget": 9, "more": 1})

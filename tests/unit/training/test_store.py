@@ -87,6 +87,14 @@ def test_newest_is_looked_for_in_a_range(store: CheckpointStore) -> None:
         assert value(at_most=150) == 64
 
 
+def test_damaged_checkpoint_is_not_held(store: CheckpointStore) -> None:
+    folder = filled(store, 0, 64, 128)
+    assert folder.holds(64) and folder.holds(128) and not folder.holds(96)
+    damage(folder.path_of(128), "flip")
+    with pytest.warns(UserWarning, match="SHA-256; it is replaced"):
+        assert not folder.holds(128)
+
+
 HOLDER = """
 import fcntl, sys, time
 file = open(sys.argv[1], "w")
@@ -174,6 +182,10 @@ def test_checkpoint_from_outside_becomes_a_training_of_its_own(
     assert store.adopt(path).key == found.key
     assert store.adopt(copied).key == found.key  # it lies in the store now
     assert store.folder(found.key).identity().origin.startswith("checkpoint ")
+    damage(copied, "flip")
+    with pytest.warns(UserWarning, match="it is replaced"):
+        store.adopt(path)
+    assert read_checkpoint(copied).card == trainer.checkpoint().card
 
     elsewhere = CheckpointStore(tmp_path / "other/checkpoints")
     folder = elsewhere.open(identify(config, 1, dataset.train_digest))

@@ -1,0 +1,63 @@
+"""What a study writes down beside its trials."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffrop.search import books
+from diffrop.search.books import PLAN, close_plan, open_plan, read_book
+from diffrop.search.config import LaunchConfig
+from diffrop.search.fact import comparison
+from tests.small import small_inputs, small_study
+from tests.unit.search.test_plan import NODES, PROBE
+
+NEW, RESUME = LaunchConfig(), LaunchConfig(resume=True)
+
+
+@pytest.fixture
+def num_probes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each measurement."""
+    found: list[int] = []
+
+    def measured(*args: Any, **options: Any) -> object:
+        found.append(1)
+        return PROBE
+
+    monkeypatch.setattr(books, "measure", measured)
+    return found
+
+
+def test_plan_is_of_the_trials_that_the_newest_launch_asks_for(
+    tmp_path: Path, num_probes: list[int]
+) -> None:
+    inputs = small_inputs()
+    three, six = (small_study(scheduler="none", num_trials=number) for number in (3, 6))
+    open_plan(tmp_path, three, NEW, inputs, NODES)
+    close_plan(tmp_path, three, NEW, 10.0)
+    first = read_book(tmp_path, PLAN)
+    open_plan(tmp_path, three, RESUME, inputs, NODES)
+    assert read_book(tmp_path, PLAN) == first  # the same is asked for: nothing changes
+    open_plan(tmp_path, six, RESUME, inputs, NODES)
+    second = read_book(tmp_path, PLAN)
+    assert len(num_probes) == 1
+    assert (second["began"], second["fact"]) == (first["began"], first["fact"])
+    assert second["plan"]["trials"] == 6
+    assert second["plan"]["images"] == 2 * first["plan"]["images"]
+    close_plan(tmp_path, six, RESUME, 5.0)
+    book = read_book(tmp_path, PLAN)
+    assert book["fact"]["wall_s"] == 15.0  # plan and fact are both of all launches
+    assert comparison(book["plan"], book["fact"])[0] == ("trials at 128 images", "6", "0")
+
+
+def test_confirmation_that_an_earlier_launch_planned_stays_planned(
+    tmp_path: Path, num_probes: list[int]
+) -> None:
+    inputs, confirming = small_inputs(), LaunchConfig(resume=True, confirm=1)
+    open_plan(tmp_path, small_study(), NEW, inputs, NODES)
+    assert read_book(tmp_path, PLAN)["plan"]["confirm"] is None
+    open_plan(tmp_path, small_study(), confirming, inputs, NODES)
+    planned = read_book(tmp_path, PLAN)["plan"]["confirm"]
+    assert planned["trials"] == 6
+    open_plan(tmp_path, small_study(num_trials=5), RESUME, inputs, NODES)
+    assert read_book(tmp_path, PLAN)["plan"]["confirm"] == planned
