@@ -42,7 +42,7 @@ class StudyObserver(tune.Callback):
             alive: whether another driver runs, which then logs its own trials.
         """
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
-        self._seeds, self._driver, self._alive = seeds, driver, alive
+        self._seeds, self._own, self._alive = seeds, ("", driver), alive
         self._sync_at = self._shown_at = 0.0
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
@@ -79,14 +79,12 @@ class StudyObserver(tune.Callback):
 
     def _update(self, running: bool) -> StudyResult:
         result = self._snapshot()
-        for trial in result.trials:
-            ours = trial.driver in ("", self._driver) or not self._alive(trial.driver)
-            if ours and (running or trial.state != "RUNNING"):
-                self._tracker.sync(self._tracked(trial))
         for task in self.confirming:
             fetch_trial(task.directory, task.store)
-        for trial in self._confirming(result):
-            self._tracker.sync(self._tracked(trial))
+        ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
+        for trial in [*ours, *self._confirming(result)]:
+            if running or trial.state != "RUNNING":
+                self._tracker.sync(self._tracked(trial))
         self._show(result)
         return result
 
