@@ -75,8 +75,11 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
         ValueError: the configuration does not fit the data or the workers.
         StudyError: the study's name or state forbids it.
         ResourceError: a local cluster is too small for one trial.
+        StorageError: the remote storage is out of reach or refuses.
     """
     store = StudyStore(Path(launch.runs_root), config.name)
+    if launch.resume and launch.storage_path is not None and not store.path.exists():
+        RemoteMirror(launch.storage_path, store.path.parent).pull(store.path)
     store.check(config, launch)
     checked_uri(tracking_uri(launch))
     for experiment in (config.experiment, *config.space.corners(config.experiment)):

@@ -15,7 +15,8 @@ shift
 name=${JOB_NAME:-}
 previous=
 for argument in "$@"; do
-  [ "$previous" = --study-name ] && [ -z "$name" ] && name=$argument
+  [ "$previous" = --study-name ] && name=${name:-$argument}
+  [[ "$argument" == --study-name=* ]] && name=${name:-${argument#*=}}
   previous=$argument
 done
 exec "${RAY:-ray}" job submit --no-wait ${name:+--submission-id "$name"} \
