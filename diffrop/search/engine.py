@@ -165,7 +165,7 @@ def run_study(
                 [parameter.name for parameter in config.space.parameters],
             ),
             driver=drivers.own,
-            alive=drivers.alive,
+            alive=None if launch.storage is None else drivers.alive,
         )
         reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
@@ -320,7 +320,7 @@ def open_tracker(
     inputs: ScoringInputs,
     views: dict[str, str] | None = None,
     driver: str = "",
-    alive: Callable[[str], bool] = lambda name: False,
+    alive: Callable[[str], bool] | None = None,
 ) -> Tracker:
     """Open a parent run in MLflow; StudyError if its database cannot be written."""
     try:

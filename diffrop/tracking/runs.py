@@ -90,11 +90,15 @@ class RunWriter:
         self._mlflow, self._experiment_id = client, experiment_id
         self._hide, self._timeout_s = hide, timeout_s
 
+    def find(self, trial: TrackedTrial) -> RunState | None:
+        """Return the run of a trial, if there is one."""
+        key, value = _identity(trial)
+        found = self._mlflow.search_runs([self._experiment_id], f"tags.`{key}` = '{value}'")
+        return RunState.of(found[-1]) if found else None  # they come newest first
+
     def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
         """Create the run of a trial, as a child of its launch's."""
-        key = "diffrop.trial" if trial.seed is None else "diffrop.confirmation"
-        value = str(trial.number) if trial.seed is None else trial.label
-        tags = {"mlflow.parentRunId": parent_id, key: value}
+        tags = dict([("mlflow.parentRunId", parent_id), _identity(trial)])
         _, read = trial.new_curves(Progress())
         run = self._mlflow.create_run(
             self._experiment_id, read.started_ms, tags, self._hide(trial.name)
@@ -227,3 +231,10 @@ class RunWriter:
         of_run = f"source_run_id = '{run_id}'"
         found = self._mlflow.search_logged_models([self._experiment_id], of_run)
         return next((model for model in found if model.tags.get("sha256") == sha256), None)
+
+
+def _identity(trial: TrackedTrial) -> tuple[str, str]:
+    """Return the tag, key and value, by which the run of a trial or retraining is known."""
+    if trial.seed is None:
+        return "diffrop.trial", str(trial.number)
+    return "diffrop.confirmation", trial.label

@@ -37,7 +37,7 @@ class Tracker:
         tags: Mapping[str, str],
         experiment_tags: Mapping[str, str] | None = None,
         driver: str = "",
-        alive: Callable[[str], bool] = lambda name: False,
+        alive: Callable[[str], bool] | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         """Open or create the experiment and the launch's run; a dead server is tried again later.
@@ -52,7 +52,8 @@ class Tracker:
             tags: of the parent run.
             experiment_tags: such as `saved_views`.
             driver: name of the process whose launch it is.
-            alive: whether another driver runs, whose launch then goes on.
+            alive: whether another driver runs, whose launch then goes on; None where there can be
+                no other.
             timeout_s: longest wait for an answer of the server; uploads get more by their size.
 
         Raises:
@@ -211,7 +212,7 @@ class Tracker:
         """Whether it is a launch that never ended, and whose driver is gone."""
         tags = run.data.tags
         is_open = "diffrop.launch" in tags and run.info.status == "RUNNING"
-        return is_open and not self._alive(tags.get("diffrop.driver", ""))
+        return is_open and not (self._alive and self._alive(tags.get("diffrop.driver", "")))
 
     def _runs(self, token: str | None = None) -> Iterator[Run]:
         """All runs of the experiment from a page on, oldest first."""
@@ -223,8 +224,11 @@ class Tracker:
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
         run = self._children.get(trial.label)
+        if run is None and self._alive:  # another driver may have begun it
+            run = self._writer.find(trial)
         if run is None:
-            run = self._children[trial.label] = self._writer.create(trial, self._parent.run_id)
+            run = self._writer.create(trial, self._parent.run_id)
+        self._children[trial.label] = run
         if run.mark != mark:
             self._writer.write(run, trial, mark)
         run.synced = trial

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -169,6 +170,23 @@ def test_launch_of_another_driver_that_is_alive_goes_on(uri: str, tmp_path: Path
     parents, _ = runs_of(uri)
     found = [(run.data.tags["diffrop.driver"], run.info.status) for run in parents]
     assert found == [("gone", "KILLED"), ("first", "RUNNING"), ("second", "RUNNING")]
+
+
+def test_trial_of_another_driver_keeps_its_run(uri: str, tmp_path: Path) -> None:
+    """A driver dies after another has begun, and that one carries its trial on."""
+    first, second = (
+        make_tracker(uri, tmp_path, launch=name, driver=name, alive=lambda name: True)
+        for name in ("first", "second")
+    )
+    trial = make_trial(tmp_path)
+    again = dataclasses.replace(trial, seed=1, name="t007-s1")
+    for found in (trial, again):
+        first.sync(found)
+        second.sync(found)
+    others, children = runs_of(uri)
+    assert sorted(run.info.run_name for run in others) == ["first", "second", "t007-s1"]
+    owner = next(run for run in others if run.info.run_name == "first")
+    assert children["7"].data.tags["mlflow.parentRunId"] == owner.info.run_id
 
 
 def test_same_launch_again_keeps_its_parent_run(uri: str, tmp_path: Path) -> None:
