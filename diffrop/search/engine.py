@@ -154,6 +154,8 @@ def run_study(
             remember(study, prepared.warm_start, facts_of(prepared.inputs))
             write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
+        if checkpoints.mirror is not None:  # a driver may be lost with its disk
+            push_results(store.path, checkpoints.mirror)
         tracker = open_tracker(
             launch,
             experiment=config.name,
