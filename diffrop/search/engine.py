@@ -26,7 +26,8 @@ from diffrop.search.drivers import Drivers, StopSignal, try_lock
 from diffrop.search.observer import StudyObserver
 from diffrop.search.placement import check_placement
 from diffrop.search.purse import Purse
-from diffrop.search.results import ResultReader, StudyResult, write_results
+from diffrop.search.result_files import write_results
+from diffrop.search.results import ResultReader, StudyResult
 from diffrop.search.scoring import ScoringInputs, check_scorable
 from diffrop.search.screen import Screen
 from diffrop.search.sharing import num_remaining

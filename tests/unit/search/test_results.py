@@ -17,7 +17,8 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.search.config import LaunchConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.final import load_export
-from diffrop.search.results import ResultReader, StudyResult, write_results
+from diffrop.search.result_files import write_results
+from diffrop.search.results import ResultReader, StudyResult
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import metrics_table, protocol, remarks, results_table
