@@ -13,6 +13,7 @@ from analysis.load import StudyResults
 from analysis.summary import constraints, short_name
 from analysis.words import format_count, format_score
 
+_FLAGS = {"true": "yes", "1": "yes", "1.0": "yes", "false": "no", "0": "no", "0.0": "no"}
 MAX_ROWS = 60
 """Rows of the front that are shown; the file has the rest."""
 
@@ -105,30 +106,34 @@ def front_section(study: StudyResults) -> Section | None:
         return None
     scores = [name for name in study.objectives if name in front]
     scores += [name for name in map(str, front) if "/" in name and name not in scores]
-    on_front = _true(front["front"])
-    feasible = _true(front["feasible"]) if "feasible" in front else on_front | True
+    on_front = front["front"].map(_flag) == "yes"
+    kept = front["feasible"].map(_flag)
     sentences = [
         f"{on_front.sum()} of {len(front)} choices of trial, omega and sampler are on the Pareto "
         f"front of {' and '.join(study.objectives)}: no other is at least as good in all of them "
         "and better in one."
     ]
     if limits:
-        sentences.append(f"{feasible.sum()} of {len(front)} meet {'; '.join(limits)}.")
+        told = f"{(kept == 'yes').sum()} of {len(front)} meet {'; '.join(limits)}"
+        unknown = int((kept == "unknown").sum())
+        more = f"; of {unknown} it is unknown, for want of the baseline's score" if unknown else ""
+        sentences.append(f"{told}{more}.")
     if len(front) > MAX_ROWS:
         sentences.append(f"The first {MAX_ROWS} are shown; front.csv has all.")
-    ordered = front.assign(_front=on_front, _feasible=feasible)
-    for name, ascending in [*((name, True) for name in scores[:1]), ("_feasible", False),
+    ordered = front.assign(_front=on_front, _kept=kept)
+    for name, ascending in [*((name, True) for name in scores[:1]), ("_kept", False),
                             ("_front", False)]:  # fmt: skip
         ordered = ordered.sort_values(name, ascending=ascending, kind="stable")
+    words = {"yes": "met", "no": "not met"}
     rows = [
         [f"t{row['number']:03.0f}", _omega(row.get("omega")), str(row["sampler"]),
          *(format_score(_float(row[name])) for name in scores),
-         "met" if row["_feasible"] else "not met", "yes" if row["_front"] else ""]
+         *([words.get(row["_kept"], "unknown")] if limits else []),
+         "yes" if row["_front"] else ""]
         for row in ordered.head(MAX_ROWS).to_dict("records")
     ]  # fmt: skip
-    return Section(
-        sentences, ["trial", "omega", "sampler", *scores, "constraints", "on the front"], rows
-    )
+    asked = ["constraints"] if limits else []
+    return Section(sentences, ["trial", "omega", "sampler", *scores, *asked, "on the front"], rows)
 
 
 def learned_notes(study: StudyResults) -> list[str]:
@@ -218,5 +223,6 @@ def _omega(value: Any) -> str:
     return "-" if _number(value) is None else f"{value:g}"
 
 
-def _true(column: pd.Series) -> pd.Series:
-    return column.astype(str).str.lower().isin(["true", "1", "1.0"])
+def _flag(value: object) -> str:
+    """Return a cell of front.csv as yes, no or, where it is empty, unknown."""
+    return _FLAGS.get(str(value).lower(), "unknown")

@@ -93,7 +93,11 @@ def _search_answer(study: StudyResults, best: pd.Series, baseline: pd.Series | N
         )
     words = describe(best, study)
     if baseline is None:
-        headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps."
+        headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps"
+        limits = "; ".join(constraints(study))
+        headline += (
+            f", or that it keeps {limits}." if pd.isna(best["feasible"]) and limits else "."
+        )
         return Answer("No baseline to compare with", False, headline, facts, caveat.strip())
     facts.append(_fact(_baseline_name(study), baseline, study))
     facts.append(("Difference", *_difference(best, baseline)))

@@ -63,6 +63,8 @@ def export(result: StudyResult) -> dict[str, Any]:
             "num_trials": len(result.trials),
             "searched": [parameter.to_dict() for parameter in config.space.parameters],
             "objective": best.card.objective,
+            "constraints": list(experiment.evaluation.constraints),
+            "feasible": best.feasible,
             "value": best.card.value,
             "baseline_value": baseline.value if baseline else None,
             "difference": difference.to_dict() if difference else None,

@@ -101,7 +101,7 @@ def scale(result: StudyResult, anchors: Mapping[str, Any]) -> list[str]:
 
 def remarks(result: StudyResult) -> list[str]:
     """Return what the table cannot say: at which N trials were stopped, why others failed."""
-    lines = _comparison(result)
+    lines = [*_comparison(result), *_constraints(result)]
     stopped = [trial.card for trial in result.trials if trial.state == "PRUNED" and trial.card]
     if stopped:
         counts = sorted({card.num_samples["all"] for card in stopped})
@@ -148,6 +148,22 @@ def _comparison(result: StudyResult) -> list[str]:
             f"{len(result.differences)}."
         )
     return lines
+
+
+def _constraints(result: StudyResult) -> list[str]:
+    """Whether the trials keep the study's constraints, in so far as that is known."""
+    texts = "; ".join(result.config.experiment.evaluation.constraints)
+    if not texts or not result.ranked:
+        return []
+    judged = [trial for trial in result.ranked if trial.feasible is not None]
+    if not judged:
+        return [
+            f"Whether trials keep {texts} cannot be told: the baseline has no full score. They "
+            f"are ranked by {result.config.experiment.evaluation.objective} alone."
+        ]
+    kept = sum(trial.feasible is True for trial in judged)
+    line = f"{kept} of {len(judged)} ranked trials keep {texts}."
+    return [line if kept else f"{line} First is the one that breaks it least."]
 
 
 def _short(value: float | None, form: str) -> str:

@@ -164,6 +164,18 @@ def test_front_is_shown_best_first_for_several_objectives_only(
     assert front_section(study) is None
 
 
+def test_constraint_that_cannot_be_judged_is_unknown_and_not_broken(full: StudyResults) -> None:
+    assert full.front is not None
+    unjudged = full.front.assign(feasible=None, front=False)
+    section = front_section(dataclasses.replace(full, front=unjudged))
+    assert section is not None
+    assert {row[-2] for row in section.rows} == {"unknown"}
+    assert any(
+        text.startswith("0 of 13 meet fid/many <= baseline + 5%; of 13 it is unknown")
+        for text in section.sentences
+    )
+
+
 def test_cost_puts_the_plan_beside_the_fact(full: StudyResults) -> None:
     fact = {"worker_hours": 1.5, "images": 330_000, "disk_mib": 2_048, "cost": "unknown"}
     section = cost_section(dataclasses.replace(full, plan={**full.plan, "fact": fact}))

@@ -161,6 +161,44 @@ def test_csv_and_export_hold_what_was_found(finished: tuple[StudyStore, StudyRes
     assert final.contrastive == exported.contrastive
 
 
+@pytest.mark.parametrize(
+    ("constraint", "said"),
+    [
+        ("fid/many <= 41", "1 of 2 ranked trials keep fid/many <= 41."),
+        ("fid/many <= 5", "0 of 2 ranked trials keep fid/many <= 5. First is the one that"),
+        ("fid/many <= baseline + 5%", "2 of 2 ranked trials keep fid/many <= baseline + 5%."),
+    ],
+)
+def test_terminal_and_export_say_whether_trials_keep_the_constraints(
+    finished: tuple[StudyStore, StudyResult], constraint: str, said: str
+) -> None:
+    store, result = finished
+    values = {"evaluation.constraints": [constraint]}
+    config = dataclasses.replace(
+        result.config, experiment=result.config.experiment.with_values(values)
+    )
+    study = store.open(LaunchConfig(resume=True))
+    found = ResultReader(study, store, config).read()
+    assert any(line.startswith(said) for line in remarks(found))
+    write_results(found, store)
+    provenance = yaml.safe_load((store.path / "best.yaml").read_text())["provenance"]
+    assert provenance["constraints"] == [constraint]
+    assert provenance["feasible"] is not said.startswith("0")
+
+
+def test_constraint_against_a_baseline_without_a_score_cannot_be_told(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    store, result = finished
+    values = {"evaluation.constraints": ["fid/many <= baseline + 5%"]}
+    config = dataclasses.replace(
+        result.config, experiment=result.config.experiment.with_values(values)
+    )
+    shutil.rmtree(store.trial_directory(0) / "scores")
+    found = ResultReader(store.open(LaunchConfig(resume=True)), store, config).read()
+    assert any("cannot be told: the baseline has no full score" in line for line in remarks(found))
+
+
 def test_differences_to_the_baseline_are_paired_and_shown(
     finished: tuple[StudyStore, StudyResult],
 ) -> None:
