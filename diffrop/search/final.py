@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class FinalResult:
 def load_export(path: Path) -> ExperimentConfig:
     """Read a study's best.yaml: its configuration, to be scored at its one omega.
 
+    Warns where the trial went on from a checkpoint: a training from the start is another one.
+
     Raises:
         ValueError: the file is no export, or a value in it is not allowed.
     """
@@ -53,6 +56,13 @@ def load_export(path: Path) -> ExperimentConfig:
     if not isinstance(content, dict) or not {"config", "omega"} <= content.keys():
         raise ValueError(f"{path} is no exported configuration; allowed: a study's best.yaml")
     experiment = ExperimentConfig.from_dict(content["config"])
+    training = (content.get("provenance") or {}).get("training") or {}
+    if start := training.get("went_on_from"):
+        warnings.warn(
+            f"the trial in {path} went on from {start}; trained from the start, as here, its "
+            "configuration is another training, with another score",
+            stacklevel=2,
+        )
     return experiment.with_values({"evaluation.guidance_scales": [content["omega"]]})
 
 

@@ -31,26 +31,30 @@ def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
     return [table, front, best]
 
 
-def _exported(config: StudyConfig, best: TrialResult) -> ExperimentConfig:
-    """Return a trial's configuration as one training from the start.
+def _exported(config: StudyConfig, best: TrialResult) -> tuple[ExperimentConfig, str | None]:
+    """Return a trial's configuration, and from where it went on if that cannot be said in it.
 
     A fork of the baseline that changes the contrastive loss alone is the training that waits with
-    that loss until the fork. Any other fork cannot be said in a configuration: `provenance` does.
+    that loss until the fork. Any other fork, and a child of a population, needs its parent.
     """
-    experiment = config.experiment.with_values(best.values)
-    start = config.fork_from or ""
+    experiment, start = config.experiment.with_values(best.values), config.fork_from
+    if best.parent or start is None:
+        return experiment, best.parent or None
     contrastive = all(key.startswith("contrastive.") for key in best.values)
-    if start.startswith("baseline@") and contrastive and experiment.contrastive.form != "none":
-        images = parse_fork(start, experiment.training.batch_size).images
-        return experiment.with_values({"contrastive.start_images": images})
-    return experiment
+    if not start.startswith("baseline@") or not contrastive:
+        return experiment, start
+    if experiment.contrastive.form == "none":
+        return experiment, None
+    images = parse_fork(start, experiment.training.batch_size).images
+    return experiment.with_values({"contrastive.start_images": images}), None
 
 
 def export(result: StudyResult) -> dict[str, Any]:
     """Return the best configuration with its provenance, as best.yaml holds it."""
     best, config = result.best, result.config
     assert best is not None and best.card is not None  # a trial is ranked
-    experiment = fixed_choice(_exported(config, best), best.card.omega, best.card.sampler)
+    exported, went_on_from = _exported(config, best)
+    experiment = fixed_choice(exported, best.card.omega, best.card.sampler)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
     difference = result.differences.get(best.number)
     return {
@@ -84,6 +88,7 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "key": best.training_key,
                 "parent": best.parent or None,
                 "fork_from": config.fork_from,
+                "went_on_from": went_on_from,
             },
             "confirmation": dict(result.confirmation) or None,
             "note": "intervals are over samples: one training seed, and the best of its study; "

@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -250,6 +251,29 @@ def test_every_metric_of_a_card_fits_80_columns() -> None:
     assert lines[0].split() == ["metric", "all", "many", "medium", "few"]
     assert lines[1].split() == ["fid", "37.41", "+-3", "38.41", "-", "39.41"]
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("fork_from", "images", "went_on_from"),
+    [(None, 0, None), ("baseline@64", 64, None), ("/models/x.safetensors", 0, "/models/x")],
+)
+def test_export_of_a_fork_says_what_a_configuration_cannot(
+    finished: tuple[StudyStore, StudyResult],
+    fork_from: str | None,
+    images: int,
+    went_on_from: str | None,
+) -> None:
+    store, result = finished
+    config = dataclasses.replace(result.config, fork_from=fork_from)
+    write_results(dataclasses.replace(result, config=config), store)
+    path = store.path / "best.yaml"
+    if went_on_from is None:
+        with warnings.catch_warnings(action="error"):
+            final = load_export(path)
+    else:
+        with pytest.warns(UserWarning, match=f"went on from {went_on_from}"):
+            final = load_export(path)
+    assert final.contrastive.start_images == images
 
 
 def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
