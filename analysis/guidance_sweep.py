@@ -1,5 +1,6 @@
 """Figure: FID of each shot group against omega for single checkpoints, with intervals (4b)."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -9,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.style import (
-    FORM_STYLES,
     LEGEND_PT,
+    FormStyle,
     add_caption,
     add_legend,
+    form_style,
     new_figure,
     save_figure,
     style_axes,
@@ -20,7 +22,9 @@ from analysis.style import (
 )
 from analysis.words import score_label
 
-STYLES = tuple(FORM_STYLES.values())
+Dashes = Literal["-", "--", ":", "-."]
+DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
+"""Of the lines of one form, which have its colour and marker."""
 TABLE = "guidance_sweep.csv"
 
 
@@ -28,21 +32,21 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
     """Draw each score of a sweep against omega: a line a checkpoint and sampler, with its band.
 
     Args:
-        frame: one row a checkpoint, sampler, omega and score: value, low, high, num_samples.
+        frame: one row a checkpoint, sampler, omega and score: form, value, low, high, num_samples.
 
     Returns:
         axes labelled by score, at most two beside each other.
     """
     scores = list(dict.fromkeys(frame["score"]))
-    lines = list(dict.fromkeys(zip(frame["checkpoint"], frame["sampler"], strict=True)))
+    lines = _line_styles(frame)
     num_rows = -(-len(scores) // 2)
     figure = new_figure(0.9 + 2.3 * num_rows)
     for place, score in enumerate(scores):
         axes = figure.add_subplot(num_rows, min(2, len(scores)), place + 1, label=score)
         part = frame[frame["score"] == score]
-        for number, (label, sampler) in enumerate(lines):
+        for (label, sampler), (style, dashes) in lines.items():
             own = part[(part["checkpoint"] == label) & (part["sampler"] == sampler)]
-            _draw(axes, own.sort_values("omega"), number)
+            _draw(axes, own.sort_values("omega"), style, dashes)
         count = int(part["num_samples"].iloc[0])
         axes.set_title(f"{score_label(score)}\nN = {count:,}", fontsize=LEGEND_PT, loc="left")
         axes.set_xlabel("guidance scale omega")
@@ -51,10 +55,9 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
     figure.axes[0].set_ylabel("FID")
     samplers = frame["sampler"].nunique()
     add_legend(figure, [
-        Line2D([], [], color=STYLES[number % len(STYLES)].colour, linestyle=_dashes(number),
-               marker=STYLES[number % len(STYLES)].marker,
+        Line2D([], [], color=style.colour, linestyle=dashes, marker=style.marker,
                label=f"{label}, {sampler}" if samplers > 1 else label)
-        for number, (label, sampler) in enumerate(lines)
+        for (label, sampler), (style, dashes) in lines.items()
     ])  # fmt: skip
     first = frame.iloc[0]
     names = " or ".join(dict.fromkeys(frame["sampler"]))
@@ -74,15 +77,20 @@ def write_guidance_sweep(frame: pd.DataFrame, folder: Path) -> list[Path]:
     return [table, *save_figure(guidance_sweep_figure(frame), folder, "guidance_sweep")]
 
 
-def _draw(axes: Axes, own: pd.DataFrame, number: int) -> None:
-    style = STYLES[number % len(STYLES)]
+def _line_styles(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[FormStyle, Dashes]]:
+    """Return style and dashes of each line, by checkpoint and sampler."""
+    styles: dict[tuple[str, str], tuple[FormStyle, Dashes]] = {}
+    drawn = Counter[str]()
+    lines = zip(frame["checkpoint"], frame["sampler"], frame["form"], strict=True)
+    for label, sampler, form in dict.fromkeys(lines):
+        styles[label, sampler] = form_style(form), DASHES[drawn[form] % len(DASHES)]
+        drawn[form] += 1
+    return styles
+
+
+def _draw(axes: Axes, own: pd.DataFrame, style: FormStyle, dashes: Dashes) -> None:
     axes.fill_between(own["omega"], own["low"], own["high"], color=style.colour, alpha=0.15, lw=0)
     axes.plot(
         own["omega"], own["value"], color=style.colour, marker=style.marker, markersize=4,
-        linewidth=1.5, linestyle=_dashes(number),
+        linewidth=1.5, linestyle=dashes,
     )  # fmt: skip
-
-
-def _dashes(number: int) -> Literal["-", "--", ":"]:
-    dashes: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
-    return dashes[number // len(STYLES) % 3]

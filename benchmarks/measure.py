@@ -1,13 +1,14 @@
 """What the benchmarks of speed share: timing, one table with aims, and its JSON."""
 
 import datetime
+import gc
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -28,6 +29,7 @@ NOT_MEASURED = "not measured"
 RESULTS = Path(__file__).parent / "results"
 NUM_CLASSES = 10
 CEILING_SIZE = 8192
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Row:
     ratio: float | None = None
     """Of this run; its sense stands in `aim`."""
     memory_mib: float | None = None
-    """Peak of ours, on a GPU."""
+    """Peak of ours, on a GPU, from its making on; of a loss, what it adds."""
     of_ceiling: float | None = None
     """Arithmetic of ours over the bf16 matrix products measured in this run."""
     aim: str = ""
@@ -80,15 +82,22 @@ def alternating(works: Sequence[Callable[[], object]], calls: int, rounds: int) 
     return [statistics.median(times) for times in found]
 
 
-def peak_mib(work: Callable[[], object]) -> float | None:
-    """Return the peak of the GPU's memory that tensors held during a call, None without a GPU."""
+def with_peak(build: Callable[[], Result]) -> tuple[Result, float | None]:
+    """Return what `build` makes, and the peak of the GPU's MiB that it reserved meanwhile.
+
+    Reserved, not allocated: what a CUDA graph computes lies in memory that counts as no tensor's.
+    None without a GPU.
+    """
     if not torch.cuda.is_available():
-        return None
+        return build(), None
+    gc.collect()  # a trainer refers to itself
     synchronise()
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    work()
+    before = torch.cuda.memory_reserved()
+    result = build()
     synchronise()
-    return torch.cuda.max_memory_allocated() / 2**20
+    return result, (torch.cuda.max_memory_reserved() - before) / 2**20
 
 
 def matrix_ceiling() -> float | None:

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 POLL_INTERVAL_MS = 200
 WARM_UP_STEPS = 8
 TRAINING_S = 30 if torch.cuda.is_available() else 3
+READY_S = 300
+"""A trial waits so long for its sibling, which may have failed."""
 
 
 def first_step_seconds(cache: Path) -> float:
@@ -72,16 +74,28 @@ def _speeds(count: int, cache: Path) -> list[tuple[float, float, float]]:
             _child(["--child-train", folder, str(count), str(number)], cache)
             for number in range(count)
         ]
-        return [tuple(json.loads(_finish(child))) for child in children]
+        try:
+            return [tuple(json.loads(_finish(child))) for child in children]
+        finally:
+            for child in children:
+                child.kill()
 
 
 def child_train(folder: Path, count: int, number: int) -> None:
-    """Train for a while, starting when all children are ready; print speed and memory."""
+    """Train for a while, starting when all children are ready; print speed and memory.
+
+    As in a study, each keeps to its part of a GPU.
+    """
+    if count > 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(1 / count)
     trainer = Trainer(experiment(torch.cuda.is_available()), made_images(), device())
     for _ in range(WARM_UP_STEPS if torch.cuda.is_available() else 1):
         trainer.step()["loss/ddpm"].item()
     (folder / str(number)).touch()
+    deadline = time.monotonic() + READY_S
     while len(list(folder.iterdir())) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"fewer than {count} trials were ready after {READY_S} s")
         time.sleep(0.01)
     steps, start = 0, time.monotonic()
     while time.monotonic() - start < TRAINING_S:
@@ -120,20 +134,26 @@ def read_utilisations(text: str) -> list[float]:
     return [float(line) for line in text.split("\n") if line.strip().isdigit()]
 
 
-def idle_row(work: Path) -> Row:
-    """Run a whole study of the paper's network on made images while the GPU is watched."""
+def idle_row(work: Path, num_images: int) -> Row:
+    """Run a whole study of the paper's network on made images while the GPU is watched.
+
+    What a first trial compiles is part of it: trials that are shorter than those of a study show
+    more idle time than that has.
+    """
     aim = "<= 15 % of wall time"
-    what = "GPU idle in a whole study"
+    what = f"GPU idle in a whole study, trials of {num_images:,} images"
     if not torch.cuda.is_available():
         return Row(what=what, unit="%", aim=aim)
     write_folder(work / "images")
     watch = subprocess.Popen(
-        ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits",
-            f"--loop-ms={POLL_INTERVAL_MS}"],
+        ["nvidia-smi", f"--id={_gpu_id()}", f"--loop-ms={POLL_INTERVAL_MS}",
+            "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        subprocess.run(study_command(work), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            study_command(work, num_images), cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        )
     finally:
         watch.terminate()
         lines, _ = watch.communicate()
@@ -143,13 +163,18 @@ def idle_row(work: Path) -> Row:
     )  # fmt: skip
 
 
-def study_command(work: Path) -> list[str]:
+def _gpu_id() -> str:
+    """Return the name by which nvidia-smi knows the GPU that this process sees first."""
+    return f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+
+
+def study_command(work: Path, num_images: int) -> list[str]:
     """Return the command of a study of four trials that trains, samples and scores."""
     return [
         sys.executable, "studies/run_tau_sweep.py", "--study-name", "overhead",
         "--runs-root", str(work / "runs"), "--dataset", "image_folder",
         "--data-root", str(work / "images"), "--imbalance-factor", "own", "--trials", "4",
-        "--images", "400000", "--first-rung", "100000", "--num-samples", "5000",
+        "--images", str(num_images), "--first-rung", str(num_images // 4), "--num-samples", "5000",
         "--rung-samples", "1000", "--extractor", "classifier",
     ]  # fmt: skip
 
@@ -183,6 +208,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="JSON (results/study_overhead.json)")
+    add(
+        "--images", type=int, default=800_000, metavar="N", help="of a trial of the study (800000)"
+    )
     add("--child-first-step", action="store_true", help=argparse.SUPPRESS)
     add("--child-train", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -196,7 +224,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         cache = work / "inductor"
-        rows = [*start_rows(cache), sharing_row(cache), idle_row(work)]
+        rows = [*start_rows(cache), sharing_row(cache), idle_row(work, args.images)]
     report("study_overhead", rows, {}, args.out)
 
 

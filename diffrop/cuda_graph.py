@@ -26,6 +26,9 @@ class Capture(Protocol):
     def record(self, work: Callable[[], Result]) -> tuple[Graph, Result]:
         """Return the recorded work and its results, whose memory every replay fills."""
 
+    def forget(self) -> None:
+        """Begin afresh: no earlier recording will be replayed."""
+
 
 class CudaCapture:
     """Records CUDA graphs that share one stream and one pool of memory.
@@ -63,6 +66,10 @@ class CudaCapture:
                 self._release_generator()
             raise
         return graph, result
+
+    def forget(self) -> None:
+        """As in `Capture`: a pool that lost all of its graphs cannot be recorded into again."""
+        self._pool = torch.cuda.graph_pool_handle()
 
     def _release_generator(self) -> None:
         """A recording that broke off leaves the default generator waiting for its end."""

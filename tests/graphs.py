@@ -34,7 +34,7 @@ class ActedCapture:
     def __init__(self, state: Callable[[], dict[str, list[Tensor]]] = dict) -> None:
         self.state = state
         self.graphs: list[ActedGraph] = []
-        self.num_rehearsals = 0
+        self.num_rehearsals = self.num_forgotten = 0
 
     def rehearse(self, work: Callable[[], Tensor]) -> Tensor:
         self.num_rehearsals += 1
@@ -49,6 +49,9 @@ class ActedCapture:
                 tensor.copy_(old)
         self.graphs.append(self.graph_type(work, result))
         return self.graphs[-1], result
+
+    def forget(self) -> None:
+        self.num_forgotten += 1
 
 
 def trace_without_code(monkeypatch: pytest.MonkeyPatch) -> None:

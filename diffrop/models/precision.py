@@ -1,9 +1,10 @@
 """Networks at the precision they compute in, apart from the weights that are kept."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffrop.config import Precision
 
@@ -28,4 +29,20 @@ def working_copy(model: nn.Module, precision: Precision) -> nn.Module:
 @torch.no_grad()
 def copy_weights(network: nn.Module, model: nn.Module) -> None:
     """Give `network`, a working copy, the present weights of `model`."""
-    torch._foreach_copy_(list(network.parameters()), list(model.parameters()))
+    copy_each(list(network.parameters()), list(model.parameters()))
+
+
+def copy_each(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each tensor onto another of its shape, which may differ in dtype and layout.
+
+    A list of one kind is copied by few kernels on a GPU; one of several kinds by a kernel for each
+    tensor, and wrongly before PyTorch's pull request 173531 (2026), which looked at one dtype.
+    """
+    kinds: dict[tuple[object, ...], tuple[list[Tensor], list[Tensor]]] = {}
+    for target, source in zip(targets, sources, strict=True):
+        kind = target.dtype, source.dtype, target.stride() == source.stride()
+        ours, theirs = kinds.setdefault(kind, ([], []))
+        ours.append(target)
+        theirs.append(source)
+    for ours, theirs in kinds.values():
+        torch._foreach_copy_(ours, theirs)

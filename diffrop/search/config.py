@@ -156,6 +156,8 @@ class LaunchConfig(Config):
         gpus = self.gpus_per_worker
         fits = gpus >= 0 and (gpus <= 1 or gpus.is_integer())
         require(fits, "gpus_per_worker", gpus, "0 to 1, or a whole number")
+        whole = self.workers_per_trial == 1 or float(gpus).is_integer()
+        require(whole, "gpus_per_worker", gpus, "a whole number, with several workers a trial")
         limit = self.max_concurrent
         require(limit is None or limit >= 1, "max_concurrent", limit, "at least 1")
         require(self.max_failures >= 0, "max_failures", self.max_failures, "0 or more")

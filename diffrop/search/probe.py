@@ -191,14 +191,14 @@ def _fitting(batch_size: int, images: float) -> int:
 def peak_memory_mib(device: torch.device) -> Iterator[list[float]]:
     """Yield a list whose one number, at the end, is what was held at most meanwhile.
 
-    On a GPU that is what PyTorch allocated there; on a CPU, by how much the process grew, looked
-    at every few milliseconds.
+    On a GPU that is what PyTorch reserved there, CUDA graphs' memory included; on a CPU, by how
+    much the process grew, looked at every few milliseconds.
     """
     found = [0.0]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield found
-        found[0] = torch.cuda.max_memory_allocated(device) / 2**20
+        found[0] = torch.cuda.max_memory_reserved(device) / 2**20
         return
     process, ended = psutil.Process(), threading.Event()
     before = process.memory_info().rss

@@ -141,8 +141,8 @@ def sweep(
         report: receives how many choices are done, and of how many.
 
     Returns:
-        One row a checkpoint, choice and group: checkpoint, images_seen, omega, sampler, score,
-        value, low, high (95 % over samples), num_samples, extractor, reference.
+        One row a checkpoint, choice and group: checkpoint, form, images_seen, omega, sampler,
+        score, value, low, high (95 % over samples), num_samples, extractor, reference.
     """
     rows: list[dict[str, Any]] = []
     places = [(each, choice) for each in swept for choice in each.choices]
@@ -171,6 +171,7 @@ def _rows(
     return [
         {
             "checkpoint": swept.label,
+            "form": swept.config.contrastive.form,
             "images_seen": swept.images_seen,
             "omega": choice.omega,
             "sampler": choice.sampler,

@@ -59,6 +59,8 @@ class CapturedSteps:
         """Record anew, because tensors of the state were replaced."""
         self._recorded.clear()
         self._rehearsals = 0
+        if self._capture is not None:
+            self._capture.forget()
 
     def run(self, key: tuple[object, ...], work: Work, batch: Batch, seed: int) -> Measures:
         """Do one part of a step.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrop import distributed
+from diffrop.models.precision import copy_each
 
 
 class Gradients:
@@ -31,7 +32,7 @@ class Gradients:
         Args:
             gradients: of this worker, of any dtype, in the parameters' order and shapes.
         """
-        torch._foreach_copy_(self._views, list(gradients))
+        copy_each(self._views, gradients)
         if distributed.world_size() > 1:
             self.flat.copy_(distributed.all_reduce_sum(self.flat) / distributed.world_size())
 

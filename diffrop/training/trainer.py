@@ -108,6 +108,8 @@ class Trainer:
         optimizer = torch.optim.Adam(
             self.model.parameters(), lr=rate, fused=True, capturable=on_gpu
         )
+        # Rehearsals, and worker groups, step without a recording, of which torch would warn.
+        optimizer._warned_capturable_if_run_uncaptured = True
         self._faulty = torch.zeros((), device=self.device)
         optimizer.found_inf = self._faulty  # type: ignore[attr-defined]
         return optimizer
@@ -310,7 +312,9 @@ class Trainer:
             if self._denoiser is not None:
                 self._denoiser.compiles = False
         elif self.objective.pcl is not None and distributed.world_size() == 1:
-            self.objective.pcl.compile_checked(x_t, t, labels, eps, torch.randn_like(eps))
+            # In the dtype and layout in which the network gives it.
+            eps_theta = self._network(*inputs).detach()[:size]
+            self.objective.pcl.compile_checked(x_t, t, labels, eps, eps_theta)
 
     def train_until(
         self,
@@ -397,8 +401,12 @@ class Trainer:
         for length, average in self.power_averages.items():
             average.model.load_state_dict(checkpoint.part(average_part(length)))
         state: dict[int, dict[str, Tensor]] = {}
+        weights = list(self.model.parameters())
         for name, tensor in checkpoint.part("optimizer").items():
             index, key = name.split(".")
+            weight = weights[int(index)]
+            if tensor.shape == weight.shape:  # fused Adam wants moments in the weight's layout
+                tensor = torch.empty_like(weight).copy_(tensor)
             state.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

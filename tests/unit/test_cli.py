@@ -37,6 +37,10 @@ def refused(
         (["--workers-per-trial", "64", "--batch-size", "512"], r"needs 64 CPUs, and there are \d"),
         (["--gpus-per-worker", "9"], "needs 9 GPUs, and there are"),
         (["--gpus-per-worker", "1.5"], "gpus_per_worker is 1.5; allowed: 0 to 1"),
+        (
+            ["--gpus-per-worker", "0.5", "--workers-per-trial", "2"],
+            "gpus_per_worker is 0.5; allowed: a whole number, with several workers",
+        ),
         (["--workers-per-trial", "3"], "batch_size is 64 over 3"),
         (["--rung-samples", "0"], "rung_samples is 0; allowed: at least 2"),
         (["--rung-samples", "7"], "7 samples.*at least 20"),

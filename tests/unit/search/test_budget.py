@@ -104,8 +104,9 @@ def test_budget_counts_workers_where_there_is_no_gpu() -> None:
     launch = LaunchConfig(budget_gpu_hours=1.0, workers_per_trial=4)
     assert Budget.of(small_study(), launch).unit == "worker-hours"
     assert units_per_trial(launch) == 4
-    shared = LaunchConfig(workers_per_trial=2, gpus_per_worker=0.5)
-    assert units_per_trial(shared) == 1
+    shared = LaunchConfig(workers_per_trial=2, gpus_per_worker=1.0)
+    assert units_per_trial(shared) == 2
+    assert units_per_trial(LaunchConfig(gpus_per_worker=0.5)) == 0.5
     assert Budget.of(small_study(), shared).unit == "GPU-hours"
 
 

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from analysis.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
+from analysis.style import form_style
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
 from diffrop.search.sweep import (
@@ -92,6 +93,9 @@ def test_table_fits_80_columns_and_the_figure_has_a_panel_a_score(
         "fid/all", "fid/many", "fid/medium", "fid/few"
     ]  # fmt: skip
     assert all(len(axes.lines) == 4 for axes in figure.axes)
+    style = form_style(str(frame["form"].iloc[0]))
+    assert {line.get_color() for line in figure.axes[0].lines} == {style.colour}
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-", "--", ":", "-."}
     written = write_guidance_sweep(frame, tmp_path / "g")
     assert [path.suffix for path in written] == [".csv", ".png", ".svg"]
     assert len(pd.read_csv(written[0])) == len(frame)

@@ -60,6 +60,23 @@ def test_resumed_training_is_bitwise_the_uninterrupted_one(
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0, equal_nan=True)
 
 
+def test_moments_of_a_checkpoint_take_the_layout_of_the_weights(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """On a GPU weights are channels last, files are not, and fused Adam wants both alike."""
+    trained, resumed = (Trainer(small_experiment(), dataset, CPU) for _ in range(2))
+    trained.step()
+    write_checkpoint(tmp_path / "x.safetensors", trained.checkpoint())
+    resumed.model.to(memory_format=torch.channels_last)
+    resumed.load(read_checkpoint(tmp_path / "x.safetensors"))
+    weights = zip(resumed.model.parameters(), trained.model.parameters(), strict=True)
+    for weight, original in weights:
+        ours, theirs = resumed.optimizer.state[weight], trained.optimizer.state[original]
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert ours[name].stride() == weight.stride()
+            assert torch.equal(ours[name], theirs[name])
+
+
 def test_checkpoint_of_another_training_is_refused_with_the_differences(dataset: Dataset) -> None:
     checkpoint = Trainer(small_experiment(), dataset, CPU).checkpoint()
     other = Trainer(small_experiment(contrastive__tau_0=2.0), dataset, CPU)
