@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import ray
 import torch
+from ray.exceptions import RayTaskError
 
+from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.fact import measured_fact
 from diffrop.search.fidelity import rung_agreement
@@ -39,19 +42,15 @@ def open_plan(
     """Write what a study, its earlier launches included, is expected to take as it is asked now.
 
     A later launch reckons with the speeds that an earlier one measured, so that what it asks for
-    alone changes the plan, and keeps what an earlier one planned to confirm. Without a GPU here
-    nothing is reckoned for trials on GPUs: the probe would measure the CPU.
+    alone changes the plan, and keeps what an earlier one planned to confirm.
     """
     book = read_book(folder, PLAN) or {"began": time.time(), "plan": None, "fact": None}
     before: dict[str, Any] = book["plan"] or {}
     probe = _probe(config, launch, inputs, before.get("probe"))
-    if probe is None:
-        plan = None
-    else:
-        made = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes)
-        if made.confirm is None and before.get("confirm"):
-            made = replace(made, confirm=ConfirmPlan(**before["confirm"]))
-        plan = made.to_dict()
+    made = make_plan(config, launch, inputs.dataset.num_classes, probe, nodes)
+    if made.confirm is None and before.get("confirm"):
+        made = replace(made, confirm=ConfirmPlan(**before["confirm"]))
+    plan = made.to_dict()
     write_atomically(folder / PLAN, json.dumps(book | {"plan": plan}, indent=1))
 
 
@@ -60,20 +59,34 @@ def _probe(
     launch: LaunchConfig,
     inputs: ScoringInputs,
     before: Mapping[str, Any] | None,
-) -> Probe | None:
-    """Return the speeds of a worker as an earlier launch measured them, or as they are here."""
+) -> Probe:
+    """Return the speeds of a worker as an earlier launch measured them, or as they are here.
+
+    A GPU is measured in a process that ends afterwards, on a node that has one: it keeps no
+    memory of it, and what it compiles the trials find.
+    """
     on_gpu = launch.gpus_per_worker > 0
     if before and (before["device"] != "cpu") == on_gpu:
         return Probe(**before)
-    if on_gpu and not torch.cuda.is_available():
-        return None
-    probe = measure(
-        config.experiment, inputs.dataset, inputs.extractor,
-        torch.device("cuda" if on_gpu else "cpu"),
-        reference=inputs.reference, cpus=launch.cpus_per_worker,
+    if not on_gpu:
+        return _measure(config.experiment, inputs, launch.cpus_per_worker, "cpu")
+    apart = ray.remote(_measure).options(
+        num_cpus=launch.cpus_per_worker, num_gpus=launch.gpus_per_worker, max_calls=1
+    )
+    try:
+        found: Probe = ray.get(
+            apart.remote(config.experiment, inputs, launch.cpus_per_worker, "cuda")
+        )
+    except RayTaskError as error:
+        raise error.cause from error
+    return found
+
+
+def _measure(config: ExperimentConfig, inputs: ScoringInputs, cpus: int, device: str) -> Probe:
+    return measure(
+        config, inputs.dataset, inputs.extractor, torch.device(device),
+        reference=inputs.reference, cpus=cpus,
     )  # fmt: skip
-    inputs.extractor.network.to("cpu")  # it travels to the trials
-    return probe
 
 
 def close_plan(folder: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float) -> None:
