@@ -17,8 +17,10 @@ setup: .venv/.ready
 study: setup
 	$(BIN)/python studies/run_tau_sweep.py
 
+# Files of unit tests side by side; what starts a cluster or a browser one after another.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit
+	$(BIN)/python -m pytest tests/integration tests/faults tests/browser
 
 lint: setup
 	$(BIN)/ruff check .

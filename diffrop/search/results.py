@@ -169,7 +169,8 @@ class StudyResult:
 class ResultReader:
     """Reads a study's trials from Optuna and their scores from disk, and ranks them.
 
-    Trials that have ended do not change: they are read once.
+    Trials that have ended do not change: they are read once, and while nothing about one changes,
+    its place included, every reading has the very same object.
     """
 
     def __init__(
@@ -184,6 +185,7 @@ class ResultReader:
         self._ended: dict[int, TrialResult] = {}
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
+        self._in_places: dict[int, tuple[TrialResult, dict[str, Any], TrialResult]] = {}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._checkpoints = checkpoints or CheckpointStore(store.path.parent / "checkpoints")
 
@@ -198,18 +200,30 @@ class ResultReader:
             if known is None and fetched and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
-        return StudyResult(self._config, self._ranked(_cost_counted_once(trials)))
+        return StudyResult(self._config, self._in_place(trials))
 
-    def _ranked(self, trials: list[TrialResult]) -> list[TrialResult]:
-        """Return the trials with rank, feasibility and place on the front."""
+    def _in_place(self, trials: list[TrialResult]) -> list[TrialResult]:
+        """Return the trials with rank, feasibility and place on the front.
+
+        What several share, a training and its cost, counts at the first of them.
+        """
         complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
         if len(complete) != self._num_placed:  # they stay complete: only a new one changes places
             self._places, self._num_placed = self._placed(complete), len(complete)
-        return [
-            dataclasses.replace(trial, **self._places[trial.number])
-            if trial.number in self._places else trial
-            for trial in trials
-        ]  # fmt: skip
+        seen: set[str] = set()
+        found = []
+        for trial in trials:
+            changes = dict(self._places.get(trial.number, {}))
+            if trial.training_key in seen:
+                changes["training_s"] = 0.0
+            elif trial.training_key:
+                seen.add(trial.training_key)
+            known = self._in_places.get(trial.number)
+            if known is None or known[0] is not trial or known[1] != changes:
+                known = trial, changes, dataclasses.replace(trial, **changes)
+                self._in_places[trial.number] = known
+            found.append(known[2])
+        return found
 
     def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
         """Return rank, feasibility and place on the front of complete trials by number."""
@@ -269,18 +283,6 @@ def front_points(
     ]
     constraints = parse_constraints(evaluation.constraints)
     return pareto_front(points, evaluation.objectives, constraints, base)
-
-
-def _cost_counted_once(trials: list[TrialResult]) -> list[TrialResult]:
-    """Return the trials, those whose training an earlier one has without its cost."""
-    seen: set[str] = set()
-    counted = []
-    for trial in trials:
-        again = trial.training_key in seen
-        counted.append(dataclasses.replace(trial, training_s=0.0) if again else trial)
-        if trial.training_key:
-            seen.add(trial.training_key)
-    return counted
 
 
 def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore) -> TrialResult:

@@ -85,14 +85,19 @@ class Tracker:
                 prepare_sqlite(self._store_uri)
         self._attempt("the launch", lambda: None)
 
-    def sync(self, trial: TrackedTrial) -> None:
+    def sync(self, trial: TrackedTrial) -> bool:
         """Log what is new of a trial; a fault of MLflow or of a file is kept for `close`.
 
         Of a trial that has ended and was synced, nothing more is expected before `close`.
+
+        Returns:
+            whether all of it is in MLflow.
         """
         child = self._children.get(trial.label)
         if child is None or not trial.ended or child.synced != trial:
             self._look_at(trial)
+            child = self._children.get(trial.label)
+        return child is not None and child.synced == trial
 
     def _look_at(self, trial: TrackedTrial) -> None:
         mark, child = trial.mark(), self._children.get(trial.label)

@@ -1,5 +1,6 @@
 """What follows a running study in the driver."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -22,10 +23,14 @@ class KeepingTracker:
 
     def __init__(self) -> None:
         self.trials: dict[str, TrackedTrial] = {}
+        self.num_syncs, self.works = 0, True
 
-    def sync(self, trial: TrackedTrial) -> None:
-        """Keep it."""
-        self.trials[trial.label] = trial
+    def sync(self, trial: TrackedTrial) -> bool:
+        """Keep it, where it works."""
+        self.num_syncs += 1
+        if self.works:
+            self.trials[trial.label] = trial
+        return self.works
 
 
 @pytest.fixture
@@ -39,6 +44,24 @@ def found(tmp_path: Path) -> StudyResult:
         for number, form in enumerate(("none", "hinge"))
     ]  # fmt: skip
     return StudyResult(small_study(num_trials=2), trials)
+
+
+def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_change(
+    found: StudyResult,
+) -> None:
+    tracker, results = KeepingTracker(), [found]
+    screen = PlainScreen(Console(file=io.StringIO()))
+    observer = StudyObserver(lambda: results[-1], tracker, screen, {})  # type: ignore[arg-type]
+    tracker.works = False
+    observer.update()
+    tracker.works = True
+    observer.update()
+    observer.update()
+    assert tracker.num_syncs == 4
+    first = dataclasses.replace(found.trials[0], front=True)
+    results.append(dataclasses.replace(found, trials=[first, found.trials[1]]))
+    observer.update()
+    assert tracker.num_syncs == 5 and tracker.trials["t000"].tags["front"] == "True"
 
 
 def test_retrainings_are_shown_and_logged_while_they_run(

@@ -119,6 +119,17 @@ def test_cost_of_a_trial_that_failed_before_its_first_score_is_counted(tmp_path:
     assert failed.training_s == 7.5
 
 
+def test_trials_that_did_not_change_are_the_same_objects_at_every_reading(
+    finished: tuple[StudyStore, StudyResult],
+) -> None:
+    store, result = finished
+    study = store.open(LaunchConfig(resume=True))
+    reader = ResultReader(study, store, result.config)
+    first, second = reader.read().trials, reader.read().trials
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    assert first == result.trials
+
+
 def test_only_complete_trials_are_ranked(finished: tuple[StudyStore, StudyResult]) -> None:
     _, result = finished
     assert [trial.number for trial in result.ranked] == [1, 0]
