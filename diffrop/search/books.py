@@ -70,9 +70,8 @@ def _probe(
         return Probe(**before)
     if not on_gpu:
         return _measure(config.experiment, inputs, launch.cpus_per_worker, "cpu")
-    apart = ray.remote(_measure).options(
-        num_cpus=launch.cpus_per_worker, num_gpus=launch.gpus_per_worker, max_calls=1
-    )
+    needs = {"num_cpus": launch.cpus_per_worker, "num_gpus": launch.gpus_per_worker}
+    apart = ray.remote(**needs, max_calls=1)(_measure)
     try:
         found: Probe = ray.get(
             apart.remote(config.experiment, inputs, launch.cpus_per_worker, "cuda")
