@@ -137,22 +137,21 @@ def run_study(
         render: draws figures and report from the study's folder; returns the files.
 
     Raises:
-        StudyError: the study is running elsewhere, or its database cannot be used.
+        StudyError: the study is running elsewhere, its database cannot be used, or it was started
+            with another configuration, other images or another extractor.
         ResourceError: the cluster is out of reach or too small.
     """
-    store = prepared.store
-    if not launch.resume:
-        store.create(config, command)
+    store, facts = prepared.store, facts_of(prepared.inputs)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = None if launch.resume else store.create(config, command, launch, facts)
     checkpoints = open_store(launch, store.path.parent)
     drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = store.open(launch, len(config.experiment.evaluation.objectives))
-        if launch.resume:
-            store.update(config, command)
+        if study is None:
+            study = store.resume(config, command, launch, facts)
         else:
-            remember(study, prepared.warm_start, facts_of(prepared.inputs))
+            remember(study, prepared.warm_start)
             write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
         if checkpoints.mirror is not None:  # a driver may be lost with its disk
@@ -265,9 +264,10 @@ def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
 
 
 def facts_of(inputs: ScoringInputs) -> dict[str, str]:
-    """Return what scores depend on beside the configuration, for later studies' warm starts."""
+    """Return what scores depend on beside the configuration, for later launches and studies."""
     return {
         "data_digest": inputs.dataset.train_digest,
+        "reference_digest": inputs.dataset.reference_digest,
         "extractor": inputs.extractor.name,
         "reference": inputs.reference.name,
     }

@@ -53,8 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
     """A study of four: a baseline of 50, a hinge stopped at 64 images, one that runs."""
     config = small_study(num_trials=4)
     store = StudyStore(tmp_path_factory.mktemp("made") / "runs", config.name)
-    store.create(config, COMMAND)
-    study = store.open(LaunchConfig())
+    study = store.create(config, COMMAND, LaunchConfig(), {})
     for number, images in enumerate((128, 64, 0)):
         trial = study.ask()
         values = {"contrastive.form": "none" if number == 0 else "hinge"}
