@@ -32,8 +32,19 @@ def read_book(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def write_book(folder: Path, study: optuna.Study, name: str, content: dict[str, Any]) -> None:
+    """Write one of a study's books into its folder and, as an attribute, into Optuna's study.
+
+    Whoever has the database alone finds it there, under its name without .json. The attribute is
+    JSON in a column of type TEXT: without limit but in MySQL, whose 65,535 bytes no book reaches.
+    """
+    write_atomically(folder / name, json.dumps(content, indent=1))
+    study.set_user_attr(name.removesuffix(".json"), content)
+
+
 def open_plan(
     folder: Path,
+    study: optuna.Study,
     config: StudyConfig,
     launch: LaunchConfig,
     inputs: ScoringInputs,
@@ -51,7 +62,7 @@ def open_plan(
     if made.confirm is None and before.get("confirm"):
         made = replace(made, confirm=ConfirmPlan(**before["confirm"]))
     plan = made.to_dict()
-    write_atomically(folder / PLAN, json.dumps(book | {"plan": plan}, indent=1))
+    write_book(folder, study, PLAN, book | {"plan": plan})
 
 
 def _probe(
@@ -89,16 +100,18 @@ def _measure(config: ExperimentConfig, inputs: ScoringInputs, cpus: int, device:
     )  # fmt: skip
 
 
-def close_plan(folder: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float) -> None:
+def close_plan(
+    folder: Path, study: optuna.Study, config: StudyConfig, launch: LaunchConfig, wall_s: float
+) -> None:
     """Write what a study has cost so far, this launch's `wall_s` added to the clock."""
     book = read_book(folder, PLAN)
     if book:
         wall_s += (book["fact"] or {"wall_s": 0.0})["wall_s"]
         fact = measured_fact(folder, config, launch, wall_s, book["began"])
-        write_atomically(folder / PLAN, json.dumps(book | {"fact": fact}, indent=1))
+        write_book(folder, study, PLAN, book | {"fact": fact})
 
 
-def write_fidelity(folder: Path, config: StudyConfig, study: optuna.Study) -> None:
+def write_fidelity(folder: Path, study: optuna.Study, config: StudyConfig) -> None:
     """Write how far each rung orders trials as the full score does."""
     found = rung_agreement(study.get_trials(deepcopy=False), config)
-    write_atomically(folder / FIDELITY, json.dumps(found, indent=1))
+    write_book(folder, study, FIDELITY, found)

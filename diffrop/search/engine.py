@@ -175,7 +175,7 @@ def run_study(
             reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
         )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
-        write_fidelity(store.path, config, study)
+        write_fidelity(store.path, study, config)
         confirmation = read_book(store.path, CONFIRMATION)
         result = replace(with_differences(observer.update()), confirmation=confirmation)
         screen.close()
@@ -214,7 +214,7 @@ def _run_stages(
         concurrent = cluster.concurrency(launch, config.num_trials, nodes)
         observer.concurrent = concurrent
         began = time.monotonic()
-        open_plan(prepared.store.path, config, launch, prepared.inputs, nodes)
+        open_plan(prepared.store.path, study, config, launch, prepared.inputs, nodes)
         stages = Stages(
             config=config,
             launch=launch,
@@ -236,7 +236,7 @@ def _run_stages(
                     stages.confirm(observer.update())
                 else:
                     screen.say("Another driver confirms.")
-        close_plan(prepared.store.path, config, launch, time.monotonic() - began)
+        close_plan(prepared.store.path, study, config, launch, time.monotonic() - began)
 
 
 def push_results(directory: Path, mirror: RemoteMirror) -> None:

@@ -1,7 +1,6 @@
 """The stages of a launch on its cluster: shared prefix, baseline, search, confirmation."""
 
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from diffrop.errors import StudyError
-from diffrop.search.books import CONFIRMATION, read_book
+from diffrop.search.books import CONFIRMATION, read_book, write_book
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
     BASELINE,
@@ -44,7 +43,6 @@ from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
 from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
-from diffrop.storage import write_atomically
 
 WAIT_S = 2.0
 
@@ -171,8 +169,7 @@ class Stages:
         while True:
             cards = read_cards(folder, confirmation)
             outcome = assess(confirmation, cards)
-            book = json.dumps(confirm_dict(outcome), indent=1)
-            write_atomically(self.store.path / CONFIRMATION, book)
+            write_book(self.store.path, self.study, CONFIRMATION, confirm_dict(outcome))
             points = missing_points(confirmation, cards) or next_points(outcome, cards)
             if not points or not self._may_begin():
                 return
