@@ -1,4 +1,4 @@
-"""What a study writes down beside its trials: plan and fact, and whether stopping was right."""
+"""What a study writes down beside its trials: plan, fact, rungs' agreement, confirmation."""
 
 import json
 import time
@@ -14,15 +14,19 @@ from ray.exceptions import RayTaskError
 
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.drivers import try_lock
 from diffrop.search.fact import measured_fact
 from diffrop.search.fidelity import rung_agreement
 from diffrop.search.placement import Node
 from diffrop.search.plan import ConfirmPlan, make_plan
 from diffrop.search.probe import Probe, measure
+from diffrop.search.results import StudyResult
 from diffrop.search.scoring import ScoringInputs
 from diffrop.storage import write_atomically
 
 PLAN, FIDELITY, CONFIRMATION = "plan.json", "fidelity.json", "confirm.json"
+CONFIRM_LOCK = "confirm.lock"
+"""Held by the driver that confirms, and by whoever writes that book."""
 
 
 def read_book(folder: Path, name: str) -> dict[str, Any]:
@@ -115,3 +119,35 @@ def write_fidelity(folder: Path, study: optuna.Study, config: StudyConfig) -> No
     """Write how far each rung orders trials as the full score does."""
     found = rung_agreement(study.get_trials(deepcopy=False), config)
     write_book(folder, study, FIDELITY, found)
+
+
+def close_confirmation(
+    folder: Path, study: optuna.Study, result: StudyResult, refusal: str
+) -> dict[str, Any]:
+    """Write into a confirmation's verdict what a reader must know at a launch's end; return it.
+
+    It stops to be current once the study has other leaders; the search's own leads then. Nothing
+    is written where there is none, or while another driver confirms.
+
+    Args:
+        folder: of the study.
+        study: Optuna's.
+        result: its trials as they stand.
+        refusal: why the budget let nothing more begin; empty if it did.
+    """
+    if not read_book(folder, CONFIRMATION):
+        return {}
+    with try_lock(folder / CONFIRM_LOCK) as held:
+        book = read_book(folder, CONFIRMATION)
+        if held:
+            confirmed = [leader["trial"] for leader in book["leaders"]]
+            current = set(result.leaders(len(confirmed))) == set(confirmed)
+            said = [book["finding"]]
+            if refusal and book["num_left"]:
+                said.insert(0, f"Ended early: {refusal}.")
+            if not current:
+                of = f"the first {book['num_trials']} trials, not of the present leaders"
+                said.insert(0, f"The confirmation is of {of}.")
+            book |= {"current": current, "verdict": " ".join(said)}
+            write_book(folder, study, CONFIRMATION, book)
+    return book

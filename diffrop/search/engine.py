@@ -19,7 +19,15 @@ from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.search.anchors import measure_anchors
-from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
+from diffrop.search.books import (
+    CONFIRM_LOCK,
+    CONFIRMATION,
+    close_confirmation,
+    close_plan,
+    open_plan,
+    read_book,
+    write_fidelity,
+)
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal, try_lock
@@ -55,7 +63,7 @@ class FinishedStudy:
     interrupted: bool
     """Whether it was asked to stop."""
     refusal: str
-    """Why the budget let nothing more begin; empty if it did."""
+    """Why the budget let no further trial or retraining begin; empty if it did."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +184,13 @@ def run_study(
         )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
         write_fidelity(store.path, study, config)
-        confirmation = read_book(store.path, CONFIRMATION)
-        result = replace(with_differences(observer.update()), confirmation=confirmation)
+        result = with_differences(observer.update())
+        left = num_remaining(study, config)
+        if launch.confirm:
+            left += read_book(store.path, CONFIRMATION).get("num_left", 0)
+        refusal = purse.refusal() if left else ""
+        confirmation = close_confirmation(store.path, study, result, refusal)
+        result = replace(result, confirmation=confirmation)
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
@@ -188,7 +201,6 @@ def run_study(
         if checkpoints.mirror is not None:
             push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
-        refusal = purse.refusal() if num_remaining(study, config) else ""
     uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 
@@ -231,7 +243,7 @@ def _run_stages(
         if remaining:
             stages.search()
         if launch.confirm:
-            with try_lock(prepared.store.path / "confirm.lock") as held:
+            with try_lock(prepared.store.path / CONFIRM_LOCK) as held:
                 if held:
                     stages.confirm(observer.update())
                 else:
