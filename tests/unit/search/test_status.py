@@ -132,6 +132,18 @@ def test_plan_and_verdict_are_shown(store: StudyStore) -> None:
     assert "Confirmed: No difference found." in text
 
 
+def test_interrupted_confirmation_is_stopped_and_not_finished(store: StudyStore) -> None:
+    study = store.open(LaunchConfig(resume=True))
+    study.tell(2, state=TrialState.PRUNED)
+    store.resume(small_study(num_trials=3), COMMAND, LaunchConfig(resume=True), {})
+    assert study_status(store).state == "finished"
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "?", "num_left": 7}))
+    assert study_status(store).state == "stopped"
+    assert "Go on with: python studies/run_tau_sweep.py" in " ".join(shown(store).split())
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "!", "num_left": 0}))
+    assert study_status(store).state == "finished"
+
+
 def test_reading_changes_nothing_even_while_a_driver_writes(store: StudyStore) -> None:
     def digests() -> dict[Path, str]:
         files = [path for path in store.path.rglob("*") if path.is_file()]
