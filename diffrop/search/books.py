@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import ray
 import torch
-from ray.exceptions import RayTaskError
 
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, StudyConfig
@@ -85,6 +83,9 @@ def _probe(
         return Probe(**before)
     if not on_gpu:
         return _measure(config.experiment, inputs, launch.cpus_per_worker, "cpu")
+    import ray  # not above: status.py reads books without it
+    from ray.exceptions import RayTaskError
+
     apart = ray.remote(_measure).options(
         num_cpus=launch.cpus_per_worker, num_gpus=launch.gpus_per_worker, max_calls=1
     )
