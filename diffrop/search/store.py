@@ -85,7 +85,9 @@ class StudyStore:
     def create(
         self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
     ) -> optuna.Study:
-        """Make the folder and the Optuna study, both with the configuration, or neither.
+        """Make the folder and the Optuna study, both with the configuration.
+
+        No folder is left behind without its study.
 
         Args:
             config: the study.
@@ -197,8 +199,8 @@ class StudyStore:
             )
         except DuplicatedStudyError as error:
             raise StudyError(
-                f"study {self.name!r} exists in {shown}, of another runs folder than "
-                f"{self.path.parent}; resume it there, or name another with --study-name"
+                f"study {self.name!r} exists in {shown}, but not in {self.path.parent}; resume it "
+                "in the runs folder where it began, or name another with --study-name"
             ) from error
         except KeyError as error:
             raise StudyError(f"study {self.name!r} is not in {shown}") from error

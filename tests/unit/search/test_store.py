@@ -100,7 +100,7 @@ def test_name_that_another_runs_folder_has_on_the_server_leaves_nothing_behind(
     server = f"sqlite:///{tmp_path / 'server.db'}"
     theirs, ours = (StudyStore(tmp_path / name, "small") for name in ("theirs", "ours"))
     theirs.create(small_study(), "command", LaunchConfig(storage=server), FACTS)
-    with pytest.raises(StudyError, match=r"another runs folder than .*/ours.*--study-name"):
+    with pytest.raises(StudyError, match=r"but not in .*/ours; .*--study-name"):
         ours.create(small_study(seed=1), "command", LaunchConfig(storage=server), FACTS)
     assert not ours.path.exists()
     with pytest.raises(StudyError, match="no study 'small'"):
