@@ -30,14 +30,14 @@ class Confirmed:
 
 
 def confirmed(study: StudyResults) -> Confirmed | None:
-    """Return the outcome of a confirmation; None where there is none yet, or none to be told."""
+    """Return the outcome of a confirmation of the present leaders; None where none can be told."""
     found = study.confirmation
     leaders = [leader for leader in mappings(found.get("leaders")) if _is_told(leader)]
     trained = found.get("baseline")
     baseline = _mean(trained.get("values")) if isinstance(trained, dict) else math.nan
     known = set(study.trials["number"])
     leaders = [leader for leader in leaders if leader.get("trial") in known]
-    if not leaders or math.isnan(baseline):
+    if not leaders or math.isnan(baseline) or not found.get("current", True):
         return None
     best = found.get("best")
     leader = next(

@@ -1,4 +1,4 @@
-"""What a study writes down beside its trials: plan and fact, and whether stopping was right."""
+"""What a study writes down beside its trials: plan, fact, rungs' agreement, confirmation."""
 
 import json
 import time
@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import ray
 import torch
-from ray.exceptions import RayTaskError
 
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.search.drivers import try_lock
 from diffrop.search.fact import measured_fact
 from diffrop.search.fidelity import rung_agreement
 from diffrop.search.placement import Node
 from diffrop.search.plan import ConfirmPlan, make_plan
 from diffrop.search.probe import Probe, measure
+from diffrop.search.results import StudyResult
 from diffrop.search.scoring import ScoringInputs
 from diffrop.storage import write_atomically
 
 PLAN, FIDELITY, CONFIRMATION = "plan.json", "fidelity.json", "confirm.json"
+CONFIRM_LOCK = "confirm.lock"
+"""Held by the driver that confirms, and by whoever writes that book."""
 
 
 def read_book(folder: Path, name: str) -> dict[str, Any]:
@@ -32,8 +34,19 @@ def read_book(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def write_book(folder: Path, study: optuna.Study, name: str, content: dict[str, Any]) -> None:
+    """Write one of a study's books into its folder and, as an attribute, into Optuna's study.
+
+    Whoever has the database alone finds it there, under its name without .json. The attribute is
+    JSON in a column of type TEXT: without limit but in MySQL, whose 65,535 bytes no book reaches.
+    """
+    write_atomically(folder / name, json.dumps(content, indent=1))
+    study.set_user_attr(name.removesuffix(".json"), content)
+
+
 def open_plan(
     folder: Path,
+    study: optuna.Study,
     config: StudyConfig,
     launch: LaunchConfig,
     inputs: ScoringInputs,
@@ -51,7 +64,7 @@ def open_plan(
     if made.confirm is None and before.get("confirm"):
         made = replace(made, confirm=ConfirmPlan(**before["confirm"]))
     plan = made.to_dict()
-    write_atomically(folder / PLAN, json.dumps(book | {"plan": plan}, indent=1))
+    write_book(folder, study, PLAN, book | {"plan": plan})
 
 
 def _probe(
@@ -70,6 +83,9 @@ def _probe(
         return Probe(**before)
     if not on_gpu:
         return _measure(config.experiment, inputs, launch.cpus_per_worker, "cpu")
+    import ray  # not above: status.py reads books without it
+    from ray.exceptions import RayTaskError
+
     needs = {"num_cpus": launch.cpus_per_worker, "num_gpus": launch.gpus_per_worker}
     apart = ray.remote(**needs, max_calls=1)(_measure)
     try:
@@ -88,16 +104,50 @@ def _measure(config: ExperimentConfig, inputs: ScoringInputs, cpus: int, device:
     )  # fmt: skip
 
 
-def close_plan(folder: Path, config: StudyConfig, launch: LaunchConfig, wall_s: float) -> None:
+def close_plan(
+    folder: Path, study: optuna.Study, config: StudyConfig, launch: LaunchConfig, wall_s: float
+) -> None:
     """Write what a study has cost so far, this launch's `wall_s` added to the clock."""
     book = read_book(folder, PLAN)
     if book:
         wall_s += (book["fact"] or {"wall_s": 0.0})["wall_s"]
         fact = measured_fact(folder, config, launch, wall_s, book["began"])
-        write_atomically(folder / PLAN, json.dumps(book | {"fact": fact}, indent=1))
+        write_book(folder, study, PLAN, book | {"fact": fact})
 
 
-def write_fidelity(folder: Path, config: StudyConfig, study: optuna.Study) -> None:
+def write_fidelity(folder: Path, study: optuna.Study, config: StudyConfig) -> None:
     """Write how far each rung orders trials as the full score does."""
     found = rung_agreement(study.get_trials(deepcopy=False), config)
-    write_atomically(folder / FIDELITY, json.dumps(found, indent=1))
+    write_book(folder, study, FIDELITY, found)
+
+
+def close_confirmation(
+    folder: Path, study: optuna.Study, result: StudyResult, refusal: str
+) -> dict[str, Any]:
+    """Write into a confirmation's verdict what a reader must know at a launch's end; return it.
+
+    It stops to be current once the study has other leaders; the search's own leads then. Nothing
+    is written where there is none, or while another driver confirms.
+
+    Args:
+        folder: of the study.
+        study: Optuna's.
+        result: its trials as they stand.
+        refusal: why the budget let nothing more begin; empty if it did.
+    """
+    if not read_book(folder, CONFIRMATION):
+        return {}
+    with try_lock(folder / CONFIRM_LOCK) as held:
+        book = read_book(folder, CONFIRMATION)
+        if held:
+            confirmed = [leader["trial"] for leader in book["leaders"]]
+            current = set(result.leaders(len(confirmed))) == set(confirmed)
+            said = [book["finding"]]
+            if refusal and book["num_left"]:
+                said.insert(0, f"Ended early: {refusal}.")
+            if not current:
+                of = f"the first {book['num_trials']} trials, not of the present leaders"
+                said.insert(0, f"The confirmation is of {of}.")
+            book |= {"current": current, "verdict": " ".join(said)}
+            write_book(folder, study, CONFIRMATION, book)
+    return book

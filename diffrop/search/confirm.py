@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffrop.config import ExperimentConfig
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
-from diffrop.search.objectives import front_ranks
 from diffrop.search.omega import fixed_choice
 from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.scoring import ScoreCard, sampler_name
-from diffrop.search.trial import read_scores
+from diffrop.search.trial import TrialTask, read_scores, trial_key
 from diffrop.seeds import CONFIRMED_SAMPLES, CONFIRMED_TRAINING, derive_seed
 from diffrop.storage import write_atomically
 from diffrop.tracking.files import label_of
@@ -175,43 +172,6 @@ def plan_confirmation(
     )
 
 
-def choose_leaders(
-    values: Mapping[int, Sequence[float]], count: int, feasible: Iterable[int] | None = None
-) -> list[int]:
-    """Return the numbers of the trials to confirm, the most promising first.
-
-    By one objective they are the first few. By several they are of the Pareto front: its best by
-    the first objective, then its knee (the point that is nearest to the best of each objective,
-    each scaled to the front's range), then the others by the first objective; and after the front
-    the next one. Trials that break a constraint come only after those that keep all.
-
-    Args:
-        values: the objectives of each ranked trial, by number, without the baseline.
-        count: how many.
-        feasible: numbers of the trials that keep the constraints; None if there are none.
-    """
-    kept = set(values if feasible is None else feasible)
-    chosen: list[int] = []
-    for group in ([n for n in values if n in kept], [n for n in values if n not in kept]):
-        if group:
-            table = np.array([values[number] for number in group])
-            ranks = front_ranks(table)
-            for rank in range(int(ranks.max()) + 1):
-                places = np.flatnonzero(ranks == rank)
-                chosen += _along_front([(group[i], table[i]) for i in places])
-    return chosen[:count]
-
-
-def _along_front(front: list[tuple[int, np.ndarray]]) -> list[int]:
-    """Order a front: its best by the first objective, its knee, the rest."""
-    ordered = [number for number, row in sorted(front, key=lambda item: (item[1][0], item[0]))]
-    rows = np.array([row for _, row in front])
-    span = np.ptp(rows, axis=0)
-    scaled = (rows - rows.min(axis=0)) / np.where(span > 0, span, 1)
-    knee = front[int(np.square(scaled).sum(axis=1).argmin())][0]
-    return list(dict.fromkeys([ordered[0], knee, *ordered]))
-
-
 def fresh_seeds(study: StudyConfig, index: int) -> tuple[int, int]:
     """Return the training's and the samples' seed number `index`, which the search never used."""
     base = study.experiment
@@ -238,30 +198,34 @@ def _draw(seed: int, use: int, index: int, used: Callable[[int], bool]) -> int:
     return next(found for found in drawn if not used(found))
 
 
-def read_cards(folder: Path, confirmation: Confirmation) -> dict[Key, ScoreCard | None]:
+def read_cards(
+    confirmation: Confirmation, task_of: Callable[[ConfirmPoint], TrialTask]
+) -> dict[Key, ScoreCard | None]:
     """Return what has ended of a confirmation, in whatever launch it was trained.
 
     Args:
-        folder: `confirm/` of the study.
         confirmation: its contenders; a score at another sampling choice or N does not count.
+        task_of: makes the task of a point; what another training (the number of workers may change
+            between launches) gave does not count.
     """
     found: dict[Key, ScoreCard | None] = {}
     for point in confirmation.points(range(confirmation.most_seeds)):
-        directory = folder / point.name
+        task = task_of(point)
+        directory, same = task.directory, trial_key(task.directory) == task.key
         (omega,) = point.config.evaluation.guidance_scales
         full = point.config.evaluation.num_samples
         for card in read_scores(directory):
             alike = card.omega == omega and card.num_samples["all"] == full
-            if card.final and alike and card.sampler == sampler_name(point.config):
+            if same and card.final and alike and card.sampler == sampler_name(point.config):
                 found[point.key] = card
-        if point.key not in found and (directory / FAILURE).exists():
+        if point.key not in found and _failure(directory).get("key") == task.key:
             found[point.key] = None
     return found
 
 
-def record_failure(directory: Path, message: str) -> None:
+def record_failure(task: TrialTask, message: str) -> None:
     """Write down that a confirmation's training failed for good."""
-    write_atomically(directory / FAILURE, json.dumps({"message": message}))
+    write_atomically(task.directory / FAILURE, json.dumps({"message": message, "key": task.key}))
 
 
 def retrainings(folders: Iterable[Path], result: StudyResult) -> list[TrialResult]:
@@ -278,24 +242,25 @@ def retrainings(folders: Iterable[Path], result: StudyResult) -> list[TrialResul
         number, _, seed = folder.name[1:].partition("-s")
         trial = result.trials[int(number)]
         card = next((card for card in read_scores(folder) if card.final), None)
-        failed = card is None and (folder / FAILURE).exists()
+        failure = {} if card is not None else _failure(folder)
         found.append(
             TrialResult(
                 number=trial.number,
                 seed=int(seed),
-                state="FAIL" if failed else "RUNNING" if card is None else "COMPLETE",
+                state="FAIL" if failure else "RUNNING" if card is None else "COMPLETE",
                 values=trial.values,
                 directory=folder,
                 card=card,
                 duration_s=0.0,
-                message=_failure(folder) if failed else "",
+                message=failure.get("message", ""),
             )
         )
     return found
 
 
-def _failure(folder: Path) -> str:
-    return str(json.loads((folder / FAILURE).read_text("utf-8"))["message"])
+def _failure(folder: Path) -> dict[str, str]:
+    path = folder / FAILURE
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
 
 
 def missing_points(confirmation: Confirmation, cards: Cards) -> list[ConfirmPoint]:

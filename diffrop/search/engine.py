@@ -19,7 +19,15 @@ from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.search.anchors import measure_anchors
-from diffrop.search.books import CONFIRMATION, close_plan, open_plan, read_book, write_fidelity
+from diffrop.search.books import (
+    CONFIRM_LOCK,
+    CONFIRMATION,
+    close_confirmation,
+    close_plan,
+    open_plan,
+    read_book,
+    write_fidelity,
+)
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal, try_lock
@@ -55,7 +63,7 @@ class FinishedStudy:
     interrupted: bool
     """Whether it was asked to stop."""
     refusal: str
-    """Why the budget let nothing more begin; empty if it did."""
+    """Why the budget let no further trial or retraining begin; empty if it did."""
 
 
 @dataclass(frozen=True)
@@ -137,22 +145,21 @@ def run_study(
         render: draws figures and report from the study's folder; returns the files.
 
     Raises:
-        StudyError: the study is running elsewhere, or its database cannot be used.
+        StudyError: the study is running elsewhere, its database cannot be used, or it was started
+            with another configuration, other images or another extractor.
         ResourceError: the cluster is out of reach or too small.
     """
-    store = prepared.store
-    if not launch.resume:
-        store.create(config, command)
+    store, facts = prepared.store, facts_of(prepared.inputs)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = None if launch.resume else store.create(config, command, launch, facts)
     checkpoints = open_store(launch, store.path.parent)
     drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = store.open(launch, len(config.experiment.evaluation.objectives))
-        if launch.resume:
-            store.update(config, command)
+        if study is None:
+            study = store.resume(config, command, launch, facts)
         else:
-            remember(study, prepared.warm_start, facts_of(prepared.inputs))
+            remember(study, prepared.warm_start)
             write_notes(store.path, prepared.warm_start)
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
         if checkpoints.mirror is not None:  # a driver may be lost with its disk
@@ -176,9 +183,14 @@ def run_study(
             reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
         )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
-        write_fidelity(store.path, config, study)
-        confirmation = read_book(store.path, CONFIRMATION)
-        result = replace(with_differences(observer.update()), confirmation=confirmation)
+        write_fidelity(store.path, study, config)
+        result = with_differences(observer.update())
+        left = num_remaining(study, config)
+        if launch.confirm:
+            left += read_book(store.path, CONFIRMATION).get("num_left", 0)
+        refusal = purse.refusal() if left else ""
+        confirmation = close_confirmation(store.path, study, result, refusal)
+        result = replace(result, confirmation=confirmation)
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
@@ -189,7 +201,6 @@ def run_study(
         if checkpoints.mirror is not None:
             push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
-        refusal = purse.refusal() if num_remaining(study, config) else ""
     uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 
@@ -215,7 +226,7 @@ def _run_stages(
         concurrent = cluster.concurrency(launch, config.num_trials, nodes)
         observer.concurrent = concurrent
         began = time.monotonic()
-        open_plan(prepared.store.path, config, launch, prepared.inputs, nodes)
+        open_plan(prepared.store.path, study, config, launch, prepared.inputs, nodes)
         stages = Stages(
             config=config,
             launch=launch,
@@ -232,12 +243,12 @@ def _run_stages(
         if remaining:
             stages.search()
         if launch.confirm:
-            with try_lock(prepared.store.path / "confirm.lock") as held:
+            with try_lock(prepared.store.path / CONFIRM_LOCK) as held:
                 if held:
                     stages.confirm(observer.update())
                 else:
                     screen.say("Another driver confirms.")
-        close_plan(prepared.store.path, config, launch, time.monotonic() - began)
+        close_plan(prepared.store.path, study, config, launch, time.monotonic() - began)
 
 
 def push_results(directory: Path, mirror: RemoteMirror) -> None:
@@ -265,9 +276,10 @@ def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
 
 
 def facts_of(inputs: ScoringInputs) -> dict[str, str]:
-    """Return what scores depend on beside the configuration, for later studies' warm starts."""
+    """Return what scores depend on beside the configuration, for later launches and studies."""
     return {
         "data_digest": inputs.dataset.train_digest,
+        "reference_digest": inputs.dataset.reference_digest,
         "extractor": inputs.extractor.name,
         "reference": inputs.reference.name,
     }

@@ -17,7 +17,7 @@ from diffrop.metrics.intervals import Interval
 from diffrop.search.config import StudyConfig
 from diffrop.search.ladder import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
 from diffrop.search.objectives import pareto_front, parse_constraints, violations
-from diffrop.search.rules import Standing, sort_keys
+from diffrop.search.rules import Standing, choose_leaders, sort_keys
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import pull_trial, read_scores, trial_key
@@ -140,14 +140,25 @@ class StudyResult:
         complete = [trial for trial in self.trials if trial.rank is not None]
         return sorted(complete, key=lambda trial: trial.rank or 0)
 
+    def leaders(self, count: int) -> list[int]:
+        """Return the numbers of the trials to confirm, the baseline not among them.
+
+        See `choose_leaders`.
+        """
+        ranked = [trial for trial in self.ranked if trial.number > 0]
+        values = {trial.number: trial.card.values for trial in ranked if trial.card is not None}
+        feasible = [trial.number for trial in ranked if trial.feasible is not False]
+        return choose_leaders(values, count, feasible)
+
     @property
     def best(self) -> TrialResult | None:
         """What is exported: the confirmed best, or the leader of the search.
 
-        Where a confirmation named no best it is the baseline, the simpler of equals.
+        Where a confirmation named no best it is the baseline, the simpler of equals. One that is
+        not of the present leaders decides nothing.
         """
         told = any(leader["mean"] is not None for leader in self.confirmation.get("leaders", ()))
-        if not told:
+        if not told or not self.confirmation["current"]:
             return self.ranked[0] if self.ranked else None
         number = self.confirmation["best"] or 0
         return next(trial for trial in self.trials if trial.number == number)

@@ -1,9 +1,9 @@
-"""When a trial is stopped at a rung: pure functions of how many there are better.
+"""When a trial is stopped at a rung, and which lead: pure functions of how many there are better.
 
 Trials compare at equal rungs alone, for there they were scored on equally many samples and steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -94,6 +94,43 @@ def _crowding(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
                 gaps[1:-1] = (sorted_values[2:] - sorted_values[:-2]) / width
             distances[front[order]] += gaps
     return distances
+
+
+def choose_leaders(
+    values: Mapping[int, Sequence[float]], count: int, feasible: Iterable[int] | None = None
+) -> list[int]:
+    """Return the numbers of the trials to confirm, the most promising first.
+
+    By one objective they are the first few. By several they are of the Pareto front: its best by
+    the first objective, then its knee (the point that is nearest to the best of each objective,
+    each scaled to the front's range), then the others by the first objective; and after the front
+    the next one. Trials that break a constraint come only after those that keep all.
+
+    Args:
+        values: the objectives of each ranked trial, by number, without the baseline.
+        count: how many.
+        feasible: numbers of the trials that keep the constraints; None if there are none.
+    """
+    kept = set(values if feasible is None else feasible)
+    chosen: list[int] = []
+    for group in ([n for n in values if n in kept], [n for n in values if n not in kept]):
+        if group:
+            table = np.array([values[number] for number in group])
+            ranks = front_ranks(table)
+            for rank in range(int(ranks.max()) + 1):
+                places = np.flatnonzero(ranks == rank)
+                chosen += _along_front([(group[i], table[i]) for i in places])
+    return chosen[:count]
+
+
+def _along_front(front: list[tuple[int, np.ndarray]]) -> list[int]:
+    """Order a front: its best by the first objective, its knee, the rest."""
+    ordered = [number for number, row in sorted(front, key=lambda item: (item[1][0], item[0]))]
+    rows = np.array([row for _, row in front])
+    span = np.ptp(rows, axis=0)
+    scaled = (rows - rows.min(axis=0)) / np.where(span > 0, span, 1)
+    knee = front[int(np.square(scaled).sum(axis=1).argmin())][0]
+    return list(dict.fromkeys([ordered[0], knee, *ordered]))
 
 
 def bracket_of(number: int, num_rungs: int, reduction_factor: float) -> int:

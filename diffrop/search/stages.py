@@ -1,7 +1,6 @@
 """The stages of a launch on its cluster: shared prefix, baseline, search, confirmation."""
 
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +16,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from diffrop.errors import StudyError
-from diffrop.search.books import CONFIRMATION, read_book
+from diffrop.search.books import CONFIRMATION, read_book, write_book
 from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
     BASELINE,
     Confirmation,
     ConfirmPoint,
     Contender,
-    choose_leaders,
     missing_points,
     plan_confirmation,
     read_cards,
@@ -44,7 +42,6 @@ from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
 from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
-from diffrop.storage import write_atomically
 
 WAIT_S = 2.0
 
@@ -167,17 +164,17 @@ class Stages:
                 "Nothing to confirm: the baseline or every other trial has no full score."
             )
             return
-        folder = self.store.path / "confirm"
+        num_trials = sum(trial.state != "RUNNING" for trial in result.trials)
         while True:
-            cards = read_cards(folder, confirmation)
+            cards = read_cards(confirmation, self.maker.confirmation)
             outcome = assess(confirmation, cards)
-            book = json.dumps(confirm_dict(outcome), indent=1)
-            write_atomically(self.store.path / CONFIRMATION, book)
             points = missing_points(confirmation, cards) or next_points(outcome, cards)
+            book = confirm_dict(outcome, num_trials, len(points))
+            write_book(self.store.path, self.study, CONFIRMATION, book)
             if not points or not self._may_begin():
                 return
             self._train_again(points)
-            if read_cards(folder, confirmation).keys() == cards.keys():
+            if read_cards(confirmation, self.maker.confirmation).keys() == cards.keys():
                 return  # nothing ended: stopped, or out of budget
 
     def _confirmation(self, result: StudyResult) -> Confirmation | None:
@@ -185,13 +182,10 @@ class Stages:
         baseline = ranked.pop(BASELINE, None)
         if baseline is None or not ranked:
             return None
-        values = {n: trial.card.values for n, trial in ranked.items() if trial.card is not None}
-        feasible = [number for number, trial in ranked.items() if trial.feasible is not False]
-        leaders = choose_leaders(values, self.launch.confirm, feasible)
         before = read_book(self.store.path, CONFIRMATION) or None
         contenders = [
-            Contender.of(ranked[number], inherited=ranked[number].parent is not None)
-            for number in leaders
+            Contender.of(ranked[number], inherited=bool(ranked[number].parent))
+            for number in result.leaders(self.launch.confirm)
         ]
         return plan_confirmation(
             self.config, self.launch, Contender.of(baseline), contenders, before
@@ -204,7 +198,7 @@ class Stages:
         tasks = [self.maker.confirmation(point) for point in points]
         self.observer.confirming = tasks
         for place, why in self._run_given(tasks).items():
-            record_failure(tasks[place].directory, why)
+            record_failure(tasks[place], why)
         self.observer.update()
         self.observer.confirming = ()
 

@@ -78,7 +78,8 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
     folders = (*store.path.glob("prefix/*"), *store.path.glob("confirm/*-*"))
     for folder in (*(trial.directory for trial in result.trials), *folders):
         ledger.settle(folder)
-    left = progress.num_ended < progress.num_trials
+    confirmation = read_book(store.path, CONFIRMATION)
+    left = progress.num_ended < progress.num_trials or confirmation.get("num_left", 0) > 0
     alive = any(known_drivers.values())
     return StudyStatus(
         progress=progress,
@@ -91,7 +92,7 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
             len(list(store.path.glob("confirm/*-*"))),
             len(list(store.path.glob("confirm/*-*/scores/*.json"))),
         ),
-        confirmed=read_book(store.path, CONFIRMATION).get("verdict", ""),
+        confirmed=confirmation.get("verdict", ""),
         resume=resume_command(store),
     )
 

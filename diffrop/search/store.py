@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from diffrop.tracking import redact
 LOCK_WAIT_S = 5
 # May change between launches: how many trials, not what a trial is.
 FREE_KEYS = ("num_trials",)
+# Names of the attributes of Optuna's study that say what it is.
+CONFIG, FACTS = "config", "facts"
 
 
 class StudyStore:
@@ -62,9 +65,10 @@ class StudyStore:
             )
         if not launch.resume:
             if self.path.exists():
+                way = "carry it on with --resume" if self.config_path.exists() else "remove it"
                 raise StudyError(
-                    f"study {self.name!r} exists in {self.path}; carry it on with --resume, or "
-                    "name another with --study-name"
+                    f"study {self.name!r} exists in {self.path}; {way}, or name another with "
+                    "--study-name"
                 )
             return
         if not self.config_path.exists():
@@ -78,31 +82,73 @@ class StudyStore:
                 f"{'; '.join(differing)}; resume it as it was, or start another study"
             )
 
-    def create(self, config: StudyConfig, command: str) -> None:
-        """Make the folder and write the configuration into it.
+    def create(
+        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+    ) -> optuna.Study:
+        """Make the folder and the Optuna study, both with the configuration.
+
+        No folder is left behind without its study.
+
+        Args:
+            config: the study.
+            command: the command line, kept in the folder.
+            launch: its first.
+            facts: what scores depend on beside the configuration, such as the digest of the
+                images; `resume` holds later launches to them.
 
         Raises:
-            StudyError: the folder cannot be written.
+            StudyError: the folder cannot be written, or the database cannot be used.
         """
         try:
             self.path.mkdir(parents=True)
-            self._write(config, command)
+            try:
+                study = self.open(launch, len(config.experiment.evaluation.objectives))
+                study.set_user_attr(FACTS, dict(facts))
+                study.set_user_attr(CONFIG, _fixed(config))
+                self._write(config, command)  # the last: whoever sees it may resume
+            except BaseException:
+                shutil.rmtree(self.path)
+                raise
         except OSError as error:
             raise StudyError(
                 f"cannot write {self.path} ({error.strerror}); allowed: a --runs-root in which "
                 "you may create folders"
             ) from error
+        return study
 
-    def update(self, config: StudyConfig, command: str) -> None:
-        """Write the configuration of a launch that `check` let resume the study.
+    def resume(
+        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+    ) -> optuna.Study:
+        """Open the Optuna study that `create` made of this configuration and these facts.
 
         Raises:
-            StudyError: it cannot be written.
+            StudyError: the database cannot be used, or holds another study; or the configuration
+                of this launch cannot be written.
         """
+        study = self.open(launch)
+        before, known = study.user_attrs.get(CONFIG), study.user_attrs.get(FACTS, {})
+        if before is None:
+            raise StudyError(
+                f"the database's study {self.name!r} does not say how it is configured, so it is "
+                "of an earlier version or not of this program; start another study"
+            )
+        there = StudyConfig.from_dict(before | {key: getattr(config, key) for key in FREE_KEYS})
+        differing = differences(there, config)
+        differing += [
+            f"{key} {known[key]!r} -> {now!r}"
+            for key, now in facts.items()
+            if known.get(key, now) != now
+        ]
+        if differing:
+            raise StudyError(
+                f"the database's study {self.name!r} was started with something else: "
+                f"{'; '.join(differing)}; resume it as it was, or start another study"
+            )
         try:
             self._write(config, command)
         except OSError as error:
             raise StudyError(f"cannot write {self.config_path} ({error.strerror})") from error
+        return study
 
     def _write(self, config: StudyConfig, command: str) -> None:
         content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
@@ -153,8 +199,8 @@ class StudyStore:
             )
         except DuplicatedStudyError as error:
             raise StudyError(
-                f"study {self.name!r} exists in {shown}; carry it on with --resume, or name "
-                "another with --study-name"
+                f"study {self.name!r} exists in {shown}, but not in {self.path.parent}; resume it "
+                "in the runs folder where it began, or name another with --study-name"
             ) from error
         except KeyError as error:
             raise StudyError(f"study {self.name!r} is not in {shown}") from error
@@ -230,11 +276,15 @@ def differences(before: StudyConfig, now: StudyConfig) -> list[str]:
 
 
 def _comparable(config: StudyConfig) -> dict[str, Any]:
-    values = config.to_dict()
+    values = _fixed(config)
     space = {item["name"]: item for item in values["space"].pop("parameters")}
     values["space"] = space
-    flat = flatten(values)
-    return {key: value for key, value in flat.items() if key not in FREE_KEYS}
+    return flatten(values)
+
+
+def _fixed(config: StudyConfig) -> dict[str, Any]:
+    """Return as plain data what no launch may change."""
+    return {key: value for key, value in config.to_dict().items() if key not in FREE_KEYS}
 
 
 def is_writable(directory: Path) -> bool:

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from diffrop.search.confirm import BASELINE, Cards, Confirmation, ConfirmPoint, Contender
+from diffrop.search.confirm import (
+    BASELINE,
+    Cards,
+    Confirmation,
+    ConfirmPoint,
+    Contender,
+    missing_points,
+)
 from diffrop.search.objectives import parse_constraints, violations
 from diffrop.search.scoring import ScoreCard
 
@@ -67,7 +74,7 @@ class LeaderOutcome:
     num_failed: int
     """Its trainings that failed; what they would have scored nobody knows."""
     differences: Mapping[str, Difference]
-    """By objective; none before two seeds."""
+    """By objective; none before two seeds, and before all contenders have had all of theirs."""
     values: tuple[float, ...]
     """The first objective, by seed."""
     sample_intervals: tuple[tuple[float, float] | None, ...]
@@ -93,6 +100,8 @@ class Outcome:
     baseline_values: Mapping[int, float]
     """The first objective, by seed."""
     num_samples: int | None
+    num_missing: int
+    """Trainings that every contender needs and that have not ended; nothing is judged before."""
 
     @property
     def best(self) -> LeaderOutcome | None:
@@ -125,6 +134,7 @@ def assess(confirmation: Confirmation, cards: Cards) -> Outcome:
         leaders=leaders,
         baseline_values={seed: card.scores[first] for seed, card in baseline.items()},
         num_samples=counts[0] if counts else None,
+        num_missing=len(missing_points(confirmation, cards)),
     )
 
 
@@ -141,7 +151,8 @@ def _judge(confirmation: Confirmation, leader: Contender, cards: Cards) -> Leade
     first = confirmation.objectives[0]
     level = confirmation.level(max(confirmation.num_seeds, _tried(cards, leader)))
     differences = {}
-    for objective in confirmation.objectives if len(seeds) > 1 else ():
+    judged = len(seeds) > 1 and not missing_points(confirmation, cards)  # a look costs alpha
+    for objective in confirmation.objectives if judged else ():
         by_seed = np.array([a.scores[objective] - b.scores[objective] for a, b in pairs])
         mean, low, high = (float(x) for x in t_interval(by_seed, level))
         values = tuple(by_seed.tolist())
@@ -198,6 +209,9 @@ def verdict(outcome: Outcome) -> str:
     """Return in plain words what was found."""
     confirmation, best = outcome.confirmation, outcome.best
     first = confirmation.objectives[0]
+    if outcome.num_missing:
+        total = confirmation.num_seeds * (1 + len(confirmation.leaders))
+        return f"Cannot be told yet: {outcome.num_missing} of {total} retrainings are left."
     known = [leader for leader in outcome.leaders if first in leader.differences]
     if not known:
         return "Cannot be told: fewer than two seeds at which a leader and the baseline ended."
@@ -247,13 +261,20 @@ def _note(leader: LeaderOutcome, objective: str) -> str:
     return ""
 
 
-def confirm_dict(outcome: Outcome) -> dict[str, Any]:
-    """Return what confirm.json holds."""
+def confirm_dict(outcome: Outcome, num_trials: int, num_left: int) -> dict[str, Any]:
+    """Return what confirm.json holds.
+
+    Args:
+        outcome: what is known by now.
+        num_trials: of the search that had ended when the leaders were chosen.
+        num_left: trainings that come next, 0 once all is decided.
+    """
     confirmation, best = outcome.confirmation, outcome.best
     first = confirmation.objectives[0]
     contenders = (confirmation.baseline, *confirmation.leaders)
     used = sorted(set(outcome.baseline_values) | {s for one in outcome.leaders for s in one.seeds})
     points = [confirmation.point(confirmation.baseline, seed) for seed in used]
+    finding = verdict(outcome)
     return {
         "seeds": [point.config.training.seed for point in points],
         "sample_seeds": [point.config.evaluation.seed for point in points],
@@ -268,7 +289,11 @@ def confirm_dict(outcome: Outcome) -> dict[str, Any]:
         "leaders": [_leader_dict(leader, first) for leader in outcome.leaders],
         "baseline": {"trial": BASELINE, "values": list(outcome.baseline_values.values())},
         "conditional_on_prefix": confirmation.conditional_on_prefix,
-        "verdict": verdict(outcome),
+        "num_trials": num_trials,
+        "num_left": num_left,
+        "finding": finding,
+        "verdict": finding,
+        "current": True,
         "best": best.contender.number if best else None,
     }
 

@@ -21,12 +21,12 @@ from diffrop.search.config import Rung, StudyConfig
 from diffrop.search.history import KnownStudy
 from diffrop.search.ladder import FAILURE, PARENT, RUNGS, RungScore, rung_scores
 from diffrop.search.space import SearchSpace
-from diffrop.search.store import StudyStore
+from diffrop.search.store import FACTS, StudyStore
 from diffrop.storage import write_atomically
 from diffrop.training.identity import PACE_KEYS
 
 # Names of the attributes of Optuna's study.
-KNOWN, NOTES, FACTS = "warm_start", "warm_start_notes", "facts"
+KNOWN, NOTES = "warm_start", "warm_start_notes"
 NOTES_FILE = "warm_start.json"
 # Seeds are noise; the others change no score.
 FREE_KEYS = (
@@ -57,7 +57,7 @@ def gather(
         config: the new study.
         runs_root: folder of all studies.
         facts: what scores depend on beside the configuration, such as the digest of the images;
-            compared with what `remember` wrote, where it is known.
+            compared with those of the earlier study, where it is known.
         storage: Optuna's storage URL of studies that have no database in their folder.
 
     Raises:
@@ -81,13 +81,10 @@ def gather(
     return WarmStart(tuple(studies), tuple(notes))
 
 
-def remember(
-    study: optuna.Study, found: WarmStart, facts: Mapping[str, str] | None = None
-) -> None:
-    """Keep what was gathered in the new study, for its restarts, and facts for later studies."""
+def remember(study: optuna.Study, found: WarmStart) -> None:
+    """Keep what was gathered in the new study, for its restarts."""
     study.set_user_attr(KNOWN, list(found.studies))
     study.set_user_attr(NOTES, list(found.notes))
-    study.set_user_attr(FACTS, dict(facts or {}))
 
 
 def write_notes(folder: Path, found: WarmStart) -> None:

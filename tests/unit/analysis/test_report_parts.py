@@ -54,6 +54,15 @@ def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
     return dataclasses.replace(study, confirmation={**study.confirmation, **more})
 
 
+def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
+    full: StudyResults,
+) -> None:
+    verdict = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
+    study = with_confirmation(full, current=False, verdict=verdict)
+    assert not answer(study).settled and answer(full).settled
+    assert verdict in confirmation_section(study).sentences[0]
+
+
 def test_confirmed_answer_tells_the_gain_over_fresh_seeds(full: StudyResults) -> None:
     found = answer(full)
     assert found.settled and found.sure == "Confirmed over 3 fresh seeds"

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from diffrop.search import books
-from diffrop.search.books import PLAN, close_plan, open_plan, read_book
+from diffrop.search.books import FIDELITY, PLAN, close_plan, open_plan, read_book, write_fidelity
 from diffrop.search.config import LaunchConfig
 from diffrop.search.fact import comparison
 from tests.small import small_inputs, small_study
@@ -31,22 +32,23 @@ def num_probes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_plan_is_of_the_trials_that_the_newest_launch_asks_for(
     tmp_path: Path, num_probes: list[int]
 ) -> None:
-    inputs = small_inputs()
+    inputs, study = small_inputs(), optuna.create_study()
     three, six = (small_study(scheduler="none", num_trials=number) for number in (3, 6))
-    open_plan(tmp_path, three, NEW, inputs, NODES)
-    close_plan(tmp_path, three, NEW, 10.0)
+    open_plan(tmp_path, study, three, NEW, inputs, NODES)
+    close_plan(tmp_path, study, three, NEW, 10.0)
     first = read_book(tmp_path, PLAN)
-    open_plan(tmp_path, three, RESUME, inputs, NODES)
+    open_plan(tmp_path, study, three, RESUME, inputs, NODES)
     assert read_book(tmp_path, PLAN) == first  # the same is asked for: nothing changes
-    open_plan(tmp_path, six, RESUME, inputs, NODES)
+    open_plan(tmp_path, study, six, RESUME, inputs, NODES)
     second = read_book(tmp_path, PLAN)
     assert len(num_probes) == 1
     assert (second["began"], second["fact"]) == (first["began"], first["fact"])
     assert second["plan"]["trials"] == 6
     assert second["plan"]["images"] == 2 * first["plan"]["images"]
-    close_plan(tmp_path, six, RESUME, 5.0)
+    close_plan(tmp_path, study, six, RESUME, 5.0)
     book = read_book(tmp_path, PLAN)
     assert book["fact"]["wall_s"] == 15.0  # plan and fact are both of all launches
+    assert study.user_attrs["plan"] == book
     assert comparison(book["plan"], book["fact"])[0] == ("trials at 128 images", "6", "0")
 
 
@@ -54,10 +56,19 @@ def test_confirmation_that_an_earlier_launch_planned_stays_planned(
     tmp_path: Path, num_probes: list[int]
 ) -> None:
     inputs, confirming = small_inputs(), LaunchConfig(resume=True, confirm=1)
-    open_plan(tmp_path, small_study(), NEW, inputs, NODES)
+    study = optuna.create_study()
+    open_plan(tmp_path, study, small_study(), NEW, inputs, NODES)
     assert read_book(tmp_path, PLAN)["plan"]["confirm"] is None
-    open_plan(tmp_path, small_study(), confirming, inputs, NODES)
+    open_plan(tmp_path, study, small_study(), confirming, inputs, NODES)
     planned = read_book(tmp_path, PLAN)["plan"]["confirm"]
     assert planned["trials"] == 6
-    open_plan(tmp_path, small_study(num_trials=5), RESUME, inputs, NODES)
+    open_plan(tmp_path, study, small_study(num_trials=5), RESUME, inputs, NODES)
     assert read_book(tmp_path, PLAN)["plan"]["confirm"] == planned
+
+
+def test_books_are_in_the_database_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(study_name="small", storage=url)
+    write_fidelity(tmp_path, study, small_study())
+    there = optuna.load_study(study_name="small", storage=url)
+    assert there.user_attrs["fidelity"] == read_book(tmp_path, FIDELITY) != {}

@@ -11,7 +11,6 @@ from diffrop.search.config import LaunchConfig, StudyConfig
 from diffrop.search.confirm import (
     Confirmation,
     Contender,
-    choose_leaders,
     fixed_choice,
     fresh_seeds,
     missing_points,
@@ -20,10 +19,11 @@ from diffrop.search.confirm import (
     record_failure,
 )
 from diffrop.search.fact import measured_fact
+from diffrop.search.rules import choose_leaders
 from diffrop.search.scoring import ScoreCard
 from diffrop.search.space import Parameter, SearchSpace
 from diffrop.search.tasks import TaskMaker
-from diffrop.search.trial import run_trial
+from diffrop.search.trial import TRAINING_NOTE, run_trial
 from diffrop.search.verdict import assess, confirm_dict, next_points, t_interval, verdict
 from diffrop.storage import write_atomically
 from tests.small import small_experiment, small_inputs, small_study
@@ -126,7 +126,7 @@ def test_clear_leader_is_named_and_the_nearest_of_the_others_is_not() -> None:
     found = cards(t0=[50.0, 52.0, 51.0], t3=[40.1, 41.9, 41.0], t5=[49.0, 53.5, 50.0])
     outcome = assess(confirmation(), found)
     assert outcome.best is not None and outcome.best.contender.number == 3
-    stored = json.loads(json.dumps(confirm_dict(outcome)))
+    stored = json.loads(json.dumps(confirm_dict(outcome, num_trials=9, num_left=0)))
     assert stored["best"] == 3
     assert stored["leaders"][0]["differences"] == pytest.approx([-9.9, -10.1, -10.0])
     assert stored["leaders"][0]["sample_intervals"][0] == [39.1, 41.1]
@@ -141,7 +141,7 @@ def test_interval_that_holds_0_names_none_and_asks_for_no_seed_without_a_budget(
     outcome = assess(confirmation(), found)
     assert outcome.best is None
     assert verdict(outcome).startswith("No difference found: t003 hinge less the baseline, fid/")
-    assert confirm_dict(outcome)["best"] is None
+    assert confirm_dict(outcome, num_trials=9, num_left=0)["best"] is None
     assert next_points(outcome, found) == []
 
 
@@ -186,7 +186,7 @@ def test_leader_that_breaks_a_guard_rail_is_not_named() -> None:
     found = cards(t0=[50.0, 52.0, 51.0], t3=[40.1, 41.9, 41.0])
     found |= {(3, seed): card(40.0 + seed, many=11.0) for seed in range(3)}
     outcome = assess(confirmation(3, study=study), found)
-    (row,) = confirm_dict(outcome)["leaders"]
+    (row,) = confirm_dict(outcome, num_trials=9, num_left=0)["leaders"]
     assert row["constraints"] == [
         {"text": "fid/many <= baseline + 5%", "kept": False, "num_kept": 0,
          "excess": pytest.approx(11 / 10.5 - 1)}
@@ -203,24 +203,38 @@ def test_given_start_makes_the_verdict_conditional() -> None:
     assert "conditional" not in verdict(assess(own, found))
 
 
-def test_one_seed_tells_nothing() -> None:
-    found = cards(t0=[50.0], t3=[40.0])
-    assert verdict(assess(confirmation(3), found)).startswith("Cannot be told")
+def test_one_seed_that_did_not_fail_tells_nothing() -> None:
+    found = cards(t0=[50.0, 51.0, 52.0], t3=[40.0, None, None])
+    assert verdict(assess(confirmation(3), found)).startswith("Cannot be told: fewer than two")
+
+
+def test_nothing_is_judged_before_every_contender_has_had_its_seeds() -> None:
+    found = cards(t0=[50.0, 52.0, 51.0], t3=[40.1, 41.9, 41.0], t5=[49.0, 53.5])
+    outcome = assess(confirmation(), found)
+    assert outcome.best is None and not any(one.differences for one in outcome.leaders)
+    assert verdict(outcome) == "Cannot be told yet: 1 of 9 retrainings are left."
+    assert next_points(outcome, found) == []
+    assert assess(confirmation(), found | cards(t5=[49.0, 53.5, 50.0])).best is not None
 
 
 def test_finished_points_are_read_back_and_only_missing_ones_are_trained(tmp_path: Path) -> None:
-    plan = confirmation(3)
-    path = tmp_path / "t000-s1" / "scores" / "images_000000000128.json"
-    write_atomically(path, json.dumps(card(50.0).to_dict()))
+    plan, inputs = confirmation(3), small_inputs()
+    maker = TaskMaker(plan.study, LaunchConfig(), tmp_path, inputs.dataset.train_digest)
+    tasks = {point.key: maker.confirmation(point) for point in plan.points()}
     other = {**card(50.0).to_dict(), "omega": 2.0}
-    write_atomically(tmp_path / "t003-s0" / "scores" / path.name, json.dumps(other))
-    record_failure(tmp_path / "t003-s1", "non-finite loss")
-    found = read_cards(tmp_path, plan)
+    for key, content in {(0, 1): card(50.0).to_dict(), (3, 0): other}.items():
+        path = tasks[key].directory / "scores" / "images_000000000128.json"
+        write_atomically(path, json.dumps(content))
+        write_atomically(tasks[key].directory / TRAINING_NOTE, tasks[key].key)
+    record_failure(tasks[3, 1], "non-finite loss")
+    found = read_cards(plan, maker.confirmation)
     assert {key: known and known.value for key, known in found.items()} == {
         (0, 1): 50.0, (3, 1): None,
     }  # fmt: skip
     names = [point.name for point in missing_points(plan, found)]
     assert names == ["t000-s0", "t003-s0", "t000-s2", "t003-s2"]
+    wider = dataclasses.replace(maker, launch=LaunchConfig(workers_per_trial=2))
+    assert read_cards(plan, wider.confirmation) == {}  # other trainings: they do not pair
 
 
 def test_trained_points_are_scored_paired_and_charged(tmp_path: Path) -> None:
@@ -237,7 +251,7 @@ def test_trained_points_are_scored_paired_and_charged(tmp_path: Path) -> None:
         run_trial(prefix, inputs, device, lambda result: None)
     for point in plan.points():
         run_trial(maker.confirmation(point), inputs, device, lambda result: None)
-    found = read_cards(folder / "confirm", plan)
+    found = read_cards(plan, maker.confirmation)
     assert missing_points(plan, found) == []
     outcome = assess(plan, found)
     assert outcome.leaders[0].seeds == (0, 1)

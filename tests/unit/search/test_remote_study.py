@@ -16,7 +16,7 @@ from tests.studies import launch_in
 def test_study_comes_back_from_the_remote_storage_to_be_resumed(tmp_path: Path) -> None:
     launch = launch_in(tmp_path, storage_path=(tmp_path / "remote").as_uri())
     store, _ = check_study(small_study(), launch)
-    store.create(small_study(), "test")
+    store.create(small_study(), "test", launch, {})
     mirror = open_store(launch, store.path.parent).mirror
     assert mirror is not None
     push_results(store.path, mirror)

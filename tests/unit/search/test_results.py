@@ -57,8 +57,7 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
     """Baseline 50, a better hinge 40, a pruned one that looks best, a failed one."""
     config = small_study(num_trials=4)
     store = StudyStore(tmp_path, config.name)
-    store.create(config, "command")
-    study = store.open(LaunchConfig())
+    study = store.create(config, "command", LaunchConfig(), {})
     asked = [study.ask()]
     hinge = {
         "contrastive.form": "hinge", "contrastive.tau_0": 3.25,
@@ -106,8 +105,7 @@ def test_scores_that_another_node_wrote_are_fetched_once_the_storage_is_back(
 def test_cost_of_a_trial_that_failed_before_its_first_score_is_counted(tmp_path: Path) -> None:
     config = small_study(num_trials=2)
     store = StudyStore(tmp_path, config.name)
-    store.create(config, "command")
-    study = store.open(LaunchConfig())
+    study = store.create(config, "command", LaunchConfig(), {})
     study.ask()
     key = "0" * 32
     folder = CheckpointStore(tmp_path / "checkpoints").folder(key)

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 
+from diffrop.search.books import read_book
 from diffrop.search.config import LaunchConfig
+from diffrop.search.drivers import StopSignal
+from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, run_trial
 from tests.small import small_inputs, small_study
+from tests.unit.search.test_results import card
 from tests.unit.training.test_checkpoint import damage
 
 
@@ -63,3 +68,25 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
         found.maker.trial(1, {"contrastive.form": "hinge"}), found.inputs, torch.device("cpu"),
         lambda result: None,
     )  # fmt: skip
+
+
+def test_confirmation_that_cannot_begin_writes_down_what_is_left(tmp_path: Path) -> None:
+    found = stages(tmp_path, SaidScreen())
+    found.launch = LaunchConfig(confirm=1, confirm_seeds=2)
+    found.study, found.affordable = optuna.create_study(), lambda: False
+    found.stop = StopSignal(tmp_path / "stop")
+    found.store.path.mkdir()
+    trials = [
+        TrialResult(
+            number=number, state="COMPLETE", values={"contrastive.form": form}, rank=2 - number,
+            directory=tmp_path, card=card(50.0 - number), duration_s=1.0, message="",
+        )
+        for number, form in enumerate(("none", "hinge"))
+    ]  # fmt: skip
+    result = StudyResult(found.config, trials)
+    found.confirm(result)
+    book = read_book(found.store.path, "confirm.json")
+    assert (book["num_trials"], book["num_left"], book["best"]) == (2, 4, None)
+    assert found.study.user_attrs["confirm"] == book
+    confirmation = found._confirmation(result)
+    assert confirmation is not None and not confirmation.leaders[0].inherited

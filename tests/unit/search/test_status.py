@@ -53,8 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
     """A study of four: a baseline of 50, a hinge stopped at 64 images, one that runs."""
     config = small_study(num_trials=4)
     store = StudyStore(tmp_path_factory.mktemp("made") / "runs", config.name)
-    store.create(config, COMMAND)
-    study = store.open(LaunchConfig())
+    study = store.create(config, COMMAND, LaunchConfig(), {})
     for number, images in enumerate((128, 64, 0)):
         trial = study.ask()
         values = {"contrastive.form": "none" if number == 0 else "hinge"}
@@ -131,6 +130,18 @@ def test_plan_and_verdict_are_shown(store: StudyStore) -> None:
     assert "Confirmation: 1 of 2 trainings with fresh seeds are scored." in text
     assert "Spent: 0.009 hours of workers, of 1.5 planned; budget 2 hours." in text
     assert "Confirmed: No difference found." in text
+
+
+def test_interrupted_confirmation_is_stopped_and_not_finished(store: StudyStore) -> None:
+    study = store.open(LaunchConfig(resume=True))
+    study.tell(2, state=TrialState.PRUNED)
+    store.resume(small_study(num_trials=3), COMMAND, LaunchConfig(resume=True), {})
+    assert study_status(store).state == "finished"
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "?", "num_left": 7}))
+    assert study_status(store).state == "stopped"
+    assert "Go on with: python studies/run_tau_sweep.py" in " ".join(shown(store).split())
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "!", "num_left": 0}))
+    assert study_status(store).state == "finished"
 
 
 def test_reading_changes_nothing_even_while_a_driver_writes(store: StudyStore) -> None:

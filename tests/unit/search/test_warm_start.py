@@ -19,9 +19,8 @@ def run_earlier(
 ) -> optuna.Study:
     """Run a study of instant trials in its folder; every third is stopped."""
     store = StudyStore(root, config.name)
-    store.create(config, "test")
-    study = store.open(LaunchConfig(runs_root=str(root)))
-    remember(study, gather(config, root), facts)
+    study = store.create(config, "test", LaunchConfig(runs_root=str(root)), facts or {})
+    remember(study, gather(config, root))
     found = OptunaStudySearcher(study, config)
     for i in range(config.num_trials):
         found.suggest(str(i))
