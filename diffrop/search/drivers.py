@@ -14,7 +14,7 @@ from types import FrameType
 
 from diffrop.errors import StudyError
 from diffrop.storage import RemoteMirror
-from diffrop.training.stop import withdraw_stop
+from diffrop.training.stop import stop_file
 
 BEAT_S = 5.0
 GONE_AFTER_S = 60.0
@@ -122,16 +122,23 @@ def hold(directory: Path) -> Iterator[None]:
 class StopSignal:
     """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
 
-    def __init__(self, file: Path, mirror: RemoteMirror | None = None) -> None:
-        """Tell the trials by `file`, which they watch for, here or in a remote storage."""
-        self._file, self._mirror = file, mirror
-        self.given = False
-        """Whether the study is to stop."""
+    def __init__(
+        self, directory: Path, driver: str = "", mirror: RemoteMirror | None = None
+    ) -> None:
+        """Tell a driver's trials by a file that they watch for, here or in a remote storage."""
+        self._file, self._mirror = stop_file(directory, driver), mirror
+        self._everybodys = stop_file(directory)
+        self._signalled = self._given = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the study is to stop: by a signal, or a file `stop` that was made by hand."""
+        self._given = self._given or self._everybodys.exists()
+        return self._given
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Handle the signals; after a stop the file is taken away again."""
-        withdraw_stop(self._file.parent, self._mirror)  # of a launch that was killed
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._handle) for number in signals}
         try:
@@ -139,12 +146,14 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            withdraw_stop(self._file.parent, self._mirror)
+            self._file.unlink(missing_ok=True)
+            if self._mirror is not None:
+                self._mirror.delete(self._file)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.given:
+        if self._signalled:
             raise KeyboardInterrupt
-        self.given = True
+        self._signalled = self._given = True
         self._file.touch()
         if self._mirror is not None:  # not in the handler: the network may take its time
             push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)

@@ -39,6 +39,7 @@ from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri, saved_views
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
+from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -144,8 +145,11 @@ def run_study(
     if not launch.resume:
         store.create(config, command)
     checkpoints = open_store(launch, store.path.parent)
-    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
+    drivers = Drivers(store.drivers)
+    stop = StopSignal(store.path, drivers.own, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
+        if not drivers.others():
+            withdraw_stop(store.path, checkpoints.mirror)  # of earlier launches
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = store.open(launch, len(config.experiment.evaluation.objectives))
@@ -243,11 +247,13 @@ def _run_stages(
 def push_results(directory: Path, mirror: RemoteMirror) -> None:
     """Copy what the driver wrote of a study to a remote storage, beside its trials.
 
+    Requests to stop are not results: whoever makes one there takes it away.
+
     Raises:
         StorageError: it is out of reach or refuses.
     """
     for path in sorted(directory.iterdir()):
-        if path.is_file() or path.name == "figures":
+        if (path.is_file() and not path.match("stop*")) or path.name == "figures":
             mirror.push(path)
 
 

@@ -141,7 +141,9 @@ class Stages:
     def maker(self) -> TaskMaker:
         """What turns points into tasks."""
         digest = self.inputs.dataset.train_digest
-        return TaskMaker.on_driver(self.config, self.launch, self.store.path, digest)
+        return TaskMaker.on_driver(
+            self.config, self.launch, self.store.path, digest, self.drivers.own
+        )
 
     def search(self) -> None:
         """Run the trials that are left: first what others start from or are held against."""

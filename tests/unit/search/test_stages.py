@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from diffrop.search.config import LaunchConfig
+from diffrop.search.drivers import Drivers
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, run_trial
@@ -41,7 +42,7 @@ def stages(folder: Path, screen: SaidScreen, **changes: object) -> Stages:
     return HereStages(
         config=config, launch=LaunchConfig(), store=StudyStore(folder, config.name),
         inputs=small_inputs(), study=unused, observer=unused, screen=screen,  # type: ignore[arg-type]
-        drivers=unused, stop=unused, affordable=lambda: True, concurrent=1,
+        drivers=Drivers(folder / "drivers"), stop=unused, affordable=lambda: True, concurrent=1,
     )  # fmt: skip
 
 
@@ -63,3 +64,9 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
         found.maker.trial(1, {"contrastive.form": "hinge"}), found.inputs, torch.device("cpu"),
         lambda result: None,
     )  # fmt: skip
+
+
+def test_tasks_heed_the_requests_of_the_driver_that_runs_them(tmp_path: Path) -> None:
+    found = stages(tmp_path, SaidScreen(), fork_from="baseline@32")
+    for task in (found.maker.trial(0, {}), found.maker.prefix(0)):
+        assert task is not None and task.driver == found.drivers.own
