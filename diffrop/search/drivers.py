@@ -27,6 +27,7 @@ class Drivers:
         """Use `directory`, which need not exist yet."""
         self._directory = directory
         self.own = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._left = threading.Event()
 
     def names(self) -> list[str]:
         """Return every driver that has not left, alive or gone."""
@@ -62,27 +63,37 @@ class Drivers:
             for name in self.names():
                 if exclusive or not self.alive(name):  # who held the lock before is gone
                     (self._directory / name).unlink(missing_ok=True)
-            sign = self._directory / self.own
             try:
                 self._directory.mkdir(exist_ok=True)
-                sign.touch()
+                self._sign.touch()
             except OSError as error:
-                raise StudyError(f"cannot write {sign} ({error.strerror})") from error
-            left = threading.Event()
-            thread = threading.Thread(target=self._beat, args=(sign, left), daemon=True)
-            thread.start()
+                raise StudyError(f"cannot write {self._sign} ({error.strerror})") from error
+            self._left.clear()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
             try:
                 yield
             finally:
-                left.set()
-                thread.join()
-                sign.unlink(missing_ok=True)
+                self.leave()
 
-    @staticmethod
-    def _beat(sign: Path, left: threading.Event) -> None:
-        while not left.wait(BEAT_S):
+    def leave(self) -> bool:
+        """Sign off, at the end of `join` if not before; return whether no other is alive.
+
+        Of drivers that leave at once, one at least learns that it was the last.
+        """
+        self._left.set()
+        self._beating.join()
+        self._sign.unlink(missing_ok=True)
+        return not self.others()
+
+    @property
+    def _sign(self) -> Path:
+        return self._directory / self.own
+
+    def _beat(self) -> None:
+        while not self._left.wait(BEAT_S):
             with contextlib.suppress(OSError):  # a full disk must not end the study
-                sign.touch()
+                self._sign.touch()
 
 
 def _has_died_here(name: str) -> bool:

@@ -186,14 +186,17 @@ def run_study(
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
-        if launch.keep_trials is not None and not stop.given:
-            sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
         if checkpoints.mirror is not None:
             push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
         refusal = purse.refusal() if num_remaining(study, config) else ""
+        if drivers.leave():  # what another runs, a confirmation above all, needs its weights
+            withdraw_stop(store.path, checkpoints.mirror)
+            if launch.keep_trials is not None and not stop.given:
+                confirmation = read_book(store.path, CONFIRMATION)
+                sweep(replace(reader.read(), confirmation=confirmation), launch, store)
     uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 

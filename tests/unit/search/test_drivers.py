@@ -37,6 +37,13 @@ def test_second_driver_of_an_exclusive_study_is_refused(tmp_path: Path) -> None:
         assert second.names() == [second.own]
 
 
+def test_driver_learns_whether_it_is_the_last_to_leave(tmp_path: Path) -> None:
+    first, second = Drivers(folder(tmp_path)), Drivers(tmp_path / "study" / "drivers")
+    with first.join(exclusive=False), second.join(exclusive=False):
+        assert not first.leave()
+        assert second.others() == [] and second.leave()
+
+
 def test_driver_that_was_killed_is_gone_and_swept(tmp_path: Path) -> None:
     drivers = Drivers(folder(tmp_path))
     drivers._directory.mkdir()
