@@ -46,8 +46,6 @@ from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
 from diffrop.storage import write_atomically
 
-WAIT_S = 2.0
-
 
 class TaskSource(Protocol):
     """What turns a point of Tune's into a task, on the node that runs it."""
@@ -156,7 +154,7 @@ class Stages:
             if remaining == left:
                 return  # nothing ended: another launch may have more luck
             left = remaining
-            self._run_search(self._may_begin, self.concurrent)
+            self._run_search(self.concurrent)
 
     def confirm(self, result: StudyResult) -> None:
         """Train the leaders and the baseline again, and write what that says.
@@ -232,17 +230,12 @@ class Stages:
             return not trials or not trials[0].state.is_finished()
 
         while is_open() and self._may_begin():
-            trials = self.study.get_trials(deepcopy=False)
-            owner = trials[0].user_attrs.get("driver", "") if trials else ""
-            if owner != self.drivers.own and self.drivers.alive(owner):
-                time.sleep(WAIT_S)
-                continue
-            self._run_search(lambda: is_open() and self._may_begin(), concurrent=1)
+            self._run_search(concurrent=1, num_trials=1)
 
     def _may_begin(self) -> bool:
         return not self.stop.given and self.affordable()
 
-    def _run_search(self, may_begin: Callable[[], bool], concurrent: int) -> None:
+    def _run_search(self, concurrent: int, num_trials: int | None = None) -> None:
         maker = self.maker
 
         def forkable(number: int, images: int) -> bool:
@@ -256,7 +249,8 @@ class Stages:
             concurrent,
             Neighbours(self.drivers.own, self.drivers.alive, lock),
             forkable,
-            may_begin,
+            self._may_begin,
+            num_trials,
         )
         scheduler = StudyScheduler(self.config, searcher)
         self._tune(SearchTasks(maker), searcher, scheduler, concurrent)

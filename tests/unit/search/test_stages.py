@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
+from ray.tune.search import Searcher
 
 from diffrop.search.config import LaunchConfig
-from diffrop.search.drivers import Drivers
+from diffrop.search.drivers import Drivers, StopSignal
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, run_trial
@@ -36,13 +38,25 @@ class HereStages(Stages):
         return {}
 
 
-def stages(folder: Path, screen: SaidScreen, **changes: object) -> Stages:
+class AskingStages(Stages):
+    """Asks for two trials at once in each search, and ends the first one."""
+
+    asked: Any = None
+
+    def _tune(self, source: Any, searcher: Searcher, *rest: Any) -> None:
+        self.asked = [searcher.suggest("a"), searcher.suggest("b")]
+        searcher.on_trial_complete("a", {"failure": "a fault"})
+
+
+def stages(
+    folder: Path, screen: SaidScreen, kind: type[Stages] = HereStages, **changes: object
+) -> Stages:
     config = small_study(**changes)  # type: ignore[arg-type]
     unused: Any = None
-    return HereStages(
+    return kind(
         config=config, launch=LaunchConfig(), store=StudyStore(folder, config.name),
-        inputs=small_inputs(), study=unused, observer=unused, screen=screen,  # type: ignore[arg-type]
-        drivers=Drivers(folder / "drivers"), stop=unused, affordable=lambda: True, concurrent=1,
+        inputs=small_inputs(), study=optuna.create_study(), observer=unused, screen=screen,  # type: ignore[arg-type]
+        drivers=Drivers(folder / "drivers"), stop=StopSignal(folder), affordable=lambda: True, concurrent=1,
     )  # fmt: skip
 
 
@@ -64,6 +78,18 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
         found.maker.trial(1, {"contrastive.form": "hinge"}), found.inputs, torch.device("cpu"),
         lambda result: None,
     )  # fmt: skip
+
+
+def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
+    found = stages(tmp_path, SaidScreen(), AskingStages)
+    assert isinstance(found, AskingStages)
+    found._finish_baseline()
+    point, nothing = found.asked
+    assert point["baseline"] and not isinstance(nothing, dict)
+    assert [trial.state.name for trial in found.study.trials] == ["FAIL"]
+    found.asked = None
+    found._finish_baseline()
+    assert found.asked is None  # it has ended
 
 
 def test_tasks_heed_the_requests_of_the_driver_that_runs_them(tmp_path: Path) -> None:
