@@ -39,6 +39,9 @@ from diffrop.search.warm_start import recall
 
 REST_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
+WORKER_LOST = (
+    "a worker failed more often than max_failures allows; its log is in the trial's folder"
+)
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
 
@@ -296,10 +299,7 @@ class OptunaStudySearcher(Searcher):
         self._end(running, TrialState.COMPLETE, values, message)
 
     def _fail(self, running: Running, failure: str | None, error: bool) -> None:
-        lost = (
-            "a worker failed more often than max_failures allows; its log is in the trial's "
-            "folder" if error else "the score is missing or not finite"
-        )  # fmt: skip
+        lost = WORKER_LOST if error else "the score is missing or not finite"
         if not error:  # the point's own doing: the sampler keeps away from it
             running.trial.set_user_attr(FAILURE, True)
         self._end(running, TrialState.FAIL, None, failure or lost)

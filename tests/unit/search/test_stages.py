@@ -1,15 +1,19 @@
 """The stages of a launch, without a cluster."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
 import torch
 from ray.tune.search import Searcher
 
+from diffrop.errors import StudyError
 from diffrop.search.config import LaunchConfig
+from diffrop.search.confirm import Contender, plan_confirmation, read_cards
 from diffrop.search.drivers import Drivers, StopSignal
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
@@ -56,7 +60,8 @@ def stages(
     return kind(
         config=config, launch=LaunchConfig(), store=StudyStore(folder, config.name),
         inputs=small_inputs(), study=optuna.create_study(), observer=unused, screen=screen,  # type: ignore[arg-type]
-        drivers=Drivers(folder / "drivers"), stop=StopSignal(folder), affordable=lambda: True, concurrent=1,
+        drivers=Drivers(folder / "drivers"), stop=StopSignal(folder),
+        affordable=lambda: True, concurrent=1,
     )  # fmt: skip
 
 
@@ -78,6 +83,75 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
         found.maker.trial(1, {"contrastive.form": "hinge"}), found.inputs, torch.device("cpu"),
         lambda result: None,
     )  # fmt: skip
+
+
+class StoppedStages(HereStages):
+    """Does what `rounds` says when it is to run tasks, and runs them once that is exhausted."""
+
+    rounds: Iterator[Callable[[], object]] = iter(())
+
+    def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
+        act = next(self.rounds, None)
+        if act is None:
+            return super()._run_given(tasks)
+        act()
+        return {}
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedStages:
+    monkeypatch.setattr("diffrop.search.stages.REST_S", 0.0)
+    found = stages(tmp_path, SaidScreen(), StoppedStages, fork_from="baseline@32")
+    assert isinstance(found, StoppedStages)
+    return found
+
+
+def test_prefix_that_a_nodes_notice_stopped_is_run_again(stopped: StoppedStages) -> None:
+    stopped.rounds = iter([lambda: None, lambda: None])
+    stopped._train_prefixes({0})
+    prefix = stopped.maker.prefix(0)
+    assert prefix is not None and prefix.store.folder(prefix.key).holds(32)
+
+
+def test_prefix_that_is_never_done_ends_the_launch_before_trials_fail(
+    stopped: StoppedStages,
+) -> None:
+    stopped.rounds = itertools.repeat(lambda: None)
+    with pytest.raises(StudyError, match="was stopped 10 times; allowed: --resume once no node"):
+        stopped._train_prefixes({0})
+
+
+def test_stop_in_a_prefix_is_no_fault(stopped: StoppedStages, tmp_path: Path) -> None:
+    stopped.rounds = itertools.repeat((tmp_path / "stop").touch)
+    stopped._train_prefixes({0})
+    assert stopped.screen.said == ["Training the baseline to 32 images, where trials fork."]  # type: ignore[attr-defined]
+
+
+class LosingStages(Stages):
+    """Loses the worker of every task more often than is allowed."""
+
+    def _tune(self, source: Any, searcher: Searcher, *rest: Any) -> None:
+        while isinstance(searcher.suggest("a"), dict):
+            searcher.on_trial_complete("a", None, error=True)
+
+
+def test_prefix_whose_workers_are_lost_ends_the_launch(tmp_path: Path) -> None:
+    found = stages(tmp_path, SaidScreen(), LosingStages, fork_from="baseline@32")
+    with pytest.raises(StudyError, match=r"fork from failed: a worker failed .*seed-0"):
+        found._train_prefixes({0})
+
+
+def test_retraining_whose_workers_are_lost_has_failed(tmp_path: Path) -> None:
+    found = stages(tmp_path, SaidScreen(), LosingStages)
+    found.observer = Mock()
+    baseline, leader = (
+        Contender(number=number, name="", values={}, omega=0.0, sampler="ddim-2")
+        for number in (0, 1)
+    )
+    confirmation = plan_confirmation(found.config, LaunchConfig(), baseline, [leader])
+    found._train_again(list(confirmation.points())[:2])
+    cards = read_cards(found.store.path / "confirm", confirmation)
+    assert cards == {(0, 0): None, (1, 0): None}
 
 
 def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
