@@ -22,10 +22,15 @@ UNSHARED = (".*", "*.lock", "*.tmp")
 """Names that mean something on one machine alone."""
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a name beside a file that no other process uses, to write under before renaming."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
@@ -173,7 +178,7 @@ class RemoteMirror:
 
     def _download(self, info: FileInfo, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(target)
         with self._told("read"):
             with self._remote.open_input_stream(info.path) as source, temporary.open("wb") as sink:
                 shutil.copyfileobj(source, sink, CHUNK_BYTES)

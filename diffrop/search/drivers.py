@@ -14,7 +14,7 @@ from types import FrameType
 
 from diffrop.errors import StudyError
 from diffrop.storage import RemoteMirror
-from diffrop.training.stop import withdraw_stop
+from diffrop.training.stop import stop_file
 
 BEAT_S = 5.0
 GONE_AFTER_S = 60.0
@@ -27,6 +27,7 @@ class Drivers:
         """Use `directory`, which need not exist yet."""
         self._directory = directory
         self.own = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._left = threading.Event()
 
     def names(self) -> list[str]:
         """Return every driver that has not left, alive or gone."""
@@ -62,27 +63,37 @@ class Drivers:
             for name in self.names():
                 if exclusive or not self.alive(name):  # who held the lock before is gone
                     (self._directory / name).unlink(missing_ok=True)
-            sign = self._directory / self.own
             try:
                 self._directory.mkdir(exist_ok=True)
-                sign.touch()
+                self._sign.touch()
             except OSError as error:
-                raise StudyError(f"cannot write {sign} ({error.strerror})") from error
-            left = threading.Event()
-            thread = threading.Thread(target=self._beat, args=(sign, left), daemon=True)
-            thread.start()
+                raise StudyError(f"cannot write {self._sign} ({error.strerror})") from error
+            self._left.clear()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
             try:
                 yield
             finally:
-                left.set()
-                thread.join()
-                sign.unlink(missing_ok=True)
+                self.leave()
 
-    @staticmethod
-    def _beat(sign: Path, left: threading.Event) -> None:
-        while not left.wait(BEAT_S):
+    def leave(self) -> bool:
+        """Sign off, at the end of `join` if not before; return whether no other is alive.
+
+        Of drivers that leave at once, one at least learns that it was the last.
+        """
+        self._left.set()
+        self._beating.join()
+        self._sign.unlink(missing_ok=True)
+        return not self.others()
+
+    @property
+    def _sign(self) -> Path:
+        return self._directory / self.own
+
+    def _beat(self) -> None:
+        while not self._left.wait(BEAT_S):
             with contextlib.suppress(OSError):  # a full disk must not end the study
-                sign.touch()
+                self._sign.touch()
 
 
 def _has_died_here(name: str) -> bool:
@@ -122,16 +133,23 @@ def hold(directory: Path) -> Iterator[None]:
 class StopSignal:
     """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
 
-    def __init__(self, file: Path, mirror: RemoteMirror | None = None) -> None:
-        """Tell the trials by `file`, which they watch for, here or in a remote storage."""
-        self._file, self._mirror = file, mirror
-        self.given = False
-        """Whether the study is to stop."""
+    def __init__(
+        self, directory: Path, driver: str = "", mirror: RemoteMirror | None = None
+    ) -> None:
+        """Tell a driver's trials by a file that they watch for, here or in a remote storage."""
+        self._file, self._mirror = stop_file(directory, driver), mirror
+        self._everybodys = stop_file(directory)
+        self._signalled = self._given = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the study is to stop: by a signal, or a file `stop` that was made by hand."""
+        self._given = self._given or self._everybodys.exists()
+        return self._given
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Handle the signals; after a stop the file is taken away again."""
-        withdraw_stop(self._file.parent, self._mirror)  # of a launch that was killed
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._handle) for number in signals}
         try:
@@ -139,12 +157,14 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            withdraw_stop(self._file.parent, self._mirror)
+            self._file.unlink(missing_ok=True)
+            if self._mirror is not None:
+                self._mirror.delete(self._file)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.given:
+        if self._signalled:
             raise KeyboardInterrupt
-        self.given = True
+        self._signalled = self._given = True
         self._file.touch()
         if self._mirror is not None:  # not in the handler: the network may take its time
             push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)

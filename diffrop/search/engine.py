@@ -47,6 +47,7 @@ from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.tracking import Tracker, checked_uri, saved_views
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.network import check_network
+from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import check_batch_fits_workers
 
 
@@ -153,8 +154,11 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = None if launch.resume else store.create(config, command, launch, facts)
     checkpoints = open_store(launch, store.path.parent)
-    drivers, stop = Drivers(store.drivers), StopSignal(store.stop_file, checkpoints.mirror)
+    drivers = Drivers(store.drivers)
+    stop = StopSignal(store.path, drivers.own, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
+        if not drivers.others():
+            withdraw_stop(store.path, checkpoints.mirror)  # of earlier launches
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if study is None:
             study = store.resume(config, command, launch, facts)
@@ -194,13 +198,16 @@ def run_study(
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
-        if launch.keep_trials is not None and not stop.given:
-            sweep(result, launch, store)
         tracker.log_study(store.path)
         tracker.log_study_artifacts(render(store.path))
         if checkpoints.mirror is not None:
             push_results(store.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
+        if drivers.leave():  # what another runs, a confirmation above all, needs its weights
+            withdraw_stop(store.path, checkpoints.mirror)
+            if launch.keep_trials is not None and not stop.given:
+                confirmation = read_book(store.path, CONFIRMATION)
+                sweep(replace(reader.read(), confirmation=confirmation), launch, store)
     uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
 
@@ -254,11 +261,13 @@ def _run_stages(
 def push_results(directory: Path, mirror: RemoteMirror) -> None:
     """Copy what the driver wrote of a study to a remote storage, beside its trials.
 
+    Requests to stop are not results: whoever makes one there takes it away.
+
     Raises:
         StorageError: it is out of reach or refuses.
     """
     for path in sorted(directory.iterdir()):
-        if path.is_file() or path.name == "figures":
+        if (path.is_file() and not path.match("stop*")) or path.name == "figures":
             mirror.push(path)
 
 

@@ -26,6 +26,7 @@ from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial, checked_uri
 from diffrop.training.identity import identify
 from diffrop.training.network import check_network
+from diffrop.training.stop import withdraw_stop
 from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import check_batch_fits_workers
 
@@ -142,7 +143,8 @@ def _train(
         )  # fmt: skip
 
     told: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
-    stop = StopSignal(directory / "stop")
+    withdraw_stop(directory)  # of a call that was killed
+    stop = StopSignal(directory)
     with stop.watched():
         _in_background(
             lambda: _execute(task, inputs, launch, told.update),

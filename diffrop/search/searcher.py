@@ -39,6 +39,9 @@ from diffrop.search.warm_start import recall
 
 REST_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
+WORKER_LOST = (
+    "a worker failed more often than max_failures allows; its log is in the trial's folder"
+)
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
 
@@ -73,6 +76,7 @@ class OptunaStudySearcher(Searcher):
         neighbours: Neighbours | None = None,
         forkable: Callable[[int, int], bool] = lambda number, images: True,
         may_begin: Callable[[], bool] = lambda: True,
+        num_trials: int | None = None,
     ) -> None:
         """Take up the study where it stands.
 
@@ -83,11 +87,13 @@ class OptunaStudySearcher(Searcher):
             neighbours: other drivers; None if there are none.
             forkable: whether a trial's checkpoint at so many images can be forked from.
             may_begin: asked before each trial; False ends the launch, as a spent budget does.
+            num_trials: how many of the study's trials, from the first on, may begin; None is all.
         """
         super().__init__()
         self._study, self._config = study, config
         self._neighbours = neighbours or Neighbours()
         self._forkable, self._may_begin = forkable, may_begin
+        self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._running: dict[str, Running] = {}
@@ -121,14 +127,15 @@ class OptunaStudySearcher(Searcher):
             now = time.monotonic()
             resting = {number for number, until in self._resting.items() if until > now}
             ours = self._numbers | self._interrupted | resting
-            left = unfinished(trials, self._neighbours, ours)
+            allowed = trials[: self._num_trials]
+            left = unfinished(allowed, self._neighbours, ours)
             self._waits = False
             if left:
                 running = self._take_over(left[0], trials)
-            elif len(trials) < self._config.num_trials:
+            elif len(trials) < self._num_trials:
                 running = self._begin(len(trials), trials)
             else:
-                self._waits = bool(resting) or self._others_run(trials)
+                self._waits = bool(resting) or self._others_run(allowed)
                 return None if self._waits else str(Searcher.FINISHED)
         self._running[trial_id] = running
         attributes = running.trial.user_attrs
@@ -292,10 +299,7 @@ class OptunaStudySearcher(Searcher):
         self._end(running, TrialState.COMPLETE, values, message)
 
     def _fail(self, running: Running, failure: str | None, error: bool) -> None:
-        lost = (
-            "a worker failed more often than max_failures allows; its log is in the trial's "
-            "folder" if error else "the score is missing or not finite"
-        )  # fmt: skip
+        lost = WORKER_LOST if error else "the score is missing or not finite"
         if not error:  # the point's own doing: the sampler keeps away from it
             running.trial.set_user_attr(FAILURE, True)
         self._end(running, TrialState.FAIL, None, failure or lost)

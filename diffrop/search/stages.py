@@ -36,14 +36,15 @@ from diffrop.search.results import StudyResult
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import Screen
-from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.searcher import REST_S, WORKER_LOST, OptunaStudySearcher
 from diffrop.search.sharing import Neighbours, num_remaining
 from diffrop.search.store import StudyStore
 from diffrop.search.tasks import TaskMaker
 from diffrop.search.trial import TrialTask, pull_trial, trial_key
 from diffrop.search.verdict import assess, confirm_dict, next_points
 
-WAIT_S = 2.0
+MOST_STOPS = 10
+"""Of what trials fork from: after that the launch ends."""
 
 
 class TaskSource(Protocol):
@@ -104,8 +105,8 @@ class GivenSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note a failure that a restart would repeat; lost workers may do better another time."""
-        failure = (result or {}).get("failure")
+        """Note why a task failed; one that was stopped did not."""
+        failure = WORKER_LOST if error else (result or {}).get("failure")
         if failure:
             self.failures[self._places[trial_id]] = failure
 
@@ -138,7 +139,9 @@ class Stages:
     def maker(self) -> TaskMaker:
         """What turns points into tasks."""
         digest = self.inputs.dataset.train_digest
-        return TaskMaker.on_driver(self.config, self.launch, self.store.path, digest)
+        return TaskMaker.on_driver(
+            self.config, self.launch, self.store.path, digest, self.drivers.own
+        )
 
     def search(self) -> None:
         """Run the trials that are left: first what others start from or are held against."""
@@ -151,7 +154,7 @@ class Stages:
             if remaining == left:
                 return  # nothing ended: another launch may have more luck
             left = remaining
-            self._run_search(self._may_begin, self.concurrent)
+            self._run_search(self.concurrent)
 
     def confirm(self, result: StudyResult) -> None:
         """Train the leaders and the baseline again, and write what that says.
@@ -203,18 +206,32 @@ class Stages:
         self.observer.confirming = ()
 
     def _train_prefixes(self, seeds: set[int]) -> None:
-        """Train what forks start from, once for each seed, unless it is there and intact."""
+        """Train what forks start from, once for each seed, unless it is there and intact.
+
+        What a node's notice stopped goes on after a rest, for no trial can do without it.
+
+        Raises:
+            StudyError: it failed, or was stopped too often.
+        """
         tasks = [task for seed in sorted(seeds) if (task := self.maker.prefix(seed)) is not None]
-        missing = [
-            task for task in tasks if not task.store.folder(task.key).holds(task.rungs[-1].images)
-        ]
-        if missing:
+        for attempt in range(MOST_STOPS):
+            missing = _unfinished(tasks)
+            if missing and attempt:
+                self._rest()
+            if not missing or not self._may_begin():
+                return
             images = missing[0].rungs[-1].images
             self.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
             failures = self._run_given(missing)
             if failures:
-                why = next(iter(failures.values()))
-                raise StudyError(f"the training that trials fork from failed: {why}")
+                place, why = next(iter(failures.items()))
+                folder = missing[place].directory
+                raise StudyError(f"the training that trials fork from failed: {why} ({folder})")
+        if _unfinished(tasks) and self._may_begin():
+            raise StudyError(
+                f"the training that trials fork from was stopped {MOST_STOPS} times; allowed: "
+                f"--resume once no node is told to stop (by {self.store.path}/stop-HOSTNAME)"
+            )
 
     def _finish_baseline(self) -> None:
         """Run the baseline before the others, whose constraints need its scores."""
@@ -224,17 +241,17 @@ class Stages:
             return not trials or not trials[0].state.is_finished()
 
         while is_open() and self._may_begin():
-            trials = self.study.get_trials(deepcopy=False)
-            owner = trials[0].user_attrs.get("driver", "") if trials else ""
-            if owner != self.drivers.own and self.drivers.alive(owner):
-                time.sleep(WAIT_S)
-                continue
-            self._run_search(lambda: is_open() and self._may_begin(), concurrent=1)
+            self._run_search(concurrent=1, num_trials=1)
+
+    def _rest(self) -> None:
+        until = time.monotonic() + REST_S
+        while not self.stop.given and time.monotonic() < until:
+            time.sleep(1.0)
 
     def _may_begin(self) -> bool:
         return not self.stop.given and self.affordable()
 
-    def _run_search(self, may_begin: Callable[[], bool], concurrent: int) -> None:
+    def _run_search(self, concurrent: int, num_trials: int | None = None) -> None:
         maker = self.maker
 
         def forkable(number: int, images: int) -> bool:
@@ -248,7 +265,8 @@ class Stages:
             concurrent,
             Neighbours(self.drivers.own, self.drivers.alive, lock),
             forkable,
-            may_begin,
+            self._may_begin,
+            num_trials,
         )
         scheduler = StudyScheduler(self.config, searcher)
         self._tune(SearchTasks(maker), searcher, scheduler, concurrent)
@@ -294,6 +312,11 @@ class Stages:
         )
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: Tune stops at once
             tuner.fit()
+
+
+def _unfinished(tasks: Sequence[TrialTask]) -> list[TrialTask]:
+    """Return the tasks whose last checkpoint is missing or damaged."""
+    return [task for task in tasks if not task.store.folder(task.key).holds(task.rungs[-1].images)]
 
 
 def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:

@@ -167,11 +167,6 @@ class StudyStore:
         """The folder in which its drivers sign; see `Drivers`."""
         return self.path / "drivers"
 
-    @property
-    def stop_file(self) -> Path:
-        """While it is there, the study's trials save and stop."""
-        return self.path / "stop"
-
     def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.
 

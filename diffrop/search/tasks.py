@@ -29,6 +29,8 @@ class TaskMaker:
     """The study's folder."""
     data_digest: str
     """Of the training images."""
+    driver: str = ""
+    """Who runs the tasks."""
     given: TrainingIdentity | None = None
     """What the checkpoint of `fork_from` is, where that is a file: found on the driver, so that
     no node needs to read it but from the store."""
@@ -37,10 +39,15 @@ class TaskMaker:
 
     @classmethod
     def on_driver(
-        cls, study: StudyConfig, launch: LaunchConfig, directory: Path, data_digest: str
+        cls,
+        study: StudyConfig,
+        launch: LaunchConfig,
+        directory: Path,
+        data_digest: str,
+        driver: str,
     ) -> "TaskMaker":
         """Return the maker of a study, its checkpoint to fork from taken into the store."""
-        made = cls(study, launch, directory, data_digest)
+        made = cls(study, launch, directory, data_digest, driver)
         if study.fork_from is None:
             return made
         fork = parse_fork(study.fork_from, study.experiment.training.batch_size)
@@ -111,6 +118,7 @@ class TaskMaker:
             training=training,
             study=self.study.name,
             stop_directory=self.directory,
+            driver=self.driver,
             gpus_per_worker=self.launch.gpus_per_worker,
             baseline=baseline,
             scored=scored,

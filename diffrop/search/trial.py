@@ -55,6 +55,8 @@ class TrialTask:
     """Whose checkpoints these are: nothing else removes them."""
     stop_directory: Path | None = None
     """The folder in which a request to stop is looked for."""
+    driver: str = ""
+    """Whose request to stop it heeds, beside one to all."""
     gpus_per_worker: float = 0.0
     baseline: Path | None = None
     """Folder of the baseline, whose scores the constraints refer to."""
@@ -82,7 +84,7 @@ class TrialTask:
 
     def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
         """Take up the training, and keep the checkpoints at the rungs for the study."""
-        stop = StopNotice(self.stop_directory, self.store.mirror)
+        stop = StopNotice(self.stop_directory, self.store.mirror, self.driver)
         session = TrainingSession(
             self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
         )

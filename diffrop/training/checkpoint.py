@@ -20,6 +20,7 @@ from torch import Tensor
 
 from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
+from diffrop.storage import temporary_beside
 
 FORMAT = 1
 
@@ -43,7 +44,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: the disk is full or not writable; `path` is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
     metadata = {
         "format": str(FORMAT),

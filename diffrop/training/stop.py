@@ -11,15 +11,21 @@ REMOTE_S = 10.0
 
 
 class StopNotice:
-    """Tells a training whether its study, or the node it runs on, is to stop.
+    """Tells a training whether its study, its driver, or the node it runs on, is to stop.
 
-    The file `stop` in the study's folder stops all of it, `stop-HOSTNAME` what runs on one node.
-    A file is looked for once a second at most, and every ten in a remote storage.
+    The file `stop` in the study's folder stops all of it, `stop.DRIVER` what one driver runs, and
+    `stop-HOSTNAME` what runs on one node. A file is looked for once a second at most, and every
+    ten in a remote storage.
     """
 
-    def __init__(self, directory: Path | None, mirror: RemoteMirror | None = None) -> None:
+    def __init__(
+        self, directory: Path | None, mirror: RemoteMirror | None = None, driver: str = ""
+    ) -> None:
         """Watch a study's folder; None is never stopped."""
-        self._paths = [] if directory is None else stop_paths(directory, socket.gethostname())
+        self._paths: list[Path] = []
+        if directory is not None:
+            node = directory / f"stop-{socket.gethostname()}"
+            self._paths = [*{stop_file(directory), stop_file(directory, driver)}, node]
         self._mirror = mirror
         self._looked = self._looked_remotely = -REMOTE_S
         self._found = False
@@ -39,18 +45,18 @@ class StopNotice:
         return any(self._mirror.exists(path) for path in self._paths)
 
 
-def stop_paths(directory: Path, hostname: str) -> list[Path]:
-    """Return the files that stop a study's trainings on a node."""
-    return [directory / "stop", directory / f"stop-{hostname}"]
+def stop_file(directory: Path, driver: str = "") -> Path:
+    """Return the file that stops the trainings of a driver, or of all if none is named."""
+    return directory / (f"stop.{driver}" if driver else "stop")
 
 
 def withdraw_stop(directory: Path, mirror: RemoteMirror | None = None) -> None:
-    """Let a study's trainings run again: remove every request, those of single nodes as well."""
+    """Remove every request of a study's drivers, or to all; a node's is that node's affair."""
     names = {path.name for path in directory.glob("stop*")}
     if mirror is not None:
         names |= set(mirror.names(directory))
     for path in (directory / name for name in names):
-        if path.name == "stop" or path.name.startswith("stop-"):
+        if path.name == "stop" or path.name.startswith("stop."):
             path.unlink(missing_ok=True)
             if mirror is not None:
                 mirror.delete(path)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from diffrop.errors import CheckpointError
-from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
 from diffrop.training.checkpoint import (
     Checkpoint,
     CheckpointDirectory,
@@ -294,7 +294,7 @@ class CheckpointStore:
         folder = self.open(identity)
         target = folder.path_of(card["images_seen"])
         if not folder.holds(card["images_seen"]):
-            temporary = target.with_name(f".{target.name}.tmp")
+            temporary = temporary_beside(target)
             shutil.copyfile(path, temporary)
             temporary.replace(target)
             folder.push()

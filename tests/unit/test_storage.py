@@ -15,7 +15,7 @@ from diffrop.search.scoring import ScoringInputs
 from diffrop.search.trial import pull_trial, read_scores, run_trial
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
-from diffrop.training.stop import StopNotice
+from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore
 from tests.small import small_inputs, small_task
 from tests.unit.training.test_checkpoint import checkpoint, damage
@@ -221,21 +221,31 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
 
 def test_request_to_stop_reaches_nodes_that_share_no_disk(uri: str, tmp_path: Path) -> None:
     one, two = mirrors(uri, tmp_path)
-    file = one.root / "study/stop"
-    file.parent.mkdir()
-    stop = StopSignal(file, one)
+    (one.root / "study").mkdir()
+
+    def notice(mirror: RemoteMirror, driver: str = "one") -> StopNotice:
+        return StopNotice(mirror.root / "study", mirror, driver)
+
+    stop = StopSignal(one.root / "study", "one", one)
     with stop.watched():
-        assert not StopNotice(two.root / "study", two).requested()
+        assert not notice(two).requested()
         os.kill(os.getpid(), signal.SIGTERM)
         deadline = time.monotonic() + 30
-        while not two.exists(two.root / "study/stop"):
+        while not two.exists(two.root / "study/stop.one"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert StopNotice(one.root / "study").requested()
-        assert StopNotice(two.root / "study", two).requested()
-        one.push(write(one.root / f"study/stop-{socket.gethostname()}"))
-    assert not two.exists(two.root / "study/stop")
-    assert not StopNotice(one.root / "study", one).requested()
+        assert notice(one).requested() and notice(two).requested()
+        assert not notice(two, "another").requested()
+        one.push(write(one.root / "study/stop.killed"))
+    assert not two.exists(two.root / "study/stop.one")
+    assert not notice(one).requested()
+    host = write(one.root / f"study/stop-{socket.gethostname()}")
+    for file in (write(one.root / "study/stop"), host):
+        one.push(file)
+        assert notice(two, "another").requested()
+        withdraw_stop(two.root / "study", two)
+        assert notice(two, "another").requested() == (file is host)
+    assert one.names(one.root / "study") == [host.name]
 
 
 def write(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """What a launch leaves behind; its stages, which take a cluster, are left out."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from mlflow import MlflowClient
 
 from diffrop.search import engine
 from diffrop.search.books import read_book
+from diffrop.search.drivers import StopSignal
 from diffrop.search.engine import FinishedStudy, PreparedStudy, facts_of, run_study
 from diffrop.search.ladder import RUNGS, VALUES
 from diffrop.search.screen import QuietScreen
@@ -17,7 +19,7 @@ from diffrop.search.store import StudyStore
 from diffrop.search.terminal import verdicts
 from diffrop.storage import write_atomically
 from tests.small import small_inputs, small_study
-from tests.studies import launch_in
+from tests.studies import launch_in, run_small
 from tests.unit.search.test_results import card
 
 CONFIRMED: dict[str, Any] = {
@@ -87,3 +89,38 @@ def test_budget_that_cut_a_confirmation_short_is_named(tmp_path: Path) -> None:
     verdict = read_book(finished.directory, "confirm.json")["verdict"]
     assert verdict == f"Ended early: {finished.refusal}. {finding}"
     assert best_trial(finished) == 1
+
+
+def test_weights_are_swept_by_the_last_driver_to_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[str] = []
+    monkeypatch.setattr(engine, "_run_stages", lambda *args: None)
+    monkeypatch.setattr(engine, "sweep", lambda result, launch, store: swept.append(store.name))
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    launch = launch_in(tmp_path, storage=storage, keep_trials=1)
+    folder = run_small(small_study(), launch).directory
+    assert swept == ["small"]
+    another = folder / "drivers/elsewhere-1-abc"
+    another.touch()
+    (folder / "stop").touch()
+    resumed = dataclasses.replace(launch, resume=True)
+    run_small(small_study(), resumed)
+    assert swept == ["small"] and (folder / "stop").exists()  # both are the other one's, too
+    another.unlink()
+    assert not run_small(small_study(), resumed).interrupted
+    assert swept == ["small", "small"]
+    assert not (folder / "stop").exists()
+
+
+def test_request_by_hand_goes_with_the_last_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*args: object) -> None:
+        stop = args[-1]
+        assert isinstance(stop, StopSignal) and not stop.given
+        (tmp_path / "runs/small/stop").touch()
+
+    monkeypatch.setattr(engine, "_run_stages", asked)
+    found = run_small(small_study(), launch_in(tmp_path))
+    assert found.interrupted and not (found.directory / "stop").exists()

@@ -48,6 +48,32 @@ def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path
     assert study.trials[2].value == 1.0
 
 
+@pytest.mark.parametrize("how", ["runs elsewhere", "rests"])
+def test_no_trial_begins_before_the_baseline_has_ended(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, config = optuna.create_study(), small_study()
+
+    def found(name: str) -> OptunaStudySearcher:
+        neighbours = Neighbours(name, lambda driver: True, tmp_path / "ask.lock")
+        return OptunaStudySearcher(study, config, neighbours=neighbours, num_trials=1)
+
+    monkeypatch.setattr("diffrop.search.searcher.REFRESH_S", -1.0)
+    one, two = found("a"), found("b")
+    assert numbers(one, "k") == [0]
+    waiting, runs = (two, "k") if how == "runs elsewhere" else (one, "m")
+    if how == "rests":
+        one.on_trial_complete("k", {"stopped": True})
+    assert waiting.suggest("l") is None and waiting.suggest("l") is None
+    assert len(study.trials) == 1
+    if how == "rests":
+        one._resting[0] = 0.0
+        assert numbers(one, "m") == [0]
+    one.on_trial_complete(runs, result(1.0))
+    assert waiting.suggest("n") == two.suggest("n") == Searcher.FINISHED
+    assert numbers(OptunaStudySearcher(study, config), "op") == [1, 2]
+
+
 def drive(config: StudyConfig, url: str, lock: Path, name: str, ran: list[int]) -> None:
     """Run trials of a study in a database until there are none."""
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}

@@ -149,14 +149,15 @@ def test_scores_of_another_training_are_set_aside(tmp_path: Path, inputs: Scorin
     assert len(list(task.directory.glob(f"scores-{task.key}-*/*.json"))) == 2
 
 
+@pytest.mark.parametrize("file", ["stop", "stop.me"])
 def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
-    tmp_path: Path, inputs: ScoringInputs, steps: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int], file: str
 ) -> None:
-    task = small_task(tmp_path / "study/t000")
+    task = small_task(tmp_path / "study/t000", driver="me")
     whole = run(small_task(tmp_path / "alone/study/t000"), inputs)
     steps.clear()
     task.directory.parent.mkdir()
-    (tmp_path / "study/stop").touch()
+    (tmp_path / "study" / file).touch()
     reports: list[dict[str, Any]] = []
     with pytest.raises(StopRequested, match="stopped at 32 images as asked"):
         run_trial(task, inputs, CPU, reports.append)

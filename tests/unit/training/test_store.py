@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,27 @@ def test_checkpoint_from_outside_becomes_a_training_of_its_own(
     folder = elsewhere.open(identify(config, 1, dataset.train_digest))
     folder.save(32, trainer.checkpoint())
     assert store.adopt(folder.path_of(32)).key == folder.key  # known wherever it is
+
+
+def test_drivers_that_adopt_a_checkpoint_at_once_do_not_tear_each_others_copy(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_experiment("none")
+    path = tmp_path / "outside.safetensors"
+    trainer = Trainer(config, load_dataset(config.data), CPU)
+    write_checkpoint(path, trainer.checkpoint())
+    copy, begun = shutil.copyfile, []
+
+    def copy_amid_another(source: Path, target: Path) -> None:
+        begun.append(target)
+        copy(source, target)
+        if len(begun) == 1:
+            store.adopt(path)
+
+    monkeypatch.setattr("shutil.copyfile", copy_amid_another)
+    folder = store.folder(store.adopt(path).key)
+    assert len(begun) == 2 and folder.holds(0)
+    assert [file.name for file in folder.path.glob(".*")] == []
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc", "0" * 31, "0" * 32 + "/..", ""])
