@@ -175,7 +175,7 @@ def test_retraining_whose_workers_are_lost_has_failed(tmp_path: Path) -> None:
     )
     confirmation = plan_confirmation(found.config, LaunchConfig(), baseline, [leader])
     found._train_again(list(confirmation.points())[:2])
-    cards = read_cards(found.store.path / "confirm", confirmation)
+    cards = read_cards(confirmation, found.maker.confirmation)
     assert cards == {(0, 0): None, (1, 0): None}
 
 
