@@ -49,7 +49,7 @@ class Engine:
     """A study by this project's engine; the defaults are its own."""
 
     omega_search: OmegaSearch = "halving"
-    scheduler: Scheduler = "asha"
+    scheduler: Scheduler = "median"
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
     common: bool = True
@@ -280,7 +280,7 @@ BASE = Engine()
 FORKS = "  with forks at 10,240 images"
 METHODS: dict[str, Method] = {
     "random search": PlainOptuna(random=True),
-    "random + ASHA + omega grid": Engine(omega_search="grid", sampler="random"),
+    "random + ASHA + omega grid": Engine("grid", "asha", "random"),
     "plain Optuna (TPE)": PlainOptuna(),
     "Tune's OptunaSearch + ASHA": TuneOptunaSearch(),
     "the same, samples as the engine's": TuneOptunaSearch(growing_samples=True),
@@ -290,8 +290,8 @@ METHODS: dict[str, Method] = {
     "  full samples at every rung": dataclasses.replace(BASE, rung_samples=FULL_SAMPLES),
     "  random points, no TPE": dataclasses.replace(BASE, sampler="random"),
     "  BOHB for TPE": dataclasses.replace(BASE, sampler="bohb"),
-    "  Hyperband for ASHA": dataclasses.replace(BASE, scheduler="hyperband"),
-    "  median rule for ASHA": dataclasses.replace(BASE, scheduler="median"),
+    "  Hyperband for the median rule": dataclasses.replace(BASE, scheduler="hyperband"),
+    "  ASHA for the median rule": dataclasses.replace(BASE, scheduler="asha"),
     "  no common random numbers": dataclasses.replace(BASE, common=False),
     FORKS: dataclasses.replace(BASE, fork_images=10_240),
 }

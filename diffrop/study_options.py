@@ -95,7 +95,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how the study searches, stops, forks and starts."""
     add = parser.add_argument_group("the search").add_argument
     add("--sampler", choices=choices_of(Sampler), help="what suggests the points (tpe)")
-    add("--scheduler", choices=choices_of(Scheduler), help="what stops trials at a rung (asha)")
+    add("--scheduler", choices=choices_of(Scheduler), help="what stops trials at a rung (median)")
     add("--first-rung", type=int, metavar="IMAGES", dest="first_rung_images",
         help="images after which a trial may be stopped")  # fmt: skip
     add("--rung-samples", type=int, metavar="N", help="images of a score at the first rung")

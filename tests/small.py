@@ -59,8 +59,10 @@ def small_experiment(form: str = "reciprocal", **changes: object) -> ExperimentC
 
 
 def small_study(name: str = "small", **changes: object) -> StudyConfig:
-    """Three trials of `small_experiment`, with one rung before the last."""
-    settings: dict[str, object] = {"num_trials": 3, "first_rung_images": 64, "rung_samples": 20}
+    """Three trials of `small_experiment` by ASHA, with one rung before the last."""
+    settings: dict[str, object] = {
+        "num_trials": 3, "first_rung_images": 64, "rung_samples": 20, "scheduler": "asha",
+    }  # fmt: skip
     return StudyConfig(
         name=name,
         space=SearchSpace.load(SPACE),

@@ -48,7 +48,7 @@ class StudyConfig(Config):
     """The baseline included."""
     seed: int = 0
     """Of the sampler of hyperparameters."""
-    scheduler: Scheduler = "asha"
+    scheduler: Scheduler = "median"
     """Which trials are stopped at a rung; none runs every trial to its end."""
     sampler: Sampler = "tpe"
     """What suggests the points; bohb is TPE on the highest rung with enough trials."""

@@ -83,7 +83,7 @@ def test_retrainings_are_shown_and_logged_while_they_run(
     assert (running.name, running.state, running.seed) == ("t001-s0 hinge", "RUNNING", 0)
     assert "t000-s0" not in tracker.trials  # it has not begun
     score(tasks[0].directory, 41.5, 128)
-    record_failure(tasks[1].directory, "non-finite loss")
+    record_failure(tasks[1], "non-finite loss")
     observer.update()
     assert (tracker.trials["t000-s0"].state, tracker.trials["t001-s0"].state) == (
         "COMPLETE", "FAIL",
