@@ -17,7 +17,7 @@ from PIL import Image
 from diffrop.search.trial import read_scores
 from tests.small import ROOT
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 SMALL = [
     "--study-name", "s", "--trials", "4", "--images", "512", "--first-rung", "256",
     "--num-samples", "100", "--rung-samples", "50", "--omegas", "0,1", "--set",
@@ -35,7 +35,7 @@ def start(script: str, *options: str, log: Path) -> "subprocess.Popen[bytes]":
 
 def wait_for(driver: "subprocess.Popen[bytes]", log: Path, *patterns: str) -> None:
     """Wait until a running study's folder holds a file of every pattern."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 350
     while not all(list((log.parent / "runs/s/trials").glob(pattern)) for pattern in patterns):
         assert time.monotonic() < deadline and driver.poll() is None, log.read_text()
         time.sleep(0.1)
