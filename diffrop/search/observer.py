@@ -43,7 +43,7 @@ class StudyObserver(tune.Callback):
         """
         self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
         self._seeds, self._own, self._alive = seeds, ("", driver), alive
-        self._synced: dict[str, TrialResult] = {}
+        self._synced: dict[str, tuple[str, bool | None, bool]] = {}
         self._sync_at = self._shown_at = 0.0
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
@@ -84,10 +84,11 @@ class StudyObserver(tune.Callback):
             fetch_trial(task.directory, task.store)
         ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
         for trial in [*ours, *self._confirming(result)]:
-            as_it_was = trial is self._synced.get(trial.label)
-            due = running if trial.state == "RUNNING" else not as_it_was
+            # Of a trial that has ended nothing else changes that is logged.
+            now = trial.state, trial.feasible, trial.front
+            due = running if trial.state == "RUNNING" else self._synced.get(trial.label) != now
             if due and self._tracker.sync(self._tracked(trial)):
-                self._synced[trial.label] = trial
+                self._synced[trial.label] = now
         self._show(result)
         return result
 
