@@ -180,8 +180,7 @@ class StudyResult:
 class ResultReader:
     """Reads a study's trials from Optuna and their scores from disk, and ranks them.
 
-    Trials that have ended do not change: they are read once, and while nothing about one changes,
-    its place included, every reading has the very same object.
+    Trials that have ended do not change: they are read once.
     """
 
     def __init__(
@@ -196,7 +195,6 @@ class ResultReader:
         self._ended: dict[int, TrialResult] = {}
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
-        self._in_places: dict[int, tuple[TrialResult, dict[str, Any], TrialResult]] = {}
         self._constraints = parse_constraints(config.experiment.evaluation.constraints)
         self._checkpoints = checkpoints or CheckpointStore(store.path.parent / "checkpoints")
 
@@ -229,11 +227,7 @@ class ResultReader:
                 changes["training_s"] = 0.0
             elif trial.training_key:
                 seen.add(trial.training_key)
-            known = self._in_places.get(trial.number)
-            if known is None or known[0] is not trial or known[1] != changes:
-                known = trial, changes, dataclasses.replace(trial, **changes)
-                self._in_places[trial.number] = known
-            found.append(known[2])
+            found.append(dataclasses.replace(trial, **changes) if changes else trial)
         return found
 
     def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
