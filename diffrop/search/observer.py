@@ -60,7 +60,8 @@ class StudyObserver(tune.Callback):
         if now >= self._sync_at:
             self.update()
         elif now - self._shown_at >= SHOW_INTERVAL_S:
-            self._show(self._snapshot())
+            result = self._snapshot()
+            self._show(result, self._confirming(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **i: Any) -> None:
         """Sync when a trial ended; those that run wait for their turn."""
@@ -83,21 +84,21 @@ class StudyObserver(tune.Callback):
         for task in self.confirming:
             fetch_trial(task.directory, task.store)
         ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
-        for trial in [*ours, *self._confirming(result)]:
+        again = self._confirming(result)
+        for trial in [*ours, *again]:
             # Of a trial that has ended nothing else changes that is logged.
             now = trial.state, trial.feasible, trial.front
             due = running if trial.state == "RUNNING" else self._synced.get(trial.label) != now
             if due and self._tracker.sync(self._tracked(trial)):
                 self._synced[trial.label] = now
-        self._show(result)
+        self._show(result, again)
         return result
 
     def _confirming(self, result: StudyResult) -> list[TrialResult]:
         return retrainings([task.directory for task in self.confirming], result)
 
-    def _show(self, result: StudyResult) -> None:
-        again, asked = self._confirming(result), len(self.confirming)
-        self._screen.show(progress_of(result, self.concurrent, again, asked))
+    def _show(self, result: StudyResult, again: list[TrialResult]) -> None:
+        self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
         self._shown_at = time.monotonic()
 
     def _tracked(self, trial: TrialResult) -> TrackedTrial:

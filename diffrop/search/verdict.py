@@ -127,14 +127,18 @@ def assess(confirmation: Confirmation, cards: Cards) -> Outcome:
     """
     first = confirmation.objectives[0]
     baseline = _scored(cards, BASELINE)
-    leaders = tuple(_judge(confirmation, leader, cards) for leader in confirmation.leaders)
+    num_missing = len(missing_points(confirmation, cards))
+    leaders = tuple(
+        _judge(confirmation, leader, cards, judged=num_missing == 0)  # a look costs alpha
+        for leader in confirmation.leaders
+    )
     counts = [card.num_samples["all"] for card in cards.values() if card is not None]
     return Outcome(
         confirmation=confirmation,
         leaders=leaders,
         baseline_values={seed: card.scores[first] for seed, card in baseline.items()},
         num_samples=counts[0] if counts else None,
-        num_missing=len(missing_points(confirmation, cards)),
+        num_missing=num_missing,
     )
 
 
@@ -144,15 +148,16 @@ def _scored(cards: Cards, number: int) -> dict[int, ScoreCard]:
             if n == number and card is not None}  # fmt: skip
 
 
-def _judge(confirmation: Confirmation, leader: Contender, cards: Cards) -> LeaderOutcome:
+def _judge(
+    confirmation: Confirmation, leader: Contender, cards: Cards, judged: bool
+) -> LeaderOutcome:
     ours, theirs = _scored(cards, leader.number), _scored(cards, BASELINE)
     seeds = tuple(seed for seed in ours if seed in theirs)
     pairs = [(ours[seed], theirs[seed]) for seed in seeds]
     first = confirmation.objectives[0]
     level = confirmation.level(max(confirmation.num_seeds, _tried(cards, leader)))
     differences = {}
-    judged = len(seeds) > 1 and not missing_points(confirmation, cards)  # a look costs alpha
-    for objective in confirmation.objectives if judged else ():
+    for objective in confirmation.objectives if judged and len(seeds) > 1 else ():
         by_seed = np.array([a.scores[objective] - b.scores[objective] for a, b in pairs])
         mean, low, high = (float(x) for x in t_interval(by_seed, level))
         values = tuple(by_seed.tolist())
