@@ -81,4 +81,4 @@ def test_dashboard_opens_in_a_browser(browser: WebDriver, address: str) -> None:
         text = str(browser.execute_script("return document.body.innerText"))
         return all(word in text for word in (NAME, "Trial 0", "Trial 2", "44", "20480"))
 
-    WebDriverWait(browser, 60, 0.25).until(shown)
+    assert WebDriverWait(browser, 60, 0.25).until(shown)

@@ -450,7 +450,8 @@ def test_unbounded_negative_l2_is_refused(space: str, values: dict[str, Any]) ->
 
 @pytest.mark.parametrize("space", ["x0", "eps"])
 def test_negative_l2_is_accepted_at_the_bound(space: str) -> None:
-    ExperimentConfig.from_dict({"contrastive": NEGATIVE_L2 | {"space": space}})
+    found = ExperimentConfig.from_dict({"contrastive": NEGATIVE_L2 | {"space": space}})
+    assert found.contrastive.tau_0 == NEGATIVE_L2_MAX_TAU_0 and found.contrastive.space == space
 
 
 def smallest_curvature(labels: list[int], tau: float) -> float:

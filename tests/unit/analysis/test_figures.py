@@ -236,7 +236,10 @@ def test_dollar_signs_and_new_forms_are_plain_text(tmp_path: Path) -> None:
     write_trials(directory, rows)
     study = load_study(directory)
     for draw in (loss_forms_figure, tau_sensitivity_figure, guidance_curve_figure):
-        draw(study).draw_without_rendering()
+        figure = draw(study)
+        figure.draw_without_rendering()
+        shown = text_of(figure).replace("\\$", "$")
+        assert "a$\\frac$b_{" in shown or "for$m" in shown
 
 
 def test_write_figures_writes_png_and_svg_of_each(
