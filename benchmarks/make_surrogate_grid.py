@@ -22,7 +22,7 @@ from diffrop.data import load_dataset
 from diffrop.errors import NonFiniteError
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
-from diffrop.search.engine import scoring_inputs
+from diffrop.search.prepare import scoring_inputs
 from diffrop.search.scoring import FID_ALONE, ScoringInputs, draw_samples, sampler_name
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer

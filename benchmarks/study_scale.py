@@ -33,6 +33,7 @@ from diffrop.recipes import digits
 from diffrop.search.config import LaunchConfig, Rung, StudyConfig
 from diffrop.search.observer import StudyObserver
 from diffrop.search.omega import sampling_choices
+from diffrop.search.prepare import prepare
 from diffrop.search.results import ResultReader
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.scoring import ScoreCard, Scored, ScoringInputs
@@ -228,7 +229,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
     """Run a study and return its costs."""
     config = study_config("scale", num_trials, num_rungs)
     launch = LaunchConfig(runs_root=str(root), max_concurrent=2)
-    prepared = engine.prepare(config, launch)
+    prepared = prepare(config, launch)
     stopwatch = Stopwatch()
     progress = Progress(stopwatch)
     complete = OptunaStudySearcher.on_trial_complete

@@ -13,7 +13,8 @@ from rich.console import Console
 from diffrop.errors import errors_to_exit as errors_to_exit
 from diffrop.search.books import PLAN, read_book
 from diffrop.search.dry_run import comparison_table, print_plan
-from diffrop.search.engine import FinishedStudy, check_study, prepare, run_study
+from diffrop.search.engine import FinishedStudy, run_study
+from diffrop.search.prepare import check_study, prepare
 from diffrop.search.screen import View, open_screen
 from diffrop.search.terminal import protocol, remarks, results_table, scale, verdicts
 from diffrop.study_options import launch_config, study_config, study_parser

@@ -25,7 +25,7 @@ from diffrop.options import (
 )
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name
-from diffrop.search.engine import scoring_inputs
+from diffrop.search.prepare import scoring_inputs
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

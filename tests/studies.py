@@ -4,13 +4,8 @@ from pathlib import Path
 
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.search.config import LaunchConfig, StudyConfig
-from diffrop.search.engine import (
-    FinishedStudy,
-    PreparedStudy,
-    check_study,
-    facts_of,
-    run_study,
-)
+from diffrop.search.engine import FinishedStudy, run_study
+from diffrop.search.prepare import PreparedStudy, check_study, facts_of
 from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import QuietScreen
 from diffrop.search.warm_start import gather

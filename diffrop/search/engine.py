@@ -4,21 +4,13 @@ import json
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
 from diffrop import cluster
-from diffrop.config import EvaluationConfig
-from diffrop.data import Dataset, LabelledImages, load_dataset
-from diffrop.errors import StudyError
-from diffrop.metrics.extractors import check_extractor, make_extractor
-from diffrop.metrics.features import FeatureExtractor, cached_features
-from diffrop.metrics.reference import LabelledFeatures, Reference
-from diffrop.search.anchors import measure_anchors
 from diffrop.search.books import (
     CONFIRM_LOCK,
     CONFIRMATION,
@@ -33,22 +25,22 @@ from diffrop.search.differences import with_differences
 from diffrop.search.drivers import Drivers, StopSignal, try_lock
 from diffrop.search.observer import StudyObserver
 from diffrop.search.placement import check_placement
+from diffrop.search.prepare import PreparedStudy, facts_of
 from diffrop.search.purse import Purse
 from diffrop.search.result_files import write_results
 from diffrop.search.results import ResultReader, StudyResult
-from diffrop.search.scoring import ScoringInputs, check_scorable
+from diffrop.search.scoring import ScoringInputs
 from diffrop.search.screen import Screen
 from diffrop.search.sharing import num_remaining
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
-from diffrop.search.tasks import check_forks, open_store
-from diffrop.search.warm_start import WarmStart, gather, remember, write_notes
+from diffrop.search.tasks import open_store
+from diffrop.search.tracking import open_tracker, tracking_uri
+from diffrop.search.warm_start import remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
-from diffrop.tracking import Tracker, checked_uri, saved_views
+from diffrop.tracking import Tracker, saved_views
 from diffrop.training.garbage import collect_garbage
-from diffrop.training.network import check_network
 from diffrop.training.stop import withdraw_stop
-from diffrop.training.trainer import check_batch_fits_workers
 
 
 @dataclass(frozen=True)
@@ -65,66 +57,6 @@ class FinishedStudy:
     """Whether it was asked to stop."""
     refusal: str
     """Why the budget let no further trial or retraining begin; empty if it did."""
-
-
-@dataclass(frozen=True)
-class PreparedStudy:
-    """A study that was checked, with what its trials share."""
-
-    store: StudyStore
-    inputs: ScoringInputs
-    anchors: dict[str, Any]
-    warm_start: WarmStart = field(default_factory=lambda: WarmStart((), ()))
-    """What earlier studies know."""
-
-
-def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, Dataset]:
-    """Check everything that can be checked before anything is started or written.
-
-    Raises:
-        ValueError: the configuration does not fit the data or the workers.
-        StudyError: the study's name or state forbids it.
-        ResourceError: a local cluster is too small for one trial.
-        StorageError: the remote storage is out of reach or refuses.
-    """
-    store = StudyStore(Path(launch.runs_root), config.name)
-    if launch.resume and launch.storage_path is not None and not store.path.exists():
-        RemoteMirror(launch.storage_path, store.path.parent).pull(store.path)
-    store.check(config, launch)
-    checked_uri(tracking_uri(launch))
-    for experiment in (config.experiment, *config.space.corners(config.experiment)):
-        check_batch_fits_workers(experiment, launch.workers_per_trial)
-    check_extractor(config.experiment.evaluation.extractor)
-    if launch.ray_address == "local":
-        cluster.check_resources(launch, *cluster.local_resources())
-    dataset = load_dataset(config.experiment.data)
-    samples = [rung.num_samples for rung in config.rungs]
-    check_scorable(config.experiment, dataset, samples)
-    check_network(config.experiment, dataset)
-    check_forks(config, dataset)
-    if launch.storage_path is not None:
-        RemoteMirror(launch.storage_path, store.path.parent).check()
-    return store, dataset
-
-
-def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
-    """Check a study, load its data, and make what scores its trials, before Ray starts.
-
-    Raises:
-        ValueError, StudyError, ResourceError: as `check_study`.
-        ValueError: weights or packages of the extractor are missing.
-    """
-    store, dataset = check_study(config, launch)
-    inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
-    known = WarmStart((), ())
-    if not launch.resume:  # a resumed study remembers
-        known = gather(config, store.path.parent, facts_of(inputs), launch.storage)
-    return PreparedStudy(store, inputs, anchors, known)
-
-
-def tracking_uri(launch: LaunchConfig) -> str:
-    """Return MLflow's URI: the launch's, or SQLite in the runs folder."""
-    return launch.tracking_uri or f"sqlite:///{Path(launch.runs_root).resolve() / 'mlflow.db'}"
 
 
 def run_study(
@@ -168,33 +100,14 @@ def run_study(
         write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
         if checkpoints.mirror is not None:  # a driver may be lost with its disk
             push_results(store.path, checkpoints.mirror)
-        tracker = open_tracker(
-            launch,
-            experiment=config.name,
-            run=time.strftime("launch-%Y%m%d-%H%M%S"),
-            params={"num_trials": config.num_trials, "seed": config.seed},
-            inputs=prepared.inputs,
-            views=saved_views(
-                config.experiment.evaluation.objectives,
-                [parameter.name for parameter in config.space.parameters],
-            ),
-            driver=drivers.own,
-            alive=None if launch.storage is None else drivers.alive,
-        )
+        tracker = _study_tracker(config, launch, prepared.inputs, drivers)
         reader = ResultReader(study, store, config, checkpoints)
         purse = Purse(config, launch, store, reader)
         observer = StudyObserver(
             reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
         )
         _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
-        write_fidelity(store.path, study, config)
-        result = with_differences(observer.update())
-        left = num_remaining(study, config)
-        if launch.confirm:
-            left += read_book(store.path, CONFIRMATION).get("num_left", 0)
-        refusal = purse.refusal() if left else ""
-        confirmation = close_confirmation(store.path, study, result, refusal)
-        result = replace(result, confirmation=confirmation)
+        result, refusal = _conclusion(config, launch, store, study, observer, purse)
         screen.close()
         write_results(result, store)
         observer.sync_confirmation(store.path, result)
@@ -210,6 +123,44 @@ def run_study(
                 sweep(replace(reader.read(), confirmation=confirmation), launch, store)
     uri = tracking_uri(launch)
     return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
+
+
+def _study_tracker(
+    config: StudyConfig, launch: LaunchConfig, inputs: ScoringInputs, drivers: Drivers
+) -> Tracker:
+    """Open this launch's run in MLflow."""
+    return open_tracker(
+        launch,
+        experiment=config.name,
+        run=time.strftime("launch-%Y%m%d-%H%M%S"),
+        params={"num_trials": config.num_trials, "seed": config.seed},
+        inputs=inputs,
+        views=saved_views(
+            config.experiment.evaluation.objectives,
+            [parameter.name for parameter in config.space.parameters],
+        ),
+        driver=drivers.own,
+        alive=None if launch.storage is None else drivers.alive,
+    )
+
+
+def _conclusion(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    store: StudyStore,
+    study: optuna.Study,
+    observer: StudyObserver,
+    purse: Purse,
+) -> tuple[StudyResult, str]:
+    """Return what is known at a launch's end, and why the budget let no more begin, if it did."""
+    write_fidelity(store.path, study, config)
+    result = with_differences(observer.update())
+    left = num_remaining(study, config)
+    if launch.confirm:
+        left += read_book(store.path, CONFIRMATION).get("num_left", 0)
+    refusal = purse.refusal() if left else ""
+    confirmation = close_confirmation(store.path, study, result, refusal)
+    return replace(result, confirmation=confirmation), refusal
 
 
 def _run_stages(
@@ -284,80 +235,9 @@ def sweep(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
     collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
 
 
-def facts_of(inputs: ScoringInputs) -> dict[str, str]:
-    """Return what scores depend on beside the configuration, for later launches and studies."""
-    return {
-        "data_digest": inputs.dataset.train_digest,
-        "reference_digest": inputs.dataset.reference_digest,
-        "extractor": inputs.extractor.name,
-        "reference": inputs.reference.name,
-    }
-
-
 def _seeds(config: StudyConfig) -> dict[str, str]:
     experiment = config.experiment
     return {
         "seed": str(experiment.training.seed),
         "samples_seed": str(experiment.evaluation.seed),
     }
-
-
-def scoring_inputs(
-    evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path
-) -> tuple[ScoringInputs, dict[str, Any]]:
-    """Make the extractor, the reference fits and the anchors; what can be is cached.
-
-    Raises:
-        ValueError: weights or packages of the extractor are missing.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cache = runs_root / ".cache"
-    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
-    reference = fit_reference(extractor, dataset, cache, device)
-    anchors = measure_anchors(dataset, extractor, reference, evaluation, device)
-    extractor.network.to("cpu")  # it travels to the trials
-    return ScoringInputs(dataset, extractor, reference), anchors
-
-
-def fit_reference(
-    extractor: FeatureExtractor, dataset: Dataset, cache: Path, device: torch.device
-) -> Reference:
-    """Fit the data set's reference images, and take up its training and held-out images."""
-
-    def labelled(images: LabelledImages) -> LabelledFeatures:
-        return cached_features(extractor, images, cache, device), images.labels
-
-    return Reference.fit(
-        *labelled(dataset.reference),
-        dataset.shot_groups,
-        name=dataset.reference_name,
-        training=labelled(dataset.train),
-        heldout=labelled(dataset.heldout) if dataset.heldout is not None else None,
-    )
-
-
-def open_tracker(
-    launch: LaunchConfig,
-    experiment: str,
-    run: str,
-    params: dict[str, Any],
-    inputs: ScoringInputs,
-    views: dict[str, str] | None = None,
-    driver: str = "",
-    alive: Callable[[str], bool] | None = None,
-) -> Tracker:
-    """Open a parent run in MLflow; StudyError if its database cannot be written."""
-    try:
-        return Tracker(
-            tracking_uri(launch),
-            artifact_root=Path(launch.runs_root).resolve() / "mlartifacts",
-            experiment=experiment,
-            launch=run,
-            params=params,
-            tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
-            experiment_tags=views,
-            driver=driver,
-            alive=alive,
-        )
-    except ValueError as error:
-        raise StudyError(str(error)) from error

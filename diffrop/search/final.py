@@ -19,9 +19,10 @@ from diffrop.data import load_dataset
 from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import LaunchConfig, Rung
 from diffrop.search.drivers import StopSignal, hold
-from diffrop.search.engine import open_tracker, scoring_inputs, tracking_uri
 from diffrop.search.launch import QueueCallback, execute
+from diffrop.search.prepare import scoring_inputs
 from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
+from diffrop.search.tracking import open_tracker, tracking_uri
 from diffrop.search.trial import TrialTask, read_scores
 from diffrop.tracking import TrackedTrial, checked_uri
 from diffrop.training.identity import identify

@@ -16,8 +16,8 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.report import ShotReport
 from diffrop.schema import require
-from diffrop.search.engine import fit_reference
 from diffrop.search.omega import SamplingChoice, sampling_choices
+from diffrop.search.prepare import fit_reference
 from diffrop.search.scoring import Averages, ScoringInputs, check_scorable, measure
 from diffrop.search.trial import scored_checkpoint
 from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint

@@ -24,9 +24,10 @@ from diffrop.errors import DiffropError
 from diffrop.metrics.report import check_comparable
 from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import hold
-from diffrop.search.engine import scoring_inputs, tracking_uri
 from diffrop.search.final import train_final
+from diffrop.search.prepare import scoring_inputs
 from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
+from diffrop.search.tracking import tracking_uri
 from diffrop.search.trial import read_scores, scored_checkpoint
 from diffrop.storage import write_atomically
 from diffrop.tables.plan import ROW_FILE, TablePlan

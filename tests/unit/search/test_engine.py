@@ -12,8 +12,9 @@ from mlflow import MlflowClient
 from diffrop.search import engine
 from diffrop.search.books import read_book
 from diffrop.search.drivers import StopSignal
-from diffrop.search.engine import FinishedStudy, PreparedStudy, facts_of, run_study
+from diffrop.search.engine import FinishedStudy, run_study
 from diffrop.search.ladder import RUNGS, VALUES
+from diffrop.search.prepare import PreparedStudy, facts_of
 from diffrop.search.screen import QuietScreen
 from diffrop.search.store import StudyStore
 from diffrop.search.terminal import verdicts

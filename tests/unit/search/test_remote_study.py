@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from diffrop.errors import StudyError
-from diffrop.search.engine import check_study, push_results
+from diffrop.search.engine import push_results
+from diffrop.search.prepare import check_study
 from diffrop.search.tasks import open_store
 from tests.small import small_study
 from tests.studies import launch_in
