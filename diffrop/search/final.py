@@ -153,22 +153,15 @@ def _train(
         )
     cards = read_scores(directory)
     card = cards[-1] if cards and cards[-1].final else None
-    interrupted = card is None and (stop.given or "stopped" in told)
-    if card is not None or interrupted:
-        failure = ""
+    if card is not None:
+        state, ended, failure = "COMPLETE", "FINISHED", ""
+    elif stop.given or "stopped" in told:
+        state, ended, failure = "RUNNING", "KILLED", ""
     else:
+        state, ended = "FAIL", "FAILED"
         failure = told.get("failure", "the workers failed too often")
-    state, ended = _STATES[interrupted, card is not None]
     tracker.sync(tracked(state, failure))
-    return FinalResult(card, failure, tracker.close(ended), interrupted)
-
-
-_STATES = {
-    (False, True): ("COMPLETE", "FINISHED"),
-    (False, False): ("FAIL", "FAILED"),
-    (True, False): ("RUNNING", "KILLED"),
-}
-"""Of the trial and of the launch in MLflow, by whether it was interrupted and is scored."""
+    return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
 
 
 def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:

@@ -313,7 +313,7 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
         duration_s=(end - start).total_seconds(),
         message=attributes.get(MESSAGE, ""),
         audited_at=attributes.get(AUDITED_AT),
-        parent=f"t{parent['trial']:03d}@{parent['images']}" if parent else "",
+        parent=f"{label_of(parent['trial'])}@{parent['images']}" if parent else "",
         training_key=key or "",
         driver=attributes.get(DRIVER, ""),
         training_s=sum(stretch.seconds for stretch in own),

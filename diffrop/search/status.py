@@ -175,7 +175,7 @@ def trials_table(status: StudyStatus) -> Table:
             state = "unfinished"
         quiet = status.silent_s[trial.number]
         table.add_row(
-            f"t{trial.number:03d}", state, trial.form,
+            trial.label, state, trial.form,
             f"{trial.images_seen / progress.images:.0%}", number(trial.images_per_s, ",.0f"),
             number(trial.loss, ".4f"), number(trial.grad_ratio, ".2g"),
             number(trial.score, ".2f"), number(trial.num_samples, ","),

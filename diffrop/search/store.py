@@ -19,6 +19,7 @@ from diffrop.schema import flatten, load_yaml
 from diffrop.search.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 from diffrop.storage import write_atomically
 from diffrop.tracking import redact
+from diffrop.tracking.files import label_of
 
 LOCK_WAIT_S = 5
 # May change between launches: how many trials, not what a trial is.
@@ -47,7 +48,7 @@ class StudyStore:
 
     def trial_directory(self, number: int) -> Path:
         """The folder of one trial."""
-        return self.path / "trials" / f"t{number:03d}"
+        return self.path / "trials" / label_of(number)
 
     def check(self, config: StudyConfig, launch: LaunchConfig) -> None:
         """Refuse what would mix or lose results, before anything starts.

@@ -20,6 +20,7 @@ from diffrop.search.omega import SamplingChoice, sampling_choices
 from diffrop.search.prepare import fit_reference
 from diffrop.search.scoring import Averages, ScoringInputs, check_scorable, measure
 from diffrop.search.trial import scored_checkpoint
+from diffrop.tracking.files import label_of
 from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
 from diffrop.training.trainer import load_ema
 
@@ -73,7 +74,7 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
     for number in numbers:
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
-        folder = study / "trials" / f"t{number:03d}"
+        folder = study / "trials" / label_of(number)
         images = float(str(trials.loc[number, "images_seen"]))
         if math.isnan(images):
             raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")

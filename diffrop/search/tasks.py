@@ -13,6 +13,7 @@ from diffrop.search.confirm import ConfirmPoint
 from diffrop.search.objectives import parse_constraints
 from diffrop.search.trial import TRAINING_NOTE, TrialTask, trial_key
 from diffrop.storage import RemoteMirror
+from diffrop.tracking.files import label_of
 from diffrop.training.checkpoint import read_checkpoint
 from diffrop.training.fork import check_fork, parse_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
@@ -62,7 +63,7 @@ class TaskMaker:
 
     def trial_directory(self, number: int) -> Path:
         """The folder of a trial."""
-        return self.directory / "trials" / f"t{number:03d}"
+        return self.directory / "trials" / label_of(number)
 
     def trial(
         self, number: int, values: Mapping[str, Any], parent: Mapping[str, int] | None = None

@@ -23,6 +23,7 @@ from diffrop.search.confirm import (
 )
 from diffrop.search.objectives import parse_constraints, violations
 from diffrop.search.scoring import ScoreCard
+from diffrop.tracking.files import label_of
 
 
 def t_interval(differences: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -283,8 +284,8 @@ def confirm_dict(outcome: Outcome, num_trials: int, num_left: int) -> dict[str, 
     return {
         "seeds": [point.config.training.seed for point in points],
         "sample_seeds": [point.config.evaluation.seed for point in points],
-        "omega": {f"t{one.number:03d}": one.omega for one in contenders},
-        "sampler": {f"t{one.number:03d}": one.sampler for one in contenders},
+        "omega": {label_of(one.number): one.omega for one in contenders},
+        "sampler": {label_of(one.number): one.sampler for one in contenders},
         "alpha": confirmation.alpha,
         "num_seeds": confirmation.num_seeds,
         "most_seeds": confirmation.most_seeds,

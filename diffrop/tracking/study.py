@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from diffrop.tracking.files import label_of
 from diffrop.tracking.scores import FINAL_STEP, numbers
 
 STUDY_FILES = (
@@ -34,7 +35,7 @@ def study_metrics(directory: Path) -> list[Metric]:
         values = {f"fidelity/{key}": rung.get(key) for key in keys}
         metrics += numbers(values, _written(directory / "fidelity.json"), int(rung["images"]))
     for leader in _read(directory / "confirm.json").get("leaders") or []:
-        name = f"confirmation/t{int(leader['trial']):03d}"
+        name = f"confirmation/{label_of(int(leader['trial']))}"
         values = {f"{name}_{key}": leader.get(key) for key in ("mean", "low", "high")}
         metrics += numbers(values, _written(directory / "confirm.json"), FINAL_STEP)
     return metrics

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
 from diffrop.schema import require
-from diffrop.tracking.files import TrackedTrial
+from diffrop.tracking.files import TrackedTrial, label_of
 from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
 from diffrop.tracking.study import STUDY_FILES, study_metrics, study_tags
 from diffrop.tracking.uri import bounded, checked_uri, hide, open_client, prepare_sqlite, redact
@@ -196,7 +196,7 @@ class Tracker:
         for run in self._runs():
             tags = run.data.tags
             if "diffrop.trial" in tags:
-                children.setdefault(f"t{int(tags['diffrop.trial']):03d}", RunState.of(run))
+                children.setdefault(label_of(int(tags["diffrop.trial"])), RunState.of(run))
             elif "diffrop.confirmation" in tags:
                 children.setdefault(tags["diffrop.confirmation"], RunState.of(run))
             elif parent is None and tags.items() >= own.items():
