@@ -46,7 +46,7 @@ class TrialModel:
 
     def samples(self, labels: "Tensor", seed: int) -> "Tensor":
         """Draw uint8 images (N, C, H, W) for labels (N,), at the trial's omega, on the CPU."""
-        from diffrop.search.scoring import draw_samples
+        from diffrop.scoring.samples import draw_samples
 
         omega = self.trial["omega"]
         return draw_samples(

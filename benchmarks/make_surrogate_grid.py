@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
+from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import NonFiniteError
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
-from diffrop.search.prepare import scoring_inputs
-from diffrop.search.scoring import FID_ALONE, ScoringInputs, draw_samples, sampler_name
+from diffrop.scoring.samples import FID_ALONE, ScoringInputs, draw_samples
+from diffrop.scoring.score import sampler_name
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 
@@ -45,9 +46,16 @@ CHUNK = 125
 KEYS = ("form", "tau_0", "decay_temperature", "margin", "start_images", "seed")
 GROUPS = ("all", "many", "medium", "few")
 COLUMNS = (
-    *KEYS, "images", "omega", "num_samples", *(f"fid/{group}" for group in GROUPS),
-    "accuracy/all", "training_s", "sampling_s", "scoring_s",
-)  # fmt: skip
+    *KEYS,
+    "images",
+    "omega",
+    "num_samples",
+    *(f"fid/{group}" for group in GROUPS),
+    "accuracy/all",
+    "training_s",
+    "sampling_s",
+    "scoring_s",
+)
 
 
 @dataclass(frozen=True)
@@ -175,18 +183,29 @@ class Grid:
         """Score every prefix of one draw; the times are of the whole draw."""
         dataset, labels = self._dataset, balanced_labels(num_samples, 10)
         draw = partial(
-            draw_samples, self._network, trainer.schedule, config.sampling, dataset.image_shape,
-            labels, omega, dataset.num_classes, config.evaluation.seed,
-        )  # fmt: skip
+            draw_samples,
+            self._network,
+            trainer.schedule,
+            config.sampling,
+            dataset.image_shape,
+            labels,
+            omega,
+            dataset.num_classes,
+            config.evaluation.seed,
+        )
         images, sampling_s = timed(draw)
         features, features_s = timed(partial(self._inputs.extractor.extract, images))
         rows = []
         for count in (prefix for prefix in PREFIXES if prefix <= num_samples):
             score = partial(
-                evaluate, features.rows(torch.arange(count)), labels[:count],
-                self._inputs.reference, sampler=sampler_name(config), metrics=FID_ALONE,
+                evaluate,
+                features.rows(torch.arange(count)),
+                labels[:count],
+                self._inputs.reference,
+                sampler=sampler_name(config),
+                metrics=FID_ALONE,
                 details=False,
-            )  # fmt: skip
+            )
             report, metrics_s = timed(score)
             scores = {f"fid/{group}": report.scores[f"fid/{group}"] for group in GROUPS}
             row = {"num_samples": count, **scores, "accuracy/all": report.scores["accuracy/all"]}
@@ -217,8 +236,11 @@ def is_ruined(path: Path, point: Point) -> bool:
 
     def final(of: Point) -> float:
         keys = {key: str(getattr(of, key)) for key in KEYS[:-1]}
-        found = [row["fid/all"] for row in rows if row["images"] == last and row["sampling_s"]
-                 and keys.items() <= row.items()]  # fmt: skip
+        found = [
+            row["fid/all"]
+            for row in rows
+            if row["images"] == last and row["sampling_s"] and keys.items() <= row.items()
+        ]
         return min(map(float, found), default=math.inf)
 
     return final(point) > RUINED * final(Point("none"))

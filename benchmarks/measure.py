@@ -169,8 +169,9 @@ def report(name: str, rows: Sequence[Row], facts: dict[str, Any], out: Path | No
         **facts,
     }
     headings = ("what", "plain", "ours", "ratio", "peak MiB", "of ceiling", "aim", "reached")
-    table = Table(*headings, title=f"{name} on {about['device']}, torch {torch.__version__}",
-        box=None)  # fmt: skip
+    table = Table(
+        *headings, title=f"{name} on {about['device']}, torch {torch.__version__}", box=None
+    )
     for row in rows:
         table.add_row(*cells(row))
     console = Console(width=160)
@@ -194,7 +195,12 @@ def cells(row: Row) -> list[str]:
     form = ",.0f" if row.unit == "images/s" else ".3g"
     verdict = "" if not row.aim else {None: NOT_MEASURED, True: "yes", False: "no"}[row.reached]
     return [
-        row.what, number(row.plain, form, unit), number(row.ours, form, unit),
-        number(row.ratio, ".3f"), number(row.memory_mib, ",.0f"), number(row.of_ceiling, ".1%"),
-        row.aim, verdict,
-    ]  # fmt: skip
+        row.what,
+        number(row.plain, form, unit),
+        number(row.ours, form, unit),
+        number(row.ratio, ".3f"),
+        number(row.memory_mib, ",.0f"),
+        number(row.of_ceiling, ".1%"),
+        row.aim,
+        verdict,
+    ]

@@ -20,21 +20,22 @@ from rich.console import Console
 from rich.table import Table
 
 from diffrop.data import load_dataset
-from diffrop.metrics.intervals import Estimate, Interval, paired_interval
-from diffrop.recipes import recipe
-from diffrop.schema import plain
-from diffrop.search.config import Rung
-from diffrop.search.omega import SamplingChoice, sampling_choices
-from diffrop.search.score_card import ScoreCard
-from diffrop.search.scoring import ScoringInputs, measure, score_model
-from diffrop.search.sweep import (
+from diffrop.engine.guidance_sweep import (
     SweptCheckpoint,
     ranked_trials,
     ready_to_sample,
     study_checkpoints,
 )
+from diffrop.metrics.intervals import Estimate, Interval, paired_interval
+from diffrop.recipes import recipe
+from diffrop.record.score_card import ScoreCard
+from diffrop.schema import plain
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import score_choice, score_model
 from diffrop.seeds import derive_seed
 from diffrop.storage import write_atomically
+from diffrop.study.rung import Rung
+from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 
@@ -89,10 +90,13 @@ def compare(
     rung = Rung(images=swept.images_seen, num_samples=full, num_steps=None, final=False)
     cards: list[ScoreCard] = []
     for method in ("grid", "halving"):
-        asked = config.with_values({
-            "evaluation.omega_search": method, "evaluation.seed": seeds[0],
-            "evaluation.objectives": [objective],
-        })  # fmt: skip
+        asked = config.with_values(
+            {
+                "evaluation.omega_search": method,
+                "evaluation.seed": seeds[0],
+                "evaluation.objectives": [objective],
+            }
+        )
         scored = score_model(
             swept.averages, swept.schedule, asked, inputs, rung, swept.images_seen
         )
@@ -101,7 +105,7 @@ def compare(
     sampling = {choice.sampler: choice.sampling for choice in sampling_choices(config)}
     choices = [SamplingChoice(card.omega, sampling[card.sampler]) for card in cards]
     reports = {
-        choice: measure(swept.averages, swept.schedule, fresh, inputs, choice, full)
+        choice: score_choice(swept.averages, swept.schedule, fresh, inputs, choice, full)
         for choice in dict.fromkeys(choices)
     }
     grid, halving = (
@@ -111,12 +115,20 @@ def compare(
     labels = reports[choices[0]].labels[objective.partition("/")[2]]
     regret = paired_interval(halving, grid, labels)
     return Comparison(
-        swept.label, cards[0].omega, cards[1].omega, grid.value, halving.value,
-        regret.value, regret.low, regret.high, regret.standard_error,
+        swept.label,
+        cards[0].omega,
+        cards[1].omega,
+        grid.value,
+        halving.value,
+        regret.value,
+        regret.low,
+        regret.high,
+        regret.standard_error,
         grid.interval(labels).high - grid.value,
         cards[1].samples_drawn / cards[0].samples_drawn,
-        sum(cards[0].seconds.values()), sum(cards[1].seconds.values()),
-    )  # fmt: skip
+        sum(cards[0].seconds.values()),
+        sum(cards[1].seconds.values()),
+    )
 
 
 def overall(rows: Sequence[Comparison]) -> Interval:
@@ -134,10 +146,15 @@ def table_of(rows: Sequence[Comparison], objective: str) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.checkpoint, f"{row.omega_grid:g}", f"{row.omega_halving:g}",
-            f"{row.value_grid:.2f}", f"{row.score_half_width:.2f}", f"{row.regret:+.2f}",
-            f"[{row.low:+.2f}, {row.high:+.2f}]".replace("[", r"\["), f"{row.share:.1%}",
-        )  # fmt: skip
+            row.checkpoint,
+            f"{row.omega_grid:g}",
+            f"{row.omega_halving:g}",
+            f"{row.value_grid:.2f}",
+            f"{row.score_half_width:.2f}",
+            f"{row.regret:+.2f}",
+            f"[{row.low:+.2f}, {row.high:+.2f}]".replace("[", r"\["),
+            f"{row.share:.1%}",
+        )
     return table
 
 
@@ -181,8 +198,9 @@ def main() -> None:
     )
     drawn = np.mean([row.share for row in rows])
     spent = sum(row.seconds_halving for row in rows) / sum(row.seconds_grid for row in rows)
-    console.print(f"Halving drew {drawn:.1%} of the grid's samples and took {spent:.0%} of its "
-                  "time.")  # fmt: skip
+    console.print(
+        f"Halving drew {drawn:.1%} of the grid's samples and took {spent:.0%} of its time."
+    )
     content = {
         "objective": args.objective,
         "num_samples": swept[0].config.evaluation.num_samples,

@@ -83,9 +83,14 @@ class Bench:
         share = ours * self.flops / self.ceiling if self.ceiling else None
         ratio = ours / base
         return Row(
-            what=what, plain=base, ours=ours, memory_mib=memory, of_ceiling=share, aim=aim,
+            what=what,
+            plain=base,
+            ours=ours,
+            memory_mib=memory,
+            of_ceiling=share,
+            aim=aim,
             **judged(ratio, ratio >= 4.8),
-        )  # fmt: skip
+        )
 
 
 def evaluation_rows(bench: Bench) -> list[Row]:
@@ -95,16 +100,23 @@ def evaluation_rows(bench: Bench) -> list[Row]:
     size = bench.batch_size
     rows = [
         Row(
-            what=f"plain eager fp32, batch {size}", plain=base, ours=base, ratio=1.0,
+            what=f"plain eager fp32, batch {size}",
+            plain=base,
+            ours=base,
+            ratio=1.0,
             memory_mib=memory,
             of_ceiling=base * bench.flops / bench.ceiling if bench.ceiling else None,
         )
-    ]  # fmt: skip
+    ]
     if not bench.on_gpu:  # compiling takes minutes on a CPU, and nothing there uses it
-        missing = (f"{what}, omega {omega:g}" for what in ("fast fp32", "fast bf16 (default)")
-            for omega in (0, 1))  # fmt: skip
-        return rows + [Row(what=what, plain=base, aim=AIM if "bf16" in what else "")
-            for what in missing]  # fmt: skip
+        missing = (
+            f"{what}, omega {omega:g}"
+            for what in ("fast fp32", "fast bf16 (default)")
+            for omega in (0, 1)
+        )
+        return rows + [
+            Row(what=what, plain=base, aim=AIM if "bf16" in what else "") for what in missing
+        ]
     ways: list[tuple[str, Precision]] = [("fast fp32", "fp32"), ("fast bf16 (default)", "bf16")]
     for what, precision in ways:
         aim = AIM if precision == "bf16" else ""

@@ -27,7 +27,7 @@ from scipy.stats import binom
 from benchmarks.search_methods import FORKS, METHODS, Method, Setting
 from benchmarks.simulation import Quest, StudyNoise, best_share, simulate
 from benchmarks.surrogate import Surrogate, read_table
-from diffrop.search.space import SearchSpace
+from diffrop.study.space import SearchSpace
 
 ENGINE, OPTUNA, TUNE = "this engine", "plain Optuna (TPE)", "Tune's OptunaSearch + ASHA"
 QUICK = (OPTUNA, TUNE, ENGINE)
@@ -98,11 +98,16 @@ def ratio_interval(costs: Sequence[float], ours: Sequence[float]) -> tuple[float
 def table(found: dict[str, dict[str, Any]], setting: Setting, share: float) -> Table:
     """Return the methods' costs, and their ratios to the engine's."""
     shown = Table(
-        "method", "seconds of work, median [95 %]", "trainings' worth", "reached",
-        "times the engine [95 %]", "aim", box=None,
+        "method",
+        "seconds of work, median [95 %]",
+        "trainings' worth",
+        "reached",
+        "times the engine [95 %]",
+        "aim",
+        box=None,
         title=f"to the best {share:.0%} of the space, {setting.num_workers} workers, at most "
         f"{setting.num_trials} trials",
-    )  # fmt: skip
+    )
     whole = setting.surrogate.seconds.training(0, setting.final_images)
     for name, row in found.items():
         ratio = ""
@@ -197,11 +202,16 @@ def main() -> None:
     console.print(table(found, setting, args.share))
     if args.json:
         content = {
-            "share": args.share, "at_best_omega": args.at_best_omega, "threshold": threshold,
-            "workers": args.workers, "trials": args.trials, "seeds": seeds, "methods": found,
+            "share": args.share,
+            "at_best_omega": args.at_best_omega,
+            "threshold": threshold,
+            "workers": args.workers,
+            "trials": args.trials,
+            "seeds": seeds,
+            "methods": found,
             "trainings": int(surrogate.fitted["trainings"].sum()),
             "versions": {name: version(name) for name in ("optuna", "ray", "scikit-learn")},
-        }  # fmt: skip
+        }
         args.json.write_text(json.dumps(_plain(content)) + "\n", encoding="utf-8")
 
 

@@ -16,12 +16,14 @@ from benchmarks.simulation import Quest, SimulatedTraining, StudyNoise, Trial
 from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
 from diffrop.config import OmegaSearch
 from diffrop.recipes import digits
-from diffrop.search.config import Rung, Sampler, Scheduler, StudyConfig
-from diffrop.search.objectives import Goal
-from diffrop.search.omega import SamplingChoice, plan_rounds, sampling_choices, search
+from diffrop.scoring.sampling_search import plan_rounds, search
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.space import SearchSpace
+from diffrop.study.config import Sampler, Scheduler, StudyConfig
+from diffrop.study.objectives import Goal
+from diffrop.study.rung import Rung
+from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+from diffrop.study.space import SearchSpace
 
 NUM_CLASSES = 10
 REDUCTION_FACTOR = 2.0
@@ -87,12 +89,17 @@ class Engine:
         """Return the study's configuration."""
         recipe = digits().experiment.with_values({"evaluation.omega_search": self.omega_search})
         return StudyConfig(
-            name="surrogate", space=setting.space, experiment=recipe,
-            num_trials=setting.num_trials, seed=seed, scheduler=self.scheduler,
-            sampler=self.sampler, reduction_factor=REDUCTION_FACTOR,
+            name="surrogate",
+            space=setting.space,
+            experiment=recipe,
+            num_trials=setting.num_trials,
+            seed=seed,
+            scheduler=self.scheduler,
+            sampler=self.sampler,
+            reduction_factor=REDUCTION_FACTOR,
             first_rung_images=max(setting.surrogate.rungs[0], 2 * self.fork_images),
             rung_samples=self.rung_samples,
-        )  # fmt: skip
+        )
 
     def _run(
         self,
@@ -116,9 +123,13 @@ class Engine:
             seconds, omega, score = search_omega(setting.surrogate, training, config, rung)
             yield seconds
             result = {
-                "images_seen": now, "score": score, "values": [score], "fid/all": score,
-                "omega": omega, "final": rung.final,
-            }  # fmt: skip
+                "images_seen": now,
+                "score": score,
+                "values": [score],
+                "fid/all": score,
+                "omega": omega,
+                "final": rung.final,
+            }
             action = scheduler.on_trial_result(None, tune_trial, result)
             if rung.final and not point["baseline"]:  # which is no point of the space
                 quest.complete(trained, omega, score)
@@ -218,9 +229,13 @@ class TuneOptunaSearch:
             seed=seed,
         )
         scheduler = ASHAScheduler(
-            time_attr="images_seen", metric="fid", mode="min", max_t=setting.final_images,
-            grace_period=setting.surrogate.rungs[0], reduction_factor=REDUCTION_FACTOR,
-        )  # fmt: skip
+            time_attr="images_seen",
+            metric="fid",
+            mode="min",
+            max_t=setting.final_images,
+            grace_period=setting.surrogate.rungs[0],
+            reduction_factor=REDUCTION_FACTOR,
+        )
         ids = itertools.count()
 
         def begin() -> Trial | None:

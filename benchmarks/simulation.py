@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
 from benchmarks.surrogate_noise import root
-from diffrop.search.space import FORM_KEY, Parameter, SearchSpace
+from diffrop.study.space import FORM_KEY, Parameter, SearchSpace
 
 NUM_OMEGAS = 17
 NUM_VALUES = {"contrastive.tau_0": 30, "contrastive.decay_temperature": 10}

@@ -43,10 +43,14 @@ def start_rows(cache: Path) -> list[Row]:
     return [
         Row(what="process start to first step, cold cache", ours=cold, unit="s"),
         Row(
-            what="process start to first step, warm cache", plain=cold, ours=warm, unit="s",
-            aim="<= 15 s", **judged(warm / cold, warm <= 15),
+            what="process start to first step, warm cache",
+            plain=cold,
+            ours=warm,
+            unit="s",
+            aim="<= 15 s",
+            **judged(warm / cold, warm <= 15),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def sharing_row(cache: Path) -> Row:
@@ -146,10 +150,16 @@ def idle_row(work: Path, num_images: int) -> Row:
         return Row(what=what, unit="%", aim=aim)
     write_folder(work / "images")
     watch = subprocess.Popen(
-        ["nvidia-smi", f"--id={_gpu_id()}", f"--loop-ms={POLL_INTERVAL_MS}",
-            "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            "nvidia-smi",
+            f"--id={_gpu_id()}",
+            f"--loop-ms={POLL_INTERVAL_MS}",
+            "--query-gpu=utilization.gpu",
+            "--format=csv,noheader,nounits",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         subprocess.run(
             study_command(work, num_images), cwd=ROOT, check=True, stdout=subprocess.DEVNULL
@@ -158,9 +168,7 @@ def idle_row(work: Path, num_images: int) -> Row:
         watch.terminate()
         lines, _ = watch.communicate()
     idle = idle_share(read_utilisations(lines))
-    return Row(
-        what=what, ours=100 * idle, unit="%", aim=aim, ratio=idle, reached=idle <= 0.15
-    )  # fmt: skip
+    return Row(what=what, ours=100 * idle, unit="%", aim=aim, ratio=idle, reached=idle <= 0.15)
 
 
 def _gpu_id() -> str:
@@ -171,12 +179,31 @@ def _gpu_id() -> str:
 def study_command(work: Path, num_images: int) -> list[str]:
     """Return the command of a study of four trials that trains, samples and scores."""
     return [
-        sys.executable, "studies/run_tau_sweep.py", "--study-name", "overhead",
-        "--runs-root", str(work / "runs"), "--dataset", "image_folder",
-        "--data-root", str(work / "images"), "--imbalance-factor", "own", "--trials", "4",
-        "--images", str(num_images), "--first-rung", str(num_images // 4), "--num-samples", "5000",
-        "--rung-samples", "1000", "--extractor", "classifier",
-    ]  # fmt: skip
+        sys.executable,
+        "studies/run_tau_sweep.py",
+        "--study-name",
+        "overhead",
+        "--runs-root",
+        str(work / "runs"),
+        "--dataset",
+        "image_folder",
+        "--data-root",
+        str(work / "images"),
+        "--imbalance-factor",
+        "own",
+        "--trials",
+        "4",
+        "--images",
+        str(num_images),
+        "--first-rung",
+        str(num_images // 4),
+        "--num-samples",
+        "5000",
+        "--rung-samples",
+        "1000",
+        "--extractor",
+        "classifier",
+    ]
 
 
 def write_folder(folder: Path) -> None:

@@ -24,22 +24,25 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import diffrop.search.engine as engine
-import diffrop.search.stages as stages
-import diffrop.search.trial as trial_module
+import diffrop.engine.run as engine
+import diffrop.engine.stages as stages
+import diffrop.execution.trial as trial_module
 import diffrop.training.session as session_module
 from diffrop.config import ExperimentConfig
+from diffrop.console.screens import QuietScreen
+from diffrop.engine.observer import StudyObserver
+from diffrop.engine.prepare import prepare
 from diffrop.recipes import digits
-from diffrop.search.config import LaunchConfig, Rung, StudyConfig
-from diffrop.search.observer import StudyObserver
-from diffrop.search.omega import sampling_choices
-from diffrop.search.prepare import prepare
-from diffrop.search.results import ResultReader
+from diffrop.record.results import ResultReader
+from diffrop.record.score_card import ScoreCard
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import Scored
 from diffrop.search.scheduler import StudyScheduler
-from diffrop.search.scoring import ScoreCard, Scored, ScoringInputs
-from diffrop.search.screen import QuietScreen
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.space import SearchSpace
+from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.rung import Rung
+from diffrop.study.sampling_choice import sampling_choices
+from diffrop.study.space import SearchSpace
 from diffrop.tracking import Tracker
 from diffrop.training.trainer import Trainer
 
@@ -220,9 +223,13 @@ def study_config(name: str, num_trials: int, num_rungs: int) -> StudyConfig:
     )
     space = SearchSpace.load(Path(__file__).parents[1] / "search_spaces" / "tau.yaml")
     return StudyConfig(
-        name=name, space=space, experiment=experiment, num_trials=num_trials,
-        first_rung_images=batch * batch, reduction_factor=1.5,
-    )  # fmt: skip
+        name=name,
+        space=space,
+        experiment=experiment,
+        num_trials=num_trials,
+        first_rung_images=batch * batch,
+        reduction_factor=1.5,
+    )
 
 
 def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, Any]:

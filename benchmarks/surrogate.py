@@ -136,10 +136,16 @@ class Surrogate:
         processes = fit_processes(effects, counts, variance)
         forks = wide[forked][[column for column in wide.columns if column[0] == rungs[-1]]]
         return cls(
-            tuple(rungs), tuple(omegas), baseline.reshape(shape), processes,
-            _fork_shares(forks, whole, effects, baseline[-len(omegas) :]), bias, noise,
-            Seconds.fit(drawn), _cross_validated(effects, counts, variance, baseline, omegas),
-        )  # fmt: skip
+            tuple(rungs),
+            tuple(omegas),
+            baseline.reshape(shape),
+            processes,
+            _fork_shares(forks, whole, effects, baseline[-len(omegas) :]),
+            bias,
+            noise,
+            Seconds.fit(drawn),
+            _cross_validated(effects, counts, variance, baseline, omegas),
+        )
 
     def log_fid(self, point: Point) -> np.ndarray:
         """Return the mean log FID (rungs, omegas) at N = 1,000."""

@@ -154,9 +154,7 @@ def speed_rows(bench: Bench) -> list[Row]:
             ("default tf32", "tf32", Trainer, None),
         ]
     for what, precision, kind, compiled in kinds:
-        values: dict[str, Any] = {
-            "training__precision": precision, "training__compile": compiled
-        }  # fmt: skip
+        values: dict[str, Any] = {"training__precision": precision, "training__compile": compiled}
         rows.append(_speed_row(bench, f"trainer, {what}", plain, kind, **values))
     what = "trainer, the studies' default (on a GPU bf16, compiled, graphs)"
     row = _speed_row(bench, what, plain)
@@ -205,11 +203,15 @@ def contrastive_rows(bench: Bench) -> list[Row]:
             reached = ratio <= 1.015 and (more is None or more <= 50)
             rows.append(
                 Row(
-                    what=f"contrastive, {form}, batch {batch}", plain=1e3 * plain,
-                    ours=1e3 * ours, unit="ms", memory_mib=more,
-                    aim="<= 1.015 times DDPM, <= 50 MiB more", **judged(ratio, reached),
+                    what=f"contrastive, {form}, batch {batch}",
+                    plain=1e3 * plain,
+                    ours=1e3 * ours,
+                    unit="ms",
+                    memory_mib=more,
+                    aim="<= 1.015 times DDPM, <= 50 MiB more",
+                    **judged(ratio, reached),
                 )
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -237,20 +239,27 @@ def cbdm_row(bench: Bench) -> Row:
     )
     plain, ours = alternating([ddpm.step, cbdm.step], bench.calls, bench.rounds)
     return Row(
-        what=f"CBDM, batch {bench.batch_size}", plain=1e3 * plain, ours=1e3 * ours, unit="ms",
-        memory_mib=memory, aim="<= 1.95 times DDPM",
+        what=f"CBDM, batch {bench.batch_size}",
+        plain=1e3 * plain,
+        ours=1e3 * ours,
+        unit="ms",
+        memory_mib=memory,
+        aim="<= 1.95 times DDPM",
         **judged(ours / plain, ours / plain <= 1.95),
-    )  # fmt: skip
+    )
 
 
 def agreement_rows(steps: int, seeds: int) -> list[Row]:
     """Train a small network on digits plainly in fp32 and fast in bf16: the loss at the end."""
     dataset = load_dataset(experiment(False).data)
     values = {
-        "model.base_channels": 8, "model.channel_multipliers": [1],
-        "model.attention_resolutions": [], "training.learning_rate": 1e-3,
-        "training.warmup_images": 1600, "training.num_images": 10**6,
-    }  # fmt: skip
+        "model.base_channels": 8,
+        "model.channel_multipliers": [1],
+        "model.attention_resolutions": [],
+        "training.learning_rate": 1e-3,
+        "training.warmup_images": 1600,
+        "training.num_images": 10**6,
+    }
     base = experiment(False).with_values(values)
     ends: dict[str, list[float]] = {}
     for way, chosen in (
@@ -270,10 +279,14 @@ def agreement_rows(steps: int, seeds: int) -> list[Row]:
         Row(
             what=f"loss of the last {LAST_STEPS} of {steps} steps, {seeds} seeds (noise "
             f"{noise:.3g})",
-            plain=plain, ours=fast, unit="", aim="within 2 deviations over seeds",
-            ratio=abs(fast - plain) / noise, reached=same,
+            plain=plain,
+            ours=fast,
+            unit="",
+            aim="within 2 deviations over seeds",
+            ratio=abs(fast - plain) / noise,
+            reached=same,
         )
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffrop.cli import errors_to_exit
+from diffrop.console.options import Formatter
+from diffrop.errors import errors_to_exit
 from diffrop.export import export_pipeline
-from diffrop.options import Formatter
 from diffrop.training.checkpoint import read_checkpoint
 
 
@@ -20,8 +20,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
     add("--out", type=Path, required=True, metavar="DIR", help="new folder")
-    add("--omega", type=float, default=0.0, metavar="X", help="guidance scale that the pipeline "
-        "takes by default (0, no guidance)")  # fmt: skip
+    add(
+        "--omega",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="guidance scale that the pipeline takes by default (0, no guidance)",
+    )
     return parser.parse_args(argv)
 
 

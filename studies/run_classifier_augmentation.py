@@ -19,14 +19,15 @@ from diffrop.baselines.augmentation import (
     write_results,
 )
 from diffrop.baselines.classifier import classifier_recipe
-from diffrop.cli import errors_to_exit, relative
 from diffrop.config import DataConfig
+from diffrop.console.commands import relative
+from diffrop.console.options import Formatter, parse_factor
 from diffrop.data import DATASETS
 from diffrop.data.held_out import load_split
-from diffrop.options import Formatter, parse_factor
+from diffrop.errors import errors_to_exit
 from diffrop.provenance import git_commit
 from diffrop.recipes import recipe
-from diffrop.search.config import check_name
+from diffrop.study.config import check_name
 from diffrop.training.checkpoint import read_checkpoint
 
 

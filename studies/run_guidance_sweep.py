@@ -10,16 +10,17 @@ import torch
 from rich.console import Console
 
 from analysis.guidance_sweep import write_guidance_sweep
-from diffrop.cli import errors_to_exit, relative
-from diffrop.options import Formatter, names, numbers
-from diffrop.search.config import check_name
-from diffrop.search.sweep import (
+from diffrop.console.commands import relative
+from diffrop.console.options import Formatter, names, numbers
+from diffrop.engine.guidance_sweep import (
     newest_study,
     ready_to_sample,
+    score_choices,
     study_checkpoints,
-    sweep,
     sweep_tables,
 )
+from diffrop.errors import errors_to_exit
+from diffrop.study.config import check_name
 
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
@@ -33,8 +34,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--study", metavar="NAME", help="whose checkpoints (the newest with results)")
     add("--trials", type=numbers, metavar="N,N,...", help="(the baseline and the best other)")
     add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="or checkpoints of one's own")
-    add("--omegas", type=numbers, default=OMEGAS, metavar="X,X,...",
-        help=f"({','.join(f'{omega:g}' for omega in OMEGAS)})")  # fmt: skip
+    add(
+        "--omegas",
+        type=numbers,
+        default=OMEGAS,
+        metavar="X,X,...",
+        help=f"({','.join(f'{omega:g}' for omega in OMEGAS)})",
+    )
     add("--samplers", type=names, metavar="X,...", help="ddim-STEPS, ancestral (as in the study)")
     add("--num-samples", type=int, metavar="N", help="for each omega (as in the study)")
     add("--seed", type=int, metavar="N", help="of the noise (as in the study)")
@@ -80,16 +86,18 @@ def main(argv: list[str]) -> int:
     for each in swept:
         console.print(f"{each.label}, {each.images_seen:,} images seen", soft_wrap=True)
     with console.status("") as status:
-        frame = sweep(
+        frame = score_choices(
             swept, inputs, lambda done, total: status.update(f"{done} of {total} choices")
         )
     for heading, table in sweep_tables(frame).items():
         console.print(f"\n{heading}", soft_wrap=True)
         console.print(table)
     count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
-    console.print(f"\nFID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
-                  f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
-                  "of its column.")  # fmt: skip
+    console.print(
+        f"\nFID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
+        f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
+        "of its column."
+    )
     for path in write_guidance_sweep(frame, folder):
         console.print(str(relative(path)), soft_wrap=True)
     return 0

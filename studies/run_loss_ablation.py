@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from analysis.report import render_study
-from diffrop.cli import StudyCommand
+from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "loss.yaml"
 FORMS = ("negative_l2", "hinge", "reciprocal", "exponential")

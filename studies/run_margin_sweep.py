@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from analysis.report import render_study
-from diffrop.cli import StudyCommand
+from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "margin.yaml"
 MARGINS = {"mu": (0.995, 1.01, 1.05), "x0": (0.8, 1.2), "eps": (0.8, 1.2)}

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from diffrop.baselines.classifier import classifier_recipe
-from diffrop.cli import errors_to_exit, relative
 from diffrop.config import ExperimentConfig
-from diffrop.options import (
+from diffrop.console.commands import relative
+from diffrop.console.options import (
     Formatter,
     add_data_options,
     add_trial_options,
@@ -20,8 +20,9 @@ from diffrop.options import (
     names,
     with_options,
 )
-from diffrop.search.config import check_name
-from diffrop.study_options import add_launch_options, launch_config
+from diffrop.console.study_options import add_launch_options, launch_config
+from diffrop.errors import errors_to_exit
+from diffrop.study.config import check_name
 from diffrop.tables.plan import ClassifierPlan, TablePlan, check_folder, cost_lines, make_plan
 from diffrop.tables.published import TABLES
 from diffrop.tables.run import check_table, run_table, stored_result, table_inputs

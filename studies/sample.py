@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from diffrop.cli import errors_to_exit
 from diffrop.config import SamplingConfig
+from diffrop.console.options import Formatter
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.options import Formatter
-from diffrop.search.scoring import draw_samples
-from diffrop.search.trial import save_grid
+from diffrop.errors import errors_to_exit
+from diffrop.scoring.grid import save_grid
+from diffrop.scoring.samples import draw_samples
 from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
 from diffrop.training.trainer import load_ema
 
@@ -27,8 +27,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--num", type=int, default=8, metavar="N", help="images of each label (8)")
     add("--sampler", choices=("ddim", "ancestral"), help="(as in the checkpoint's study)")
     add("--steps", type=int, metavar="N", help="DDIM steps (as in the checkpoint's study)")
-    add("--ema-length", type=float, metavar="X", help="one of the checkpoint's "
-        "training.ema_lengths (as in the checkpoint's study)")  # fmt: skip
+    add(
+        "--ema-length",
+        type=float,
+        metavar="X",
+        help="one of the checkpoint's training.ema_lengths (as in the checkpoint's study)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
     add("--out", type=Path, default=Path("samples"), metavar="DIR", help="new folder (samples)")
     return parser.parse_args(argv)
@@ -94,9 +98,15 @@ def main(argv: list[str]) -> int:
         order = torch.tensor(labels).repeat(args.num)
         channels, height, width = card["image_shape"]
         images = draw_samples(
-            load_ema(checkpoint, device, sampling.ema_length), schedule, sampling,
-            (channels, height, width), order, args.omega, len(names), args.seed,
-        ).cpu()  # fmt: skip
+            load_ema(checkpoint, device, sampling.ema_length),
+            schedule,
+            sampling,
+            (channels, height, width),
+            order,
+            args.omega,
+            len(names),
+            args.seed,
+        ).cpu()
     args.out.mkdir(parents=True, exist_ok=True)
     for number, (image, label) in enumerate(zip(images, order.tolist(), strict=True)):
         pixels = image.permute(1, 2, 0).squeeze(-1).numpy()

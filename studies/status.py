@@ -8,10 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from diffrop.errors import errors_to_exit
-from diffrop.options import Formatter
-from diffrop.search.config import check_name
-from diffrop.search.status import (
+from diffrop.console.options import Formatter
+from diffrop.console.status import (
     StudyStatus,
     all_statuses,
     status_lines,
@@ -19,17 +17,27 @@ from diffrop.search.status import (
     study_status,
     trials_table,
 )
-from diffrop.search.store import StudyStore
+from diffrop.errors import errors_to_exit
+from diffrop.record.study_store import StudyStore
+from diffrop.study.config import check_name
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the study (all, a line each)")
-    parser.add_argument("--runs-root", type=Path, default=Path("runs"), metavar="DIR",
-                        help="folder of all studies (runs)")  # fmt: skip
-    parser.add_argument("--storage", metavar="URL", help="Optuna's, such as postgresql://... "
-                        "(SQLite in the study's folder)")  # fmt: skip
+    parser.add_argument(
+        "--runs-root",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of all studies (runs)",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="Optuna's, such as postgresql://... (SQLite in the study's folder)",
+    )
     parser.add_argument("--json", action="store_true", help="all that is known, as JSON")
     return parser.parse_args(argv)
 

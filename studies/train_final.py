@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diffrop.cli import errors_to_exit, relative
 from diffrop.config import ExperimentConfig
-from diffrop.errors import StudyError
-from diffrop.options import (
+from diffrop.console.commands import relative
+from diffrop.console.options import (
     Formatter,
     add_data_options,
     add_trial_options,
@@ -19,12 +18,13 @@ from diffrop.options import (
     preset_help,
     with_options,
 )
+from diffrop.console.results import metrics_table
+from diffrop.console.study_options import add_launch_options, launch_config
+from diffrop.engine.final_training import final_lines, load_export, prepare_final, train_final
+from diffrop.errors import StudyError, errors_to_exit
 from diffrop.presets import PRESETS
-from diffrop.search.config import check_name
-from diffrop.search.final import final_lines, load_export, prepare_final, train_final
-from diffrop.search.terminal import metrics_table
-from diffrop.search.trial import scored_checkpoint
-from diffrop.study_options import add_launch_options, launch_config
+from diffrop.record.trial_folder import scored_checkpoint
+from diffrop.study.config import check_name
 
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
 

@@ -12,10 +12,9 @@ from rich.console import Console
 
 from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
-from diffrop.cli import errors_to_exit, relative
 from diffrop.config import DataConfig, EvaluationConfig
-from diffrop.data import load_dataset
-from diffrop.options import (
+from diffrop.console.commands import relative
+from diffrop.console.options import (
     Formatter,
     add_data_options,
     add_extractor_options,
@@ -23,9 +22,11 @@ from diffrop.options import (
     data_changes,
     setting,
 )
+from diffrop.data import load_dataset
+from diffrop.engine.prepare import scoring_inputs
+from diffrop.errors import errors_to_exit
 from diffrop.recipes import recipe
-from diffrop.search.config import check_name
-from diffrop.search.prepare import scoring_inputs
+from diffrop.study.config import check_name
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -40,9 +41,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--num-samples", type=int, metavar="N", help="images of the score (as in a study)")
     add("--seed", type=int, default=0, metavar="N", help="of the training (0)")
     add(
-        "--set", type=setting, action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
         help="any other key of GanConfig, such as spectral_weight=1; may be repeated",
-    )  # fmt: skip
+    )
     add_extractor_options(add)
     add("--runs-root", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
     add("--name", help="folder in runs/ (the model, and the time)")

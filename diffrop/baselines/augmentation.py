@@ -21,7 +21,7 @@ from diffrop.data.held_out import SplitDataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.classification import ClassificationScores, classification_scores
 from diffrop.metrics.report import balanced_labels
-from diffrop.search.scoring import draw_samples
+from diffrop.scoring.samples import draw_samples
 from diffrop.training.checkpoint import Checkpoint, config_of
 from diffrop.training.trainer import load_ema
 

@@ -16,8 +16,8 @@ from diffrop.baselines.resnet import ResNet32
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.metrics.report import ShotReport, evaluate
-from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import save_grid
+from diffrop.scoring.grid import save_grid
+from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory
 

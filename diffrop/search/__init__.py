@@ -1,1 +1,1 @@
-"""The study engine: search space, trials, scores, guidance, results."""
+"""What to try next, and what to stop."""

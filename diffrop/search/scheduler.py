@@ -4,9 +4,9 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from diffrop.search.config import StudyConfig
-from diffrop.search.rules import is_audited
 from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.search.stopping_rules import is_audited
+from diffrop.study.config import StudyConfig
 
 
 class StudyScheduler(FIFOScheduler):

@@ -14,9 +14,7 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from diffrop.search.config import StudyConfig
-from diffrop.search.history import History
-from diffrop.search.ladder import (
+from diffrop.record.trial_state import (
     AUDITED_AT,
     BASELINE,
     DRIVER,
@@ -27,21 +25,26 @@ from diffrop.search.ladder import (
     RUNGS,
     STOPPED_AT,
     VALUES,
-    Ladder,
     RungScore,
-    judged_violations,
     rung_scores,
 )
-from diffrop.search.objectives import parse_constraints
-from diffrop.search.population import next_child
-from diffrop.search.sharing import Neighbours, locked, unfinished
+from diffrop.search.ownership import PeerDrivers, locked, unfinished
+from diffrop.search.pbt import next_child
+from diffrop.search.rung_scores import RungScores, judged_violations
+from diffrop.search.sampler_view import SamplerView
 from diffrop.search.warm_start import recall
+from diffrop.study.config import StudyConfig
+from diffrop.study.objectives import parse_constraints
 
-REST_S = 20.0
+COOL_DOWN_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
+
+
 WORKER_LOST = (
     "a worker failed more often than max_failures allows; its log is in the trial's folder"
 )
+
+
 REFRESH_S = 2.0
 """Other drivers' scores and trials are read no more often than this."""
 
@@ -73,7 +76,7 @@ class OptunaStudySearcher(Searcher):
         study: optuna.Study,
         config: StudyConfig,
         max_concurrent: int = 1,
-        neighbours: Neighbours | None = None,
+        neighbours: PeerDrivers | None = None,
         forkable: Callable[[int, int], bool] = lambda number, images: True,
         may_begin: Callable[[], bool] = lambda: True,
         num_trials: int | None = None,
@@ -91,7 +94,7 @@ class OptunaStudySearcher(Searcher):
         """
         super().__init__()
         self._study, self._config = study, config
-        self._neighbours = neighbours or Neighbours()
+        self._neighbours = neighbours or PeerDrivers()
         self._forkable, self._may_begin = forkable, may_begin
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
@@ -99,8 +102,8 @@ class OptunaStudySearcher(Searcher):
         self._running: dict[str, Running] = {}
         self._resting: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()
-        self._history = History(config, max_concurrent, recall(study, config.space))
-        self.ladder = Ladder(config)
+        self._history = SamplerView(config, max_concurrent, recall(study, config.space))
+        self.ladder = RungScores(config)
         self._waits = False
         self.refresh()
 
@@ -207,7 +210,7 @@ class OptunaStudySearcher(Searcher):
                 self._complete(running, self._values(result))
             elif "stopped" in result:
                 # It goes on in this launch or the next, but not at once on a node that empties.
-                self._resting[running.number] = time.monotonic() + REST_S
+                self._resting[running.number] = time.monotonic() + COOL_DOWN_S
             elif running.stopped_at is not None:
                 images = running.stopped_at
                 running.trial.set_user_attr(STOPPED_AT, images)

@@ -16,23 +16,33 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.errors import StudyError
+from diffrop.record.study_store import FACTS, StudyStore
+from diffrop.record.trial_state import FAILURE, PARENT, RUNGS, RungScore, rung_scores
 from diffrop.schema import flatten
-from diffrop.search.config import Rung, StudyConfig
-from diffrop.search.history import KnownStudy
-from diffrop.search.ladder import FAILURE, PARENT, RUNGS, RungScore, rung_scores
-from diffrop.search.space import SearchSpace
-from diffrop.search.store import FACTS, StudyStore
+from diffrop.search.sampler_view import KnownStudy
 from diffrop.storage import write_atomically
+from diffrop.study.config import StudyConfig
+from diffrop.study.rung import Rung
+from diffrop.study.space import SearchSpace
 from diffrop.training.identity import PACE_KEYS
 
 # Names of the attributes of Optuna's study.
 KNOWN, NOTES = "warm_start", "warm_start_notes"
+
+
 NOTES_FILE = "warm_start.json"
+
+
 # Seeds are noise; the others change no score.
 FREE_KEYS = (
-    "training.seed", "evaluation.seed", "data.root", "data.reference_root", *PACE_KEYS,
-    "evaluation.metrics", "evaluation.extractor_weights",
-)  # fmt: skip
+    "training.seed",
+    "evaluation.seed",
+    "data.root",
+    "data.reference_root",
+    *PACE_KEYS,
+    "evaluation.metrics",
+    "evaluation.extractor_weights",
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from diffrop.config import DataConfig, ExperimentConfig
 from diffrop.diffusion.sampling import sampler_timesteps
 from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
+from diffrop.record.study_store import is_writable
 from diffrop.schema import flatten, load_yaml, require
-from diffrop.search.store import is_writable
 from diffrop.tables.published import TABLES, PublishedTable
 
 ROW_FILE = "row.yaml"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffrop.data.held_out import SplitDataset
-from diffrop.search.scoring import ScoreCard
+from diffrop.record.score_card import ScoreCard
 from diffrop.tables.plan import TablePlan
 from diffrop.tables.published import (
     PUBLISHED_BATCH_SIZE,

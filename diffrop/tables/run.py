@@ -10,7 +10,6 @@ import torch
 import yaml
 from rich.console import Console
 
-from diffrop import cluster
 from diffrop.baselines.augmentation import (
     TableRow,
     check_same_data,
@@ -20,18 +19,21 @@ from diffrop.baselines.augmentation import (
 )
 from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
+from diffrop.engine.drivers import hold
+from diffrop.engine.final_training import train_final
+from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import DiffropError
+from diffrop.execution import cluster
 from diffrop.metrics.report import check_comparable
-from diffrop.search.config import LaunchConfig
-from diffrop.search.drivers import hold
-from diffrop.search.final import train_final
-from diffrop.search.prepare import scoring_inputs
-from diffrop.search.scoring import ScoreCard, ScoringInputs, check_scorable
-from diffrop.search.tracking import tracking_uri
-from diffrop.search.trial import read_scores, scored_checkpoint
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.trial_folder import read_scores, scored_checkpoint
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import check_scorable
 from diffrop.storage import write_atomically
+from diffrop.study.config import LaunchConfig
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tracking import checked_uri
+from diffrop.tracking.launch import tracking_uri
 from diffrop.training.checkpoint import read_checkpoint
 from diffrop.training.network import check_network
 from diffrop.training.trainer import check_batch_fits_workers

@@ -207,13 +207,18 @@ class TrackedTrial:
         """
         return [
             Metric(
-                "fid", score["best"][f"fid/{group}"], round(score["time"] * 1000) + i,
-                score["images_seen"], model_id=model_id, dataset_name=group, dataset_digest=digest,
+                "fid",
+                score["best"][f"fid/{group}"],
+                round(score["time"] * 1000) + i,
+                score["images_seen"],
+                model_id=model_id,
+                dataset_name=group,
+                dataset_digest=digest,
             )
             for score in map(read_score, self.scores[-1:])
             for i, group in enumerate(GROUPS)
             if score["best"].get(f"fid/{group}") is not None
-        ]  # fmt: skip
+        ]
 
     def lineage(self) -> dict[str, str]:
         """Return which training of the store it has, and which checkpoint that started from."""

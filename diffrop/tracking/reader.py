@@ -84,9 +84,11 @@ def _runs(client: MlflowClient, experiment: Experiment) -> list[Run]:
     token = None
     while True:
         page = client.search_runs(
-            [experiment.experiment_id], max_results=PAGE, page_token=token,
+            [experiment.experiment_id],
+            max_results=PAGE,
+            page_token=token,
             order_by=["attributes.start_time ASC"],
-        )  # fmt: skip
+        )
         runs.extend(page)
         token = page.token
         if not token:

@@ -11,9 +11,16 @@ from diffrop.tracking.files import label_of
 from diffrop.tracking.scores import FINAL_STEP, numbers
 
 STUDY_FILES = (
-    "study.yaml", "trials.csv", "best.yaml", "anchors.json", "plan.json", "fidelity.json",
-    "confirm.json", "front.csv", "warm_start.json",
-)  # fmt: skip
+    "study.yaml",
+    "trials.csv",
+    "best.yaml",
+    "anchors.json",
+    "plan.json",
+    "fidelity.json",
+    "confirm.json",
+    "front.csv",
+    "warm_start.json",
+)
 NOTE = "mlflow.note.content"
 """The tag that the UI shows as a run's description."""
 

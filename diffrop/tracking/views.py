@@ -25,9 +25,7 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
     trials = _view("Trials, best first", "diffrop.trial", order, [*columns, *tags])
     retrained = _view("Confirmation", "diffrop.confirmation", "attributes.`run_name`", columns)
     prefix = "mlflow.sharedViewState."
-    return {
-        **_KIND, f"{prefix}{TRIALS_VIEW}": trials, f"{prefix}confirmation": retrained
-    }  # fmt: skip
+    return {**_KIND, f"{prefix}{TRIALS_VIEW}": trials, f"{prefix}confirmation": retrained}
 
 
 def _view(name: str, tag: str, order: str, columns: list[str]) -> str:

@@ -28,9 +28,13 @@ def serving(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=log.parent, env=os.environ | quiet,
+            command,
+            stdout=output,
+            stderr=output,
+            cwd=log.parent,
+            env=os.environ | quiet,
             start_new_session=True,
-        )  # fmt: skip
+        )
         try:
             _wait(server, address, log)
             yield address

@@ -39,10 +39,14 @@ def write_optuna_study(path: Path) -> None:
     for state, value in ((TrialState.COMPLETE, 41.5), (TrialState.PRUNED, 71.0)):
         study.add_trial(
             create_trial(
-                state=state, value=value, params=PARAMS, distributions=SPACE,
-                intermediate_values={10240: value + 10}, user_attrs={"rungs": rungs},
+                state=state,
+                value=value,
+                params=PARAMS,
+                distributions=SPACE,
+                intermediate_values={10240: value + 10},
+                user_attrs={"rungs": rungs},
             )
-        )  # fmt: skip
+        )
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_optuna_study(folder / "study.db")
     port = free_port()
     command = [
-        str(Path(sys.executable).with_name("optuna-dashboard")), f"sqlite:///{folder}/study.db",
-        "--host", "127.0.0.1", "--port", str(port),
-    ]  # fmt: skip
+        str(Path(sys.executable).with_name("optuna-dashboard")),
+        f"sqlite:///{folder}/study.db",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with serving(command, port, folder / "server.log") as found:
         yield found
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from diffrop.metrics.features import FeatureExtractor
-from tests.ray_head import ray_head, wait_until_free
-from tests.small import RowBrightness, learning_rate_study, small_study
-from tests.studies import launch_in, run_small, states
+from tests.made.ray_head import ray_head, wait_until_free
+from tests.made.small import RowBrightness, learning_rate_study, small_study
+from tests.made.studies import launch_in, run_small, states
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -16,10 +16,10 @@ import ray
 from ray._raylet import Config
 from ray.cluster_utils import Cluster
 
-from diffrop.search.engine import FinishedStudy
+from diffrop.engine.run import FinishedStudy
 from diffrop.training.store import CheckpointStore
-from tests.small import small_experiment, small_study
-from tests.studies import launch_in, run_small, states
+from tests.made.small import small_experiment, small_study
+from tests.made.studies import launch_in, run_small, states
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 IMAGES = 6_144

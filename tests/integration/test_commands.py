@@ -14,15 +14,30 @@ import pytest
 import yaml
 from PIL import Image
 
-from diffrop.search.trial import read_scores
-from tests.small import ROOT
+from diffrop.record.trial_folder import read_scores
+from tests.made.small import ROOT
 
 pytestmark = pytest.mark.timeout(600)
 SMALL = [
-    "--study-name", "s", "--trials", "4", "--images", "512", "--first-rung", "256",
-    "--num-samples", "100", "--rung-samples", "50", "--omegas", "0,1", "--set",
-    "sampling.num_steps=2", "--set", "training.checkpoint_every_images=64",
-]  # fmt: skip
+    "--study-name",
+    "s",
+    "--trials",
+    "4",
+    "--images",
+    "512",
+    "--first-rung",
+    "256",
+    "--num-samples",
+    "100",
+    "--rung-samples",
+    "50",
+    "--omegas",
+    "0,1",
+    "--set",
+    "sampling.num_steps=2",
+    "--set",
+    "training.checkpoint_every_images=64",
+]
 
 
 def start(script: str, *options: str, log: Path) -> "subprocess.Popen[bytes]":
@@ -164,9 +179,19 @@ def test_export_trains_and_its_checkpoint_gives_images(
     assert f"fid/all {card.value:.2f} at N = 60" in text
     checkpoint = text.split("checkpoint ")[1].split()[0]
     run(
-        "sample.py", "--checkpoint", checkpoint, "--labels", "7,2", "--omega", "0.5", "--num",
-        "3", "--out", "images", log=folder / "sample",
-    )  # fmt: skip
+        "sample.py",
+        "--checkpoint",
+        checkpoint,
+        "--labels",
+        "7,2",
+        "--omega",
+        "0.5",
+        "--num",
+        "3",
+        "--out",
+        "images",
+        log=folder / "sample",
+    )
     images = sorted(path.name for path in (folder / "images").glob("0*.png"))
     assert len(images) == 6 and images[0] == "00000-7.png" and images[1] == "00001-2.png"
     assert Image.open(folder / "images" / images[0]).size == (8, 8)

@@ -9,13 +9,13 @@ import optuna
 import pandas as pd
 import pytest
 
-from diffrop.search.books import read_book
-from diffrop.search.config import StudyConfig
-from diffrop.search.engine import FinishedStudy
+from diffrop.engine.run import FinishedStudy
+from diffrop.record.study_files import read_record
+from diffrop.study.config import StudyConfig
 from diffrop.training.store import CheckpointStore
-from tests.ray_head import ray_head
-from tests.small import small_study
-from tests.studies import launch_in, run_small, states
+from tests.made.ray_head import ray_head
+from tests.made.small import small_study
+from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -43,8 +43,9 @@ def forked(address: str, runs: Path) -> FinishedStudy:
     """Every trial forks from the baseline at 32 images; one leader is confirmed on two seeds."""
     config = changed(
         small_study("forked", fork_from="baseline@32", scheduler="none"),
-        objectives=["fid/few"], constraints=["fid/many <= baseline + 500%"],
-    )  # fmt: skip
+        objectives=["fid/few"],
+        constraints=["fid/many <= baseline + 500%"],
+    )
     launch = launch_in(runs, ray_address=address, confirm=1, confirm_seeds=2, keep_trials=1)
     return run_small(config, launch)
 
@@ -62,7 +63,7 @@ def test_what_lies_before_a_fork_is_trained_once(forked: FinishedStudy) -> None:
 
 
 def test_confirmation_trains_fresh_seeds_and_gives_a_verdict(forked: FinishedStudy) -> None:
-    found = read_book(forked.directory, "confirm.json")
+    found = read_record(forked.directory, "confirm.json")
     (leader,) = found["leaders"]
     assert len(leader["differences"]) == len(found["baseline"]["values"]) == 2
     assert leader["low"] < leader["mean"] < leader["high"]
@@ -94,15 +95,16 @@ def test_constraint_is_in_the_table_and_in_the_database(forked: FinishedStudy) -
 
 
 def test_plan_is_held_against_fact(forked: FinishedStudy) -> None:
-    book = read_book(forked.directory, "plan.json")
+    book = read_record(forked.directory, "plan.json")
     assert book["plan"]["images"] == book["fact"]["images"] == 32 + 3 * 96 + 2 * (32 + 2 * 96)
 
 
 def test_front_of_two_objectives_has_every_sampling_choice(address: str, runs: Path) -> None:
     config = changed(
         small_study("front", sampler="nsga2", scheduler="none"),
-        objectives=["fid/all", "fid/few"], omega_search="grid",
-    )  # fmt: skip
+        objectives=["fid/all", "fid/few"],
+        omega_search="grid",
+    )
     finished = run_small(config, launch_in(runs, ray_address=address))
     front = pd.read_csv(finished.directory / "front.csv")
     assert len(front) == 3 * 2  # trials, omegas

@@ -11,16 +11,31 @@ import pandas as pd
 import pytest
 
 from diffrop.training.store import CheckpointStore
-from tests.postgresql import running_server
-from tests.small import ROOT
+from tests.made.postgresql import running_server
+from tests.made.small import ROOT
 
 pytestmark = pytest.mark.timeout(500)
 NUM_TRIALS = 6
 OPTIONS = [
-    "--study-name", "s", "--trials", str(NUM_TRIALS), "--scheduler", "none", "--images", "4096",
-    "--num-samples", "40", "--omegas", "0", "--max-concurrent", "1", "--set",
-    "sampling.num_steps=2", "--quiet", "--storage",
-]  # fmt: skip
+    "--study-name",
+    "s",
+    "--trials",
+    str(NUM_TRIALS),
+    "--scheduler",
+    "none",
+    "--images",
+    "4096",
+    "--num-samples",
+    "40",
+    "--omegas",
+    "0",
+    "--max-concurrent",
+    "1",
+    "--set",
+    "sampling.num_steps=2",
+    "--quiet",
+    "--storage",
+]
 
 
 def start(folder: Path, url: str, *options: str) -> "subprocess.Popen[bytes]":

@@ -13,13 +13,14 @@ import torch
 from rich.console import Console
 
 from diffrop.config import ExperimentConfig
-from diffrop.search.engine import FinishedStudy
-from diffrop.search.final import FinalResult, train_final
-from diffrop.search.trial import read_scores, run_trial
+from diffrop.engine.final_training import FinalResult, train_final
+from diffrop.engine.run import FinishedStudy
+from diffrop.execution.trial import run_trial
+from diffrop.record.trial_folder import read_scores
 from diffrop.training.checkpoint import images_of
-from tests.ray_head import ray_head, wait_until_free
-from tests.small import learning_rate_study, small_experiment, small_inputs, small_task
-from tests.studies import launch_in, run_small, states
+from tests.made.ray_head import ray_head, wait_until_free
+from tests.made.small import learning_rate_study, small_experiment, small_inputs, small_task
+from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(400)
 # At this rate trials 1 and 2 are equal, and worse than the baseline at the rung: 2 is pruned.

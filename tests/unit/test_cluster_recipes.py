@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.small import ROOT
+from tests.made.small import ROOT
 
 CLUSTER = ROOT / "studies" / "cluster"
 SRUN = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small import ROOT
+from tests.made.small import ROOT
 
 PAGE = ROOT / "docs" / "extend.md"
 DATASET = """
@@ -26,7 +26,7 @@ import torch
 from diffrop.config import ContrastiveConfig, DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.search.space import SearchSpace
+from diffrop.study.space import (SearchSpace)
 from analysis.style import form_style
 from pathlib import Path
 schedule = NoiseSchedule.linear(DiffusionConfig())

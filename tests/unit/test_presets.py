@@ -6,7 +6,7 @@ from diffrop.presets import PRESETS, apply_preset
 from diffrop.recipes import recipe
 from diffrop.training.network import check_network
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "image_folder")
 

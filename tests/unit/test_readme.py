@@ -8,7 +8,7 @@ import torch
 from diffrop.data import load_dataset
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
-from tests.small import ROOT, small_experiment
+from tests.made.small import ROOT, small_experiment
 
 
 def test_checkpoint_is_read_in_the_five_lines_of_the_readme(tmp_path: Path) -> None:

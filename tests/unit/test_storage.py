@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
+from diffrop.engine.drivers import StopSignal
 from diffrop.errors import CheckpointError, StorageError
-from diffrop.search.drivers import StopSignal
-from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import pull_trial, read_scores, run_trial
+from diffrop.execution.trial import run_trial
+from diffrop.record.trial_folder import pull_trial, read_scores
+from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore
-from tests.small import small_inputs, small_task
+from tests.made.small import small_inputs, small_task
 from tests.unit.training.test_checkpoint import checkpoint, damage
 from tests.unit.training.test_store import identity
 from tests.unit.training.test_trainer import CPU

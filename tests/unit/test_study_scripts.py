@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.cli import StudyCommand
-from diffrop.search.config import StudyConfig
-from diffrop.study_options import study_config, study_parser
-from tests.small import ROOT, SPACE
+from diffrop.console.commands import StudyCommand
+from diffrop.console.study_options import study_config, study_parser
+from diffrop.study.config import StudyConfig
+from tests.made.small import ROOT, SPACE
 
 COMMANDS = sorted(
     path for path in (ROOT / "studies").glob("run_*.py") if "StudyCommand(" in path.read_text()

@@ -29,7 +29,7 @@ from diffrop.data import load_dataset
 from diffrop.metrics import classifier, nearest
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 from .drawn import axes_of, lines_of, sentence_of, text_of
 from .full_study import FINAL, write_full_study

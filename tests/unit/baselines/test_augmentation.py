@@ -23,7 +23,7 @@ from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
 from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")
 DATA = DataConfig(dataset="digits", imbalance_factor=0.1)

@@ -10,7 +10,7 @@ from diffrop.config import DataConfig
 from diffrop.data import load_dataset
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
-from tests.small import ROOT, small_experiment
+from tests.made.small import ROOT, small_experiment
 
 
 def command(name: str) -> Callable[[list[str]], int]:

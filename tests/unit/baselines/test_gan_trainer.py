@@ -14,7 +14,7 @@ from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from tests.small import small_inputs
+from tests.made.small import small_inputs
 
 CPU = torch.device("cpu")
 DATA = DataConfig(dataset="digits", imbalance_factor=0.1)

@@ -42,12 +42,18 @@ def made_grid(noise: float, seeds: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
             path = noise * rng.standard_normal(full // 10).cumsum() * math.sqrt(10)
             for count in (n for n in PREFIXES if n <= full):
                 row = {
-                    "form": form, "tau_0": tau_0, "decay_temperature": decay, "margin": margin,
-                    "start_images": start, "seed": seed, "images": images, "omega": omega,
+                    "form": form,
+                    "tau_0": tau_0,
+                    "decay_temperature": decay,
+                    "margin": margin,
+                    "start_images": start,
+                    "seed": seed,
+                    "images": images,
+                    "omega": omega,
                     "num_samples": count,
                     "fid/all": math.exp(log + path[count // 10 - 1] / count) + BIAS[count],
                     "training_s": 0.001 * (10_240 if images == 20_480 else 5_120),
-                }  # fmt: skip
+                }
                 if count == full:
                     passes = 1 if omega == 0 else 2
                     row |= {"sampling_s": 0.002 * passes * full, "scoring_s": 0.05}

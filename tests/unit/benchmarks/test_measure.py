@@ -17,11 +17,25 @@ def test_operations_of_the_papers_network_are_the_known_ones() -> None:
 def test_what_was_not_measured_says_so() -> None:
     bare = cells(Row(what="step", aim=">= 5.5 times"))
     assert bare == ["step", *[NOT_MEASURED] * 5, ">= 5.5 times", NOT_MEASURED]
-    done = Row(what="step", plain=100, ours=550, ratio=5.5, memory_mib=10, of_ceiling=0.4,
-        aim=">= 5.5 times", reached=True)  # fmt: skip
+    done = Row(
+        what="step",
+        plain=100,
+        ours=550,
+        ratio=5.5,
+        memory_mib=10,
+        of_ceiling=0.4,
+        aim=">= 5.5 times",
+        reached=True,
+    )
     assert cells(done)[1:] == [
-        "100 images/s", "550 images/s", "5.500", "10", "40.0%", ">= 5.5 times", "yes"
-    ]  # fmt: skip
+        "100 images/s",
+        "550 images/s",
+        "5.500",
+        "10",
+        "40.0%",
+        ">= 5.5 times",
+        "yes",
+    ]
 
 
 def test_table_is_written_as_json(tmp_path: Path) -> None:

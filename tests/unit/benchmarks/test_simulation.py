@@ -15,7 +15,7 @@ from benchmarks.simulation import (
     simulate,
 )
 from benchmarks.surrogate import Point, Surrogate
-from diffrop.search.space import Parameter, SearchSpace
+from diffrop.study.space import Parameter, SearchSpace
 from tests.unit.benchmarks.made_grid import FORMS, made_grid
 
 SPACE = SearchSpace(
@@ -24,11 +24,14 @@ SPACE = SearchSpace(
         Parameter(name="contrastive.tau_0", source="", low=0.1, high=100, log=True),
         Parameter(name="contrastive.decay_temperature", source="", low=0.05, high=1, log=True),
         Parameter(
-            name="contrastive.margin", source="", low=0.995, high=1.05,
+            name="contrastive.margin",
+            source="",
+            low=0.995,
+            high=1.05,
             when={"contrastive.form": ["hinge"]},
         ),
     )
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

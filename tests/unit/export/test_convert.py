@@ -20,7 +20,7 @@ from diffrop.export.convert import renamed, unet_settings
 from diffrop.models.unet import UNet
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.trainer import Trainer, load_ema
-from tests.small import ROOT, small_experiment
+from tests.made.small import ROOT, small_experiment
 
 SMALL = {
     "model.base_channels": 16, "model.channel_multipliers": [1, 2], "model.num_res_blocks": 2,

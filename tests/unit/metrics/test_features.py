@@ -11,7 +11,7 @@ from diffrop.metrics import classifier
 from diffrop.metrics.classifier import trained_classifier
 from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
-from tests.small import RowBrightness, pixel_extractor
+from tests.made.small import RowBrightness, pixel_extractor
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 
 from diffrop.search import searcher as searcher_module
-from diffrop.search.config import StudyConfig
+from diffrop.search.ownership import PeerDrivers
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.sharing import Neighbours
-from tests.small import small_experiment, small_study
+from diffrop.study.config import StudyConfig
+from tests.made.small import small_experiment, small_study
 
 GOES_ON, STOPS = str(TrialScheduler.CONTINUE), str(TrialScheduler.STOP)
 
@@ -94,7 +94,7 @@ def test_scores_of_other_drivers_count(monkeypatch: pytest.MonkeyPatch) -> None:
     one = driver()
     other = Driver(one.config, one.study)
     one.begin(2)
-    monkeypatch.setattr(other.searcher, "_neighbours", Neighbours("b", lambda driver: True))
+    monkeypatch.setattr(other.searcher, "_neighbours", PeerDrivers("b", lambda driver: True))
     other.begin()
     one.report(1, 64, 3.0)
     assert other.report(2, 64, 4.0) == STOPS

@@ -9,12 +9,12 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from diffrop.search.config import StudyConfig
-from diffrop.search.history import num_startup_trials
+from diffrop.search.ownership import num_remaining
+from diffrop.search.sampler_view import num_startup_trials
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.sharing import num_remaining
-from diffrop.search.space import Parameter, SearchSpace
-from tests.small import small_study
+from diffrop.study.config import StudyConfig
+from diffrop.study.space import Parameter, SearchSpace
+from tests.made.small import small_study
 
 
 def result(images: int, score: float, final: bool = False) -> dict[str, Any]:

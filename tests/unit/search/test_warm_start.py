@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from diffrop.search.config import LaunchConfig, StudyConfig
+from diffrop.record.study_store import StudyStore
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.store import StudyStore
 from diffrop.search.warm_start import gather, recall, remember, write_notes
-from tests.small import small_experiment, small_study
+from diffrop.study.config import LaunchConfig, StudyConfig
+from tests.made.small import small_experiment, small_study
 
 
 def run_earlier(

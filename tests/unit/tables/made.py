@@ -7,10 +7,10 @@ from diffrop.baselines.classifier import classifier_recipe
 from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
-from diffrop.search.scoring import ScoreCard
+from diffrop.record.score_card import ScoreCard
 from diffrop.tables.plan import ClassifierPlan, TablePlan, make_plan
 from diffrop.tables.run import RowResult
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 
 def plan_of(

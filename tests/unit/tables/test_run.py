@@ -9,18 +9,18 @@ from rich.console import Console
 
 from diffrop.config import ExperimentConfig
 from diffrop.data.held_out import load_split
+from diffrop.engine.drivers import hold
+from diffrop.engine.final_training import FinalResult
 from diffrop.errors import StudyError
-from diffrop.search.config import LaunchConfig
-from diffrop.search.drivers import hold
-from diffrop.search.final import FinalResult
-from diffrop.search.scoring import ScoringInputs
-from diffrop.search.trial import scores_path
+from diffrop.record.trial_folder import scores_path
+from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
+from diffrop.study.config import LaunchConfig
 from diffrop.tables import run
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tables.run import TableInputs, run_table, stored_result
 from diffrop.tables.written import terminal_lines, written_table
-from tests.small import small_inputs
+from tests.made.small import small_inputs
 from tests.unit.baselines.test_commands import command
 from tests.unit.tables.made import card_of, plan_of
 

@@ -15,7 +15,7 @@ from diffrop.tables.written import (
     write_table,
     written_table,
 )
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 from tests.unit.tables.made import card_of, plan_of, published_setting, results_of
 
 

@@ -34,9 +34,13 @@ def empty_database(_unsynced_sqlite: None, tmp_path_factory: pytest.TempPathFact
     printed = io.StringIO()
     with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
         Tracker(
-            f"sqlite:///{path}", artifact_root=folder, experiment="template", launch="template",
-            params={}, tags={},
-        )  # fmt: skip
+            f"sqlite:///{path}",
+            artifact_root=folder,
+            experiment="template",
+            launch="template",
+            params={},
+            tags={},
+        )
     assert printed.getvalue() == ""
     return path
 

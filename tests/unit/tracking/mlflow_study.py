@@ -40,12 +40,17 @@ def make_trial(
 
 def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3, end: str = "\n") -> None:
     lines = [
-        json.dumps({
-            "images_seen": 64 * (i + 1), "time": TIME + i, "loss/ddpm": 0.1 / (i + 1),
-            "pcl/grad_ratio": None if i % 2 else 0.3, "images_per_s": 900 + i,
-        })
+        json.dumps(
+            {
+                "images_seen": 64 * (i + 1),
+                "time": TIME + i,
+                "loss/ddpm": 0.1 / (i + 1),
+                "pcl/grad_ratio": None if i % 2 else 0.3,
+                "images_per_s": 900 + i,
+            }
+        )
         for i in range(start, start + count)
-    ]  # fmt: skip
+    ]
     with (trial.directory / "training/metrics.jsonl").open("a") as file:
         file.write("\n".join(lines) + end)
 
@@ -61,12 +66,23 @@ def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) 
         return shared | {"scores": scores(shift)}
 
     score = {
-        "images_seen": images, "time": TIME + images, "objectives": ["fid/all"], "values": [40.0],
-        "omega": 0.5, "sampler": "ddim-10", "extractor": "classifier-digits",
-        "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300}, "final": final,
-        "curve": [row(0.0, 30.0, 100), row(0.5, 20.0, 100), row(0.5, 50.0, 100, "ancestral-1000"),
-                  row(0.0, 9.0), row(0.5, 0.0)],
-    }  # fmt: skip
+        "images_seen": images,
+        "time": TIME + images,
+        "objectives": ["fid/all"],
+        "values": [40.0],
+        "omega": 0.5,
+        "sampler": "ddim-10",
+        "extractor": "classifier-digits",
+        "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300},
+        "final": final,
+        "curve": [
+            row(0.0, 30.0, 100),
+            row(0.5, 20.0, 100),
+            row(0.5, 50.0, 100, "ancestral-1000"),
+            row(0.0, 9.0),
+            row(0.5, 0.0),
+        ],
+    }
     folder = trial.directory / "scores"
     folder.mkdir(exist_ok=True)
     (folder / f"images_{images:012d}.json").write_text(json.dumps(score))

@@ -242,8 +242,9 @@ def test_models_are_found_in_the_order_of_their_few_shot_fid(uri: str, tmp_path:
     assert len(best.tags["sha256"]) == 64
     folder = Path(best.artifact_location.removeprefix("file://").replace("%20", " "))
     assert sorted(path.name for path in folder.iterdir()) == [
-        "card.json", "images_000000000192.safetensors"
-    ]  # fmt: skip
+        "card.json",
+        "images_000000000192.safetensors",
+    ]
     assert json.loads((folder / "card.json").read_text())["images_seen"] == 192
 
 
@@ -253,9 +254,12 @@ def test_credentials_reach_neither_tags_nor_params_nor_artifacts(uri: str, tmp_p
         uri, tmp_path, launch=f"l {secret}", params={"uri": secret}, tags={"uri": secret}
     )
     trial = make_full_trial(
-        tmp_path, name=f"t007 {secret}", params={"storage": secret}, tags={"form": secret},
+        tmp_path,
+        name=f"t007 {secret}",
+        params={"storage": secret},
+        tags={"form": secret},
         message=f"cannot reach {secret}",
-    )  # fmt: skip
+    )
     tracker.sync(trial)
     assert tracker.close("FINISHED") == []
     content = (tmp_path / "mlflow.db").read_bytes()

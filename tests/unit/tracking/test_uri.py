@@ -59,14 +59,27 @@ def test_ui_command_can_be_pasted() -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        "file:/tmp/mlruns", "file:///tmp/mlruns", "/tmp/mlruns", "mlruns", "", "databricks",
-        f"mysql://user:{CANARY}@host/db", "HTTP://127.0.0.1:5000", "SQLITE:////tmp/mlflow.db",
-        f"gopher://user:{CANARY}@host", "sqlite://",
-        "sqlite:///relative.db", "sqlite:///:memory:", "http://", f"http://u:{CANARY}/@host",
-        f"http://user:{CANARY}@host:port", f"postgresql://user:{CANARY}@host",
-        f"postgresql://user:{CANARY}@host:port/db", "http://[::1",
+        "file:/tmp/mlruns",
+        "file:///tmp/mlruns",
+        "/tmp/mlruns",
+        "mlruns",
+        "",
+        "databricks",
+        f"mysql://user:{CANARY}@host/db",
+        "HTTP://127.0.0.1:5000",
+        "SQLITE:////tmp/mlflow.db",
+        f"gopher://user:{CANARY}@host",
+        "sqlite://",
+        "sqlite:///relative.db",
+        "sqlite:///:memory:",
+        "http://",
+        f"http://u:{CANARY}/@host",
+        f"http://user:{CANARY}@host:port",
+        f"postgresql://user:{CANARY}@host",
+        f"postgresql://user:{CANARY}@host:port/db",
+        "http://[::1",
     ],
-)  # fmt: skip
+)
 def test_other_uris_are_refused_by_naming_the_allowed(uri: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"allowed: sqlite:////absolute/path\.db, http") as caught:
         make_tracker(uri, tmp_path)

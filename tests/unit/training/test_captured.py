@@ -10,7 +10,7 @@ from diffrop.errors import NonFiniteError
 from diffrop.training.captured import NUM_REHEARSALS, CapturedSteps
 from diffrop.training.trainer import Trainer
 from tests.graphs import ActedCapture, ActedGraph
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")
 

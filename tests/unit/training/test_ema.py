@@ -8,7 +8,7 @@ from diffrop.data import load_dataset
 from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
 from diffrop.training.ema import PowerAverage, power_exponent
 from diffrop.training.trainer import Trainer, load_ema
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")
 LENGTHS = [0.05, 0.2]

@@ -9,7 +9,7 @@ from diffrop.errors import CheckpointError
 from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.fork import ForkPoint, check_fork, parse_fork
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 from tests.unit.training.test_trainer import losses
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from diffrop.training.identity import (
     split_key,
     training_key,
 )
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 from tests.unit.training.test_checkpoint import checkpoint
 
 

@@ -14,7 +14,7 @@ from diffrop.diffusion.objective import Draws, Losses
 from diffrop.models.compiled import gradient_distances
 from diffrop.training.trainer import Trainer
 from tests.graphs import trace_without_code
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 WHOLE = {"fp32": 1e-5, "bf16": 2e-2}

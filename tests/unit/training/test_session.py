@@ -15,7 +15,7 @@ from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore, read_json_lines
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")
 

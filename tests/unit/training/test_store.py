@@ -15,7 +15,7 @@ from diffrop.training.garbage import collect_garbage
 from diffrop.training.identity import TrainingIdentity, checkpoint_key, identify
 from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 from tests.unit.training.test_checkpoint import checkpoint, damage
 from tests.unit.training.test_trainer import CPU
 

@@ -11,7 +11,7 @@ from diffrop.training.checkpoint import config_of, read_checkpoint, write_checkp
 from diffrop.training.ema import WeightAverage
 from diffrop.training.network import check_network
 from diffrop.training.trainer import Trainer, load_ema
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.training.trainer import Trainer
-from tests.small import small_experiment
+from tests.made.small import small_experiment
 
 NUM_WORKERS, NUM_STEPS = 2, 3
 CASES: dict[str, dict[str, Any]] = {

@@ -1,0 +1,1 @@
+"""Fresh seeds for the leaders."""

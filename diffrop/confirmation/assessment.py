@@ -1,0 +1,340 @@
+"""What a confirmation says: paired differences over seeds, their intervals, and a best or none.
+
+Intervals are Student's t over the seeds, hence over trainings and samples at once. They hold
+together, by Bonferroni's inequality: alpha is divided by the number of leaders and of objectives,
+and, where near-ties may get further seeds, spent over the looks at a growing number of seeds
+(`Confirmation.level`). Lower scores are better.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from diffrop.confirmation.plan import (
+    BASELINE,
+    Candidate,
+    Cards,
+    Confirmation,
+    ConfirmPoint,
+    missing_points,
+)
+from diffrop.record.score_card import ScoreCard
+from diffrop.study.objectives import parse_constraints, violations
+from diffrop.tracking.files import label_of
+
+
+def t_interval(differences: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, low and high of differences (..., S) over their last axis.
+
+    Args:
+        differences: at least two, taken as normal and independent over S.
+        level: the chance of missing the expected difference, two-sided.
+    """
+    count = differences.shape[-1]
+    mean = differences.mean(axis=-1)
+    error = differences.std(axis=-1, ddof=1) / count**0.5
+    width = scipy.stats.t.ppf(1 - level / 2, count - 1) * error
+    return mean, mean - width, mean + width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A leader's score less the baseline's on the same seeds, with its simultaneous interval."""
+
+    by_seed: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def better(self) -> bool:
+        """Whether all of the interval lies below 0."""
+        return self.high < 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether all of the interval lies above 0."""
+        return self.low > 0
+
+    def __str__(self) -> str:
+        """Return mean and interval."""
+        places = 2 if self.high - self.low >= 0.1 else 4
+        return f"{self.mean:+.{places}f} [{self.low:+.{places}f}, {self.high:+.{places}f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderAssessment:
+    """What fresh seeds say of one leader."""
+
+    contender: Candidate
+    seeds: tuple[int, ...]
+    """Those at which it and the baseline were both scored."""
+    num_failed: int
+    """Its trainings that failed; what they would have scored nobody knows."""
+    differences: Mapping[str, Difference]
+    """By objective; none before two seeds, and before all contenders have had all of theirs."""
+    values: tuple[float, ...]
+    """The first objective, by seed."""
+    sample_intervals: tuple[tuple[float, float] | None, ...]
+    """Of each value over samples, within its seed: for information, no part of the verdict."""
+    broken: Mapping[str, float]
+    """By constraint: the mean over seeds of the share of the bound by which it is exceeded; 0 or
+    less where it is kept."""
+    num_kept: Mapping[str, int]
+    """By constraint: at how many of the seeds it is kept."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps every constraint, in the mean over seeds."""
+        return all(excess <= 0 for excess in self.broken.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What a confirmation says."""
+
+    confirmation: Confirmation
+    leaders: tuple[LeaderAssessment, ...]
+    baseline_values: Mapping[int, float]
+    """The first objective, by seed."""
+    num_samples: int | None
+    num_missing: int
+    """Trainings that every contender needs and that have not ended; nothing is judged before."""
+
+    @property
+    def best(self) -> LeaderAssessment | None:
+        """The leader with the least mean of those that are better, feasible and never failed."""
+        objective = self.confirmation.objectives[0]
+        better = [
+            leader
+            for leader in self.leaders
+            if not leader.num_failed
+            and leader.keeps
+            and objective in leader.differences
+            and leader.differences[objective].better
+        ]
+        return min(better, key=lambda leader: leader.differences[objective].mean, default=None)
+
+
+def assess(confirmation: Confirmation, cards: Cards) -> Assessment:
+    """Return what the scores so far say.
+
+    Args:
+        confirmation: what was to be confirmed.
+        cards: as `read_cards` gives them.
+    """
+    first = confirmation.objectives[0]
+    baseline = _scored(cards, BASELINE)
+    num_missing = len(missing_points(confirmation, cards))
+    leaders = tuple(
+        _judge(confirmation, leader, cards, judged=num_missing == 0)  # a look costs alpha
+        for leader in confirmation.leaders
+    )
+    counts = [card.num_samples["all"] for card in cards.values() if card is not None]
+    return Assessment(
+        confirmation=confirmation,
+        leaders=leaders,
+        baseline_values={seed: card.scores[first] for seed, card in baseline.items()},
+        num_samples=counts[0] if counts else None,
+        num_missing=num_missing,
+    )
+
+
+def _scored(cards: Cards, number: int) -> dict[int, ScoreCard]:
+    """Return a contender's scores by seed."""
+    return {
+        seed: card
+        for (n, seed), card in sorted(cards.items(), key=lambda item: item[0])
+        if n == number and card is not None
+    }
+
+
+def _judge(
+    confirmation: Confirmation, leader: Candidate, cards: Cards, judged: bool
+) -> LeaderAssessment:
+    ours, theirs = _scored(cards, leader.number), _scored(cards, BASELINE)
+    seeds = tuple(seed for seed in ours if seed in theirs)
+    pairs = [(ours[seed], theirs[seed]) for seed in seeds]
+    first = confirmation.objectives[0]
+    level = confirmation.level(max(confirmation.num_seeds, _tried(cards, leader)))
+    differences = {}
+    for objective in confirmation.objectives if judged and len(seeds) > 1 else ():
+        by_seed = np.array([a.scores[objective] - b.scores[objective] for a, b in pairs])
+        mean, low, high = (float(x) for x in t_interval(by_seed, level))
+        values = tuple(by_seed.tolist())
+        differences[objective] = Difference(by_seed=values, mean=mean, low=low, high=high)
+    constraints = parse_constraints(confirmation.study.experiment.evaluation.constraints)
+    excess = np.array([violations(a.scores, b.scores, constraints) for a, b in pairs])
+    ends = (card.intervals.get(first) for card, _ in pairs)
+    texts = [constraint.text for constraint in constraints] if pairs else []
+    return LeaderAssessment(
+        contender=leader,
+        seeds=seeds,
+        num_failed=sum(n == leader.number and card is None for (n, _), card in cards.items()),
+        differences=differences,
+        values=tuple(card.scores[first] for card, _ in pairs),
+        sample_intervals=tuple((end["low"], end["high"]) if end else None for end in ends),
+        broken={text: float(excess[:, i].mean()) for i, text in enumerate(texts)},
+        num_kept={text: int((excess[:, i] <= 0).sum()) for i, text in enumerate(texts)},
+    )
+
+
+def next_points(outcome: Assessment, cards: Cards) -> list[ConfirmPoint]:
+    """Return the trainings of one more seed for the nearest tie; none once all is decided.
+
+    That is the leader with the least mean below 0 of those whose interval holds 0. The baseline
+    gets the same seed, unless it has it already.
+    """
+    confirmation = outcome.confirmation
+    first = confirmation.objectives[0]
+    if outcome.best is not None:
+        return []
+    ties = [
+        leader
+        for leader in outcome.leaders
+        if not leader.num_failed
+        and leader.keeps
+        and first in leader.differences
+        and leader.differences[first].mean < 0 <= leader.differences[first].high
+        and _tried(cards, leader.contender) < confirmation.most_seeds
+    ]
+    if not ties:
+        return []
+    leader = min(ties, key=lambda leader: leader.differences[first].mean).contender
+    seed = _tried(cards, leader)
+    points = [confirmation.point(one, seed) for one in (confirmation.baseline, leader)]
+    return [point for point in points if point.key not in cards]
+
+
+def _tried(cards: Cards, contender: Candidate) -> int:
+    """Return how many seeds a contender has had, failed ones included."""
+    return 1 + max((seed for number, seed in cards if number == contender.number), default=-1)
+
+
+def conclusion(outcome: Assessment) -> str:
+    """Return in plain words what was found."""
+    confirmation, best = outcome.confirmation, outcome.best
+    first = confirmation.objectives[0]
+    if outcome.num_missing:
+        total = confirmation.num_seeds * (1 + len(confirmation.leaders))
+        return f"Cannot be told yet: {outcome.num_missing} of {total} retrainings are left."
+    known = [leader for leader in outcome.leaders if first in leader.differences]
+    if not known:
+        return "Cannot be told: fewer than two seeds at which a leader and the baseline ended."
+    together = ""
+    if (num := len(outcome.leaders) * len(confirmation.objectives)) > 1:
+        together = f" together for {num} comparisons (Bonferroni)"
+    nearest = best or min(
+        known, key=lambda one: (one.differences[first].better, one.differences[first].mean)
+    )
+    found = (
+        f"{first} {nearest.differences[first]} with {1 - confirmation.alpha:.0%} confidence"
+        f"{together}, paired over {len(nearest.seeds)} fresh seeds"
+    )
+    name, difference = nearest.contender.name, nearest.differences[first]
+    if best is not None:
+        sentences = [f"{name} is better than the baseline: {found}."]
+    elif difference.better:  # something else is against each that is
+        sentences = ["No best is named."]
+    elif difference.worse:
+        sentences = [f"No leader is better than the baseline; the nearest, {name}: {found}."]
+    else:
+        sentences = [f"No difference found: {name} less the baseline, {found}."]
+    sentences += [_note(leader, first) for leader in outcome.leaders if leader is not best]
+    if best is not None and best.contender.inherited:
+        sentences.append("Its settings were trained from the start, without another's weights.")
+    if confirmation.conditional_on_prefix:
+        sentences.append(
+            "All trainings start from the same given weights: the interval is conditional on them."
+        )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _note(leader: LeaderAssessment, objective: str) -> str:
+    """Return what keeps a leader from being the best, if it is more than a lack of evidence."""
+    name = leader.contender.name
+    if leader.num_failed:
+        return f"{name} failed at {leader.num_failed} seed(s), so that it cannot be the best."
+    if objective not in leader.differences:
+        return f"{name} has fewer than two seeds."
+    difference = leader.differences[objective]
+    if difference.worse:
+        return f"{name} is worse: {difference}."
+    if difference.better and leader.keeps:
+        return f"{name} is better too: {difference}; the order of the two is not tested."
+    if difference.better:
+        broken = ", ".join(f"{text!r}" for text, excess in leader.broken.items() if excess > 0)
+        return f"{name} is better ({difference}), but breaks {broken} in the mean over seeds."
+    return ""
+
+
+def confirm_dict(outcome: Assessment, num_trials: int, num_left: int) -> dict[str, Any]:
+    """Return what confirm.json holds.
+
+    Args:
+        outcome: what is known by now.
+        num_trials: of the search that had ended when the leaders were chosen.
+        num_left: trainings that come next, 0 once all is decided.
+    """
+    confirmation, best = outcome.confirmation, outcome.best
+    first = confirmation.objectives[0]
+    contenders = (confirmation.baseline, *confirmation.leaders)
+    used = sorted(set(outcome.baseline_values) | {s for one in outcome.leaders for s in one.seeds})
+    points = [confirmation.point(confirmation.baseline, seed) for seed in used]
+    finding = conclusion(outcome)
+    return {
+        "seeds": [point.config.training.seed for point in points],
+        "sample_seeds": [point.config.evaluation.seed for point in points],
+        "omega": {label_of(one.number): one.omega for one in contenders},
+        "sampler": {label_of(one.number): one.sampler for one in contenders},
+        "alpha": confirmation.alpha,
+        "num_seeds": confirmation.num_seeds,
+        "most_seeds": confirmation.most_seeds,
+        "objective": first,
+        "objectives": list(confirmation.objectives),
+        "num_samples": outcome.num_samples,
+        "leaders": [_leader_dict(leader, first) for leader in outcome.leaders],
+        "baseline": {"trial": BASELINE, "values": list(outcome.baseline_values.values())},
+        "conditional_on_prefix": confirmation.conditional_on_prefix,
+        "num_trials": num_trials,
+        "num_left": num_left,
+        "finding": finding,
+        "verdict": finding,
+        "current": True,
+        "best": best.contender.number if best else None,
+    }
+
+
+def _leader_dict(leader: LeaderAssessment, first: str) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {
+        objective: {
+            "differences": list(difference.by_seed),
+            "mean": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+        }
+        for objective, difference in leader.differences.items()
+    }
+    unknown: dict[str, Any] = {"differences": [], "mean": None, "low": None, "high": None}
+    return {
+        "trial": leader.contender.number,
+        "name": leader.contender.name,
+        **found.get(first, unknown),
+        "values": list(leader.values),
+        "seed_indices": list(leader.seeds),
+        "sample_intervals": [list(ends) if ends else None for ends in leader.sample_intervals],
+        "objectives": found,
+        "num_failed": leader.num_failed,
+        "constraints": [
+            {
+                "text": text,
+                "excess": excess,
+                "kept": excess <= 0,
+                "num_kept": leader.num_kept[text],
+            }
+            for text, excess in leader.broken.items()
+        ],
+    }

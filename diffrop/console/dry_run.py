@@ -1,0 +1,181 @@
+"""The plan of a study on the terminal, and beside it, afterwards, what the study did cost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from diffrop.cost.actual import comparison
+from diffrop.cost.plan import Plan, RungPlan, make_plan
+from diffrop.cost.probe import DRY_RUN_LIMIT_S, measure_speeds, stand_ins
+from diffrop.data import Dataset
+from diffrop.execution import cluster
+from diffrop.execution.placement import Node
+from diffrop.search.sampler_view import num_startup_trials
+from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.sampling_choice import sampling_choices
+
+
+def print_plan(
+    config: StudyConfig, launch: LaunchConfig, dataset: Dataset, path: Path, console: Console
+) -> None:
+    """Measure and print what the study would do, from top to bottom; nothing is written.
+
+    Raises:
+        ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
+    """
+    on_gpu = launch.gpus_per_worker > 0 and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    extractor, reference = stand_ins(config.experiment, dataset) or (None, None)
+    probe = measure_speeds(
+        config.experiment,
+        dataset,
+        extractor,
+        device,
+        reference=reference,
+        cpus=launch.cpus_per_worker,
+        limit_s=DRY_RUN_LIMIT_S,
+    )
+    plan = make_plan(config, launch, dataset.num_classes, probe, nodes_of(launch))
+    for line in head_lines(config, dataset, path):
+        console.print(line, soft_wrap=line.startswith("Study "))
+    console.print(plan_table(plan))
+    for line in plan_lines(plan, config, launch):
+        console.print(line)
+    console.print("Dry run: nothing was started or written.")
+
+
+def nodes_of(launch: LaunchConfig) -> list[Node]:
+    """Return what each node has: this machine, or those of the cluster that is to be joined.
+
+    Raises:
+        ResourceError: it cannot be reached, or is too small in all.
+    """
+    if launch.ray_address == "local":
+        cpus, gpus = cluster.local_resources()
+        return [{"CPU": cpus, "GPU": gpus}]
+    with cluster.connect(launch):
+        return list(cluster.nodes())
+
+
+def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
+    """Return what is studied: data, scores, how it is searched."""
+    experiment, counts = config.experiment, dataset.train.class_counts
+    evaluation = experiment.evaluation
+    samplers = dict.fromkeys(choice.sampler for choice in sampling_choices(experiment))
+    omegas = ", ".join(f"{omega:g}" for omega in evaluation.guidance_scales)
+    kept = "".join(f"; {constraint}" for constraint in evaluation.constraints)
+    lines = [
+        f"Study {config.name} in {path}",
+        f"Data: {dataset.name}, {sum(counts):,} images in {dataset.num_classes} classes "
+        f"({max(counts):,} ... {min(counts):,}); reference {len(dataset.reference.labels):,} "
+        "images.",
+        f"Scores: {evaluation.extractor}, {', '.join(samplers)}, omega {omegas} by "
+        f"{evaluation.omega_search}; objective {', '.join(evaluation.objectives)}{kept}.",
+        f"Search: {config.num_trials} trials by {config.sampler}, the baseline among them; "
+        f"scheduler {config.scheduler}.",
+    ]
+    if config.points:
+        lines.append(f"{len(config.points)} given point(s) come first.")
+    if config.warm_start:
+        lines.append(f"Earlier studies: {', '.join(config.warm_start)}.")
+    if config.fork_from is not None:
+        lines.append(f"Every trial forks from {config.fork_from}.")
+    return lines
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return the plan by rung; training and scoring are of one trial, hours of all."""
+    hours = "GPU-hours" if plan.on_gpu else "worker-hours"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    headings = ("images", "trials", "N", "steps", "training", "scoring", "samples", hours)
+    for heading in headings:
+        side: JustifyMethod = "left" if heading == "images" else "right"
+        table.add_column(heading, justify=side, no_wrap=True)
+    for part in plan.parts:
+        seconds = part.training_s + part.scoring_s
+        if isinstance(part, RungPlan):
+            name = f"{part.images:,}" if part is not plan.prefix else f"to {part.images:,}"
+            scored = f"{part.num_samples:,}" if part.num_samples else "-"
+            steps = f"{part.num_steps:,}" if part.num_steps else "full" if part.samples else "-"
+        else:
+            name, scored, steps = "confirmation", f"{plan.rungs[-1].num_samples:,}", "full"
+        each = [duration_text(total / part.trials) for total in (part.training_s, part.scoring_s)]
+        spent = f"{seconds * plan.units / 3600:,.3g}"
+        row = (name, f"{part.trials:.3g}", scored, steps, *each, f"{part.samples:,}", spent)
+        table.add_row(*row)
+    samples = sum(part.samples for part in plan.parts)
+    table.add_row("in all", *[""] * 5, f"{samples:,}", f"{plan.hours:,.3g}", style="bold")
+    return table
+
+
+def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[str]:
+    """Return what the table leaves open: time, money, memory, disk, room."""
+    unit = "GPU" if plan.on_gpu else "worker"
+    probe = plan.probe
+    at_once = max(1, plan.at_once)
+    cost = (
+        ""
+        if plan.cost is None
+        else (f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:g} for the hour of a {unit}")
+    )
+    left_out = "" if probe.feature_images_per_s else ", features and metrics"
+    lines = [
+        f"Cost: about {plan.hours:,.3g} {unit}-hours{cost}; {duration_text(plan.wall_s)} on the "
+        f"clock with {at_once} trial(s) at a time, beside start-up{left_out}.",
+        plan.placement,
+    ]
+    startup = num_startup_trials(config.num_trials, at_once) + at_once - 1
+    if config.sampler == "tpe":
+        lines.append(f"At most {startup} trials come without the model, the baseline among them.")
+    if plan.prefix_saved:
+        lines.append(
+            f"The fork saves {plan.prefix_saved:,} images of training: what lies before it is "
+            "trained once."
+        )
+    if launch.confirm:
+        lines.append(
+            f"Confirmation: {launch.confirm} leader(s) and the baseline with "
+            f"{launch.confirm_seeds} fresh seeds each; near-ties get more only within a budget."
+        )
+    size = probe.checkpoint_mib
+    more = ""
+    if plan.checkpoints_most > plan.checkpoints:
+        more = f", {plan.checkpoints_most * size:,.0f} MiB while it runs"
+    lines.append(
+        f"Disk: about {plan.checkpoints * size:,.0f} MiB of checkpoints ({size:,.1f} MiB "
+        f"each){more}. Memory: {probe.memory_mib:,.0f} MiB a worker"
+        f"{' of its GPU' if probe.device == 'cuda' else ', beside Python and the images'}."
+    )
+    features = (
+        f"{probe.feature_images_per_s:,.0f} images/s in features"
+        if probe.feature_images_per_s
+        else "features and metrics not measured (that takes a download), and not counted"
+    )
+    lines.append(
+        f"Measured on this machine ({probe.device}) over {probe.num_steps} step(s): "
+        f"{probe.train_images_per_s:,.0f} images/s in training, "
+        f"{probe.denoise_images_per_s:,.0f} denoising evaluations/s, {features}."
+    )
+    return lines
+
+
+def comparison_table(plan: Mapping[str, Any], fact: Mapping[str, Any]) -> Table:
+    """Return plan and fact, as plan.json holds them, side by side."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for heading in ("planned", "actual"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in comparison(plan, fact):
+        table.add_row(*row)
+    return table
+
+
+def duration_text(seconds: float) -> str:
+    """Return a length of time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

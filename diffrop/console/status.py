@@ -1,0 +1,240 @@
+"""How a study stands, read from its folder and database alone: it locks and changes nothing."""
+
+import contextlib
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from diffrop.console.screens import number
+from diffrop.cost.budget import CostAccount, units_per_trial
+from diffrop.engine.drivers import Drivers
+from diffrop.engine.progress import Progress, TrialProgress, progress_of
+from diffrop.errors import DiffropError, StudyError
+from diffrop.record.results import ResultReader
+from diffrop.record.study_files import CONFIRMATION, PLAN, read_record
+from diffrop.record.study_store import StudyStore
+from diffrop.schema import load_yaml
+from diffrop.study.config import LaunchConfig
+
+MOST_ROWS = 30
+
+
+SIGNS = ("trial.log", "training/metrics.jsonl", "training/cost.jsonl", "scores")
+"""Of a trial's life: what a worker writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStatus:
+    """How a study stands."""
+
+    progress: Progress
+    state: str
+    """running; finished: nothing is left to do; stopped: something is, and nobody does it."""
+    drivers: dict[str, bool]
+    """Whether each that has not left is alive; one that is not was killed, or its machine."""
+    silent_s: dict[int, float | None]
+    """By trial: since its last sign of life; None before the first."""
+    hours: float
+    """Spent, in hours of GPUs, or of workers without GPUs."""
+    planned: dict[str, Any]
+    """plan.json's plan; empty without one."""
+    num_confirming: tuple[int, int]
+    """Trainings with fresh seeds that have begun, and those that are scored."""
+    confirmed: str
+    """The verdict of a confirmation; empty without one."""
+    resume: str
+    """What to type to go on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
+    """Read how a study stands.
+
+    Args:
+        store: its folder.
+        storage: URL of its Optuna database; None is SQLite in the folder.
+
+    Raises:
+        StudyError: it is no study of ours, or its database cannot be read.
+        ValueError: its configuration cannot be read.
+    """
+    if not store.config_path.exists():
+        known = ", ".join(study_names(store.path.parent)) or "none"
+        raise StudyError(f"{store.path} is no study; studies there: {known}")
+    config = store.read_config()
+    with store.open_read_only(storage) as study:
+        result = ResultReader(study, store, config).read()
+    running = [trial for trial in result.trials if trial.state == "RUNNING"]
+    progress = progress_of(result, max(1, len(running)))
+    drivers = Drivers(store.drivers)
+    known_drivers = {name: drivers.alive(name) for name in drivers.names()}
+    plan = read_record(store.path, PLAN)
+    ledger = CostAccount(_units(plan), since=plan.get("began", 0.0))
+    folders = (*store.path.glob("prefix/*"), *store.path.glob("confirm/*-*"))
+    for folder in (*(trial.directory for trial in result.trials), *folders):
+        ledger.settle(folder)
+    confirmation = read_record(store.path, CONFIRMATION)
+    left = progress.num_ended < progress.num_trials or confirmation.get("num_left", 0) > 0
+    alive = any(known_drivers.values())
+    return StudyStatus(
+        progress=progress,
+        state="running" if alive else "stopped" if left else "finished",
+        drivers=known_drivers,
+        silent_s={trial.number: _silence(trial.directory) for trial in result.trials},
+        hours=ledger.spending(),
+        planned=plan.get("plan") or {},
+        num_confirming=(
+            len(list(store.path.glob("confirm/*-*"))),
+            len(list(store.path.glob("confirm/*-*/scores/*.json"))),
+        ),
+        confirmed=confirmation.get("verdict", ""),
+        resume=resume_command(store),
+    )
+
+
+def study_names(runs_root: Path) -> list[str]:
+    """Return the names of the studies in a runs folder."""
+    return sorted(path.parent.name for path in runs_root.glob("*/study.yaml"))
+
+
+def resume_command(store: StudyStore) -> str:
+    """Return the command that goes on with a study: that of its start, with its name."""
+    words = shlex.split(str((load_yaml(store.config_path) or {}).get("command", "")))
+    kept = [word for word in words if word != "--resume"]
+    for i, word in enumerate(kept):
+        if word == "--study-name":
+            del kept[i : i + 2]
+        elif word.startswith("--study-name="):
+            del kept[i]
+    return shlex.join([*kept, "--study-name", store.name, "--resume"])
+
+
+def _units(book: dict[str, Any]) -> float:
+    """Return what a trial holds, as planned; one worker where there is no plan."""
+    return float((book.get("plan") or {}).get("units") or units_per_trial(LaunchConfig()))
+
+
+def _silence(trial: Path) -> float | None:
+    times = []
+    for sign in SIGNS:
+        with contextlib.suppress(OSError):
+            times.append((trial / sign).stat().st_mtime)
+    return max(0.0, time.time() - max(times)) if times else None
+
+
+def status_lines(status: StudyStatus) -> list[str]:
+    """Return what is above and below the table of trials, at 80 columns once wrapped."""
+    progress = status.progress
+    alive = sum(status.drivers.values())
+    gone = [name for name, lives in status.drivers.items() if not lives]
+    said = f"{alive} driver(s) alive" + (
+        f", gone without a word: {', '.join(gone)}" if gone else ""
+    )
+    lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {said}."]
+    spent = f"Spent: {status.hours:.3g} hours"
+    if plan := status.planned:
+        unit = "GPU" if plan["gpu_hours"] else "worker"
+        spent += f" of {unit}s, of {plan['gpu_hours'] or plan['worker_hours']:.3g} planned"
+        limits = {"hours": plan.get("budget_hours"), "s": plan.get("budget_wall_s")}
+        given = [f"{limit:g} {name}" for name, limit in limits.items() if limit is not None]
+        spent += f"; budget {', '.join(given)}" if given else ""
+    lines.append(f"{spent}.")
+    if status.num_confirming[0]:
+        begun, scored = status.num_confirming
+        lines.append(f"Confirmation: {scored} of {begun} trainings with fresh seeds are scored.")
+    if status.confirmed:
+        lines.append(f"Confirmed: {status.confirmed}")
+    if status.state == "stopped":
+        lines.append(f"Go on with: {status.resume}")
+    return lines
+
+
+def summary(status: StudyStatus) -> str:
+    """Return trials, best, and the time left of a study that runs."""
+    line = status.progress.line
+    return line if status.state == "running" else line.rpartition(" | ")[0]
+
+
+def trials_table(status: StudyStatus) -> Table:
+    """Return the trials: those that run, then the others, the best first; it fits 80 columns."""
+    progress = status.progress
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for heading in ("trial", "state", "form"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("images", "img/s", "loss", "pcl ratio", progress.objective, "N", "silent"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = sorted(progress.trials, key=_order)
+    for trial in rows[:MOST_ROWS]:
+        state = trial.state
+        if state == "RUNNING" and status.state != "running":
+            state = "unfinished"
+        quiet = status.silent_s[trial.number]
+        table.add_row(
+            trial.label,
+            state,
+            trial.form,
+            f"{trial.images_seen / progress.images:.0%}",
+            number(trial.images_per_s, ",.0f"),
+            number(trial.loss, ".4f"),
+            number(trial.grad_ratio, ".2g"),
+            number(trial.score, ".2f"),
+            number(trial.num_samples, ","),
+            ago(quiet) if trial.state == "RUNNING" else "",
+        )
+    if len(rows) > MOST_ROWS:
+        table.add_row("...", f"and {len(rows) - MOST_ROWS} more")
+    return table
+
+
+def _order(trial: TrialProgress) -> tuple[int, float, int]:
+    group = {"RUNNING": 0, "COMPLETE": 1, "PRUNED": 2}.get(trial.state, 3)
+    return group, trial.score if trial.score is not None and group == 1 else 0.0, trial.number
+
+
+def ago(seconds: float | None) -> str:
+    """Return how long ago something was."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, StudyStatus | str]:
+    """Return how each study of a runs folder stands, or in one sentence why that is unknown.
+
+    Args:
+        runs_root: folder of all studies.
+        storage: of those that have no database in their folder.
+    """
+    found: dict[str, StudyStatus | str] = {}
+    for name in study_names(runs_root):
+        store = StudyStore(runs_root, name)
+        try:
+            found[name] = study_status(store, None if store.database.exists() else storage)
+        except (ValueError, DiffropError) as error:
+            found[name] = str(error)
+    return found
+
+
+def studies_table(statuses: Mapping[str, StudyStatus | str]) -> Table:
+    """Return the studies of a runs folder, a line each; damaged ones say so."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("study", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("trials, best, and the time left", overflow="fold")
+    for name, status in statuses.items():
+        if isinstance(status, str):
+            table.add_row(name, "unreadable", status)
+        else:
+            table.add_row(name, status.state, summary(status))
+    return table

@@ -1,0 +1,1 @@
+"""What a study takes: probed, planned, actual, bounded."""

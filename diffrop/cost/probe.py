@@ -1,0 +1,227 @@
+"""A short measurement of what a study will do for hours: train, sample, extract features."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from diffrop.config import ExperimentConfig, Metric
+from diffrop.data import Dataset
+from diffrop.diffusion.sampling import guided_noise
+from diffrop.metrics.classifier import Classifier
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.metrics.reference import Reference
+from diffrop.metrics.report import balanced_labels, evaluate
+from diffrop.training.trainer import Trainer
+
+STEPS = 50
+
+
+LAUNCH_LIMIT_S, DRY_RUN_LIMIT_S = 3.0, 60.0
+"""Of the training steps; sampling and features get half of that each."""
+
+
+METRIC_SAMPLES = 500
+"""Of the report that is timed; the metrics of a longer one are taken to be as much slower."""
+
+
+REFERENCE_IMAGES = 5_000
+"""Of a stand-in's reference."""
+
+
+SAMPLED_EVERY_S = 0.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Speeds of one worker on this machine, its memory, and the size of a checkpoint."""
+
+    device: str
+    num_steps: int
+    """Training steps that were timed."""
+    train_images_per_s: float
+    denoise_images_per_s: float
+    """Denoising evaluations a second; guidance takes two for each image and step."""
+    feature_images_per_s: float | None
+    """None where the extractor could not be had without a download."""
+    fid_s: float
+    """One report of the FIDs alone; 0 where it was not measured."""
+    metrics_s: float
+    """All metrics of a final score, for each of its samples."""
+    memory_mib: float
+    """At most while training and sampling: of the GPU, or what the process grew by on a CPU."""
+    checkpoint_mib: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def measure_speeds(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    extractor: FeatureExtractor | None,
+    device: torch.device,
+    *,
+    reference: Reference | None = None,
+    cpus: int = 1,
+    limit_s: float = LAUNCH_LIMIT_S,
+) -> Probe:
+    """Time up to `STEPS` training steps, denoising evaluations and features; writes nothing.
+
+    Args:
+        config: the training that is timed, and how it is sampled.
+        dataset: its images.
+        extractor: of the features, if there is one.
+        device: of a worker.
+        reference: what samples are scored against, if it is there; made with `extractor`.
+        cpus: of a worker.
+        limit_s: after so many seconds no further step begins. One always does.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(cpus)
+    try:
+        return _measure(config, dataset, extractor, device, reference, limit_s)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    extractor: FeatureExtractor | None,
+    device: torch.device,
+    reference: Reference | None,
+    limit_s: float,
+) -> Probe:
+    with peak_memory_mib(device) as memory:
+        trainer = Trainer(config, dataset, device)
+        for _ in range(trainer.num_settling_steps):  # on a GPU they compile and record
+            trainer.step()
+        first = _timed(lambda: trainer.step()["loss/ddpm"].item(), 0.0, 1)
+        timed = first
+        if first[1] < limit_s or config.training.compile:  # a first step also compiles
+            timed = _timed(lambda: trainer.step()["loss/ddpm"].item(), limit_s, STEPS)
+        train = timed[0] * config.training.batch_size / timed[1]
+        count = _fitting(config.sampling.batch_size, 3 * train * limit_s / 8)
+        x_t = torch.zeros(count, *dataset.image_shape, device=device)
+        labels = torch.zeros(count, dtype=torch.int64, device=device)
+        model = trainer.averages[config.sampling.ema_length]
+        with torch.no_grad():
+            args = (model, x_t, labels, labels, 1.0, dataset.num_classes)
+            guided_noise(*args)  # compiles and records, where training does
+            steps, seconds = _timed(lambda: guided_noise(*args).sum().item(), limit_s / 2, 20)
+    features, metrics = None, (0.0, 0.0)
+    if extractor is not None:
+        images = torch.zeros(extractor.batch_size, *dataset.image_shape, dtype=torch.uint8)
+        images = images.to(device)
+        batches, spent = _timed(lambda: extractor.extract(images), limit_s / 2, 5)
+        features = batches * len(images) / spent
+        if reference is not None:
+            metrics = _time_metrics(config, dataset, extractor, reference, device)
+    tensors = trainer.checkpoint().tensors.values()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return Probe(
+        device=device.type,
+        num_steps=timed[0],
+        train_images_per_s=train,
+        denoise_images_per_s=2 * steps * count / seconds,
+        feature_images_per_s=features,
+        fid_s=metrics[0],
+        metrics_s=metrics[1],
+        memory_mib=memory[0],
+        checkpoint_mib=size / 2**20,
+    )
+
+
+def _time_metrics(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    extractor: FeatureExtractor,
+    reference: Reference,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Return the seconds of one report of FIDs, and of all metrics for each of its samples."""
+    count = min(config.evaluation.num_samples, METRIC_SAMPLES, len(dataset.reference.labels))
+    found = extractor.extract(dataset.reference.images[:count].to(device))
+    labels = balanced_labels(count, dataset.num_classes)
+
+    def report(metrics: tuple[Metric, ...], details: bool) -> float:
+        start = time.perf_counter()
+        evaluate(found, labels, reference, sampler="probe", metrics=metrics, details=details)
+        return time.perf_counter() - start
+
+    return report(("fid",), False), report(config.evaluation.metrics, True) / count
+
+
+def stand_ins(
+    config: ExperimentConfig, dataset: Dataset
+) -> tuple[FeatureExtractor, Reference] | None:
+    """Return an extractor and a reference as slow as the configured ones, if no file is needed."""
+    if config.evaluation.extractor != "classifier":
+        return None
+    network = Classifier(dataset.image_shape, dataset.num_classes)
+    precision = config.evaluation.extractor_precision
+    extractor = FeatureExtractor(network, "untrained", batch_size=500, precision=precision)
+    some = slice(REFERENCE_IMAGES)
+    images, labels = dataset.reference.images[some], dataset.reference.labels[some]
+    features = extractor.extract(images).features
+    reference = Reference.fit(
+        features,
+        labels,
+        dataset.shot_groups,
+        training=(features, labels),
+        heldout=(features, labels),
+    )
+    return extractor, reference
+
+
+def _timed(run: Callable[[], object], limit_s: float, most: int) -> tuple[int, float]:
+    """Run at least once, and again within the limit; return how often and the seconds."""
+    start = time.perf_counter()
+    for done in itertools.count(1):
+        run()
+        elapsed = time.perf_counter() - start
+        if done >= most or elapsed >= limit_s:
+            return done, elapsed
+    raise AssertionError
+
+
+def _fitting(batch_size: int, images: float) -> int:
+    """Return a batch that is small enough to be timed more than once."""
+    return max(1, min(batch_size, int(images)))
+
+
+@contextlib.contextmanager
+def peak_memory_mib(device: torch.device) -> Iterator[list[float]]:
+    """Yield a list whose one number, at the end, is what was held at most meanwhile.
+
+    On a GPU that is what PyTorch reserved there, CUDA graphs' memory included; on a CPU, by how
+    much the process grew, looked at every few milliseconds.
+    """
+    found = [0.0]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield found
+        found[0] = torch.cuda.max_memory_reserved(device) / 2**20
+        return
+    process, ended = psutil.Process(), threading.Event()
+    before = process.memory_info().rss
+
+    def look() -> None:
+        while not ended.wait(SAMPLED_EVERY_S):
+            found[0] = max(found[0], (process.memory_info().rss - before) / 2**20)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,173 @@
+"""The processes that drive a study: one by default, several that share a database server."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from diffrop.errors import StudyError
+from diffrop.storage import RemoteMirror
+from diffrop.training.stop import stop_file
+
+BEAT_S = 5.0
+
+
+GONE_AFTER_S = 60.0
+
+
+class Drivers:
+    """The drivers of a study, each a file in its folder that is touched while it lives."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use `directory`, which need not exist yet."""
+        self._directory = directory
+        self.own = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._left = threading.Event()
+
+    def names(self) -> list[str]:
+        """Return every driver that has not left, alive or gone."""
+        return sorted(path.name for path in self._directory.glob("*"))
+
+    def alive(self, name: str) -> bool:
+        """Return whether a driver has shown a sign of life lately."""
+        if name == self.own:
+            return True
+        if not name or _has_died_here(name):
+            return False
+        with contextlib.suppress(OSError):
+            return time.time() - (self._directory / name).stat().st_mtime < GONE_AFTER_S
+        return False
+
+    def others(self) -> list[str]:
+        """Return the other drivers that are alive."""
+        return [name for name in self.names() if name != self.own and self.alive(name)]
+
+    @contextlib.contextmanager
+    def join(self, exclusive: bool) -> Iterator[None]:
+        """Be a driver of the study; released even if this process is killed.
+
+        Args:
+            exclusive: whether there may be no other, as a SQLite database demands.
+
+        Raises:
+            StudyError: another driver is alive and there may be none, or the folder is full.
+        """
+        with contextlib.ExitStack() as stack:
+            if exclusive:
+                stack.enter_context(hold(self._directory.parent))
+            for name in self.names():
+                if exclusive or not self.alive(name):  # who held the lock before is gone
+                    (self._directory / name).unlink(missing_ok=True)
+            try:
+                self._directory.mkdir(exist_ok=True)
+                self._sign.touch()
+            except OSError as error:
+                raise StudyError(f"cannot write {self._sign} ({error.strerror})") from error
+            self._left.clear()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
+            try:
+                yield
+            finally:
+                self.leave()
+
+    def leave(self) -> bool:
+        """Sign off, at the end of `join` if not before; return whether no other is alive.
+
+        Of drivers that leave at once, one at least learns that it was the last.
+        """
+        self._left.set()
+        self._beating.join()
+        self._sign.unlink(missing_ok=True)
+        return not self.others()
+
+    @property
+    def _sign(self) -> Path:
+        return self._directory / self.own
+
+    def _beat(self) -> None:
+        while not self._left.wait(BEAT_S):
+            with contextlib.suppress(OSError):  # a full disk must not end the study
+                self._sign.touch()
+
+
+def _has_died_here(name: str) -> bool:
+    """Whether a driver was a process of this machine that is no more; see `Drivers.own`."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    return host == socket.gethostname() and not Path("/proc", rest).exists()
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold a file's lock and say whether that worked: another process may hold it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Hold a study's or training's folder for this process; released even if it is killed.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    with try_lock(directory / "study.lock") as held:
+        if not held:
+            raise StudyError(
+                f"{directory.name!r} is running in another process; allowed: wait for its end, "
+                "or stop it"
+            )
+        yield
+
+
+class StopSignal:
+    """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
+
+    def __init__(
+        self, directory: Path, driver: str = "", mirror: RemoteMirror | None = None
+    ) -> None:
+        """Tell a driver's trials by a file that they watch for, here or in a remote storage."""
+        self._file, self._mirror = stop_file(directory, driver), mirror
+        self._everybodys = stop_file(directory)
+        self._signalled = self._given = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the study is to stop: by a signal, or a file `stop` that was made by hand."""
+        self._given = self._given or self._everybodys.exists()
+        return self._given
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Handle the signals; after a stop the file is taken away again."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._handle) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._file.unlink(missing_ok=True)
+            if self._mirror is not None:
+                self._mirror.delete(self._file)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._signalled:
+            raise KeyboardInterrupt
+        self._signalled = self._given = True
+        self._file.touch()
+        if self._mirror is not None:  # not in the handler: the network may take its time
+            push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)
+            push.start()

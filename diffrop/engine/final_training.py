@@ -1,0 +1,238 @@
+"""One training from a configuration to its end, outside any search: the final training."""
+
+import json
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.train import TrainingFailedError
+from ray.util.queue import Queue
+from rich.console import Console
+
+from diffrop.config import ExperimentConfig
+from diffrop.data import load_dataset
+from diffrop.engine.drivers import StopSignal, hold
+from diffrop.engine.prepare import scoring_inputs
+from diffrop.execution import cluster
+from diffrop.execution.run_task import QueueCallback, run_task
+from diffrop.execution.trial import TrialTask
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.trial_folder import read_scores
+from diffrop.schema import flatten, load_yaml
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import check_scorable
+from diffrop.study.config import LaunchConfig
+from diffrop.study.rung import Rung
+from diffrop.tracking import TrackedTrial, checked_uri
+from diffrop.tracking.launch import open_tracker, tracking_uri
+from diffrop.training.identity import identify
+from diffrop.training.network import check_network
+from diffrop.training.stop import withdraw_stop
+from diffrop.training.store import CheckpointStore
+from diffrop.training.trainer import check_batch_fits_workers
+
+POLL_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """How a final training ended."""
+
+    card: ScoreCard | None
+    failure: str
+    """Empty, or one sentence."""
+    untracked: list[str]
+    interrupted: bool = False
+    """Whether it was asked to stop, and saved a checkpoint from which it can go on."""
+
+
+def load_export(path: Path) -> ExperimentConfig:
+    """Read a study's best.yaml: its configuration, to be scored at its one omega.
+
+    Warns where the trial went on from a checkpoint: a training from the start is another one.
+
+    Raises:
+        ValueError: the file is no export, or a value in it is not allowed.
+    """
+    content = load_yaml(path)
+    if not isinstance(content, dict) or not {"config", "omega"} <= content.keys():
+        raise ValueError(f"{path} is no exported configuration; allowed: a study's best.yaml")
+    experiment = ExperimentConfig.from_dict(content["config"])
+    training = (content.get("provenance") or {}).get("training") or {}
+    if start := training.get("went_on_from"):
+        warnings.warn(
+            f"the trial in {path} went on from {start}; trained from the start, as here, its "
+            "configuration is another training, with another score",
+            stacklevel=2,
+        )
+    return experiment.with_values({"evaluation.guidance_scales": [content["omega"]]})
+
+
+def prepare_final(
+    config: ExperimentConfig, launch: LaunchConfig
+) -> tuple[ScoringInputs, dict[str, Any]]:
+    """Check a training, and return what scores it and the scores of real images and noise.
+
+    Raises:
+        ValueError: something in it is not allowed.
+        ResourceError: it needs more than this machine has.
+    """
+    checked_uri(tracking_uri(launch))
+    check_batch_fits_workers(config, launch.workers_per_trial)
+    if launch.ray_address == "local":
+        cluster.check_resources(launch, *cluster.local_resources())
+    dataset = load_dataset(config.data)
+    check_network(config, dataset)
+    check_scorable(config, dataset, [config.evaluation.num_samples])
+    return scoring_inputs(config.evaluation, dataset, Path(launch.runs_root).resolve())
+
+
+def train_final(
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    directory: Path,
+    launch: LaunchConfig,
+    console: Console,
+    experiment: str | None = None,
+) -> FinalResult:
+    """Train, score once at the end, and log to an MLflow experiment.
+
+    Ctrl-C or SIGTERM ends it after a checkpoint, from which another call goes on. The experiment
+    has the folder's name unless `experiment` gives another.
+
+    Raises:
+        StudyError: another process trains in `directory`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with hold(directory):
+        return _train(config, inputs, directory, launch, console, experiment or directory.name)
+
+
+def _train(
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    directory: Path,
+    launch: LaunchConfig,
+    console: Console,
+    experiment: str,
+) -> FinalResult:
+    batch = config.training.batch_size
+    images = -(-config.training.num_images // batch) * batch
+    rung = Rung(
+        images=images,
+        num_samples=config.evaluation.num_samples,
+        num_steps=None,
+        final=True,
+    )
+    task = TrialTask(
+        directory=directory,
+        config=config,
+        rungs=(rung,),
+        store=CheckpointStore(directory.resolve().parent / "checkpoints"),
+        training=identify(config, launch.workers_per_trial, inputs.dataset.train_digest),
+        study=directory.name,
+        stop_directory=directory,
+        gpus_per_worker=launch.gpus_per_worker,
+    )
+    tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
+
+    def tracked(state: str, message: str = "") -> TrackedTrial:
+        return TrackedTrial(
+            number=0,
+            name=directory.name,
+            directory=directory,
+            state=state,
+            params=flatten(config.to_dict()),
+            tags={"form": config.contrastive.form},
+            message=message,
+        )
+
+    told: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
+    withdraw_stop(directory)  # of a call that was killed
+    stop = StopSignal(directory)
+    with stop.watched():
+        _in_background(
+            lambda: _execute(task, inputs, launch, told.update),
+            lambda: _print_progress(directory / "training/metrics.jsonl", images, console),
+        )
+    cards = read_scores(directory)
+    card = cards[-1] if cards and cards[-1].final else None
+    if card is not None:
+        state, ended, failure = "COMPLETE", "FINISHED", ""
+    elif stop.given or "stopped" in told:
+        state, ended, failure = "RUNNING", "KILLED", ""
+    else:
+        state, ended = "FAIL", "FAILED"
+        failure = told.get("failure", "the workers failed too often")
+    tracker.sync(tracked(state, failure))
+    return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
+
+
+def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+    """Do `work` in a thread: in the main one Ray Train would handle Ctrl-C in place of us."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(POLL_INTERVAL_S)
+    while thread.is_alive():
+        meanwhile()
+        thread.join(POLL_INTERVAL_S)
+    if errors:
+        raise errors[0]
+
+
+def final_lines(card: ScoreCard, anchors: Mapping[str, Any]) -> list[str]:
+    """Return a training's FIDs beside those of real images and noise, and how it was scored."""
+    lines = []
+    for group, count in card.num_samples.items():
+        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
+        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
+        lines.append(f"fid/{group} {card.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
+    lines.append(
+        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images"
+    )
+    return [*lines, f"against the {card.reference}"]
+
+
+def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Any) -> None:
+    if launch.workers_per_trial == 1:  # no cluster is needed
+        run_task(task, inputs, launch, report, "", "", [])
+        return
+    with cluster.connect(launch):
+        storage = str(task.directory.parent / ".ray")
+        queue = Queue(actor_options={"num_cpus": 0})
+        try:
+            name, callbacks = task.directory.name, [QueueCallback(queue)]
+            run_task(task, inputs, launch, report, storage, name, callbacks)
+        except TrainingFailedError as error:
+            last = str(error).strip().splitlines()[-1]
+            report(
+                {"failure": f"the workers failed more than {launch.max_failures} times: {last}"}
+            )
+        while not queue.empty():
+            report(queue.get())
+
+
+def _print_progress(path: Path, images: int, console: Console) -> None:
+    """Print the newest row of the curves, if there is one."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    if not lines or not lines[-1].endswith("}"):
+        return
+    row = json.loads(lines[-1])
+    pcl = f", pcl/grad_ratio {row['pcl/grad_ratio']:.3g}" if "pcl/grad_ratio" in row else ""
+    console.print(
+        f"{row['images_seen']:,} of {images:,} images, loss/ddpm {row['loss/ddpm']:.4f}{pcl}, "
+        f"{row['images_per_s']:,.0f} images/s",
+        soft_wrap=True,
+    )

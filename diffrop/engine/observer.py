@@ -1,0 +1,138 @@
+"""What follows a running study in the driver: MLflow, and the screen."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from diffrop.confirmation.plan import retrainings
+from diffrop.engine.progress import Screen, progress_of
+from diffrop.execution.trial import TrialTask
+from diffrop.record.results import StudyResult, TrialResult, fetch_trial
+from diffrop.tracking import TrackedTrial, Tracker
+
+SYNC_INTERVAL_S = 15.0
+
+
+SYNC_SHARE = 0.1
+"""Of the driver's time at most that running trials are synced, however many they are."""
+
+
+SHOW_INTERVAL_S = 2.0
+
+
+class StudyObserver(tune.Callback):
+    """Follows the trials as Tune reports on them, in the driver."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], StudyResult],
+        tracker: Tracker,
+        screen: Screen,
+        seeds: dict[str, str],
+        driver: str = "",
+        alive: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        """Watch a study.
+
+        Args:
+            snapshot: reads the study's present results.
+            tracker: MLflow.
+            screen: what is shown.
+            seeds: logged as tags of every trial.
+            driver: name of this driver.
+            alive: whether another driver runs, which then logs its own trials.
+        """
+        self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
+        self._seeds, self._own, self._alive = seeds, ("", driver), alive
+        self._synced: dict[str, tuple[str, bool | None, bool]] = {}
+        self._sync_at = self._shown_at = 0.0
+        self.concurrent = 1
+        """Trials at a time, for the estimate of the time left."""
+        self.confirming: Sequence[TrialTask] = ()
+        """Retrainings that this driver runs now."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as nothing: Tune stores its callbacks for a restore that we do not use."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show and sync now and then, so that both move between rungs."""
+        now = time.monotonic()
+        if now >= self._sync_at:
+            self.update()
+        elif now - self._shown_at >= SHOW_INTERVAL_S:
+            result = self._snapshot()
+            self._show(result, self._confirming(result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **i: Any) -> None:
+        """Sync when a trial ended; those that run wait for their turn."""
+        self._update(running=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Sync when a trial failed for good."""
+        self._update(running=False)
+
+    def update(self) -> StudyResult:
+        """Bring MLflow and the screen up to date; return the results."""
+        start = time.monotonic()
+        result = self._update(running=True)
+        now = time.monotonic()
+        self._sync_at = now + max(SYNC_INTERVAL_S, (now - start) / SYNC_SHARE)
+        return result
+
+    def _update(self, running: bool) -> StudyResult:
+        result = self._snapshot()
+        for task in self.confirming:
+            fetch_trial(task.directory, task.store)
+        ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
+        again = self._confirming(result)
+        for trial in [*ours, *again]:
+            # Of a trial that has ended nothing else changes that is logged.
+            now = trial.state, trial.feasible, trial.front
+            due = running if trial.state == "RUNNING" else self._synced.get(trial.label) != now
+            if due and self._tracker.sync(self._tracked(trial)):
+                self._synced[trial.label] = now
+        self._show(result, again)
+        return result
+
+    def _confirming(self, result: StudyResult) -> list[TrialResult]:
+        return retrainings([task.directory for task in self.confirming], result)
+
+    def _show(self, result: StudyResult, again: list[TrialResult]) -> None:
+        self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
+        self._shown_at = time.monotonic()
+
+    def _tracked(self, trial: TrialResult) -> TrackedTrial:
+        return TrackedTrial(
+            number=trial.number,
+            name=trial.name,
+            directory=trial.directory,
+            state=trial.state,
+            params=trial.values,
+            tags={**_lineage(trial), **self._seeds}
+            if trial.seed is None
+            else {"form": trial.form},
+            message=trial.message,
+            seed=trial.seed,
+        )
+
+    def sync_confirmation(self, directory: Path, result: StudyResult) -> None:
+        """Log the retrainings in a study's folder, such as confirm/t003-s1, as their own runs."""
+        for trial in retrainings(sorted((directory / "confirm").glob("t*-s*")), result):
+            self._tracker.sync(self._tracked(trial))
+
+
+def _lineage(trial: TrialResult) -> dict[str, str]:
+    """What is known of a trial beside its scores and settings, where it is known."""
+    tags: dict[str, object] = {
+        "form": trial.form,
+        "parent": trial.parent,
+        "driver": trial.driver,
+        "feasible": trial.feasible,
+        "audited_at": trial.audited_at,
+        "front": trial.front if trial.state == "COMPLETE" else None,
+    }
+    return {key: str(value) for key, value in tags.items() if value not in (None, "")}

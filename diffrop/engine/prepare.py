@@ -1,0 +1,125 @@
+"""What is checked and made before a study starts: its store, data, extractor and reference."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffrop.config import EvaluationConfig
+from diffrop.data import Dataset, LabelledImages, load_dataset
+from diffrop.execution import cluster
+from diffrop.execution.tasks import check_forks
+from diffrop.metrics.extractors import check_extractor, make_extractor
+from diffrop.metrics.features import FeatureExtractor, cached_features
+from diffrop.metrics.reference import LabelledFeatures, Reference
+from diffrop.record.study_store import StudyStore
+from diffrop.scoring.reference_scores import measure_reference_scores
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import check_scorable
+from diffrop.search.warm_start import WarmStart, gather
+from diffrop.storage import RemoteMirror
+from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.tracking import checked_uri
+from diffrop.tracking.launch import tracking_uri
+from diffrop.training.network import check_network
+from diffrop.training.trainer import check_batch_fits_workers
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that was checked, with what its trials share."""
+
+    store: StudyStore
+    inputs: ScoringInputs
+    anchors: dict[str, Any]
+    warm_start: WarmStart = field(default_factory=lambda: WarmStart((), ()))
+    """What earlier studies know."""
+
+
+def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, Dataset]:
+    """Check everything that can be checked before anything is started or written.
+
+    Raises:
+        ValueError: the configuration does not fit the data or the workers.
+        StudyError: the study's name or state forbids it.
+        ResourceError: a local cluster is too small for one trial.
+        StorageError: the remote storage is out of reach or refuses.
+    """
+    store = StudyStore(Path(launch.runs_root), config.name)
+    if launch.resume and launch.storage_path is not None and not store.path.exists():
+        RemoteMirror(launch.storage_path, store.path.parent).pull(store.path)
+    store.check(config, launch)
+    checked_uri(tracking_uri(launch))
+    for experiment in (config.experiment, *config.space.corners(config.experiment)):
+        check_batch_fits_workers(experiment, launch.workers_per_trial)
+    check_extractor(config.experiment.evaluation.extractor)
+    if launch.ray_address == "local":
+        cluster.check_resources(launch, *cluster.local_resources())
+    dataset = load_dataset(config.experiment.data)
+    samples = [rung.num_samples for rung in config.rungs]
+    check_scorable(config.experiment, dataset, samples)
+    check_network(config.experiment, dataset)
+    check_forks(config, dataset)
+    if launch.storage_path is not None:
+        RemoteMirror(launch.storage_path, store.path.parent).check()
+    return store, dataset
+
+
+def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
+    """Check a study, load its data, and make what scores its trials, before Ray starts.
+
+    Raises:
+        ValueError, StudyError, ResourceError: as `check_study`.
+        ValueError: weights or packages of the extractor are missing.
+    """
+    store, dataset = check_study(config, launch)
+    inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
+    known = WarmStart((), ())
+    if not launch.resume:  # a resumed study remembers
+        known = gather(config, store.path.parent, facts_of(inputs), launch.storage)
+    return PreparedStudy(store, inputs, anchors, known)
+
+
+def facts_of(inputs: ScoringInputs) -> dict[str, str]:
+    """Return what scores depend on beside the configuration, for later launches and studies."""
+    return {
+        "data_digest": inputs.dataset.train_digest,
+        "reference_digest": inputs.dataset.reference_digest,
+        "extractor": inputs.extractor.name,
+        "reference": inputs.reference.name,
+    }
+
+
+def scoring_inputs(
+    evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path
+) -> tuple[ScoringInputs, dict[str, Any]]:
+    """Make the extractor, the reference fits and the anchors; what can be is cached.
+
+    Raises:
+        ValueError: weights or packages of the extractor are missing.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cache = runs_root / ".cache"
+    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
+    reference = fit_reference(extractor, dataset, cache, device)
+    anchors = measure_reference_scores(dataset, extractor, reference, evaluation, device)
+    extractor.network.to("cpu")  # it travels to the trials
+    return ScoringInputs(dataset, extractor, reference), anchors
+
+
+def fit_reference(
+    extractor: FeatureExtractor, dataset: Dataset, cache: Path, device: torch.device
+) -> Reference:
+    """Fit the data set's reference images, and take up its training and held-out images."""
+
+    def labelled(images: LabelledImages) -> LabelledFeatures:
+        return cached_features(extractor, images, cache, device), images.labels
+
+    return Reference.fit(
+        *labelled(dataset.reference),
+        dataset.shot_groups,
+        name=dataset.reference_name,
+        training=labelled(dataset.train),
+        heldout=labelled(dataset.heldout) if dataset.heldout is not None else None,
+    )

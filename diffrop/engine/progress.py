@@ -1,0 +1,160 @@
+"""Where a study stands while it runs, and the interface of what shows it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from diffrop.record.results import StudyResult, TrialResult
+from diffrop.record.trial_folder import newest_row
+from diffrop.tracking.files import label_of
+
+TIME_LEFT_UNKNOWN = "time left unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialProgress:
+    """Where a trial stands; None where nothing was measured yet."""
+
+    number: int
+    name: str
+    form: str
+    state: str
+    images_seen: int
+    images_per_s: float | None
+    loss: float | None
+    """loss/ddpm over the newest stretch of training."""
+    grad_ratio: float | None
+    """pcl/grad_ratio of the newest stretch in which it was measured."""
+    score: float | None
+    """The objective at the newest rung, on that rung's N."""
+    num_samples: int | None
+    message: str
+    seed: int | None = None
+    """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+
+    @property
+    def label(self) -> str:
+        """Its short name: t007, or t007-s1 for the retraining with seed 1."""
+        return label_of(self.number, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a study stands."""
+
+    study: str
+    num_trials: int
+    num_ended: int
+    images: int
+    """Of a full training."""
+    objective: str
+    best: TrialProgress | None
+    """The leader of the ranked trials."""
+    seconds_left: float | None
+    trials: list[TrialProgress]
+    retrainings: list[TrialProgress] = field(default_factory=list)
+    """Of those that confirm the leaders at present, the ones that have begun."""
+    num_retrainings: int = 0
+    """How many confirm the leaders at present."""
+
+    @property
+    def trainings(self) -> list[TrialProgress]:
+        """Trials and retrainings."""
+        return [*self.trials, *self.retrainings]
+
+    @property
+    def line(self) -> str:
+        """The study in one line."""
+        found = "no score yet"
+        if self.best is not None and self.best.score is not None:
+            found = f"best {self.objective} {self.best.score:.2f} ({self.best.name})"
+        return f"{self.num_ended}/{self.num_trials} trials | {found} | {self._time_left()}"
+
+    def _time_left(self) -> str:
+        if self.num_retrainings:
+            ended = sum(trial.state != "RUNNING" for trial in self.retrainings)
+            return f"{ended}/{self.num_retrainings} retrainings"
+        if self.num_ended >= self.num_trials:
+            return "done"
+        if self.seconds_left is None:
+            return TIME_LEFT_UNKNOWN
+        if self.seconds_left < 90:
+            return f"{self.seconds_left:.0f} s left"
+        if self.seconds_left < 5400:
+            return f"{self.seconds_left / 60:.0f} min left"
+        return f"{self.seconds_left / 3600:.1f} h left"
+
+
+def progress_of(
+    result: StudyResult,
+    concurrent: int,
+    retrainings: Sequence[TrialResult] = (),
+    num_retrainings: int = 0,
+) -> Progress:
+    """Return where a study stands.
+
+    Args:
+        result: its trials.
+        concurrent: trials at a time.
+        retrainings: those that confirm the leaders at present and have begun.
+        num_retrainings: how many there are of them, those that have not begun included.
+    """
+    leader = result.ranked[0] if result.ranked else None
+    config = result.config
+    return Progress(
+        study=config.name,
+        num_trials=config.num_trials,
+        num_ended=sum(trial.state != "RUNNING" for trial in result.trials),
+        images=config.rungs[-1].images,
+        objective=config.experiment.evaluation.objective,
+        best=trial_progress(leader) if leader else None,
+        seconds_left=_seconds_left(result, concurrent),
+        trials=[trial_progress(trial) for trial in result.trials],
+        retrainings=[trial_progress(trial) for trial in retrainings],
+        num_retrainings=num_retrainings,
+    )
+
+
+def trial_progress(trial: TrialResult) -> TrialProgress:
+    """Return where a trial stands, from its scores and, while it runs, its newest curve row."""
+    card = trial.card
+    row = newest_row(trial.directory) if trial.state == "RUNNING" else {}
+    return TrialProgress(
+        number=trial.number,
+        name=trial.name,
+        form="baseline" if trial.number == 0 else trial.form,
+        state=trial.state,
+        images_seen=int(row.get("images_seen") or (card.images_seen if card else 0)),
+        images_per_s=row.get("images_per_s"),
+        loss=row.get("loss/ddpm"),
+        grad_ratio=row.get("pcl/grad_ratio"),
+        score=card.value if card else None,
+        num_samples=card.num_samples["all"] if card else None,
+        message=trial.message,
+        seed=trial.seed,
+    )
+
+
+def _seconds_left(result: StudyResult, concurrent: int) -> float | None:
+    """From the mean length of the ended trials, less what the running ones have had."""
+    ended = [t.duration_s for t in result.trials if t.state != "RUNNING"]
+    if not ended:
+        return None
+    running = [t.duration_s for t in result.trials if t.state == "RUNNING"]
+    missing = max(0, result.config.num_trials - len(ended))
+    work = missing * sum(ended) / len(ended) - sum(running)
+    return max(0.0, work) / concurrent
+
+
+class Screen(ABC):
+    """Where progress goes."""
+
+    @abstractmethod
+    def show(self, progress: Progress) -> None:
+        """Show where the study stands now."""
+
+    def say(self, sentence: str) -> None:  # noqa: B027 - a screen may have no place for it
+        """Show a sentence, such as the name of the next stage."""
+
+    def close(self) -> None:  # noqa: B027 - nothing to tidy up, by default
+        """Leave the last state behind."""

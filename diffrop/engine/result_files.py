@@ -1,0 +1,100 @@
+"""The results of a study as files: trials.csv, front.csv and best.yaml."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffrop.config import ExperimentConfig
+from diffrop.provenance import git_commit, package_versions
+from diffrop.record.results import StudyResult, TrialResult, front_points
+from diffrop.record.study_store import StudyStore
+from diffrop.storage import write_atomically
+from diffrop.study.config import StudyConfig
+from diffrop.study.sampling_choice import fixed_choice
+from diffrop.training.fork import parse_fork
+
+
+def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
+    """Write trials.csv, and front.csv and best.yaml if a trial is COMPLETE; return the files."""
+    table = store.path / "trials.csv"
+    write_atomically(table, result.frame.to_csv(index=False))
+    if not result.ranked:
+        return [table]
+    ranked = result.ranked
+    base = next((t.card.scores for t in ranked if t.number == 0 and t.card), None)
+    points, front = front_points(ranked, result.config, base), store.path / "front.csv"
+    write_atomically(front, points.to_csv(index=False))
+    best = store.path / "best.yaml"
+    write_atomically(best, yaml.safe_dump(export(result), sort_keys=False))
+    return [table, front, best]
+
+
+def _exported(config: StudyConfig, best: TrialResult) -> tuple[ExperimentConfig, str | None]:
+    """Return a trial's configuration, and from where it went on if that cannot be said in it.
+
+    A fork of the baseline that changes the contrastive loss alone is the training that waits with
+    that loss until the fork. Any other fork, and a child of a population, needs its parent.
+    """
+    experiment, start = config.experiment.with_values(best.values), config.fork_from
+    if best.parent or start is None:
+        return experiment, best.parent or None
+    contrastive = all(key.startswith("contrastive.") for key in best.values)
+    if not start.startswith("baseline@") or not contrastive:
+        return experiment, start
+    if experiment.contrastive.form == "none":
+        return experiment, None
+    images = parse_fork(start, experiment.training.batch_size).images
+    return experiment.with_values({"contrastive.start_images": images}), None
+
+
+def export(result: StudyResult) -> dict[str, Any]:
+    """Return the best configuration with its provenance, as best.yaml holds it."""
+    best, config = result.best, result.config
+    assert best is not None and best.card is not None  # a trial is ranked
+    exported, went_on_from = _exported(config, best)
+    experiment = fixed_choice(exported, best.card.omega, best.card.sampler)
+    baseline = result.trials[0].card if result.trials[0].rank is not None else None
+    difference = result.differences.get(best.number)
+    return {
+        "format": 1,
+        "config": experiment.to_dict(),
+        "omega": best.card.omega,
+        "provenance": {
+            "study": config.name,
+            "trial": best.number,
+            "num_trials": len(result.trials),
+            "searched": [parameter.to_dict() for parameter in config.space.parameters],
+            "objective": best.card.objective,
+            "constraints": list(experiment.evaluation.constraints),
+            "feasible": best.feasible,
+            "value": best.card.value,
+            "baseline_value": baseline.value if baseline else None,
+            "difference": difference.to_dict() if difference else None,
+            "scores": best.card.scores,
+            "intervals": best.card.intervals,
+            "num_samples": best.card.num_samples,
+            "images_seen": best.card.images_seen,
+            "sampler": best.card.sampler,
+            "extractor": best.card.extractor,
+            "reference": best.card.reference,
+            "seeds": {
+                "training": experiment.training.seed,
+                "samples": experiment.evaluation.seed,
+                "search": config.seed,
+            },
+            "training": {
+                "key": best.training_key,
+                "parent": best.parent or None,
+                "fork_from": config.fork_from,
+                "went_on_from": went_on_from,
+            },
+            "confirmation": dict(result.confirmation) or None,
+            "note": "intervals are over samples: one training seed, and the best of its study; "
+            "those of a confirmation are over fresh seeds",
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "git_commit": git_commit(),
+            "versions": package_versions(),
+        },
+    }

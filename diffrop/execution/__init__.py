@@ -1,0 +1,1 @@
+"""Running one task on Ray."""

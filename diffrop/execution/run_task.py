@@ -1,0 +1,105 @@
+"""Running a trial's function: in this process for one worker, by Ray Train for several."""
+
+from typing import Any
+
+import ray
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.callback import UserCallback
+from ray.util.queue import Queue
+
+from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
+from diffrop.execution.trial import Report, TrialTask, run_trial
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.study.config import LaunchConfig
+
+
+def run_task(
+    task: TrialTask,
+    inputs: ScoringInputs,
+    launch: LaunchConfig,
+    report: Report,
+    storage_path: str,
+    run_name: str,
+    callbacks: list[UserCallback],
+) -> None:
+    """Run a trial on the workers that `launch` asks for, with restarts.
+
+    Failures that a restart would repeat (a non-finite loss, too little memory) are reported as
+    {"failure": sentence} instead of raised, and a request to stop as {"stopped": True}.
+
+    Args:
+        task: the trial.
+        inputs: dataset, extractor and reference.
+        launch: workers, CPUs and GPUs.
+        report: receives the results of a one-worker trial; a worker group reports to Ray Train.
+        storage_path: folder for Ray Train's own files.
+        run_name: unique name of the Ray Train run.
+        callbacks: of the Ray Train run, which pass its reports on.
+    """
+    if launch.workers_per_trial == 1:
+        torch.set_num_threads(launch.cpus_per_worker)
+        device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
+        if 0 < launch.gpus_per_worker < 1:  # several trials share a GPU: each keeps to its part
+            torch.cuda.set_per_process_memory_fraction(launch.gpus_per_worker)
+        _run_and_report(task, inputs, device, report)
+        return
+    per_worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
+    TorchTrainer(
+        _train_worker,
+        train_loop_config={"task": task, "inputs": [ray.put(inputs)], "launch": launch},
+        torch_config=TorchConfig(backend="nccl" if launch.gpus_per_worker else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=launch.workers_per_trial,
+            use_gpu=launch.gpus_per_worker > 0,
+            resources_per_worker={name: count for name, count in per_worker.items() if count},
+        ),
+        run_config=RunConfig(
+            name=run_name,
+            storage_path=storage_path,
+            callbacks=callbacks,
+            failure_config=FailureConfig(
+                max_failures=launch.max_failures, controller_failure_limit=launch.max_failures
+            ),
+        ),
+    ).fit()
+
+
+class QueueCallback(UserCallback):
+    """Puts a worker group's results into a queue, for Ray Train calls it in another process."""
+
+    def __init__(self, queue: Queue) -> None:
+        """Use a queue that whoever called `execute` reads."""
+        self._queue = queue
+
+    def after_report(
+        self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object
+    ) -> None:
+        """Put what rank 0 reported."""
+        self._queue.put(metrics[0])
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """The Ray Train worker; all of them report, rank 0's results count."""
+    import ray.train
+    import ray.train.torch
+
+    torch.set_num_threads(config["launch"].cpus_per_worker)
+    inputs = ray.get(config["inputs"][0])
+    _run_and_report(config["task"], inputs, ray.train.torch.get_device(), ray.train.report)
+
+
+def _run_and_report(
+    task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
+) -> None:
+    try:
+        run_trial(task, inputs, device, report)
+    except StopRequested:  # raised by every worker at the same step
+        report({"stopped": True})
+    except NonFiniteError as error:  # raised by every worker at the same step
+        report({"failure": str(error)})
+    except OutOfMemoryError as error:
+        if torch.distributed.is_initialized():
+            raise  # the other workers wait in a collective: only a restart frees them
+        report({"failure": str(error)})

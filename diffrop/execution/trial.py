@@ -1,0 +1,230 @@
+"""One trial: train from rung to rung, score at each, report.
+
+The same function runs in the trial's own process (one worker) and in every worker of a Ray Train
+group (several). All state is in the trial's folder and in its training's, so that a restarted
+trial goes on from it.
+"""
+
+import contextlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffrop import distributed
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.trial_folder import TRAINING_NOTE, link_training, scores_path, trial_key
+from diffrop.scoring.grid import save_grid
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.scoring.score import score_model, scored_alike
+from diffrop.storage import write_atomically
+from diffrop.study.objectives import BaselineScores
+from diffrop.study.rung import Rung
+from diffrop.training.checkpoint import Checkpoint, write_checkpoint
+from diffrop.training.identity import TrainingIdentity, split_key
+from diffrop.training.session import TrainingSession
+from diffrop.training.stop import StopNotice
+from diffrop.training.store import CheckpointStore
+from diffrop.training.trainer import Trainer
+
+Report = Callable[[dict[str, Any]], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTask:
+    """What one trial does, and where it keeps its files."""
+
+    directory: Path
+    config: ExperimentConfig
+    rungs: tuple[Rung, ...]
+    store: CheckpointStore
+    training: TrainingIdentity
+    """What is trained; other trials may share it."""
+    study: str
+    """Whose checkpoints these are: nothing else removes them."""
+    stop_directory: Path | None = None
+    """The folder in which a request to stop is looked for."""
+    driver: str = ""
+    """Whose request to stop it heeds, beside one to all."""
+    gpus_per_worker: float = 0.0
+    baseline: Path | None = None
+    """Folder of the baseline, whose scores the constraints refer to."""
+    scored: bool = True
+    """False for a training that others start from, and nobody scores."""
+
+    def baseline_scores(self, rung: Rung) -> BaselineScores | None:
+        """Return the baseline's scores at a rung, by number of samples; None if unknown."""
+        if self.baseline is None:
+            return None
+        path = scores_path(self.baseline, rung.images)
+        if not path.exists():
+            return None
+        return ScoreCard.from_dict(json.loads(path.read_text("utf-8"))).scores_by_num_samples
+
+    @property
+    def key(self) -> str:
+        """The training's key."""
+        return self.training.key
+
+    @property
+    def parent(self) -> str | None:
+        """The key of the checkpoint from which the training forks."""
+        return self.training.parent
+
+    def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
+        """Take up the training, and keep the checkpoints at the rungs for the study."""
+        stop = StopNotice(self.stop_directory, self.store.mirror, self.driver)
+        session = TrainingSession(
+            self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
+        )
+        if distributed.rank() == 0:
+            session.folder.pin(self.study, [rung.images for rung in self.rungs])
+            if self.parent is not None:
+                key, images = split_key(self.parent)
+                self.store.folder(key).pin(self.study, [images])
+        return session
+
+
+def run_trial(
+    task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
+) -> None:
+    """Train and score a trial; what the store or its folder holds of that is not done again.
+
+    Args:
+        task: what to train.
+        inputs: dataset, extractor and reference.
+        device: of this worker.
+        report: receives, at each rung and on every worker, `images_seen`, `score` (the objective
+            at the best omega), `omega`, `final`, `training_key` and every score by its name.
+
+    Raises:
+        StopRequested: the study or this node was asked to stop; a checkpoint is saved, and the
+            same task goes on from it.
+        NonFiniteError, OutOfMemoryError, CheckpointError: as Trainer and score_model.
+        StorageError: scores could not be copied to the remote storage.
+    """
+    with _log_to(task.directory / "trial.log"):
+        if distributed.rank() == 0:
+            _take_up(task)
+        distributed.barrier()
+        session = task.session(inputs.dataset, device)
+        for rung in task.rungs:
+            if not task.scored:
+                session.reach(rung.images)
+                report({"images_seen": rung.images, "final": rung.final})
+                continue
+            baseline = distributed.from_rank_0(task.baseline_scores(rung), device)
+            card = _stored_score(rung, task, inputs, baseline, device)
+            if card is None:
+                trainer = session.reach(rung.images)
+                session.raise_if_stopped()  # scoring may take longer than there is
+                card = _score(rung, trainer, task, inputs, baseline)
+            report(_result(card, task))
+
+
+def _take_up(task: TrialTask) -> None:
+    """Fetch what another node wrote of this trial, and link its folder to its training's.
+
+    Scores of another training (the number of workers may change between launches) are set aside.
+    """
+    task.store.pull(task.directory)
+    if task.baseline is not None:
+        task.store.pull(task.baseline / "scores")
+    before = trial_key(task.directory) or task.key
+    scores = task.directory / "scores"
+    if before != task.key and scores.exists():
+        aside = f"scores-{before}-{time.strftime('%Y%m%d-%H%M%S')}"
+        scores.rename(task.directory / aside)
+        if task.store.mirror is not None:
+            task.store.mirror.delete(scores)
+    write_atomically(task.directory / TRAINING_NOTE, task.key + "\n")
+    link_training(task.directory, task.store)
+
+
+def _stored_score(
+    rung: Rung,
+    task: TrialTask,
+    inputs: ScoringInputs,
+    baseline: BaselineScores | None,
+    device: torch.device,
+) -> ScoreCard | None:
+    """Return the score that an earlier run of this trial stored, if one now would be alike."""
+    card = None
+    path = scores_path(task.directory, rung.images)
+    if distributed.rank() == 0 and path.exists():
+        found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
+        alike = scored_alike(found, task.config, inputs, rung, baseline)
+        card = found if alike else None
+    return distributed.from_rank_0(card, device)
+
+
+def _score(
+    rung: Rung,
+    trainer: Trainer,
+    task: TrialTask,
+    inputs: ScoringInputs,
+    baseline: BaselineScores | None,
+) -> ScoreCard:
+    scored = score_model(
+        trainer.averages,
+        trainer.schedule,
+        task.config,
+        inputs,
+        rung,
+        trainer.images_seen,
+        baseline,
+    )
+    if distributed.rank() == 0:
+        path = scores_path(task.directory, rung.images)
+        grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
+        save_grid(scored.images, inputs.dataset.num_classes, grid)
+        if scored.influence:
+            influence = Checkpoint(scored.influence, {"scores": path.name})
+            write_checkpoint(path.with_suffix(".safetensors"), influence)
+        write_atomically(path, json.dumps(scored.card.to_dict()))
+        if task.store.mirror is not None:
+            task.store.mirror.push(task.directory)
+    distributed.barrier()
+    return scored.card
+
+
+def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
+    return {
+        "images_seen": card.images_seen,
+        "score": card.value,
+        "values": card.values,
+        "omega": card.omega,
+        "final": card.final,
+        "training_key": task.key,
+        **card.scores,
+    }
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Collect warnings and log records of this process in the trial's own file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield
+    except Exception:
+        logging.getLogger(__name__).exception("the trial failed")
+        raise
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        handler.close()

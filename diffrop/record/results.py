@@ -1,0 +1,325 @@
+"""The results of a study: one row a trial, ranked."""
+
+import dataclasses
+import datetime
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from diffrop.errors import StorageError
+from diffrop.metrics.intervals import Interval
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.study_store import StudyStore
+from diffrop.record.trial_folder import pull_trial, read_scores, trial_key
+from diffrop.record.trial_state import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
+from diffrop.study.config import StudyConfig
+from diffrop.study.objectives import pareto_front, parse_constraints, violations
+from diffrop.study.ranking import RankedScore, choose_leaders, sort_keys
+from diffrop.tracking.files import label_of
+from diffrop.training.store import CheckpointStore
+
+REPORTED_GROUPS = ("all", "many", "medium", "few")
+
+
+CONTRASTIVE_COLUMNS = {
+    "contrastive.tau_0": "tau_0",
+    "contrastive.decay_temperature": "decay_temperature",
+    "contrastive.margin": "margin",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What is known of one trial."""
+
+    number: int
+    state: str
+    """RUNNING, COMPLETE, PRUNED or FAIL."""
+    values: dict[str, Any]
+    """Searched keys with their values; the baseline has {"contrastive.form": "none"}."""
+    directory: Path
+    card: ScoreCard | None
+    """The newest score that was reported."""
+    duration_s: float
+    message: str
+    rank: int | None = None
+    """Among COMPLETE trials: those that keep the constraints first, then by the objectives."""
+    feasible: bool | None = None
+    """Whether it keeps the constraints; None where that is unknown, or there are none."""
+    front: bool = False
+    """Whether a point of it is on the Pareto front."""
+    audited_at: int | None = None
+    """Images at which it would have been stopped, had it not been drawn for the audit."""
+    parent: str = ""
+    """Trial and images that it went on from, such as t003@10240 (PBT)."""
+    training_key: str = ""
+    driver: str = ""
+    training_s: float = 0.0
+    """Of its training, up to where it came; 0 where an earlier trial trained the same."""
+    scoring_s: float = 0.0
+    samples_drawn: int = 0
+    gpus: float = 0.0
+    seed: int | None = None
+    """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+
+    @property
+    def label(self) -> str:
+        """Its short name: t007, or t007-s1 for the retraining with seed 1."""
+        return label_of(self.number, self.seed)
+
+    @property
+    def form(self) -> str:
+        """The form of the loss."""
+        return str(self.values.get("contrastive.form", "-"))
+
+    @property
+    def name(self) -> str:
+        """The trial in words, such as "t007 reciprocal tau_0=3.2"."""
+        tau_0 = self.values.get("contrastive.tau_0")
+        strength = "" if tau_0 is None else f" tau_0={tau_0:.3g}"
+        return f"{self.label} {self.form}{strength}"
+
+    def row(self, config: StudyConfig) -> dict[str, Any]:
+        """Return the trial as a row of trials.csv."""
+        row: dict[str, Any] = {
+            "number": self.number,
+            "name": self.name,
+            "state": self.state,
+            "rank": self.rank,
+            "baseline": self.number == 0,
+            "form": self.form,
+        }
+        for key, column in CONTRASTIVE_COLUMNS.items():
+            row[column] = self.values.get(key)
+        searched = (parameter.name for parameter in config.space.parameters)
+        known = {"contrastive.form", *CONTRASTIVE_COLUMNS}
+        row |= {key: self.values.get(key) for key in searched if key not in known}
+        row |= {"value": None, "omega": None}
+        if self.card is not None:
+            card = self.card
+            row |= {"value": card.value, "omega": card.omega, **card.scores}
+            row |= {f"num_samples/{group}": n for group, n in card.num_samples.items()}
+            row |= {"images_seen": card.images_seen, "rung": card.images_seen}
+            ends = card.intervals.get(card.objective, {})
+            row |= {f"value_{end}": ends.get(end) for end in ("low", "high")}
+            row |= {"sampler": card.sampler, "extractor": card.extractor}
+            row |= {"reference": card.reference}
+        return row | {
+            "feasible": self.feasible,
+            "front": self.front,
+            "audited_at": self.audited_at,
+            "parent": self.parent,
+            "training_key": self.training_key,
+            "training_s": round(self.training_s, 3),
+            "scoring_s": round(self.scoring_s, 3),
+            "samples_drawn": self.samples_drawn,
+            "gpus": self.gpus,
+            "duration_s": round(self.duration_s, 1),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """All trials of a study, in order of number."""
+
+    config: StudyConfig
+    trials: list[TrialResult] = field(default_factory=list)
+    differences: Mapping[int, Interval] = field(default_factory=dict)
+    """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
+    confirmation: Mapping[str, Any] = field(default_factory=dict)
+    """confirm.json; empty without a confirmation."""
+
+    @property
+    def ranked(self) -> list[TrialResult]:
+        """COMPLETE trials, best first."""
+        complete = [trial for trial in self.trials if trial.rank is not None]
+        return sorted(complete, key=lambda trial: trial.rank or 0)
+
+    def leaders(self, count: int) -> list[int]:
+        """Return the numbers of the trials to confirm, the baseline not among them.
+
+        See `choose_leaders`.
+        """
+        ranked = [trial for trial in self.ranked if trial.number > 0]
+        values = {trial.number: trial.card.values for trial in ranked if trial.card is not None}
+        feasible = [trial.number for trial in ranked if trial.feasible is not False]
+        return choose_leaders(values, count, feasible)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """What is exported: the confirmed best, or the leader of the search.
+
+        Where a confirmation named no best it is the baseline, the simpler of equals. One that is
+        not of the present leaders decides nothing.
+        """
+        told = any(leader["mean"] is not None for leader in self.confirmation.get("leaders", ()))
+        if not told or not self.confirmation["current"]:
+            return self.ranked[0] if self.ranked else None
+        number = self.confirmation["best"] or 0
+        return next(trial for trial in self.trials if trial.number == number)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a trial; see `TrialResult.row`."""
+        return pd.DataFrame([trial.row(self.config) | self._ends(trial) for trial in self.trials])
+
+    def _ends(self, trial: TrialResult) -> dict[str, float | None]:
+        """Return the difference to the baseline with its interval, as columns."""
+        known = self.differences.get(trial.number)
+        names = ("value", "low", "high")
+        return {
+            f"difference_{name}": None if known is None else getattr(known, name) for name in names
+        }
+
+
+class ResultReader:
+    """Reads a study's trials from Optuna and their scores from disk, and ranks them.
+
+    Trials that have ended do not change: they are read once.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        store: StudyStore,
+        config: StudyConfig,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        """Read nothing yet; without `checkpoints`, those of the runs folder count."""
+        self._study, self._store, self._config = study, store, config
+        self._ended: dict[int, TrialResult] = {}
+        self._places: dict[int, dict[str, Any]] = {}
+        self._num_placed = -1
+        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._checkpoints = checkpoints or CheckpointStore(store.path.parent / "checkpoints")
+
+    def read(self) -> StudyResult:
+        """Return the trials as they stand now."""
+        trials = []
+        for frozen in self._study.get_trials(deepcopy=False):
+            known = self._ended.get(frozen.number)
+            directory = self._store.trial_directory(frozen.number)
+            fetched = known is not None or fetch_trial(directory, self._checkpoints)
+            trial = known or _result(frozen, self._store, self._checkpoints)
+            if known is None and fetched and frozen.state.is_finished():
+                self._ended[frozen.number] = trial
+            trials.append(trial)
+        return StudyResult(self._config, self._in_place(trials))
+
+    def _in_place(self, trials: list[TrialResult]) -> list[TrialResult]:
+        """Return the trials with rank, feasibility and place on the front.
+
+        What several share, a training and its cost, counts at the first of them.
+        """
+        complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
+        if len(complete) != self._num_placed:  # they stay complete: only a new one changes places
+            self._places, self._num_placed = self._placed(complete), len(complete)
+        seen: set[str] = set()
+        found = []
+        for trial in trials:
+            changes = dict(self._places.get(trial.number, {}))
+            if trial.training_key in seen:
+                changes["training_s"] = 0.0
+            elif trial.training_key:
+                seen.add(trial.training_key)
+            found.append(dataclasses.replace(trial, **changes) if changes else trial)
+        return found
+
+    def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
+        """Return rank, feasibility and place on the front of complete trials by number."""
+        base = next((t.card.scores for t in complete if t.number == 0 and t.card), None)
+        excesses = {t.number: self._excess(t, base) for t in complete}
+        standings = [
+            RankedScore(tuple(t.card.values), max(0.0, excesses[t.number] or 0.0))
+            for t in complete
+            if t.card is not None
+        ]
+        keys = sort_keys(standings)
+        order = sorted(range(len(complete)), key=lambda i: (keys[i], complete[i].number))
+        points = front_points(complete, self._config, base)
+        on_front = set(points.loc[points["front"], "number"])
+        return {
+            number: {
+                "rank": rank,
+                "feasible": _feasible(excesses[number]),
+                "front": number in on_front,
+            }
+            for rank, number in enumerate((complete[i].number for i in order), start=1)
+        }
+
+    def _excess(self, trial: TrialResult, base: Mapping[str, float] | None) -> float | None:
+        """Return by how much a trial breaks the constraints in all, None if that is unknown."""
+        unknown = base is None and any(c.to_baseline for c in self._constraints)
+        if not self._constraints or unknown or trial.card is None:
+            return None
+        excess = violations(trial.card.scores, base, self._constraints)
+        return sum(max(0.0, part) for part in excess)
+
+
+def fetch_trial(directory: Path, checkpoints: CheckpointStore) -> bool:
+    """Take over what another node wrote of a trial; False if it has to be tried again."""
+    try:
+        pull_trial(directory, checkpoints)
+    except StorageError as error:  # an outage must not end the study
+        warnings.warn(str(error), stacklevel=2)
+        return False
+    return True
+
+
+def _feasible(excess: float | None) -> bool | None:
+    return None if excess is None else excess <= 0
+
+
+def front_points(
+    trials: Sequence[TrialResult], config: StudyConfig, base: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Return the points of complete trials as front.csv has them; see `pareto_front`."""
+    evaluation = config.experiment.evaluation
+    points = [
+        {"number": trial.number, **point}
+        for trial in trials
+        if trial.card is not None
+        for point in trial.card.points
+    ]
+    constraints = parse_constraints(evaluation.constraints)
+    return pareto_front(points, evaluation.objectives, constraints, base)
+
+
+def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore) -> TrialResult:
+    directory = store.trial_directory(frozen.number)
+    attributes = frozen.user_attrs
+    reached = max(rung_scores(frozen), default=0)
+    # A worker group may have scored once more before it was stopped: that was never reported.
+    cards = [card for card in read_scores(directory) if card.images_seen <= reached]
+    start = frozen.datetime_start or datetime.datetime.now()
+    end = frozen.datetime_complete or datetime.datetime.now()
+    parent = attributes.get(PARENT)
+    key = trial_key(directory)
+    stretches = checkpoints.folder(key).stretches() if key else []
+    failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
+    own = [stretch for stretch in stretches if failed or stretch.end <= reached]
+    baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
+    return TrialResult(
+        number=frozen.number,
+        state=frozen.state.name,
+        values={**baseline, **attributes.get(VALUES, frozen.params)},
+        directory=directory,
+        card=cards[-1] if cards else None,
+        duration_s=(end - start).total_seconds(),
+        message=attributes.get(MESSAGE, ""),
+        audited_at=attributes.get(AUDITED_AT),
+        parent=f"{label_of(parent['trial'])}@{parent['images']}" if parent else "",
+        training_key=key or "",
+        driver=attributes.get(DRIVER, ""),
+        training_s=sum(stretch.seconds for stretch in own),
+        scoring_s=sum(sum(card.seconds.values()) for card in cards),
+        samples_drawn=sum(card.samples_drawn for card in cards),
+        gpus=max((stretch.gpus for stretch in own), default=0.0),
+    )

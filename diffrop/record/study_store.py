@@ -1,0 +1,294 @@
+"""A study on disk: its folder, its configuration, its lock and its Optuna database."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.exceptions import DuplicatedStudyError, OptunaError
+from optuna.study import StudyDirection
+from sqlalchemy.exc import SQLAlchemyError
+
+from diffrop.errors import StudyError
+from diffrop.schema import flatten, load_yaml
+from diffrop.storage import write_atomically
+from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
+from diffrop.tracking import redact
+from diffrop.tracking.files import label_of
+
+LOCK_WAIT_S = 5
+
+
+# May change between launches: how many trials, not what a trial is.
+FREE_KEYS = ("num_trials",)
+
+
+# Names of the attributes of Optuna's study that say what it is.
+CONFIG, FACTS = "config", "facts"
+
+
+class StudyStore:
+    """The folder `runs/<study>`."""
+
+    def __init__(self, runs_root: Path, name: str) -> None:
+        """Name the folder; nothing is touched. `name` was checked by StudyConfig."""
+        self.path = runs_root.resolve() / name
+        self.name = name
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration: fixed but for `FREE_KEYS`, which are those of the newest launch."""
+        return self.path / "study.yaml"
+
+    @property
+    def database(self) -> Path:
+        """Optuna's SQLite database, where no other storage is named."""
+        return self.path / "study.db"
+
+    def trial_directory(self, number: int) -> Path:
+        """The folder of one trial."""
+        return self.path / "trials" / label_of(number)
+
+    def check(self, config: StudyConfig, launch: LaunchConfig) -> None:
+        """Refuse what would mix or lose results, before anything starts.
+
+        Raises:
+            StudyError: the name is taken, or there is nothing to resume, or the configuration
+                is not the one that the study was started with.
+        """
+        if self.path.is_symlink():
+            raise StudyError(f"{self.path} is a symbolic link; allowed: a folder of its own")
+        if not is_writable(self.path.parent):
+            raise StudyError(
+                f"cannot write in {self.path.parent}; allowed: a --runs-root in which you may "
+                "create folders"
+            )
+        if not launch.resume:
+            if self.path.exists():
+                way = "carry it on with --resume" if self.config_path.exists() else "remove it"
+                raise StudyError(
+                    f"study {self.name!r} exists in {self.path}; {way}, or name another with "
+                    "--study-name"
+                )
+            return
+        if not self.config_path.exists():
+            raise StudyError(
+                f"there is no study {self.name!r} in {self.path.parent} to resume; {self._known()}"
+            )
+        differing = config_differences(self.read_config(), config)
+        if differing:
+            raise StudyError(
+                f"study {self.name!r} was started with another configuration: "
+                f"{'; '.join(differing)}; resume it as it was, or start another study"
+            )
+
+    def create(
+        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+    ) -> optuna.Study:
+        """Make the folder and the Optuna study, both with the configuration.
+
+        No folder is left behind without its study.
+
+        Args:
+            config: the study.
+            command: the command line, kept in the folder.
+            launch: its first.
+            facts: what scores depend on beside the configuration, such as the digest of the
+                images; `resume` holds later launches to them.
+
+        Raises:
+            StudyError: the folder cannot be written, or the database cannot be used.
+        """
+        try:
+            self.path.mkdir(parents=True)
+            try:
+                study = self.open(launch, len(config.experiment.evaluation.objectives))
+                study.set_user_attr(FACTS, dict(facts))
+                study.set_user_attr(CONFIG, _fixed(config))
+                self._write(config, command)  # the last: whoever sees it may resume
+            except BaseException:
+                shutil.rmtree(self.path)
+                raise
+        except OSError as error:
+            raise StudyError(
+                f"cannot write {self.path} ({error.strerror}); allowed: a --runs-root in which "
+                "you may create folders"
+            ) from error
+        return study
+
+    def resume(
+        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+    ) -> optuna.Study:
+        """Open the Optuna study that `create` made of this configuration and these facts.
+
+        Raises:
+            StudyError: the database cannot be used, or holds another study; or the configuration
+                of this launch cannot be written.
+        """
+        study = self.open(launch)
+        before, known = study.user_attrs.get(CONFIG), study.user_attrs.get(FACTS, {})
+        if before is None:
+            raise StudyError(
+                f"the database's study {self.name!r} does not say how it is configured, so it is "
+                "of an earlier version or not of this program; start another study"
+            )
+        there = StudyConfig.from_dict(before | {key: getattr(config, key) for key in FREE_KEYS})
+        differing = config_differences(there, config)
+        differing += [
+            f"{key} {known[key]!r} -> {now!r}"
+            for key, now in facts.items()
+            if known.get(key, now) != now
+        ]
+        if differing:
+            raise StudyError(
+                f"the database's study {self.name!r} was started with something else: "
+                f"{'; '.join(differing)}; resume it as it was, or start another study"
+            )
+        try:
+            self._write(config, command)
+        except OSError as error:
+            raise StudyError(f"cannot write {self.config_path} ({error.strerror})") from error
+        return study
+
+    def _write(self, config: StudyConfig, command: str) -> None:
+        content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
+        write_atomically(self.config_path, yaml.safe_dump(content, sort_keys=False))
+
+    def read_config(self) -> StudyConfig:
+        """Return the configuration of the study's newest launch."""
+        content = load_yaml(self.config_path)
+        if not isinstance(content, dict) or content.pop("format", None) != STUDY_FORMAT:
+            raise StudyError(f"{self.config_path} is no study of format {STUDY_FORMAT}")
+        content.pop("command", None)
+        return StudyConfig.from_dict(content)
+
+    @property
+    def drivers(self) -> Path:
+        """The folder in which its drivers sign; see `Drivers`."""
+        return self.path / "drivers"
+
+    def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
+        """Open the Optuna study, or make it for a new one; never a silent second one.
+
+        Args:
+            launch: storage, and whether the study is resumed.
+            num_objectives: of a new study.
+
+        Raises:
+            StudyError: the database is missing, damaged, locked or out of reach.
+        """
+        if launch.storage is None:
+            if launch.resume:
+                check_database(self.database)
+            url, options = f"sqlite:///{self.database}", {"timeout": LOCK_WAIT_S}
+        else:
+            url, options = launch.storage, {}
+        shown = redact(url)
+        try:
+            storage = optuna.storages.RDBStorage(url, {"connect_args": options})
+            if launch.resume:
+                return optuna.load_study(study_name=self.name, storage=storage)
+            directions = [StudyDirection.MINIMIZE] * num_objectives
+            return optuna.create_study(
+                study_name=self.name, storage=storage, directions=directions
+            )
+        except DuplicatedStudyError as error:
+            raise StudyError(
+                f"study {self.name!r} exists in {shown}, but not in {self.path.parent}; resume it "
+                "in the runs folder where it began, or name another with --study-name"
+            ) from error
+        except KeyError as error:
+            raise StudyError(f"study {self.name!r} is not in {shown}") from error
+        except (SQLAlchemyError, ImportError, RuntimeError) as error:
+            cause = redact(str(error).splitlines()[0])
+            raise StudyError(f"cannot open the study database {shown} ({cause})") from error
+
+    @contextlib.contextmanager
+    def open_read_only(self, storage: str | None) -> Iterator[optuna.Study]:
+        """Open the Optuna study for reading; a file that is missing is not made.
+
+        Raises:
+            StudyError: the database is missing, damaged, locked, or out of reach.
+        """
+        if storage is None and not self.database.exists():
+            raise StudyError(
+                f"{self.database} is missing; name the study's database by --storage if it is on "
+                "a server, or restore it from a copy"
+            )
+        url = storage or f"sqlite:///file:{self.database}?mode=ro&uri=true"
+        options = {"connect_args": {"timeout": LOCK_WAIT_S}} if storage is None else {}
+        shown = redact(storage) if storage else str(self.database)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        opened = None
+        try:
+            opened = optuna.storages.RDBStorage(
+                url, options, skip_compatibility_check=True, skip_table_creation=True
+            )
+            yield optuna.load_study(study_name=self.name, storage=opened)
+        except KeyError as error:
+            raise StudyError(f"study {self.name!r} is not in {shown}") from error
+        except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+            cause = redact(str(error.__cause__ or error).splitlines()[0])
+            raise StudyError(f"cannot read the study database {shown} ({cause})") from error
+        finally:
+            if opened is not None:
+                opened.engine.dispose()
+
+    def _known(self) -> str:
+        found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))
+        return f"allowed: {', '.join(found)}" if found else "there are no studies yet"
+
+
+def check_database(path: Path) -> None:
+    """Raise StudyError unless an SQLite database exists, is intact and can be written."""
+    if not path.exists():
+        raise StudyError(f"the study database {path} is missing; restore it from a copy")
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S)) as connection:
+            (state,) = connection.execute("PRAGMA quick_check").fetchone()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise StudyError(
+            f"the study database {path} cannot be used ({error}); close the program that holds it"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StudyError(
+            f"the study database {path} is damaged ({error}); restore it from a copy"
+        ) from error
+    if state != "ok":
+        raise StudyError(f"the study database {path} is damaged ({state}); restore it from a copy")
+
+
+def config_differences(before: StudyConfig, now: StudyConfig) -> list[str]:
+    """Return "key old -> new" for every key in which two studies differ."""
+    old, new = _comparable(before), _comparable(now)
+    return [
+        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _comparable(config: StudyConfig) -> dict[str, Any]:
+    values = _fixed(config)
+    space = {item["name"]: item for item in values["space"].pop("parameters")}
+    values["space"] = space
+    return flatten(values)
+
+
+def _fixed(config: StudyConfig) -> dict[str, Any]:
+    """Return as plain data what no launch may change."""
+    return {key: value for key, value in config.to_dict().items() if key not in FREE_KEYS}
+
+
+def is_writable(directory: Path) -> bool:
+    """Return whether files can be made in `directory`, or in its nearest existing parent."""
+    while not directory.exists():
+        directory = directory.parent
+    return os.access(directory, os.W_OK | os.X_OK)

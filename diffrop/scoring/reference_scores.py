@@ -1,0 +1,67 @@
+"""What a FID means on a dataset: that of noise, and of real images against other real ones."""
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from diffrop.config import EvaluationConfig
+from diffrop.data import Dataset
+from diffrop.diffusion.sampling import to_uint8
+from diffrop.metrics.features import Extraction, FeatureExtractor
+from diffrop.metrics.reference import Reference
+from diffrop.metrics.report import balanced_labels, evaluate
+from diffrop.scoring.samples import FID_ALONE
+from diffrop.seeds import ANCHORS, generator
+
+
+def measure_reference_scores(
+    dataset: Dataset,
+    extractor: FeatureExtractor,
+    reference: Reference,
+    evaluation: EvaluationConfig,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Score noise, and real images, as samples are scored.
+
+    Noise is what an untrained network denoises to: standard normal pixels, clipped. Real images
+    are as many of the reference as N, half of it at most, against the rest of it.
+
+    Args:
+        dataset: with the reference images.
+        extractor: of the features.
+        reference: of the data set, with the same extractor.
+        evaluation: N and seed.
+        device: for the extractor.
+
+    Returns:
+        {"noise": ..., "real": ...}, each a ShotReport as plain data, real with a "note".
+    """
+    num, seed = evaluation.num_samples, evaluation.seed
+    rng = generator("cpu", seed, ANCHORS)
+    noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
+    score = partial(evaluate, metrics=FID_ALONE, details=False)
+    labels = balanced_labels(num, dataset.num_classes)
+    noise_report = score(
+        extractor.extract(noise.to(device)), labels, reference, sampler="standard normal pixels"
+    )
+    features, real_labels = reference.features, reference.labels
+    total = len(real_labels)
+    taken = min(num, total // 2) if num > total * 3 // 4 else num
+    order = _in_proportion(real_labels, rng)
+    part, rest = order[:taken], order[taken:]
+    other = Reference.fit(features[rest], real_labels[rest], dataset.shot_groups)
+    real = Extraction(extractor.name, features[part])
+    real_report = score(real, real_labels[part], other, sampler="real images")
+    note = f"{taken:,} real images against the other {total - taken:,}"
+    return {"noise": noise_report.to_dict(), "real": {**real_report.to_dict(), "note": note}}
+
+
+def _in_proportion(labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Return all rows in a random order whose prefixes hold each class in its proportion."""
+    order = torch.randperm(len(labels), generator=rng)
+    places = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique().tolist():
+        rows = order[labels[order] == label]
+        places[rows] = (torch.arange(len(rows)).double() + 0.5) / len(rows)
+    return places.argsort(stable=True)

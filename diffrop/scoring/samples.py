@@ -1,0 +1,201 @@
+"""Drawing samples from a checkpoint, and keeping what was drawn for each candidate."""
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from diffrop import distributed
+from diffrop.config import ExperimentConfig, Metric, SamplingConfig
+from diffrop.data import Dataset
+from diffrop.diffusion.sampling import sample, to_uint8
+from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.errors import OutOfMemoryError
+from diffrop.metrics.features import Extraction, FeatureExtractor
+from diffrop.metrics.reference import Reference
+from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
+from diffrop.seeds import SAMPLES, generator
+from diffrop.study.objectives import (
+    Scores,
+)
+from diffrop.study.sampling_choice import SamplingChoice
+
+FID_ALONE: tuple[Metric, ...] = ("fid",)
+
+
+SHOWN_PER_CLASS = 10
+
+
+Averages = Mapping[float | None, nn.Module]
+"""The networks to sample from, by relative length of their average; None is the exponential."""
+
+
+@dataclass(frozen=True)
+class ScoringInputs:
+    """What scoring needs beside the model; made once by the driver, shared by all trials."""
+
+    dataset: Dataset
+    extractor: FeatureExtractor
+    reference: Reference
+
+
+def draw_samples(
+    model: nn.Module,
+    schedule: NoiseSchedule,
+    config: SamplingConfig,
+    image_shape: tuple[int, int, int],
+    labels: Tensor,
+    omega: float,
+    null_label: int,
+    seed: int,
+    start: int = 0,
+) -> Tensor:
+    """Draw uint8 images (N, C, H, W) for labels (N,), on the model's device.
+
+    The noise of each chunk of `config.batch_size` has its own seed: it does not depend on the
+    model, on omega, on how many are drawn, or on the workers, which share the images among them.
+
+    Args:
+        model: predicts the noise.
+        schedule: on the device of the model.
+        config: sampler, steps, and images at a time.
+        image_shape: (C, H, W).
+        labels: (N,), int64.
+        omega: guidance scale.
+        null_label: label of the unconditional branch.
+        seed: of the noise.
+        start: place of the first label among all samples of that seed, so that a few can be
+            added to those drawn before.
+
+    Raises:
+        OutOfMemoryError: naming the batch size to lower.
+    """
+    device, size = schedule.beta.device, config.batch_size
+    images = torch.zeros(len(labels), *image_shape, dtype=torch.uint8, device=device)
+    rank, workers = distributed.rank(), distributed.world_size()
+    place, end = (start + len(labels) * share // workers for share in (rank, rank + 1))
+    while place < end:
+        chunk, offset = divmod(place, size)
+        own = slice(place - start, min(end, (chunk + 1) * size) - start)
+        part = labels[own].to(device)
+        rng = generator(device, seed, SAMPLES, chunk)
+        try:
+            drawn = sample(
+                model, schedule, config, image_shape, part, omega, null_label, rng, size, offset
+            )
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"out of memory while sampling {len(part)} images at a time; lower "
+                "sampling.batch_size"
+            ) from error
+        images[own] = to_uint8(drawn)
+        place += len(part)
+    if workers > 1:
+        dist.all_reduce(images)
+    return images
+
+
+class CandidateSamples:
+    """What was drawn for each candidate that is still in the race."""
+
+    def __init__(
+        self,
+        averages: Averages,
+        schedule: NoiseSchedule,
+        config: ExperimentConfig,
+        inputs: ScoringInputs,
+    ) -> None:
+        self._averages, self._schedule, self._inputs = averages, schedule, inputs
+        self._seed = config.evaluation.seed
+        self._drawn: dict[SamplingChoice, tuple[Tensor, Extraction]] = {}
+        self._count = 0
+        self.reports: dict[SamplingChoice, ShotReport] = {}
+        """The newest of each candidate: FID alone."""
+        self.num_drawn = 0
+        self.seconds = dict.fromkeys(("sampling", "features", "metrics"), 0.0)
+
+    def scores(self, choices: Sequence[SamplingChoice], num_samples: int) -> list[Scores]:
+        """Return the FIDs of candidates on the first so many samples, equal on every worker."""
+        if num_samples > self._count:  # a new round: the others have left
+            self._drawn = {c: kept for c, kept in self._drawn.items() if c in choices}
+            self._count = num_samples
+        return [self._scores(choice) for choice in choices]
+
+    def report(
+        self, choice: SamplingChoice, metrics: Collection[Metric], details: bool
+    ) -> ShotReport:
+        """Return a candidate's report on its samples so far."""
+        _, extraction = self._drawn[choice]
+        with self._timed("metrics"):
+            return evaluate(
+                extraction,
+                self._labels(0),
+                self._inputs.reference,
+                sampler=choice.sampler,
+                metrics=metrics,
+                details=details,
+            )
+
+    def first_images(self, choice: SamplingChoice) -> Tensor:
+        """Return the first samples of a candidate, ten of each class at most."""
+        return self._drawn[choice][0]
+
+    def _scores(self, choice: SamplingChoice) -> Scores:
+        self._draw(choice)
+        self.reports[choice] = self.report(choice, FID_ALONE, details=False)
+        # Workers must not differ in who goes on: then they would wait for each other for ever.
+        scores = dict(self.reports[choice].scores)
+        shared: Scores = distributed.from_rank_0(scores, self._schedule.beta.device)
+        return shared
+
+    def _draw(self, choice: SamplingChoice) -> None:
+        """Add samples up to the round's number."""
+        known = self._drawn.get(choice)
+        start = 0 if known is None else len(known[1].features)
+        dataset = self._inputs.dataset
+        model = self._averages[choice.sampling.ema_length]
+        with self._timed("sampling"):
+            images = draw_samples(
+                model,
+                self._schedule,
+                choice.sampling,
+                dataset.image_shape,
+                self._labels(start),
+                choice.omega,
+                dataset.num_classes,
+                self._seed,
+                start,
+            )
+        with self._timed("features"):
+            extraction = self._inputs.extractor.extract(images)
+        self.num_drawn += len(images)
+        shown = images.cpu()
+        if known is not None:
+            shown, extraction = torch.cat([known[0], shown]), _joined(known[1], extraction)
+        self._drawn[choice] = (shown[: SHOWN_PER_CLASS * dataset.num_classes], extraction)
+
+    def _labels(self, start: int) -> Tensor:
+        return balanced_labels(self._count, self._inputs.dataset.num_classes)[start:]
+
+    @contextlib.contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        if self._schedule.beta.is_cuda:
+            torch.cuda.synchronize()
+        self.seconds[part] += time.perf_counter() - begin
+
+
+def _joined(first: Extraction, second: Extraction) -> Extraction:
+    """Return what an extractor said of the images of both."""
+
+    def both(name: str) -> Any:
+        parts = [getattr(first, name), getattr(second, name)]
+        return None if parts[0] is None else torch.cat(parts)
+
+    return Extraction(first.extractor, both("features"), both("logits"), both("predictions"))

@@ -1,0 +1,188 @@
+"""Scoring a checkpoint: the search for its best sampling choice, and the per-shot report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor
+
+from diffrop import distributed
+from diffrop.config import ExperimentConfig
+from diffrop.data import Dataset
+from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.metrics.report import ShotReport
+from diffrop.record.score_card import ScoreCard
+from diffrop.schema import plain
+from diffrop.scoring.samples import FID_ALONE, Averages, CandidateSamples, ScoringInputs
+from diffrop.scoring.sampling_search import plan_rounds, search
+from diffrop.study.objectives import BaselineScores, Goal, check_constraints, parse_constraints
+from diffrop.study.rung import Rung
+from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+
+
+def sampler_name(config: ExperimentConfig) -> str:
+    """Return the samplers that a checkpoint may be scored with, such as ddim-10."""
+    return ", ".join(dict.fromkeys(choice.sampler for choice in sampling_choices(config)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A checkpoint's scores with what is kept beside them."""
+
+    card: ScoreCard
+    images: Tensor
+    """The first samples at the choice, uint8, ten of each class at most, in the order 0, 1, ...,
+    C-1, 0, 1, ..."""
+    influence: dict[str, Tensor]
+    """Of the final score: each sample's influence on `metric/GROUP`, float32, and the samples'
+    labels by `labels/GROUP`, for paired differences."""
+
+
+def score_model(
+    averages: Averages,
+    schedule: NoiseSchedule,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    images_seen: int,
+    baseline_scores: BaselineScores | None = None,
+) -> Scored:
+    """Choose how to sample from a model, and score it; every worker returns the same.
+
+    The final score has all of `evaluation.metrics`, with intervals, at the choice.
+
+    Args:
+        averages: every average of the weights that `evaluation.ema_lengths` names, or that of
+            `sampling.ema_length`.
+        schedule: on the device of the model.
+        config: what is searched, and by which objectives and constraints.
+        inputs: dataset, extractor and reference.
+        rung: N, and the sampler's steps at most.
+        images_seen: by the model.
+        baseline_scores: `ScoreCard.scores_by_num_samples` of the baseline at the same rung, for
+            constraints that refer to it; None for the baseline itself, or while it is unknown.
+
+    Raises:
+        NonFiniteError: a score is NaN or infinite.
+    """
+    evaluation = config.evaluation
+    # Another trial's file, which may have come between two workers' looks.
+    baseline_scores = distributed.from_rank_0(baseline_scores, schedule.beta.device)
+    choices = sampling_choices(config, rung.num_steps)
+    rounds = plan_rounds(
+        evaluation.omega_search, len(choices), rung.num_samples, inputs.dataset.num_classes
+    )
+    constraints = parse_constraints(evaluation.constraints)
+    goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
+    samples = CandidateSamples(averages, schedule, config, inputs)
+    found = search(choices, rounds, goal, samples.scores)
+    report = samples.reports[found.best]
+    if rung.final:
+        report = samples.report(found.best, evaluation.metrics, details=True)
+    chosen = (found.best.omega, found.best.sampler, rung.num_samples)
+    for row in found.curve:
+        if (row["omega"], row["sampler"], row["num_samples"]) == chosen:
+            row["scores"] = dict(report.scores)
+    card = ScoreCard(
+        images_seen=images_seen,
+        time=time.time(),
+        objectives=list(evaluation.objectives),
+        values=[report.scores[name] for name in evaluation.objectives],
+        omega=found.best.omega,
+        sampler=found.best.sampler,
+        extractor=report.protocol.extractor,
+        reference=report.protocol.reference,
+        num_samples=dict(report.num_samples),
+        num_reference=dict(report.num_reference),
+        final=rung.final,
+        curve=found.curve,
+        intervals={name: interval.to_dict() for name, interval in report.intervals.items()},
+        class_scores=dict(report.class_scores),
+        samples_drawn=samples.num_drawn,
+        seconds={name: round(value, 3) for name, value in samples.seconds.items()},
+        asked=_asked(config, rung, baseline_scores),
+    )
+    influence = {name: psi.float() for name, psi in report.influence.items()}
+    if influence:
+        influence |= {f"labels/{name}": of.contiguous() for name, of in report.labels.items()}
+    return Scored(card, samples.first_images(found.best), influence)
+
+
+def score_choice(
+    averages: Averages,
+    schedule: NoiseSchedule,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    choice: SamplingChoice,
+    num_samples: int,
+) -> ShotReport:
+    """Return the FIDs of one sampling choice, with intervals and influence; nothing is searched.
+
+    The noise is that of `evaluation.seed`.
+    """
+    samples = CandidateSamples(averages, schedule, config, inputs)
+    samples.scores([choice], num_samples)
+    return samples.report(choice, FID_ALONE, details=True)
+
+
+def scored_alike(
+    card: ScoreCard,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    baseline_scores: BaselineScores | None = None,
+) -> bool:
+    """Whether a stored score is what scoring now would give; see `score_model`."""
+    names = (card.extractor, card.reference, card.num_samples["all"], card.final)
+    asked = (inputs.extractor.name, inputs.reference.name, rung.num_samples, rung.final)
+    return names == asked and card.asked == _asked(config, rung, baseline_scores)
+
+
+def _asked(
+    config: ExperimentConfig, rung: Rung, baseline_scores: BaselineScores | None
+) -> dict[str, Any]:
+    """Return what a search depends on beside the model and its protocol, as JSON gives it back."""
+    evaluation = config.evaluation
+    base = None if baseline_scores is None else baseline_scores.get(rung.num_samples)
+    found = {
+        "search": evaluation.omega_search,
+        "choices": [
+            (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
+        ],
+        "objectives": evaluation.objectives,
+        "bounds": {c.text: c.bound(base) for c in parse_constraints(evaluation.constraints)},
+        "metrics": evaluation.metrics if rung.final else FID_ALONE,
+        "seed": evaluation.seed,
+    }
+    return cast(dict[str, Any], plain(found))
+
+
+def check_scorable(config: ExperimentConfig, dataset: Dataset, num_samples: Sequence[int]) -> None:
+    """Check all that a search of sampling choices needs, before anything starts.
+
+    Args:
+        config: objectives, constraints, samplers and averages.
+        dataset: its classes and shot groups.
+        num_samples: each N at which something is scored.
+
+    Raises:
+        ValueError: an objective or constraint cannot be read or is about a group that does not
+            exist or gets fewer than two samples, or a sampler or average does not exist.
+    """
+    evaluation = config.evaluation
+    known = [f"fid/{name}" for name in ("all", *dataset.shot_groups)]
+    for objective in evaluation.objectives:
+        if objective not in known:
+            raise ValueError(
+                f"objective is {objective}, and {dataset.num_classes} class(es) have no such "
+                f"shot group; allowed: {', '.join(known)}"
+            )
+    check_constraints(evaluation.constraints, known)
+    sampling_choices(config)
+    least = 2 * dataset.num_classes
+    if min(num_samples) < least:
+        raise ValueError(
+            f"{min(num_samples)} samples are too few for a FID per shot group; allowed: at least "
+            f"{least}, two of each class"
+        )

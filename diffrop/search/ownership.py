@@ -1,0 +1,67 @@
+"""Several drivers on one study: whose trial is whose, and who takes the next one."""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from diffrop.record.trial_state import DRIVER
+from diffrop.study.config import StudyConfig
+
+
+@dataclass(frozen=True)
+class PeerDrivers:
+    """What a driver is told about the others that may work on its study."""
+
+    driver: str = "driver"
+    """This driver's name."""
+    alive: Callable[[str], bool] = lambda driver: False
+    """Whether another driver still runs; the trials of one that does not are taken over."""
+    lock: Path | None = None
+    """A file that drivers lock while they take a trial; None where there is one driver."""
+
+
+def unfinished(
+    trials: Sequence[FrozenTrial], neighbours: PeerDrivers, mine: AbstractSet[int] = frozenset()
+) -> list[FrozenTrial]:
+    """Return the trials that nobody runs and that have not ended."""
+    return [
+        trial
+        for trial in trials
+        if not trial.state.is_finished()
+        and trial.number not in mine
+        and not _is_held(trial, neighbours)
+    ]
+
+
+def num_remaining(
+    study: optuna.Study, config: StudyConfig, neighbours: PeerDrivers | None = None
+) -> int:
+    """Return how many trials of a study have not ended, those that have not begun included.
+
+    What another living driver runs is not counted.
+    """
+    trials = study.get_trials(deepcopy=False)
+    left = unfinished(trials, neighbours or PeerDrivers())
+    return len(left) + max(0, config.num_trials - len(trials))
+
+
+def _is_held(trial: FrozenTrial, neighbours: PeerDrivers) -> bool:
+    driver = trial.user_attrs.get(DRIVER)
+    return driver is not None and driver != neighbours.driver and neighbours.alive(driver)
+
+
+@contextlib.contextmanager
+def locked(path: Path | None) -> Iterator[None]:
+    """Hold a file's lock, waiting for it; the system frees it if the process dies."""
+    if path is None:
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

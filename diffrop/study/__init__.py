@@ -1,0 +1,1 @@
+"""What a study is: configuration, search space, objectives, ranking, sampling choices."""

@@ -1,0 +1,169 @@
+"""What a study is (StudyConfig), and how one launch of it runs (LaunchConfig)."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diffrop.config import ExperimentConfig
+from diffrop.schema import Config, require
+from diffrop.study.rung import Rung
+from diffrop.study.space import SearchSpace
+
+STUDY_FORMAT = 3
+
+
+Scheduler = Literal["asha", "hyperband", "median", "pbt", "none"]
+
+
+Sampler = Literal["tpe", "bohb", "nsga2", "random"]
+
+
+TAKEN_NAMES = ("checkpoints", "mlartifacts")
+
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> str:
+    """Return the name of a study or training; ValueError if it could leave the runs folder."""
+    fits = NAME_PATTERN.fullmatch(name) is not None and ".." not in name
+    allowed = "letters, digits, '.', '_' and '-', at most 100, not beginning with a mark"
+    require(fits, "name", name, allowed)
+    allowed = f"not {' or '.join(TAKEN_NAMES)}, which are folders of all studies"
+    require(name not in TAKEN_NAMES, "name", name, allowed)
+    return name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig(Config):
+    """Everything that a study's results depend on; fixed for its life."""
+
+    name: str
+    space: SearchSpace
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Of the baseline once its form is none; trials replace the searched keys."""
+    num_trials: int = 9
+    """The baseline included."""
+    seed: int = 0
+    """Of the sampler of hyperparameters."""
+    scheduler: Scheduler = "median"
+    """Which trials are stopped at a rung; none runs every trial to its end."""
+    sampler: Sampler = "tpe"
+    """What suggests the points; bohb is TPE on the highest rung with enough trials."""
+    first_rung_images: int = 10_000
+    reduction_factor: float = 2.0
+    """One trial in this many goes on from each rung; rungs lie this factor apart in images, and
+    their samples and sampler steps grow by it."""
+    rung_samples: int = 300
+    """Images of a score at the first rung."""
+    rung_steps: int | None = None
+    """Denoising steps at the first rung; None takes the full number everywhere."""
+    audit_fraction: float = 0.0
+    """Share of the trials to be stopped that run on, to tell whether stopping was right."""
+    fork_from: str | None = None
+    """baseline@IMAGES, or a checkpoint's path: where every trial starts from."""
+    points: tuple[dict[str, Any], ...] = ()
+    """Points of the space that are tried first, after the baseline."""
+    warm_start: tuple[str, ...] = ()
+    """Studies of the runs folder whose trials the sampler knows from the start."""
+
+    def check(self) -> None:
+        """Refuse names that leave the runs folder, and budgets that are none."""
+        check_name(self.name)
+        require(self.num_trials >= 2, "num_trials", self.num_trials, "at least 2")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+        require(self.first_rung_images > 0, "first_rung_images", self.first_rung_images, "over 0")
+        require(self.reduction_factor > 1, "reduction_factor", self.reduction_factor, "over 1")
+        require(self.rung_samples >= 2, "rung_samples", self.rung_samples, "at least 2")
+        steps = self.rung_steps
+        require(steps is None or steps >= 1, "rung_steps", steps, "at least 1")
+        require(0 <= self.audit_fraction <= 1, "audit_fraction", self.audit_fraction, "0 to 1")
+        given, room = len(self.points), self.num_trials - 1
+        require(given <= room, "points", f"{given} points", f"{room} with num_trials at most")
+        for point in self.points:
+            self.space.check_point(point)
+        for name in self.warm_start:
+            require(check_name(name) != self.name, "warm_start", name, "other studies")
+        for _ in self.space.corners(self.experiment):
+            pass  # building each checks it, before anything starts
+
+    @property
+    def baseline(self) -> ExperimentConfig:
+        """Trial 0: the same training without the contrastive loss."""
+        return self.experiment.with_values({"contrastive.form": "none"})
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The rungs of a trial, in whole batches; the last is the end of training."""
+        batch = self.experiment.training.batch_size
+        end = -(-self.experiment.training.num_images // batch) * batch
+        full = self.experiment.evaluation.num_samples
+        rungs: list[Rung] = []
+        growth = 1.0
+        while (whole := -(-int(self.first_rung_images * growth) // batch) * batch) < end:
+            if self.scheduler == "none":
+                break
+            samples = min(full, int(self.rung_samples * growth))
+            steps = int(self.rung_steps * growth) if self.rung_steps else None
+            rungs.append(Rung(images=whole, num_samples=samples, num_steps=steps, final=False))
+            growth *= self.reduction_factor
+        return (*rungs, Rung(images=end, num_samples=full, num_steps=None, final=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchConfig(Config):
+    """How a study runs this time; may change when it is resumed."""
+
+    runs_root: str = "runs"
+    """Folder of all studies; on a cluster, on a file system that every node shares."""
+    ray_address: str = "local"
+    workers_per_trial: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    max_concurrent: int | None = None
+    """Trials at a time; None takes as many as fit, but leaves half of them to the model."""
+    max_failures: int = 2
+    """Restarts of a trial, each from its newest intact checkpoint."""
+    worker_timeout_s: int = 600
+    """A worker group silent for this long is restarted."""
+    storage: str | None = None
+    """Optuna's storage URL; None is SQLite in the study's folder."""
+    storage_path: str | None = None
+    """A remote copy of the runs folder, such as s3://bucket/runs, for nodes that share no disk."""
+    tracking_uri: str | None = None
+    """MLflow's; None is SQLite in the runs folder."""
+    confirm: int = 0
+    """How many leaders are trained again, beside the baseline, with fresh seeds."""
+    confirm_seeds: int = 3
+    """Fresh seeds of a confirmation; near-ties get more, as far as the budget goes."""
+    budget_gpu_hours: float | None = None
+    """No trial begins after so many hours of GPUs, or of workers where there is no GPU."""
+    budget_wall_s: float | None = None
+    """No trial begins after so many seconds of this launch."""
+    price_per_gpu_hour: float | None = None
+    keep_trials: int | None = None
+    """Leaders whose checkpoints outlive the study, beside the baseline's; None keeps all."""
+    resume: bool = False
+
+    def check(self) -> None:
+        """Refuse empty resources."""
+        require(
+            self.workers_per_trial >= 1, "workers_per_trial", self.workers_per_trial, "1 or more"
+        )
+        require(self.cpus_per_worker >= 1, "cpus_per_worker", self.cpus_per_worker, "1 or more")
+        gpus = self.gpus_per_worker
+        fits = gpus >= 0 and (gpus <= 1 or gpus.is_integer())
+        require(fits, "gpus_per_worker", gpus, "0 to 1, or a whole number")
+        whole = self.workers_per_trial == 1 or float(gpus).is_integer()
+        require(whole, "gpus_per_worker", gpus, "a whole number, with several workers a trial")
+        limit = self.max_concurrent
+        require(limit is None or limit >= 1, "max_concurrent", limit, "at least 1")
+        require(self.max_failures >= 0, "max_failures", self.max_failures, "0 or more")
+        require(self.worker_timeout_s >= 1, "worker_timeout_s", self.worker_timeout_s, "1 or more")
+        require(self.confirm >= 0, "confirm", self.confirm, "0 or more")
+        require(self.confirm_seeds >= 2, "confirm_seeds", self.confirm_seeds, "2 or more")
+        for name in ("budget_gpu_hours", "budget_wall_s", "price_per_gpu_hour"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, value, "more than 0")
+        keep = self.keep_trials
+        require(keep is None or keep >= 0, "keep_trials", keep, "0 or more")

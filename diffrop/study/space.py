@@ -1,0 +1,209 @@
+"""The declarative search space: ranges of configuration keys, read from YAML."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from diffrop.config import ExperimentConfig
+from diffrop.schema import Config, load_yaml, require
+
+FORM_KEY = "contrastive.form"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter(Config):
+    """One searched key: either `choices`, or `low` to `high`."""
+
+    name: str
+    """Dotted key of the experiment's configuration."""
+    source: str
+    """Where the range comes from."""
+    choices: tuple[Any, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    when: dict[str, Any] | None = None
+    """Keys of earlier parameters, each with the values at which this one is asked."""
+
+    def check(self) -> None:
+        """Refuse empty ranges and choices."""
+        if self.choices is not None:
+            numeric = self.low is not None or self.high is not None or self.log
+            require(not numeric, self.name, "choices with low, high or log", "one or the other")
+            require(len(self.choices) > 0, f"choices of {self.name}", self.choices, "at least one")
+            return
+        if self.low is None or self.high is None:
+            raise ValueError(f"{self.name} has no range; allowed: choices, or low and high")
+        text = f"low {self.low:g}, high {self.high:g}"
+        require(self.low < self.high, f"range of {self.name}", text, "low < high")
+        require(not self.log or self.low > 0, f"range of {self.name}", text, "low > 0 with log")
+        whole = not self.integer or (self.low.is_integer() and self.high.is_integer())
+        require(whole, f"range of {self.name}", text, "whole numbers with integer")
+
+    def asked(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the condition holds for the values drawn so far."""
+        return all(values.get(key) in allowed for key, allowed in (self.when or {}).items())
+
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """Draw a value."""
+        if self.choices is not None:
+            return trial.suggest_categorical(self.name, list(self.choices))
+        assert self.low is not None and self.high is not None
+        if self.integer:
+            return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    def distribution(self) -> BaseDistribution:
+        """Return the range as Optuna knows it."""
+        if self.choices is not None:
+            return CategoricalDistribution(self.choices)
+        assert self.low is not None and self.high is not None
+        if self.integer:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+    def check_value(self, value: Any) -> None:
+        """Raise ValueError, saying what is allowed, unless a value lies in the range."""
+        if self.choices is not None:
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            require(value in self.choices, self.name, value, allowed)
+            return
+        assert self.low is not None and self.high is not None
+        number = isinstance(value, int if self.integer else int | float)
+        inside = number and not isinstance(value, bool) and self.low <= value <= self.high
+        kind = "a whole number, " if self.integer else ""
+        require(inside, self.name, value, f"{kind}{self.low:g} to {self.high:g}")
+
+    def extremes(self) -> list[Any]:
+        """Return the values to try against the configuration's own checks."""
+        if self.choices is not None:
+            return list(self.choices)
+        return [int(v) if self.integer else v for v in (self.low, self.high) if v is not None]
+
+
+LENGTHS = ("training.batch_size", "training.num_images")
+"""Keys that move the rungs, at which trials are compared."""
+
+
+SCORING = ("sampling.", "evaluation.", "data.reference")
+"""Keys of how a trial is scored, not of what it trains."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpace(Config):
+    """The searched parameters, in the order in which they are drawn."""
+
+    parameters: tuple[Parameter, ...]
+
+    def check(self) -> None:
+        """Refuse empty spaces and conditions on what is not drawn before."""
+        require(len(self.parameters) > 0, "parameters", self.parameters, "at least one")
+        earlier: dict[str, Parameter] = {}
+        for parameter in self.parameters:
+            allowed = "keys of the training; under unequal protocols no scores compare"
+            require(not parameter.name.startswith(SCORING), "parameter", parameter.name, allowed)
+            fixed = parameter.name in LENGTHS
+            require(
+                not fixed, "parameter", parameter.name, "keys that leave the rungs as they are"
+            )
+            for key, values in (parameter.when or {}).items():
+                choices = earlier[key].choices if key in earlier else None
+                known = choices is not None and isinstance(values, list | tuple)
+                require(
+                    known and set(values) <= set(choices or ()),
+                    f"condition of {parameter.name}",
+                    {key: values},
+                    "a list of choices of a parameter listed before",
+                )
+            earlier[parameter.name] = parameter
+        forms = earlier[FORM_KEY].choices or () if FORM_KEY in earlier else ()
+        allowed = "the other forms; the baseline (none) is trial 0 of every study"
+        require("none" not in forms, f"choices of {FORM_KEY}", list(forms), allowed)
+
+    @classmethod
+    def load(cls, path: Path) -> "SearchSpace":
+        """Read a space from YAML.
+
+        Raises:
+            ValueError: the file is unreadable, or a parameter is not allowed.
+        """
+        content = load_yaml(path)
+        if not isinstance(content, dict) or set(content) != {"parameters"}:
+            raise ValueError(f"{path} holds no search space; allowed: one key `parameters`")
+        parameters = content["parameters"]
+        if not isinstance(parameters, dict):
+            raise ValueError(
+                f"parameters in {path} is no mapping; allowed: KEY: {{low, high, ...}}"
+            )
+        for key, entry in parameters.items():
+            if not isinstance(entry, dict) or "source" not in entry:
+                raise ValueError(f"{key} in {path} has no source; allowed: a text for each range")
+        return cls.from_dict(
+            {"parameters": [{**entry, "name": key} for key, entry in parameters.items()]}
+        )
+
+    def corners(self, experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
+        """Yield the configuration at both ends of every range, and at every choice.
+
+        Raises:
+            ValueError: a key is unknown, or an end of its range is not allowed there.
+        """
+        for parameter in self.parameters:
+            context = {key: values[0] for key, values in (parameter.when or {}).items()}
+            for value in parameter.extremes():
+                yield experiment.with_values({**context, parameter.name: value})
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Draw one point: dotted keys to values, without those whose condition fails."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.asked(values):
+                values[parameter.name] = parameter.suggest(trial)
+        return values
+
+    def check_point(self, point: Mapping[str, Any]) -> None:
+        """Check values that are to be tried; what a point leaves out is drawn.
+
+        Raises:
+            ValueError: a key is not searched, is not asked at these values, or is out of range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for key in point:
+            require(key in known, "key of a point", key, ", ".join(known))
+        for key, value in point.items():
+            known[key].check_value(value)
+            for condition, allowed in (known[key].when or {}).items():
+                met = condition in point and point[condition] in allowed
+                require(
+                    met,
+                    f"{condition} of a point with {key}",
+                    point.get(condition),
+                    ", ".join(str(choice) for choice in allowed),
+                )
+
+
+def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
+    """Read points of a space from a YAML list of mappings.
+
+    Raises:
+        ValueError: the file is unreadable, or a point does not lie in the space.
+    """
+    content = load_yaml(path)
+    if not isinstance(content, list) or not all(isinstance(point, dict) for point in content):
+        raise ValueError(f"{path} holds no points; allowed: a list of mappings KEY: VALUE")
+    for i, point in enumerate(content):
+        try:
+            space.check_point(point)
+        except ValueError as error:
+            raise ValueError(f"point {i + 1} of {path}: {error}") from error
+    return tuple(content)

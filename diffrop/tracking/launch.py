@@ -1,0 +1,42 @@
+"""Where a launch is logged: MLflow's URI, and its run there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diffrop.errors import StudyError
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.study.config import LaunchConfig
+from diffrop.tracking import Tracker
+
+
+def tracking_uri(launch: LaunchConfig) -> str:
+    """Return MLflow's URI: the launch's, or SQLite in the runs folder."""
+    return launch.tracking_uri or f"sqlite:///{Path(launch.runs_root).resolve() / 'mlflow.db'}"
+
+
+def open_tracker(
+    launch: LaunchConfig,
+    experiment: str,
+    run: str,
+    params: dict[str, Any],
+    inputs: ScoringInputs,
+    views: dict[str, str] | None = None,
+    driver: str = "",
+    alive: Callable[[str], bool] | None = None,
+) -> Tracker:
+    """Open a parent run in MLflow; StudyError if its database cannot be written."""
+    try:
+        return Tracker(
+            tracking_uri(launch),
+            artifact_root=Path(launch.runs_root).resolve() / "mlartifacts",
+            experiment=experiment,
+            launch=run,
+            params=params,
+            tags={"dataset": inputs.dataset.name, "extractor": inputs.extractor.name},
+            experiment_tags=views,
+            driver=driver,
+            alive=alive,
+        )
+    except ValueError as error:
+        raise StudyError(str(error)) from error

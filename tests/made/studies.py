@@ -1,0 +1,35 @@
+"""Running small studies in a test, on cheap features."""
+
+from pathlib import Path
+
+from diffrop.console.screens import QuietScreen
+from diffrop.engine.prepare import PreparedStudy, check_study, facts_of
+from diffrop.engine.run import FinishedStudy, run_study
+from diffrop.metrics.features import FeatureExtractor
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.search.warm_start import gather
+from diffrop.study.config import LaunchConfig, StudyConfig
+from tests.made.small import small_inputs
+
+
+def run_small(
+    config: StudyConfig, launch: LaunchConfig, extractor: FeatureExtractor | None = None
+) -> FinishedStudy:
+    """Run a study whose scores come from `RowBrightness`, or from another extractor."""
+    store, dataset = check_study(config, launch)
+    inputs = small_inputs(dataset)
+    if extractor is not None:
+        inputs = ScoringInputs(dataset, extractor, inputs.reference)
+    known = gather(config, store.path.parent, facts_of(inputs))
+    prepared = PreparedStudy(store, inputs, anchors={}, warm_start=known)
+    return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
+
+
+def launch_in(folder: Path, **changes: object) -> LaunchConfig:
+    """A launch whose files lie in `folder`."""
+    return LaunchConfig(runs_root=str(folder / "runs"), **changes)  # type: ignore[arg-type]
+
+
+def states(finished: FinishedStudy) -> list[str]:
+    """The trials' states, by number."""
+    return [trial.state for trial in finished.result.trials]

@@ -1,0 +1,162 @@
+"""What is shown while a study runs."""
+
+import dataclasses
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from diffrop.console.screens import JsonScreen, LiveScreen, PlainScreen, QuietScreen, open_screen
+from diffrop.engine.progress import Progress, Screen, TrialProgress
+
+
+def trial(number: int, state: str = "RUNNING", **changes: object) -> TrialProgress:
+    fields: dict[str, object] = {
+        "number": number,
+        "name": f"t{number:03d} hinge tau_0=3.2",
+        "form": "hinge",
+        "state": state,
+        "images_seen": 5_120,
+        "images_per_s": 1234.5,
+        "loss": 0.0512,
+        "grad_ratio": 0.0123,
+        "score": 41.234,
+        "num_samples": 200,
+        "message": "",
+    }
+    return TrialProgress(**(fields | changes))  # type: ignore[arg-type]
+
+
+def progress(*trials: TrialProgress, **changes: object) -> Progress:
+    ended = [t for t in trials if t.state != "RUNNING"]
+    fields: dict[str, object] = {
+        "study": "s",
+        "num_trials": 4,
+        "num_ended": len(ended),
+        "images": 20_480,
+        "objective": "fid/few",
+        "best": None,
+        "seconds_left": 200.0,
+        "trials": list(trials),
+    }
+    return Progress(**(fields | changes))  # type: ignore[arg-type]
+
+
+def drawn(screen: Screen, output: io.StringIO, state: Progress) -> str:
+    """What a screen adds to its output for a state."""
+    before = output.tell()
+    screen.show(state)
+    return output.getvalue()[before:]
+
+
+def test_without_a_terminal_each_ended_trial_is_one_line() -> None:
+    output = io.StringIO()
+    screen = PlainScreen(Console(file=output, width=40))
+    assert drawn(screen, output, progress(trial(0))) == ""
+    done = trial(0, "COMPLETE", images_seen=20_480)
+    leader = progress(done, trial(1), best=done)
+    first, second = drawn(screen, output, leader).splitlines()
+    assert first == "t000 hinge tau_0=3.2 | COMPLETE at 20,480 | fid/few 41.23 at N = 200"
+    assert second == "1/4 trials | best fid/few 41.23 (t000 hinge tau_0=3.2) | 3 min left"
+    assert drawn(screen, output, leader) == ""
+
+
+def test_failed_trial_says_why() -> None:
+    output = io.StringIO()
+    screen = PlainScreen(Console(file=output))
+    failed = trial(1, "FAIL", score=None, num_samples=None, message="out of memory")
+    assert "FAIL at 5,120 | no score: out of memory" in drawn(screen, output, progress(failed))
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "hidden"),
+    [
+        (100, ["1,234", "0.0512", "pcl/grad_ratio", "0.0123", "(N 200)"], []),
+        (60, ["1,234", "0.0512", "41.23"], ["pcl/grad_ratio", "(N 200)"]),
+        (40, ["t000", "25%", "41.23"], ["1,234", "0.0512"]),
+    ],
+)
+def test_live_table_fits_the_terminal(width: int, shown: list[str], hidden: list[str]) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=width, height=20, no_color=True)
+    screen = LiveScreen(console)
+    text = drawn(screen, output, progress(trial(0)))
+    screen.close()
+    assert all(part in text for part in shown)
+    assert not any(part in text for part in hidden)
+    plain = Console(file=io.StringIO(), width=width)
+    assert all(plain.measure(line).maximum <= width for line in text.splitlines())
+
+
+def test_live_view_survives_what_else_is_printed_and_leaves_one_line() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80, height=20, highlight=False)
+    screen = LiveScreen(console)
+    screen.show(progress(trial(0)))
+    console.print("a warning of something else")
+    screen.show(progress(trial(0, "COMPLETE"), trial(1)))
+    screen.close()
+    text = output.getvalue()
+    assert "a warning of something else\n" in text
+    assert "t000 hinge tau_0=3.2 | COMPLETE" in text
+    assert text.rstrip().endswith("1/4 trials | no score yet | 3 min left")
+
+
+def test_more_trials_than_lines_are_counted() -> None:
+    output = io.StringIO()
+    screen = LiveScreen(Console(file=output, force_terminal=True, width=80, height=10))
+    text = drawn(screen, output, progress(*(trial(number) for number in range(30))))
+    screen.close()
+    assert "and 24 more" in text and "t006" not in text
+
+
+def test_json_lines_hold_every_change_once() -> None:
+    output = io.StringIO()
+    screen = JsonScreen(output)
+    screen.show(progress(trial(0), trial(1)))
+    screen.show(progress(trial(0), trial(1, images_seen=7_680)))
+    screen.say("confirming")
+    rows = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [(r["event"], r.get("number"), r.get("images_seen")) for r in rows] == [
+        ("trial", 0, 5_120),
+        ("trial", 1, 5_120),
+        ("trial", 1, 7_680),
+        ("message", None, None),
+    ]
+    assert rows[0]["loss"] == 0.0512 and rows[0]["grad_ratio"] == 0.0123
+
+
+def test_view_chooses_the_screen() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    live = open_screen("lines", terminal)
+    live.close()
+    assert isinstance(live, LiveScreen)
+    assert isinstance(open_screen("lines", Console(file=io.StringIO())), PlainScreen)
+    assert isinstance(open_screen("quiet", terminal), QuietScreen)
+    assert isinstance(open_screen("json", terminal), JsonScreen)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "unknown"), (30.0, "30 s left"), (600.0, "10 min left"), (7200.0, "2.0 h left")],
+)
+def test_time_left_has_a_fitting_unit(seconds: float | None, text: str) -> None:
+    state = progress(trial(0), seconds_left=seconds)
+    assert text in state.line
+    assert dataclasses.replace(state, num_ended=4).line.endswith("done")
+
+
+def test_retrainings_run_beside_their_trial() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80, height=20, no_color=True)
+    screen = LiveScreen(console)
+    again = [trial(1, seed=0), trial(1, "COMPLETE", seed=1)]
+    state = progress(trial(1, "COMPLETE"), retrainings=again, num_retrainings=4, num_trials=1)
+    text = drawn(screen, output, state)
+    screen.close()
+    assert "t001-s0" in text and "1/4 retrainings" in text and "t001-s1" not in text
+    file = io.StringIO()
+    JsonScreen(file).show(state)
+    events = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [(event["number"], event["seed"]) for event in events] == [(1, None), (1, 0), (1, 1)]

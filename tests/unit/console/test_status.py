@@ -1,0 +1,249 @@
+import contextlib
+import hashlib
+import io
+import json
+import os
+import runpy
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from diffrop.console.status import (
+    StudyStatus,
+    ago,
+    all_statuses,
+    resume_command,
+    status_lines,
+    studies_table,
+    study_status,
+    trials_table,
+)
+from diffrop.errors import StudyError
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.study_store import StudyStore
+from diffrop.record.trial_state import RUNGS, VALUES
+from diffrop.storage import write_atomically
+from diffrop.study.config import LaunchConfig
+from tests.made.small import ROOT, small_study
+
+COMMAND = "python studies/run_tau_sweep.py --trials 4 --study-name 'small' --budget-wall 60"
+
+
+def score(trial: Path, value: float, images: int) -> None:
+    row = {"omega": 1.0, "sampler": "ddim-2", "num_samples": 40, "scores": {"fid/all": value}}
+    card = ScoreCard(
+        images_seen=images,
+        time=time.time(),
+        objectives=["fid/all"],
+        values=[value],
+        omega=1.0,
+        sampler="ddim-2",
+        extractor="pixels",
+        reference="full training set",
+        num_samples={"all": 40},
+        num_reference={"all": 70},
+        final=images == 128,
+        curve=[row],
+        intervals={},
+        class_scores={},
+        samples_drawn=40,
+        seconds={"sampling": 1.8, "features": 0.9, "metrics": 0.9},
+    )
+    write_atomically(trial / "scores" / f"images_{images:012d}.json", json.dumps(card.to_dict()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
+    """A study of four: a baseline of 50, a hinge stopped at 64 images, one that runs."""
+    config = small_study(num_trials=4)
+    store = StudyStore(tmp_path_factory.mktemp("made") / "runs", config.name)
+    study = store.create(config, COMMAND, LaunchConfig(), {})
+    for number, images in enumerate((128, 64, 0)):
+        trial = study.ask()
+        values = {"contrastive.form": "none" if number == 0 else "hinge"}
+        trial.set_user_attr(VALUES, values)
+        if images:
+            trial.set_user_attr(RUNGS, {str(images): {"values": [50.0], "num_samples": 40}})
+            score(store.trial_directory(number), 50.0, images)
+    study.tell(0, 50.0)
+    study.tell(1, state=TrialState.PRUNED)
+    curve = {"images_seen": 96, "loss/ddpm": 0.25, "pcl/grad_ratio": 0.031, "images_per_s": 1234.5}
+    curves = store.trial_directory(2) / "training" / "metrics.jsonl"
+    write_atomically(curves, json.dumps(curve) + "\n")
+    past = time.time() - 300
+    os.utime(curves, (past, past))
+    return store
+
+
+@pytest.fixture
+def store(made: StudyStore, tmp_path: Path) -> StudyStore:
+    """A copy of it."""
+    shutil.copytree(made.path.parent, tmp_path / "runs")
+    return StudyStore(tmp_path / "runs", made.name)
+
+
+def shown(store: StudyStore) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    status = study_status(store)
+    head, *rest = status_lines(status)
+    console.print(head)
+    console.print(trials_table(status))
+    for line in rest:
+        console.print(line)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    return text
+
+
+def test_stopped_study_says_what_is_left_and_how_to_go_on(store: StudyStore) -> None:
+    status = study_status(store)
+    assert status.state == "stopped"
+    assert status.progress.num_ended == 2
+    assert status.hours * 3600 == pytest.approx(2 * 3.6)
+    text = shown(store)
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line[:2] == "t0"}
+    assert lines["t002"][1:] == [
+        "unfinished",
+        "hinge",
+        "75%",
+        "1,234",
+        "0.2500",
+        "0.031",
+        "-",
+        "-",
+        "5",
+        "min",
+    ]
+    assert lines["t000"][1:4] == ["COMPLETE", "baseline", "100%"]
+    assert lines["t001"][1:4] == ["PRUNED", "hinge", "50%"]
+    joined = " ".join(text.split())
+    assert "0 driver(s) alive" in joined
+    assert "run_tau_sweep.py --trials 4 --budget-wall 60 --study-name small --resume" in joined
+
+
+def test_drivers_that_beat_are_alive_and_silent_ones_are_gone(store: StudyStore) -> None:
+    store.drivers.mkdir()
+    (store.drivers / "host-1-aa").touch()
+    assert study_status(store).state == "running"
+    assert "RUNNING" in shown(store)
+    past = time.time() - 600
+    os.utime(store.drivers / "host-1-aa", (past, past))
+    assert study_status(store).state == "stopped"
+    assert "gone without a word: host-1-aa" in " ".join(shown(store).split())
+
+
+def test_plan_and_verdict_are_shown(store: StudyStore) -> None:
+    plan = {"gpu_hours": 0.0, "worker_hours": 1.5, "budget_hours": 2.0, "units": 3.0}
+    book = {"began": 0.0, "plan": plan, "fact": None}
+    write_atomically(store.path / "plan.json", json.dumps(book))
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "No difference found."}))
+    score(store.path / "confirm" / "t000-s0", 51.0, 128)
+    (store.path / "confirm" / "t001-s0").mkdir()
+    text = " ".join(shown(store).split())
+    assert "Confirmation: 1 of 2 trainings with fresh seeds are scored." in text
+    assert "Spent: 0.009 hours of workers, of 1.5 planned; budget 2 hours." in text
+    assert "Confirmed: No difference found." in text
+
+
+def test_interrupted_confirmation_is_stopped_and_not_finished(store: StudyStore) -> None:
+    study = store.open(LaunchConfig(resume=True))
+    study.tell(2, state=TrialState.PRUNED)
+    store.resume(small_study(num_trials=3), COMMAND, LaunchConfig(resume=True), {})
+    assert study_status(store).state == "finished"
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "?", "num_left": 7}))
+    assert study_status(store).state == "stopped"
+    assert "Go on with: python studies/run_tau_sweep.py" in " ".join(shown(store).split())
+    write_atomically(store.path / "confirm.json", json.dumps({"verdict": "!", "num_left": 0}))
+    assert study_status(store).state == "finished"
+
+
+def test_reading_changes_nothing_even_while_a_driver_writes(store: StudyStore) -> None:
+    def digests() -> dict[Path, str]:
+        files = [path for path in store.path.rglob("*") if path.is_file()]
+        return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    before = digests()
+    with contextlib.closing(sqlite3.connect(store.database)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        study_status(store)
+        writer.rollback()
+    assert digests() == before
+
+
+def test_studies_are_listed_and_damaged_ones_say_so(
+    store: StudyStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = store.path.parent
+    (root / "foreign").mkdir()
+    (root / "foreign" / "study.yaml").write_text("format: 1\n")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(studies_table(all_statuses(root)))
+    text = " ".join(console.export_text().split())
+    assert "foreign unreadable" in text and "is no study of format" in text
+    assert "small stopped 2/4 trials" in text
+    main = runpy.run_path(str(ROOT / "studies" / "status.py"))["main"]
+    main(["--json", "--runs-root", str(root)])
+    told = json.loads(capsys.readouterr().out)
+    assert told["small"]["state"] == "stopped" and "no study of" in told["foreign"]["error"]
+
+
+def test_study_without_a_database_in_its_folder_is_read_from_the_storage(
+    store: StudyStore,
+) -> None:
+    root = store.path.parent
+    shutil.move(store.database, root / "server.db")
+    assert "is missing" in str(all_statuses(root)[store.name])
+    found = all_statuses(root, f"sqlite:///{root / 'server.db'}")[store.name]
+    assert isinstance(found, StudyStatus) and found.state == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda store: store.database.unlink(), "study.db is missing.*--storage"),
+        (lambda store: store.database.write_bytes(b"no database" * 99), "cannot read"),
+        (lambda store: store.database.write_bytes(b""), "cannot read the study database"),
+        (lambda store: store.config_path.unlink(), "is no study; studies there: none"),
+        (lambda store: store.config_path.write_text("- 1"), "is no study of format"),
+    ],
+)
+def test_damaged_studies_get_one_sentence(store: StudyStore, damage: object, message: str) -> None:
+    damage(store)  # type: ignore[operator]
+    with pytest.raises(StudyError, match=message) as raised:
+        study_status(store)
+    assert "\n" not in str(raised.value)
+
+
+def test_resume_command_names_the_study_once(store: StudyStore) -> None:
+    assert resume_command(store).count("--study-name") == 1
+    assert ago(30) == "30 s" and ago(7300) == "2 h" and ago(None) == "-"
+
+
+def test_command_needs_no_ray(store: StudyStore) -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['status.py', 'small', '--json', '--runs-root', sys.argv[1]]\n"
+        "try: runpy.run_path('studies/status.py', run_name='__main__')"
+        "\nfinally: assert 'ray' not in sys.modules"
+    )
+    root = str(store.path.parent)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, root],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "stopped"

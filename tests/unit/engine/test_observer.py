@@ -1,0 +1,104 @@
+"""What follows a running study in the driver."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffrop.confirmation.plan import record_failure
+from diffrop.console.screens import PlainScreen
+from diffrop.engine.observer import StudyObserver
+from diffrop.record.results import StudyResult, TrialResult
+from diffrop.storage import write_atomically
+from diffrop.tracking import TrackedTrial
+from tests.made.small import small_study, small_task
+from tests.unit.console.test_status import score
+
+
+class KeepingTracker:
+    """Takes the place of MLflow, and keeps each trial as it was synced last."""
+
+    def __init__(self) -> None:
+        self.trials: dict[str, TrackedTrial] = {}
+        self.num_syncs, self.works = 0, True
+
+    def sync(self, trial: TrackedTrial) -> bool:
+        """Keep it, where it works."""
+        self.num_syncs += 1
+        if self.works:
+            self.trials[trial.label] = trial
+        return self.works
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> StudyResult:
+    """A baseline and a hinge, both complete."""
+    trials = [
+        TrialResult(
+            number=number,
+            state="COMPLETE",
+            values={"contrastive.form": form},
+            directory=tmp_path / f"trials/t{number:03d}",
+            card=None,
+            duration_s=1.0,
+            message="",
+        )
+        for number, form in enumerate(("none", "hinge"))
+    ]
+    return StudyResult(small_study(num_trials=2), trials)
+
+
+def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_change(
+    found: StudyResult,
+) -> None:
+    tracker, results = KeepingTracker(), [found]
+    screen = PlainScreen(Console(file=io.StringIO()))
+    observer = StudyObserver(lambda: results[-1], tracker, screen, {})  # type: ignore[arg-type]
+    tracker.works = False
+    observer.update()
+    tracker.works = True
+    observer.update()
+    observer.update()
+    assert tracker.num_syncs == 4
+    first = dataclasses.replace(found.trials[0], front=True)
+    results.append(dataclasses.replace(found, trials=[first, found.trials[1]]))
+    observer.update()
+    assert tracker.num_syncs == 5 and tracker.trials["t000"].tags["front"] == "True"
+
+
+def test_retrainings_are_shown_and_logged_while_they_run(
+    found: StudyResult, tmp_path: Path
+) -> None:
+    tracker, output = KeepingTracker(), io.StringIO()
+    screen = PlainScreen(Console(file=output, width=200))
+    observer = StudyObserver(lambda: found, tracker, screen, {"seed": "0"})  # type: ignore[arg-type]
+    observer.update()
+    assert tracker.trials.keys() == {"t000", "t001"}
+    before = output.tell()
+    names = ("t000-s0", "t001-s0", "t001-s1")
+    tasks = [small_task(tmp_path / "confirm" / name) for name in names]
+    observer.confirming = tasks
+    row = {"images_seen": 96, "loss/ddpm": 0.25}
+    write_atomically(tasks[1].directory / "training/metrics.jsonl", json.dumps(row) + "\n")
+    observer.update()
+    running = tracker.trials["t001-s0"]
+    assert (running.name, running.state, running.seed) == ("t001-s0 hinge", "RUNNING", 0)
+    assert "t000-s0" not in tracker.trials  # it has not begun
+    score(tasks[0].directory, 41.5, 128)
+    record_failure(tasks[1], "non-finite loss")
+    observer.update()
+    assert (tracker.trials["t000-s0"].state, tracker.trials["t001-s0"].state) == (
+        "COMPLETE",
+        "FAIL",
+    )
+    assert tracker.trials["t000-s0"].tags == {"form": "none"}
+    first, second, line = output.getvalue()[before:].splitlines()
+    assert first == "t000-s0 none (baseline) | COMPLETE at 128 | fid/all 41.50 at N = 40"
+    assert second == "t001-s0 hinge | FAIL at 0 | no score: non-finite loss"
+    assert line == "2/2 trials | no score yet | 2/3 retrainings"
+    observer.confirming = ()
+    observer.update()
+    assert output.getvalue().splitlines()[-1] == line

@@ -1,0 +1,225 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffrop.errors import StopRequested
+from diffrop.execution.trial import TrialTask, run_trial
+from diffrop.record.trial_folder import read_scores
+from diffrop.scoring.samples import ScoringInputs
+from diffrop.study.rung import Rung
+from diffrop.training import session
+from diffrop.training.identity import checkpoint_key, identify
+from diffrop.training.stop import withdraw_stop
+from diffrop.training.trainer import Trainer
+from tests.made.small import small_experiment, small_inputs, small_task
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def inputs() -> ScoringInputs:
+    return small_inputs()
+
+
+def run(task: TrialTask, inputs: ScoringInputs) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = []
+    run_trial(task, inputs, CPU, reports.append)
+    return reports
+
+
+def rows(task: TrialTask) -> list[int]:
+    lines = (task.directory / "training/metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["images_seen"] for line in lines]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The images seen before every step that any trainer takes."""
+    taken: list[int] = []
+    step = Trainer.step
+
+    def counted(trainer: Trainer) -> dict[str, torch.Tensor]:
+        taken.append(trainer.images_seen)
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    return taken
+
+
+def test_trial_reports_every_rung_and_leaves_its_files(
+    tmp_path: Path, inputs: ScoringInputs
+) -> None:
+    task = small_task(tmp_path / "study/t000")
+    reports = run(task, inputs)
+    assert [(r["images_seen"], r["final"]) for r in reports] == [(64, False), (128, True)]
+    assert reports[1]["score"] == reports[1]["fid/all"]
+    assert {r["training_key"] for r in reports} == {task.key}
+    cards = read_scores(task.directory)
+    assert [card.num_samples["all"] for card in cards] == [20, 40]
+    assert rows(task) == [32, 64, 96, 128]
+    lines = (task.directory / "training/metrics.jsonl").read_text().splitlines()
+    assert any("pcl/grad_ratio" in line for line in lines)
+    assert len(list((task.directory / "samples").glob("*.png"))) == 2
+    assert not (task.directory / "training").readlink().is_absolute()
+    assert len(list((task.directory / "training").glob("images_*.safetensors"))) == 2
+
+
+class KilledError(Exception):
+    pass
+
+
+def die(result: dict[str, object]) -> None:
+    raise KilledError
+
+
+def test_restarted_trial_repeats_nothing_that_was_done(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int]
+) -> None:
+    task = small_task(tmp_path / "study/t000")
+    with pytest.raises(KilledError):
+        run_trial(task, inputs, CPU, die)  # scored at the first rung, then killed
+    first = read_scores(task.directory)[0]
+    reports = run(task, inputs)
+    assert read_scores(task.directory)[0].time == first.time
+    assert steps == [0, 32, 64, 96]
+    assert reports == run(small_task(tmp_path / "other/study/t000"), inputs)
+    steps.clear()
+    assert run(task, inputs) == reports and steps == []
+
+
+def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tmp_path: Path, inputs: ScoringInputs
+) -> None:
+    task = small_task(tmp_path / "study/t000")
+    whole = run(task, inputs)
+    newest = task.store.folder(task.key).files()[-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    next((task.directory / "scores").glob("*128.json")).unlink()
+    assert run(task, inputs) == whole
+    log = (task.directory / "trial.log").read_text()
+    assert "damaged" in log or "readable" in log
+    assert rows(task) == [32, 64, 96, 128]
+    assert [(s.begin, s.end) for s in task.store.folder(task.key).stretches()] == [
+        (0, 64),
+        (64, 128),
+        (64, 128),
+    ]
+
+
+def test_trials_with_the_same_training_share_it_over_studies(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int]
+) -> None:
+    first = small_task(tmp_path / "one/t000")
+    shared = small_task(tmp_path / "two/t003", small_experiment(evaluation__seed=7))
+    assert shared.key == first.key
+    reports = run(first, inputs)
+    assert steps == [0, 32, 64, 96]
+    again = run(shared, inputs)
+    assert steps == [0, 32, 64, 96]
+    assert [r["images_seen"] for r in again] == [r["images_seen"] for r in reports]
+    assert again[0]["score"] != reports[0]["score"]  # other noise, the same weights
+    assert first.store.folder(first.key).pins() == {"one": [64, 128], "two": [64, 128]}
+
+
+def test_rung_below_what_was_trained_is_trained_again_to_the_bit(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int]
+) -> None:
+    run(small_task(tmp_path / "one/t000"), inputs)
+    between = (
+        Rung(images=96, num_samples=20, num_steps=None, final=False),
+        Rung(images=128, num_samples=40, num_steps=None, final=True),
+    )
+    steps.clear()
+    task = small_task(tmp_path / "two/t000", rungs=between)
+    reports = run(task, inputs)
+    assert steps == [64]  # on from 64, and 128 was there
+    alone = run(small_task(tmp_path / "alone/two/t000", rungs=between), inputs)
+    assert reports == alone
+    assert rows(task) == [32, 64, 96, 128]
+
+
+def test_scores_of_another_training_are_set_aside(tmp_path: Path, inputs: ScoringInputs) -> None:
+    task = small_task(tmp_path / "study/t000")
+    run(task, inputs)
+    config = small_experiment(contrastive__tau_0=9.0)
+    other = small_task(tmp_path / "study/t000", config)
+    reports = run(other, inputs)
+    assert reports == run(small_task(tmp_path / "alone/study/t000", config), inputs)
+    assert len(list(task.directory.glob(f"scores-{task.key}-*/*.json"))) == 2
+
+
+@pytest.mark.parametrize("file", ["stop", "stop.me"])
+def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int], file: str
+) -> None:
+    task = small_task(tmp_path / "study/t000", driver="me")
+    whole = run(small_task(tmp_path / "alone/study/t000"), inputs)
+    steps.clear()
+    task.directory.parent.mkdir()
+    (tmp_path / "study" / file).touch()
+    reports: list[dict[str, Any]] = []
+    with pytest.raises(StopRequested, match="stopped at 32 images as asked"):
+        run_trial(task, inputs, CPU, reports.append)
+    assert reports == [] and steps == [0]
+    assert task.store.folder(task.key).images() == [32]
+    withdraw_stop(tmp_path / "study")
+    assert run(task, inputs) == whole
+    assert steps == [0, 32, 64, 96]
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_a_nodes_notice_stops_that_node_alone(
+    tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "here")
+    task = small_task(tmp_path / "study/t000")
+    task.directory.parent.mkdir()
+    (tmp_path / f"study/stop-{host}").touch()
+    if host == "here":
+        with pytest.raises(StopRequested):
+            run(task, inputs)
+    else:
+        assert len(run(task, inputs)) == 2
+
+
+def test_trial_waits_while_another_trains_the_same(
+    tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    run(small_task(tmp_path / "one/t000"), inputs)
+    task = small_task(tmp_path / "two/t000")
+    folder = task.store.folder(task.key)
+    hidden = [path.rename(path.with_suffix(".hidden")) for path in folder.files()]
+    steps.clear()
+
+    def finish(seconds: float) -> None:  # the other one ends while this one sleeps
+        for path in hidden:
+            path.rename(path.with_suffix(".safetensors"))
+        holder.__exit__(None, None, None)
+
+    holder = folder.try_hold()
+    assert holder.__enter__()
+    monkeypatch.setattr(session.time, "sleep", finish)
+    assert len(run(task, inputs)) == 2
+    assert steps == []
+    assert "another trial trains the same" in (task.directory / "trial.log").read_text()
+
+
+def test_prefix_is_trained_unscored_and_trials_fork_from_it(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int]
+) -> None:
+    rung = Rung(images=64, num_samples=40, num_steps=None, final=True)
+    trunk = small_task(tmp_path / "study/trunk", small_experiment("none"), (rung,))
+    trunk = dataclasses.replace(trunk, scored=False)
+    assert run(trunk, inputs) == [{"images_seen": 64, "final": True}]
+    assert not (trunk.directory / "scores").exists()
+    parent = checkpoint_key(trunk.key, 64)
+    after = (dataclasses.replace(rung, images=128),)
+    for number, form in enumerate(("reciprocal", "exponential")):
+        task = small_task(tmp_path / f"study/t{number:03d}", small_experiment(form), after, parent)
+        assert [r["images_seen"] for r in run(task, inputs)] == [128]
+    assert steps == [0, 32] + 2 * [64, 96]
+    assert identify(task.config, 1, inputs.dataset.train_digest).key != task.key
