@@ -90,7 +90,7 @@ def test_error_of_a_training_is_raised_here(
     def fail(*_: object) -> None:
         raise ValueError("wrong")
 
-    monkeypatch.setattr(final, "execute", fail)
+    monkeypatch.setattr(final, "run_task", fail)
     with pytest.raises(ValueError, match="wrong"):
         train()
 
@@ -124,7 +124,7 @@ def test_several_workers_tell_why_they_ended(
             raise told
         callback.after_report(None, [told, told], None)
 
-    monkeypatch.setattr(final, "execute", work)
+    monkeypatch.setattr(final, "run_task", work)
     monkeypatch.setattr(final, "Queue", HereQueue)
     monkeypatch.setattr(final.cluster, "connect", lambda launch: contextlib.nullcontext())
     launch = LaunchConfig(runs_root=str(tmp_path), workers_per_trial=2)

@@ -26,7 +26,7 @@ def num_probes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(1)
         return PROBE
 
-    monkeypatch.setattr(books, "measure", measured)
+    monkeypatch.setattr(books, "measure_speeds", measured)
     return found
 
 

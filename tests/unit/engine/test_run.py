@@ -101,7 +101,9 @@ def test_weights_are_swept_by_the_last_driver_to_leave(
 ) -> None:
     swept: list[str] = []
     monkeypatch.setattr(engine, "_run_stages", lambda *args: None)
-    monkeypatch.setattr(engine, "sweep", lambda result, launch, store: swept.append(store.name))
+    monkeypatch.setattr(
+        engine, "remove_unneeded_weights", lambda result, launch, store: swept.append(store.name)
+    )
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     launch = launch_in(tmp_path, storage=storage, keep_trials=1)
     folder = run_small(small_study(), launch).directory

@@ -140,7 +140,7 @@ class StoppedStages(HereStages):
 
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedStages:
-    monkeypatch.setattr("diffrop.engine.stages.REST_S", 0.0)
+    monkeypatch.setattr("diffrop.engine.stages.COOL_DOWN_S", 0.0)
     found = stages(tmp_path, SaidScreen(), StoppedStages, fork_from="baseline@32")
     assert isinstance(found, StoppedStages)
     return found
