@@ -85,10 +85,11 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     Raises:
         ValueError: it has no checkpoint that this version can read.
     """
+    from diffrop.checkpoint_file import Checkpoint, read_checkpoint
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.errors import CheckpointError
-    from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-    from diffrop.training.trainer import load_ema
+    from diffrop.training.checkpoint import config_of
+    from diffrop.training.network import load_ema
 
     path = newest_checkpoint(study, trial)
     if path is None:

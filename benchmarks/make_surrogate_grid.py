@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.errors import NonFiniteError
@@ -24,7 +25,6 @@ from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
 from diffrop.search.prepare import scoring_inputs
 from diffrop.search.scoring import FID_ALONE, ScoringInputs, draw_samples, sampler_name
-from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 
 SEEDS = (0, 1, 2)

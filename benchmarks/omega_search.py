@@ -19,8 +19,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.metrics.intervals import Estimate, Interval, paired_interval
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.recipes import recipe
 from diffrop.schema import plain
 from diffrop.search.config import Rung
@@ -35,7 +37,6 @@ from diffrop.search.sweep import (
 )
 from diffrop.seeds import derive_seed
 from diffrop.storage import write_atomically
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 
 LENGTHS = (10_240, 20_480)

@@ -19,6 +19,7 @@ from diffrop.baselines.augmentation import (
     write_results,
 )
 from diffrop.baselines.classifier import classifier_recipe
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.cli import errors_to_exit, relative
 from diffrop.config import DataConfig
 from diffrop.data import DATASETS
@@ -27,7 +28,6 @@ from diffrop.options import Formatter, parse_factor
 from diffrop.provenance import git_commit
 from diffrop.recipes import recipe
 from diffrop.search.config import check_name
-from diffrop.training.checkpoint import read_checkpoint
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.cli import errors_to_exit
 from diffrop.config import SamplingConfig
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.options import Formatter
 from diffrop.search.scoring import draw_samples
 from diffrop.search.trial import save_grid
-from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -21,8 +21,7 @@ from diffrop.search.tracking import tracking_uri
 from diffrop.search.warm_start import WarmStart, gather
 from diffrop.storage import RemoteMirror
 from diffrop.tracking import checked_uri
-from diffrop.training.network import check_network
-from diffrop.training.trainer import check_batch_fits_workers
+from diffrop.training.network import check_batch_fits_workers, check_network
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.errors import StorageError
-from diffrop.metrics.intervals import Interval
+from diffrop.metrics.interval import Interval
 from diffrop.search.config import StudyConfig
 from diffrop.search.ladder import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
 from diffrop.search.objectives import pareto_front, parse_constraints, violations
@@ -300,7 +300,7 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
     end = frozen.datetime_complete or datetime.datetime.now()
     parent = attributes.get(PARENT)
     key = trial_key(directory)
-    stretches = checkpoints.folder(key).stretches() if key else []
+    stretches = checkpoints.folder(key).segments() if key else []
     failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
     own = [stretch for stretch in stretches if failed or stretch.end <= reached]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}

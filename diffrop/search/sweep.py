@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from rich.table import Table
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -21,8 +22,8 @@ from diffrop.search.prepare import fit_reference
 from diffrop.search.scoring import Averages, ScoringInputs, check_scorable, measure
 from diffrop.search.trial import scored_checkpoint
 from diffrop.tracking.files import label_of
-from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 GROUPS = ("all", "many", "medium", "few")
 

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffrop import distributed
+from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
@@ -28,7 +29,7 @@ from diffrop.search.config import Rung
 from diffrop.search.objectives import Baseline
 from diffrop.search.scoring import ScoreCard, ScoringInputs, score_model, scored_alike
 from diffrop.storage import write_atomically
-from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory, write_checkpoint
+from diffrop.training.checkpoint import CheckpointDirectory
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice

@@ -18,10 +18,11 @@ from diffrop.baselines.augmentation import (
     joined,
     training_set_row,
 )
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
 from diffrop.errors import DiffropError
-from diffrop.metrics.report import check_comparable
+from diffrop.metrics.protocol import check_comparable
 from diffrop.search.config import LaunchConfig
 from diffrop.search.drivers import hold
 from diffrop.search.final import train_final
@@ -32,9 +33,7 @@ from diffrop.search.trial import read_scores, scored_checkpoint
 from diffrop.storage import write_atomically
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tracking import checked_uri
-from diffrop.training.checkpoint import read_checkpoint
-from diffrop.training.network import check_network
-from diffrop.training.trainer import check_batch_fits_workers
+from diffrop.training.network import check_batch_fits_workers, check_network
 
 CLASSIFIER_FILE = "classifier.json"
 

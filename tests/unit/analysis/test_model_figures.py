@@ -25,9 +25,9 @@ from analysis.model import (
     study_extractor,
 )
 from analysis.sample_neighbours import NUM_SHOWN, find_neighbours, sample_neighbours_figure
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.metrics import classifier, nearest
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 from tests.small import small_experiment
 

@@ -20,9 +20,9 @@ from diffrop.search.results import StudyResult, TrialResult
 from diffrop.search.stages import Stages
 from diffrop.search.store import StudyStore
 from diffrop.search.trial import TrialTask, run_trial
+from tests.made.checkpoints import damage
 from tests.small import small_inputs, small_study
 from tests.unit.search.test_results import card
-from tests.unit.training.test_checkpoint import damage
 
 
 class SaidScreen:

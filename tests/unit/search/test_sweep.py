@@ -9,6 +9,7 @@ from rich.console import Console
 
 from analysis.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
 from analysis.style import form_style
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
 from diffrop.search.sweep import (
@@ -19,7 +20,6 @@ from diffrop.search.sweep import (
     sweep,
     sweep_tables,
 )
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.trainer import Trainer
 from tests.small import pixel_extractor, small_experiment
 

@@ -102,7 +102,7 @@ def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
     log = (task.directory / "trial.log").read_text()
     assert "damaged" in log or "readable" in log
     assert rows(task) == [32, 64, 96, 128]
-    assert [(s.begin, s.end) for s in task.store.folder(task.key).stretches()] == [
+    assert [(s.begin, s.end) for s in task.store.folder(task.key).segments()] == [
         (0, 64), (64, 128), (64, 128),
     ]  # fmt: skip
 
