@@ -11,13 +11,7 @@ from matplotlib.image import AxesImage
 
 from analysis.command import figure_command
 from analysis.load import StudyResults
-from analysis.model import (
-    CLASSIFIER,
-    load_data,
-    load_model,
-    model_trials,
-    study_extractor,
-)
+from analysis.model import CLASSIFIER, load_data, load_model, model_trials, study_extractor
 from analysis.style import (
     CAPTION_PT,
     LEGEND_PT,
@@ -34,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diffrop.data import Dataset
-    from diffrop.metrics import FeatureExtractor
+    from diffrop.metrics.features import FeatureExtractor
 
 TITLE = "Overlap: what samples of each class are taken for"
 READING = (

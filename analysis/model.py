@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diffrop.config import ExperimentConfig, SamplingConfig
     from diffrop.data import Dataset
     from diffrop.diffusion.schedule import NoiseSchedule
-    from diffrop.metrics import FeatureExtractor
+    from diffrop.metrics.features import FeatureExtractor
     from diffrop.models.unet import UNet
 
 MAX_CPU_PARAMETERS = 5_000_000
@@ -85,10 +85,11 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     Raises:
         ValueError: it has no checkpoint that this version can read.
     """
+    from diffrop.checkpoint_file import Checkpoint, read_checkpoint
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.errors import CheckpointError
-    from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-    from diffrop.training.trainer import load_ema
+    from diffrop.training.checkpoint import config_of
+    from diffrop.training.network import load_ema
 
     path = newest_checkpoint(study, trial)
     if path is None:

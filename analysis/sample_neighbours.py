@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diffrop.data import Dataset
-    from diffrop.metrics import FeatureExtractor
+    from diffrop.metrics.features import FeatureExtractor
 
 TITLE = "Samples, and the training images nearest to them"
 READING = (
@@ -108,7 +108,7 @@ def find_neighbours(
     """Draw samples of one class and find their nearest training images, of any class."""
     import torch
 
-    from diffrop.metrics import memorisation, nearest
+    from diffrop.metrics.neighbours import memorisation, nearest
 
     labels = torch.full((NUM_DRAWN,), label)
     samples = model.samples(labels, SEED)

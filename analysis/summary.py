@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.compare import baseline_trial, contrastive_trials, num_samples_column
 from analysis.confirmed import Confirmed, confirmed
-from analysis.load import GROUPS, StudyResults, trial_folder
+from analysis.folders import trial_folder
+from analysis.load import GROUPS, StudyResults
 from analysis.protocol import method_text
 from analysis.words import format_count, format_metric, score_label
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.engine.prepare import scoring_inputs
@@ -25,7 +26,6 @@ from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
 from diffrop.scoring.samples import FID_ALONE, ScoringInputs, draw_samples
 from diffrop.scoring.score import sampler_name
-from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 
 SEEDS = (0, 1, 2)

@@ -23,7 +23,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from diffrop.config import Metric
-from diffrop.metrics.extractors import Inception
+from diffrop.metrics.extractor_networks import Inception
 from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
 from diffrop.metrics.intervals import fid_estimate

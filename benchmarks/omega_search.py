@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (
     SweptCheckpoint,
@@ -26,7 +27,8 @@ from diffrop.engine.guidance_sweep import (
     ready_to_sample,
     study_checkpoints,
 )
-from diffrop.metrics.intervals import Estimate, Interval, paired_interval
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.recipes import recipe
 from diffrop.record.score_card import ScoreCard
 from diffrop.schema import plain
@@ -36,7 +38,6 @@ from diffrop.seeds import derive_seed
 from diffrop.storage import write_atomically
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 
 LENGTHS = (10_240, 20_480)

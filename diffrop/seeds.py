@@ -1,7 +1,11 @@
 """Seeds derived from what they are for, so that no random state has to be stored or passed on."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *key: int) -> int:
@@ -10,8 +14,10 @@ def derive_seed(seed: int, *key: int) -> int:
     return int(state[0] >> np.uint64(1))
 
 
-def generator(device: torch.device | str, seed: int, *key: int) -> torch.Generator:
+def generator(device: "torch.device | str", seed: int, *key: int) -> "torch.Generator":
     """Return a generator on `device`, seeded by `derive_seed`."""
+    import torch  # here: whoever derives seeds alone does without it
+
     return torch.Generator(device).manual_seed(derive_seed(seed, *key))
 
 

@@ -4,6 +4,7 @@ Where nodes share no file system, each works on a folder of its own, and what it
 to the remote storage, from which another node takes it over.
 """
 
+import json
 import os
 import shutil
 import uuid
@@ -12,10 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, SubTreeFileSystem
+from typing import TYPE_CHECKING, Any
 
 from diffrop.errors import StorageError
+
+if TYPE_CHECKING:  # pyarrow is imported where a remote storage is used: it takes its time
+    from pyarrow.fs import FileInfo, SubTreeFileSystem
 
 CHUNK_BYTES = 8 * 2**20
 UNSHARED = (".*", "*.lock", "*.tmp")
@@ -35,6 +38,18 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of JSON lines, of which there need be none.
+
+    A torn line, which a killed writer left, is passed over.
+    """
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
+
+
 @dataclass(frozen=True)
 class RemoteMirror:
     """A remote copy of a local folder; paths are local ones below `root`.
@@ -49,7 +64,9 @@ class RemoteMirror:
     """The local folder that it mirrors; absolute."""
 
     @cached_property
-    def _remote(self) -> SubTreeFileSystem:
+    def _remote(self) -> "SubTreeFileSystem":
+        from pyarrow.fs import FileSystem, SubTreeFileSystem
+
         try:
             system, path = FileSystem.from_uri(self.uri)
         except (OSError, ValueError) as error:
@@ -129,18 +146,22 @@ class RemoteMirror:
 
     def names(self, folder: Path) -> list[str]:
         """Return the names of the files directly in a folder of the remote storage."""
+        from pyarrow.fs import FileSelector
+
         with self._told("read"):
             selector = FileSelector(self._name(folder), allow_not_found=True)
             found = self._remote.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == FileType.File)
+        return sorted(info.base_name for info in found if info.is_file)
 
     def exists(self, path: Path) -> bool:
         """Return whether the remote storage has a file."""
         with self._told("read"):
-            return bool(self._remote.get_file_info(self._name(path)).type == FileType.File)
+            return bool(self._remote.get_file_info(self._name(path)).is_file)
 
     def delete(self, path: Path) -> None:
         """Delete a file, or a folder with all below it, if it is there."""
+        from pyarrow.fs import FileType
+
         name = self._name(path)
         with self._told("written to"):
             match self._remote.get_file_info(name).type:
@@ -149,7 +170,9 @@ class RemoteMirror:
                 case FileType.Directory:
                     self._remote.delete_dir(name)
 
-    def _list(self, path: Path) -> list[FileInfo]:
+    def _list(self, path: Path) -> "list[FileInfo]":
+        from pyarrow.fs import FileSelector, FileType
+
         name = self._name(path)
         with self._told("read"):
             found = self._remote.get_file_info(name)
@@ -176,7 +199,7 @@ class RemoteMirror:
             info = self._remote.get_file_info(name)
         os.utime(file, ns=(info.mtime_ns, info.mtime_ns))  # the same version on both sides
 
-    def _download(self, info: FileInfo, target: Path) -> None:
+    def _download(self, info: "FileInfo", target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_beside(target)
         with self._told("read"):
@@ -203,7 +226,7 @@ class RemoteMirror:
             raise StorageError(f"{self._place} cannot be {how} ({cause})") from error
 
 
-def _is_object_store(remote: SubTreeFileSystem) -> bool:
+def _is_object_store(remote: "SubTreeFileSystem") -> bool:
     """Whether folders come and go with the files in them."""
     return remote.base_fs.type_name in ("s3", "gcs", "abfs")
 

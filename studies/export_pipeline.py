@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.console.options import Formatter
 from diffrop.errors import errors_to_exit
 from diffrop.export import export_pipeline
-from diffrop.training.checkpoint import read_checkpoint
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from diffrop.baselines.augmentation import (
     write_results,
 )
 from diffrop.baselines.classifier import classifier_recipe
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.config import DataConfig
 from diffrop.console.commands import relative
 from diffrop.console.options import Formatter, parse_factor
@@ -28,7 +29,6 @@ from diffrop.errors import errors_to_exit
 from diffrop.provenance import git_commit
 from diffrop.recipes import recipe
 from diffrop.study.config import check_name
-from diffrop.training.checkpoint import read_checkpoint
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

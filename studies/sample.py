@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import SamplingConfig
 from diffrop.console.options import Formatter
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import errors_to_exit
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import draw_samples
-from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -10,20 +10,17 @@ from typing import Any
 
 import torch
 
-from diffrop.baselines.classifier import (
-    ClassifierConfig,
-    predicted_labels,
-    train_classifier,
-)
+from diffrop.baselines.classifier import ClassifierConfig, predicted_labels, train_classifier
 from diffrop.baselines.gan_trainer import gan_samples
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.data import LabelledImages
 from diffrop.data.held_out import SplitDataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.classification import ClassificationScores, classification_scores
 from diffrop.metrics.report import balanced_labels
 from diffrop.scoring.samples import draw_samples
-from diffrop.training.checkpoint import Checkpoint, config_of
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from diffrop.baselines.gan_config import GanConfig
 from diffrop.baselines.gan_networks import num_doublings
 from diffrop.baselines.gan_trainer import GanTrainer, gan_samples
 from diffrop.baselines.resnet import ResNet32
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.metrics.report import ShotReport, evaluate
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
-from diffrop.training.checkpoint import Checkpoint, CheckpointDirectory
+from diffrop.training.checkpoint import CheckpointDirectory
 
 NUM_CHECKPOINTS = 10
 """Over a training; the newest two are kept."""

@@ -10,6 +10,7 @@ from diffrop.baselines.classifier import predicted_labels
 from diffrop.baselines.gan_config import GanConfig
 from diffrop.baselines.gan_networks import Discriminator, Generator, num_doublings
 from diffrop.baselines.resnet import ResNet32
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig
 from diffrop.data import Dataset
 from diffrop.data.batches import ImageOrder
@@ -18,7 +19,6 @@ from diffrop.errors import CheckpointError, NonFiniteError
 from diffrop.metrics.report import balanced_labels
 from diffrop.provenance import git_commit, package_versions
 from diffrop.seeds import INITIAL, SAMPLES, STEP, derive_seed, generator
-from diffrop.training.checkpoint import Checkpoint
 
 SAMPLING_BATCH = 500
 FREE_KEYS = ("num_images",)

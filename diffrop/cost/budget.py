@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.training.store import Stretch, TrainingFolder
+from diffrop.training.segment import TrainingSegment
+from diffrop.training.store import TrainingFolder
 
 TRAINING = "training"
 """Of a trial's folder: the link to its training in the store."""
@@ -64,7 +65,9 @@ class Budget:
         return ""
 
 
-def stretches(training: Path, until: float = float("inf")) -> Iterator[tuple[str, Stretch]]:
+def stretches(
+    training: Path, until: float = float("inf")
+) -> Iterator[tuple[str, TrainingSegment]]:
     """Yield what was trained of a training, and before it of those it forks from, with the keys.
 
     Args:
@@ -72,7 +75,7 @@ def stretches(training: Path, until: float = float("inf")) -> Iterator[tuple[str
         until: images up to which it counts.
     """
     folder = TrainingFolder(training)
-    for stretch in folder.stretches():
+    for stretch in folder.segments():
         if stretch.end <= until:
             yield folder.key, stretch
     parent = folder.parent()
@@ -114,7 +117,7 @@ class CostAccount:
     """GPUs, or workers, that score a trial."""
     since: float = 0.0
     """Trainings of the store that ended before, in other studies, are free."""
-    _trained: dict[tuple[str, Stretch], float] = field(default_factory=dict)
+    _trained: dict[tuple[str, TrainingSegment], float] = field(default_factory=dict)
     _scored: dict[Path, float] = field(default_factory=dict)
 
     def settle(self, trial: Path) -> None:

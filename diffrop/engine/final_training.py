@@ -30,10 +30,9 @@ from diffrop.study.rung import Rung
 from diffrop.tracking import TrackedTrial, checked_uri
 from diffrop.tracking.launch import open_tracker, tracking_uri
 from diffrop.training.identity import identify
-from diffrop.training.network import check_network
+from diffrop.training.network import check_batch_fits_workers, check_network
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.store import CheckpointStore
-from diffrop.training.trainer import check_batch_fits_workers
 
 POLL_INTERVAL_S = 5.0
 

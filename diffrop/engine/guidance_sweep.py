@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from rich.table import Table
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -22,8 +23,8 @@ from diffrop.scoring.samples import Averages, ScoringInputs
 from diffrop.scoring.score import check_scorable, score_choice
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.tracking.files import label_of
-from diffrop.training.checkpoint import Checkpoint, config_of, read_checkpoint
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 GROUPS = ("all", "many", "medium", "few")
 

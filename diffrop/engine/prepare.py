@@ -22,8 +22,7 @@ from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking import checked_uri
 from diffrop.tracking.launch import tracking_uri
-from diffrop.training.network import check_network
-from diffrop.training.trainer import check_batch_fits_workers
+from diffrop.training.network import check_batch_fits_workers, check_network
 
 
 @dataclass(frozen=True)

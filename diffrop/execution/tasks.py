@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.confirmation.plan import ConfirmPoint
 from diffrop.data import Dataset
@@ -16,7 +17,6 @@ from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.objectives import parse_constraints
 from diffrop.study.rung import Rung
 from diffrop.tracking.files import label_of
-from diffrop.training.checkpoint import read_checkpoint
 from diffrop.training.fork import check_fork, parse_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
 from diffrop.training.store import CheckpointStore
@@ -56,7 +56,9 @@ class TaskMaker:
         fork = parse_fork(study.fork_from, study.experiment.training.batch_size)
         if fork.path is None:
             return made
-        return replace(made, given=made.store.adopt(fork.path), given_images=fork.images)
+        return replace(
+            made, given=made.store.import_checkpoint(fork.path), given_images=fork.images
+        )
 
     @property
     def store(self) -> CheckpointStore:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from diffrop import distributed
+from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.record.score_card import ScoreCard
@@ -28,7 +29,6 @@ from diffrop.scoring.score import score_model, scored_alike
 from diffrop.storage import write_atomically
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
-from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice

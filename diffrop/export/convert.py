@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig, SamplingConfig
 from diffrop.errors import CheckpointError
 from diffrop.models.unet import Downsample, ResBlock, UNet, group_norm
-from diffrop.training.checkpoint import Checkpoint, config_of
-from diffrop.training.trainer import load_ema
+from diffrop.training.checkpoint import config_of
+from diffrop.training.network import load_ema
 
 PIPELINE_FILE = Path(__file__).with_name("pipeline.py")
 CHANNELS_PER_GROUP, MAX_GROUPS = 4, 32  # of group_norm

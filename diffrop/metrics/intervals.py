@@ -12,7 +12,6 @@ holds neither the bias of FID at N, nor the training seed, nor the choice of ref
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import scipy.stats
 import torch
@@ -24,26 +23,10 @@ from diffrop.metrics.frechet import (
     gaussian_statistics,
     symmetric_eigenvectors,
 )
+from diffrop.metrics.interval import LEVEL, Interval
 
-LEVEL = 0.95
 SINGULAR = 1e-12
 """Eigenvalues below this share of the largest count as zero."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A score with its confidence interval over samples."""
-
-    value: float
-    low: float
-    high: float
-    standard_error: float
-    level: float
-    num_samples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Scores are named `metric/group`, the group one of all, many, medium, few, or cla
 docs/metrics.md defines each metric.
 """
 
-import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,38 +17,14 @@ from diffrop.errors import NonFiniteError
 from diffrop.metrics.checks import check_features
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.frechet import gaussian_statistics
-from diffrop.metrics.intervals import Estimate, Interval
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.intervals import Estimate
+from diffrop.metrics.protocol import Protocol
 from diffrop.metrics.reference import LabelledFeatures, Reference
 from diffrop.metrics.scores import CLASS_METRICS, METRICS, SCORERS, Group, accuracy
 
 MIN_CLASS_IMAGES = 100
 """Samples, and reference images, that a class needs to be scored by itself."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What scores depend on beside the model: only those of equal protocols compare."""
-
-    extractor: str
-    sampler: str
-    """Sampler and steps, such as ddim-50."""
-    reference: str
-    num_samples: int
-    """N over all classes."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return dataclasses.asdict(self)
-
-
-def check_comparable(protocols: Sequence[Protocol]) -> None:
-    """Raise ValueError, naming the differences, unless all protocols are the same."""
-    for name in (field.name for field in dataclasses.fields(Protocol)):
-        found = sorted({str(getattr(protocol, name)) for protocol in protocols})
-        if len(found) > 1:
-            raise ValueError(
-                f"scores at different {name} ({', '.join(found)}) do not compare; allowed: one"
-            )
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import get_args
 from torch import Tensor
 
 from diffrop.config import Metric
-from diffrop.metrics.fid_infinity import fid_infinity
+from diffrop.metrics.fid_at_infinity import fid_infinity
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
-from diffrop.metrics.inception_score import inception_score_estimate
+from diffrop.metrics.inception import inception_score_estimate
 from diffrop.metrics.intervals import Estimate, fid_estimate
 from diffrop.metrics.kernel import kernel_estimate
 from diffrop.metrics.neighbours import memorisation, precision_recall

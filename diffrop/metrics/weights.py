@@ -5,8 +5,6 @@ import re
 import urllib.error
 from pathlib import Path
 
-import torch
-
 DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -33,6 +31,8 @@ def weights_file(location: str, cache: Path) -> Path:
     path = cache / f"weights-{digest[:16]}"
     if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest):
         return path
+    import torch  # here: nothing but a download needs it
+
     cache.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)

@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.errors import StorageError
-from diffrop.metrics.intervals import Interval
+from diffrop.metrics.interval import Interval
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_store import StudyStore
 from diffrop.record.trial_folder import pull_trial, read_scores, trial_key
@@ -302,7 +302,7 @@ def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore
     end = frozen.datetime_complete or datetime.datetime.now()
     parent = attributes.get(PARENT)
     key = trial_key(directory)
-    stretches = checkpoints.folder(key).stretches() if key else []
+    stretches = checkpoints.folder(key).segments() if key else []
     failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
     own = [stretch for stretch in stretches if failed or stretch.end <= reached]
     baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}

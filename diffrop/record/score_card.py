@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffrop.metrics.report import Protocol
+from diffrop.metrics.protocol import Protocol
 
 
 @dataclass(frozen=True)

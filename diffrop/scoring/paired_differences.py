@@ -4,11 +4,12 @@ import dataclasses
 
 from torch import Tensor
 
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.errors import CheckpointError
-from diffrop.metrics.intervals import Estimate, Interval, paired_interval
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.trial_folder import influence_path
-from diffrop.training.checkpoint import read_checkpoint
 
 
 def with_differences(result: StudyResult) -> StudyResult:

@@ -20,9 +20,7 @@ from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
 from diffrop.seeds import SAMPLES, generator
-from diffrop.study.objectives import (
-    Scores,
-)
+from diffrop.study.objectives import Scores
 from diffrop.study.sampling_choice import SamplingChoice
 
 FID_ALONE: tuple[Metric, ...] = ("fid",)

@@ -17,6 +17,7 @@ from diffrop.baselines.augmentation import (
     joined,
     training_set_row,
 )
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
 from diffrop.engine.drivers import hold
@@ -24,7 +25,7 @@ from diffrop.engine.final_training import train_final
 from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import DiffropError
 from diffrop.execution import cluster
-from diffrop.metrics.report import check_comparable
+from diffrop.metrics.protocol import check_comparable
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.trial_folder import read_scores, scored_checkpoint
 from diffrop.scoring.samples import ScoringInputs
@@ -34,9 +35,7 @@ from diffrop.study.config import LaunchConfig
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tracking import checked_uri
 from diffrop.tracking.launch import tracking_uri
-from diffrop.training.checkpoint import read_checkpoint
-from diffrop.training.network import check_network
-from diffrop.training.trainer import check_batch_fits_workers
+from diffrop.training.network import check_batch_fits_workers, check_network
 
 CLASSIFIER_FILE = "classifier.json"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffrop.data.held_out import SplitDataset
-from diffrop.metrics.intervals import LEVEL
+from diffrop.metrics.interval import LEVEL
 from diffrop.storage import write_atomically
 from diffrop.tables.plan import TablePlan
 from diffrop.tables.protocol import ProtocolLine, protocol_lines

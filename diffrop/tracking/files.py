@@ -15,13 +15,7 @@ from mlflow.entities import Metric
 from safetensors import safe_open
 
 from diffrop.schema import require
-from diffrop.tracking.scores import (
-    numbers,
-    omega_metrics,
-    read_score,
-    score_metrics,
-    scoring_cost,
-)
+from diffrop.tracking.scores import numbers, omega_metrics, read_score, score_metrics, scoring_cost
 
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""

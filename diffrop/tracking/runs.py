@@ -20,14 +20,7 @@ from mlflow.entities import (
     RunTag,
 )
 
-from diffrop.tracking.files import (
-    STATUSES,
-    Progress,
-    Stamp,
-    TrackedTrial,
-    read_header,
-    stamp,
-)
+from diffrop.tracking.files import STATUSES, Progress, Stamp, TrackedTrial, read_header, stamp
 from diffrop.tracking.images import (
     BY_STEP,
     FINAL,

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffrop.checkpoint_header import read_card
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
-from diffrop.training.checkpoint import config_of, read_card
+from diffrop.training.checkpoint import config_of
 from diffrop.training.identity import DATA_KEYS, canonical
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from diffrop.checkpoint_header import read_digest
 from diffrop.config import ExperimentConfig
 from diffrop.schema import flatten
-from diffrop.training.checkpoint import read_digest
 
 FORMAT = 1
 KEY_PATTERN = re.compile(r"[0-9a-f]{32}")

@@ -1,13 +1,16 @@
-"""The network of an experiment, and whether it fits the images and what it is to start from."""
+"""The network of an experiment: building it, reading it, and checking what it must fit."""
 
 from pathlib import Path
 
+import torch
+
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.data.augmentation import NUM_AUGMENTATION_INPUTS, check_augmentation_fits
 from diffrop.errors import CheckpointError
 from diffrop.models.unet import UNet
-from diffrop.training.checkpoint import read_checkpoint
+from diffrop.training.checkpoint import average_part, config_of
 
 
 def build_network(
@@ -43,3 +46,27 @@ def check_network(config: ExperimentConfig, dataset: Dataset) -> None:
             f"training.init_from is {config.training.init_from!r}, which holds another network; "
             "allowed: a checkpoint of the same model, classes, image size and augmentation inputs"
         )
+
+
+def check_batch_fits_workers(config: ExperimentConfig, num_workers: int) -> None:
+    """Raise ValueError unless the global batch divides among workers, in whole groups."""
+    group = config.diffusion.group_size if config.diffusion.timesteps == "grouped" else 1
+    if config.training.batch_size % (num_workers * group):
+        raise ValueError(
+            f"batch_size is {config.training.batch_size} over {num_workers} worker(s); allowed: "
+            f"a multiple of workers times group size, {num_workers * group}"
+        )
+
+
+def load_ema(
+    checkpoint: Checkpoint, device: torch.device, ema_length: float | None = None
+) -> UNet:
+    """Return a checkpoint's averaged network, ready to sample from.
+
+    `ema_length` is one of its `training.ema_lengths`; None is the exponential average.
+    """
+    card = checkpoint.card
+    channels, height, width = card["image_shape"]
+    model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
+    model.load_state_dict(checkpoint.part(average_part(ema_length)))
+    return model.to(device).eval().requires_grad_(False)

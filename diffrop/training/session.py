@@ -12,14 +12,15 @@ from typing import Any
 import torch
 
 from diffrop import distributed
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
-from diffrop.storage import write_atomically
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint
+from diffrop.storage import read_json_lines, write_atomically
 from diffrop.training.identity import TrainingIdentity
+from diffrop.training.segment import TrainingSegment
 from diffrop.training.stop import StopNotice
-from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder, read_json_lines
+from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
 
 POLL_S = 1.0
@@ -131,10 +132,10 @@ class TrainingSession:
             now, workers = time.monotonic(), distributed.world_size()
             if distributed.rank() == 0 and trainer.images_seen > begin:
                 gpus = workers * self.gpus_per_worker
-                stretch = Stretch(
+                segment = TrainingSegment(
                     begin, trainer.images_seen, now - since, workers, gpus, time.time()
                 )
-                self.folder.add_cost(stretch)
+                self.folder.add_segment(segment)
             begin, since = trainer.images_seen, now
 
         def save() -> None:

@@ -11,47 +11,21 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint
+from diffrop.checkpoint_header import read_digest
 from diffrop.errors import CheckpointError
-from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
-from diffrop.training.checkpoint import (
-    Checkpoint,
-    CheckpointDirectory,
-    config_of,
-    images_of,
-    read_checkpoint,
-    read_digest,
-)
+from diffrop.storage import RemoteMirror, read_json_lines, temporary_beside, write_atomically
+from diffrop.training.checkpoint import CheckpointDirectory, config_of, images_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
+from diffrop.training.segment import TrainingSegment
 
 WEIGHTS = "images_*.safetensors"
 IDENTITY = "training.json"
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a training that was trained in one go, and what it took."""
-
-    begin: int
-    """Images seen before it."""
-    end: int
-    seconds: float
-    """Wall clock, writing checkpoints included."""
-    workers: int
-    gpus: float
-    """Over all workers."""
-    time: float
-    """When it ended."""
-
-    @property
-    def units(self) -> float:
-        """GPUs, or workers without GPUs."""
-        return self.gpus or self.workers
 
 
 class TrainingFolder(CheckpointDirectory):
@@ -183,19 +157,15 @@ class TrainingFolder(CheckpointDirectory):
             self._mirror.delete(path)
         return size
 
-    def add_cost(self, stretch: Stretch) -> None:
-        """Write down what a stretch of training took."""
-        values = asdict(stretch)
-        row = {"from": values.pop("begin"), "to": values.pop("end"), **values}
+    def add_segment(self, segment: TrainingSegment) -> None:
+        """Write down what a part of the training took."""
         with (self.path / "cost.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(segment.to_row()) + "\n")
 
-    def stretches(self) -> list[Stretch]:
-        """Return what was trained, in the order in which it was."""
-        return [
-            Stretch(row.pop("from"), row.pop("to"), **row)
-            for row in read_json_lines(self.path / "cost.jsonl")
-        ]
+    def segments(self) -> list[TrainingSegment]:
+        """Return the parts that were trained, in the order in which they were."""
+        rows = read_json_lines(self.path / "cost.jsonl")
+        return [TrainingSegment.from_row(row) for row in rows]
 
     @contextlib.contextmanager
     def try_hold(self) -> Iterator[bool]:
@@ -274,7 +244,7 @@ class CheckpointStore:
         training, images = split_key(key)
         return self.folder(training).read(images, device)
 
-    def adopt(self, path: Path) -> TrainingIdentity:
+    def import_checkpoint(self, path: Path) -> TrainingIdentity:
         """Return the training of a checkpoint, which is copied here if no intact copy is.
 
         A checkpoint from outside any store stands for a training of its own, known by its SHA-256.
@@ -299,12 +269,3 @@ class CheckpointStore:
             temporary.replace(target)
             folder.push()
         return identity
-
-
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Return the rows of a file of JSON lines; a killed writer's torn line is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            yield json.loads(line)

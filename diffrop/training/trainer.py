@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrop import distributed
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.cuda_graph import CudaCapture
 from diffrop.data import Dataset
@@ -23,16 +24,15 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
 from diffrop.models.compiled import Network, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
-from diffrop.models.unet import UNet
 from diffrop.provenance import git_commit, package_versions
 from diffrop.seeds import DROPOUT, INITIAL, OTHER_LABELS, STEP, derive_seed, generator
 from diffrop.training.captured import NUM_REHEARSALS, CapturedSteps, Measures
-from diffrop.training.checkpoint import Checkpoint, average_part, config_of
+from diffrop.training.checkpoint import average_part, config_of
 from diffrop.training.ema import PowerAverage, WeightAverage
 from diffrop.training.fork import check_fork, objective_goes_on
 from diffrop.training.gradients import Gradients
 from diffrop.training.identity import differences
-from diffrop.training.network import build_network
+from diffrop.training.network import build_network, check_batch_fits_workers
 
 GPU_STEPS_BETWEEN_CHECKS = 50
 """Steps after which a GPU is asked whether a loss was non-finite: asking waits for it. From the
@@ -514,27 +514,3 @@ class Trainer:
             raise CheckpointError(
                 f"the checkpoint has another configuration: {'; '.join(differing)}"
             )
-
-
-def check_batch_fits_workers(config: ExperimentConfig, num_workers: int) -> None:
-    """Raise ValueError unless the global batch divides among workers, in whole groups."""
-    group = config.diffusion.group_size if config.diffusion.timesteps == "grouped" else 1
-    if config.training.batch_size % (num_workers * group):
-        raise ValueError(
-            f"batch_size is {config.training.batch_size} over {num_workers} worker(s); allowed: "
-            f"a multiple of workers times group size, {num_workers * group}"
-        )
-
-
-def load_ema(
-    checkpoint: Checkpoint, device: torch.device, ema_length: float | None = None
-) -> UNet:
-    """Return a checkpoint's averaged network, ready to sample from.
-
-    `ema_length` is one of its `training.ema_lengths`; None is the exponential average.
-    """
-    card = checkpoint.card
-    channels, height, width = card["image_shape"]
-    model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
-    model.load_state_dict(checkpoint.part(average_part(ema_length)))
-    return model.to(device).eval().requires_grad_(False)

@@ -88,8 +88,8 @@ def test_trial_of_the_lost_node_went_on_from_its_checkpoint(
     study, _ = finished
     store = CheckpointStore(study.directory.parent / "checkpoints")
     for trial in study.result.trials:
-        stretches = store.folder(trial.training_key).stretches()
-        trained = sum(stretch.end - stretch.begin for stretch in stretches)
+        segments = store.folder(trial.training_key).segments()
+        trained = sum(segment.end - segment.begin for segment in segments)
         # What is trained twice is less than what lies between two checkpoints.
         assert IMAGES <= trained <= IMAGES + 256
         assert trial.card is not None and trial.card.images_seen == IMAGES

@@ -23,10 +23,11 @@ assert torch.isfinite(Trainer(config, dataset, torch.device("cpu")).step()["loss
 """
 LOSS = """
 import torch
-from diffrop.config import ContrastiveConfig, DiffusionConfig
+from diffrop.config import ContrastiveConfig
+from diffrop.config import DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.study.space import (SearchSpace)
+from diffrop.study.space import SearchSpace
 from analysis.style import form_style
 from pathlib import Path
 schedule = NoiseSchedule.linear(DiffusionConfig())

@@ -3,12 +3,10 @@ import torch
 
 from diffrop.data import Dataset, load_dataset
 from diffrop.presets import PRESETS, apply_preset
-from diffrop.recipes import recipe
+from diffrop.recipes import RECIPES, recipe
 from diffrop.training.network import check_network
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
-
-DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100", "image_folder")
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +14,7 @@ def dataset() -> Dataset:
     return load_dataset(small_experiment().data)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", RECIPES)
 def test_methods_of_a_dataset_are_all_different(name: str) -> None:
     start = recipe(name).experiment
     found = [apply_preset(preset, start) for preset in PRESETS]
@@ -40,7 +38,7 @@ def test_every_method_trains_on_digits(dataset: Dataset, preset: str) -> None:
 def test_diffaug_has_colour_on_colour_images_only() -> None:
     parts = {
         name: apply_preset("diffaug", recipe(name).experiment).augmentation.diffaug
-        for name in DATASETS
+        for name in RECIPES
     }
     for name, found in parts.items():
         assert ("color" in found) == (name not in ("digits", "fashion_mnist"))

@@ -18,10 +18,9 @@ from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore
+from tests.made.checkpoints import checkpoint, damage, identity
 from tests.made.small import small_inputs, small_task
-from tests.unit.training.test_checkpoint import checkpoint, damage
-from tests.unit.training.test_store import identity
-from tests.unit.training.test_trainer import CPU
+from tests.made.trainings import CPU
 
 BUCKET = "studies"
 
@@ -206,8 +205,8 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     whole: list[dict[str, object]] = []
     run_trial(alone, inputs, CPU, whole.append)
     assert reports == whole
-    stretches = task.store.folder(task.key).stretches()
-    assert [(stretch.begin, stretch.end) for stretch in stretches] == [(0, 64), (64, 128)]
+    segments = task.store.folder(task.key).segments()
+    assert [(segment.begin, segment.end) for segment in segments] == [(0, 64), (64, 128)]
 
     driver = RemoteMirror(uri, tmp_path / "driver/runs")
     driver.root.mkdir(parents=True)

@@ -17,17 +17,12 @@ from analysis.class_confusion import (
 from analysis.distance_over_time import distance_over_time_figure, pair_distances
 from analysis.figures import FIGURES
 from analysis.load import StudyResults, load_study
-from analysis.model import (
-    can_read_model,
-    load_data,
-    load_model,
-    model_trials,
-    study_extractor,
-)
+from analysis.model import can_read_model, load_data, load_model, model_trials, study_extractor
 from analysis.sample_neighbours import NUM_SHOWN, find_neighbours, sample_neighbours_figure
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.metrics import classifier, nearest
-from diffrop.training.checkpoint import write_checkpoint
+from diffrop.metrics import classifier
+from diffrop.metrics.neighbours import nearest
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
 

@@ -18,10 +18,10 @@ from diffrop.baselines.augmentation import (
 from diffrop.baselines.classifier import ClassifierConfig
 from diffrop.baselines.gan_config import GanConfig
 from diffrop.baselines.gan_trainer import GanTrainer
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig
 from diffrop.data import load_dataset
 from diffrop.data.held_out import SplitDataset, load_split
-from diffrop.training.checkpoint import Checkpoint
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
 

@@ -1,27 +1,15 @@
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.config import DataConfig
 from diffrop.data import load_dataset
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
-from tests.made.small import ROOT, small_experiment
-
-
-def command(name: str) -> Callable[[list[str]], int]:
-    """The main function of a file in studies/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "studies" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    main: Callable[[list[str]], int] = module.main
-    return main
+from tests.made.commands import command
+from tests.made.small import small_experiment
 
 
 def refusal(main: Callable[[list[str]], int], options: list[str], runs: Path) -> None:

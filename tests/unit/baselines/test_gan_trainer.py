@@ -10,10 +10,10 @@ from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
 from diffrop.baselines.gan_trainer import GanTrainer, gan_samples
 from diffrop.baselines.resnet import ResNet32
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tests.made.small import small_inputs
 
 CPU = torch.device("cpu")

@@ -15,7 +15,8 @@ from diffrop.cost.budget import (
 )
 from diffrop.study.config import LaunchConfig
 from diffrop.training.identity import identify
-from diffrop.training.store import CheckpointStore, Stretch
+from diffrop.training.segment import TrainingSegment
+from diffrop.training.store import CheckpointStore
 from tests.made.small import small_experiment, small_study
 
 
@@ -25,7 +26,9 @@ def write_training(
     """A training whose stretches (from, to, seconds) ended at the time that `to` names."""
     folder = CheckpointStore(store).open(identify(small_experiment(), 2, digest, parent))
     for begin, end, seconds in rows:
-        folder.add_cost(Stretch(begin, end, seconds, workers=2, gpus=0, time=float(end)))
+        folder.add_segment(
+            TrainingSegment(begin, end, seconds, workers=2, gpus=0, time=float(end))
+        )
     with (folder.path / "cost.jsonl").open("a") as file:
         file.write('{"from": 9, "to"')  # torn
     return folder.path

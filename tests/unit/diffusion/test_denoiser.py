@@ -11,7 +11,7 @@ from diffrop.diffusion.denoiser import FastDenoiser
 from diffrop.diffusion.sampling import sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.models.unet import UNet
-from tests.graphs import ActedCapture, ActedGraph
+from tests.made.graphs import ActedCapture, ActedGraph
 
 TINY = ModelConfig(
     base_channels=8, channel_multipliers=(1,), num_res_blocks=1, attention_resolutions=()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from analysis.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
 from analysis.style import form_style
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (
     newest_study,
@@ -19,7 +20,6 @@ from diffrop.engine.guidance_sweep import (
     sweep_tables,
 )
 from diffrop.errors import CheckpointError
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.trainer import Trainer
 from tests.made.small import pixel_extractor, small_experiment
 

@@ -20,9 +20,9 @@ from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.study_files import read_record
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
+from tests.made.checkpoints import damage
 from tests.made.small import small_inputs, small_study
 from tests.unit.record.test_results import card
-from tests.unit.training.test_checkpoint import damage
 
 
 class SaidScreen:

@@ -103,11 +103,9 @@ def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
     log = (task.directory / "trial.log").read_text()
     assert "damaged" in log or "readable" in log
     assert rows(task) == [32, 64, 96, 128]
-    assert [(s.begin, s.end) for s in task.store.folder(task.key).stretches()] == [
-        (0, 64),
-        (64, 128),
-        (64, 128),
-    ]
+    assert [(s.begin, s.end) for s in task.store.folder(task.key).segments()] == [
+        (0, 64), (64, 128), (64, 128),
+    ]  # fmt: skip
 
 
 def test_trials_with_the_same_training_share_it_over_studies(

@@ -10,6 +10,7 @@ import torch
 from diffusers import DiffusionPipeline, UNet2DModel
 from torch import nn
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig, ModelConfig
 from diffrop.data import load_dataset
 from diffrop.diffusion.sampling import sample
@@ -18,8 +19,8 @@ from diffrop.errors import CheckpointError
 from diffrop.export import export_pipeline
 from diffrop.export.convert import renamed, unet_settings
 from diffrop.models.unet import UNet
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from diffrop.training.trainer import Trainer, load_ema
+from diffrop.training.network import load_ema
+from diffrop.training.trainer import Trainer
 from tests.made.small import ROOT, small_experiment
 
 SMALL = {

@@ -1,7 +1,6 @@
 """The networks that come from elsewhere, on random weights in the format of the real files."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,11 @@ from torch import Tensor, nn
 
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import LabelledImages, load_dataset
-from diffrop.metrics.extractors import Inception, make_extractor
+from diffrop.metrics.extractor_networks import Inception
+from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.metrics.weights import weights_file
+from tests.made.checkpoints import Payload
 
 IMAGES = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
 
@@ -58,16 +59,6 @@ def test_inception_gives_torch_fidelitys_features_and_logits_in_one_pass(
     assert found.predictions is None  # its classes are ImageNet's
     grey = extractor.extract(IMAGES[:, :1]).features
     torch.testing.assert_close(grey, theirs(IMAGES[:, :1].repeat(1, 3, 1, 1))[0])
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self._folder),)
 
 
 def test_weights_with_code_in_them_are_refused_and_not_run(

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from diffrop.metrics.frechet import frechet_distance, gaussian_statistics
-from tests.unit.metrics.made import gaussian
+from tests.made.features import gaussian
 
 
 def scipy_frechet(a: Tensor, b: Tensor) -> float:

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
-from diffrop.metrics.inception_score import inception_score_estimate
+from diffrop.metrics.inception import inception_score_estimate
+from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import (
     Estimate,
-    Interval,
     fid_estimate,
     fid_interval,
     influence_interval,
@@ -16,7 +16,7 @@ from diffrop.metrics.intervals import (
 )
 from diffrop.metrics.kernel import kernel_estimate
 from diffrop.metrics.report import balanced_labels
-from tests.unit.metrics.made import gaussian
+from tests.made.features import gaussian
 
 DIM, CLASSES = 24, 5
 

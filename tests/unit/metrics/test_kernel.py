@@ -5,7 +5,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from diffrop.metrics import kernel
 from diffrop.metrics.kernel import kernel_distance, kernel_estimate
-from tests.unit.metrics.made import gaussian
+from tests.made.features import gaussian
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -7,7 +7,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_part
 
 from diffrop.metrics import neighbours
 from diffrop.metrics.neighbours import memorisation, nearest, precision_recall
-from tests.unit.metrics.made import gaussian, in_classes
+from tests.made.features import gaussian, in_classes
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from diffrop.metrics.prd import f_beta, prd_curve, prd_f_beta
-from tests.unit.metrics.made import gaussian, in_classes
+from tests.made.features import gaussian, in_classes
 
 
 def test_curve_of_given_clusters_is_exact() -> None:

@@ -7,13 +7,14 @@ from torch import Tensor
 from diffrop.errors import NonFiniteError
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.frechet import frechet_distance, gaussian_statistics
-from diffrop.metrics.inception_score import inception_score
+from diffrop.metrics.inception import inception_score
 from diffrop.metrics.intervals import fid_interval
 from diffrop.metrics.kernel import kernel_estimate
 from diffrop.metrics.neighbours import precision_recall
+from diffrop.metrics.protocol import Protocol, check_comparable
 from diffrop.metrics.reference import Reference, balanced_rows
-from diffrop.metrics.report import Protocol, ShotReport, check_comparable, evaluate
-from tests.unit.metrics.made import in_classes
+from diffrop.metrics.report import ShotReport, evaluate
+from tests.made.features import in_classes
 
 GROUPS = {"many": [0, 1], "medium": [2, 3, 4], "few": [5, 6]}
 

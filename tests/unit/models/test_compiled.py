@@ -17,7 +17,7 @@ from diffrop.models.compiled import (
 )
 from diffrop.models.precision import copy_each, copy_weights, working_copy
 from diffrop.models.unet import Dropout, UNet, channelwise_group_norm
-from tests.graphs import trace_without_code
+from tests.made.graphs import trace_without_code
 
 TINY = ModelConfig(
     base_channels=8,

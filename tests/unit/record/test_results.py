@@ -12,6 +12,7 @@ import yaml
 from optuna.trial import TrialState
 from rich.console import Console
 
+from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.console.results import metrics_table, protocol, remarks, results_table
 from diffrop.engine.final_training import load_export
@@ -25,8 +26,8 @@ from diffrop.record.trial_folder import TRAINING_NOTE, influence_path
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.study.config import LaunchConfig
-from diffrop.training.checkpoint import Checkpoint, write_checkpoint
-from diffrop.training.store import CheckpointStore, Stretch
+from diffrop.training.segment import TrainingSegment
+from diffrop.training.store import CheckpointStore
 from tests.made.small import small_study
 
 
@@ -123,7 +124,7 @@ def test_cost_of_a_trial_that_failed_before_its_first_score_is_counted(tmp_path:
     key = "0" * 32
     folder = CheckpointStore(tmp_path / "checkpoints").folder(key)
     folder.path.mkdir(parents=True)
-    folder.add_cost(Stretch(0, 48, 7.5, 1, 0.0, 1.0))
+    folder.add_segment(TrainingSegment(0, 48, 7.5, 1, 0.0, 1.0))
     write_atomically(store.trial_directory(0) / TRAINING_NOTE, key)
     study.tell(0, state=TrialState.FAIL)
     (failed,) = ResultReader(study, store, config).read().trials

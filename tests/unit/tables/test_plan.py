@@ -7,7 +7,7 @@ from diffrop.errors import StudyError
 from diffrop.tables.plan import ROW_FILE, TablePlan, check_folder, cost_lines, row_cost
 from diffrop.tables.published import TABLES
 from tests.made.small import small_experiment
-from tests.unit.tables.made import plan_of
+from tests.made.tables import plan_of
 
 
 def store(plan: TablePlan, row: str) -> None:

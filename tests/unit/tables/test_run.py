@@ -20,9 +20,9 @@ from diffrop.tables import run
 from diffrop.tables.plan import ROW_FILE, TablePlan
 from diffrop.tables.run import TableInputs, run_table, stored_result
 from diffrop.tables.written import terminal_lines, written_table
+from tests.made.commands import command
 from tests.made.small import small_inputs
-from tests.unit.baselines.test_commands import command
-from tests.unit.tables.made import card_of, plan_of
+from tests.made.tables import card_of, plan_of
 
 QUIET = Console(quiet=True)
 TINY = ["--table", "4", "--rows", "ddpm,reweighting", "--images", "64", "--num-samples", "20"]

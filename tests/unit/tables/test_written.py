@@ -16,7 +16,7 @@ from diffrop.tables.written import (
     written_table,
 )
 from tests.made.small import small_experiment
-from tests.unit.tables.made import card_of, plan_of, published_setting, results_of
+from tests.made.tables import card_of, plan_of, published_setting, results_of
 
 
 def made(number: int, directory: Path, value: float = 5.0) -> WrittenTable:

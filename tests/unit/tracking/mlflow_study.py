@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.tracking import TrackedTrial, Tracker
-from diffrop.training.checkpoint import Checkpoint, write_checkpoint
 
 CANARY = "c4n4ry-s3cret"
 TIME = 1_732_300_000.5

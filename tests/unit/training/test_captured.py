@@ -9,10 +9,9 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.errors import NonFiniteError
 from diffrop.training.captured import NUM_REHEARSALS, CapturedSteps
 from diffrop.training.trainer import Trainer
-from tests.graphs import ActedCapture, ActedGraph
+from tests.made.graphs import ActedCapture, ActedGraph
 from tests.made.small import small_experiment
-
-CPU = torch.device("cpu")
+from tests.made.trainings import CPU, measured
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +24,6 @@ def recording(trainer: Trainer, kind: type[ActedCapture] = ActedCapture) -> Acte
     capture = kind(trainer._state)
     trainer._steps = CapturedSteps(capture, trainer._state)
     return capture
-
-
-def train(trainer: Trainer, steps: int) -> list[dict[str, float]]:
-    return [{k: v.item() for k, v in trainer.step().items()} for _ in range(steps)]
 
 
 def assert_same_state(ours: Trainer, theirs: Trainer) -> None:
@@ -52,7 +47,7 @@ def test_replayed_steps_are_the_plain_ones(dataset: Dataset, changes: dict[str, 
     config = small_experiment(**changes)  # type: ignore[arg-type]
     plain, replayed = Trainer(config, dataset, CPU), Trainer(config, dataset, CPU)
     capture = recording(replayed)
-    assert train(replayed, 9) == train(plain, 9)
+    assert measured(replayed, 9) == measured(plain, 9)
     assert sum(graph.num_replays for graph in capture.graphs) >= 5
     assert_same_state(replayed, plain)
 
@@ -60,7 +55,7 @@ def test_replayed_steps_are_the_plain_ones(dataset: Dataset, changes: dict[str, 
 def test_each_part_of_a_step_is_recorded_once(dataset: Dataset) -> None:
     trainer = Trainer(small_experiment(), dataset, CPU)  # a ratio every second step
     capture = recording(trainer)
-    train(trainer, 12)
+    measured(trainer, 12)
     assert len(capture.graphs) == 3  # the contrastive gradient, the step with it, and without
     assert capture.num_rehearsals == NUM_REHEARSALS + 3  # and each beside its first replay
 
@@ -69,14 +64,14 @@ def test_loading_a_checkpoint_records_anew(dataset: Dataset) -> None:
     config = small_experiment("none")
     plain, replayed = Trainer(config, dataset, CPU), Trainer(config, dataset, CPU)
     start = Trainer(config, dataset, CPU).checkpoint()
-    train(plain, 2)
+    measured(plain, 2)
     middle = plain.checkpoint()
     capture = recording(replayed)
     replayed.load(start)
-    train(replayed, 5)
+    measured(replayed, 5)
     replayed.load(middle)
-    train(replayed, 5)
-    train(plain, 5)
+    measured(replayed, 5)
+    measured(plain, 5)
     assert len(capture.graphs) == 2 and capture.num_forgotten == 2
     assert_same_state(replayed, plain)
 
@@ -135,10 +130,10 @@ def test_bad_recording_falls_back_with_one_warning_and_no_trace(
     recording(trainer, kind)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = train(trainer, 8)
+        found = measured(trainer, 8)
     messages = [str(w.message) for w in caught if "graph" in str(w.message)]
     assert len(messages) == 1 and cause in messages[0]
-    assert found == train(plain, 8)
+    assert found == measured(plain, 8)
     assert_same_state(trainer, plain)
 
 
@@ -147,16 +142,16 @@ def test_late_check_of_a_replayed_fault_leaves_the_state_before_it(dataset: Data
     trainer, plain = Trainer(config, dataset, CPU), Trainer(config, dataset, CPU)
     capture = recording(trainer)
     trainer._check_finite = lambda: None  # type: ignore[method-assign]
-    train(trainer, 5)
+    measured(trainer, 5)
     assert capture.graphs[0].num_replays == 2
     images = trainer._images
     trainer._images = torch.full(images.shape, float("nan"))
-    train(trainer, 1)
+    measured(trainer, 1)
     trainer._images = images
-    train(trainer, 3)  # the numbers are finite again, and too late
+    measured(trainer, 3)  # the numbers are finite again, and too late
     del trainer._check_finite  # type: ignore[misc]
     with pytest.raises(NonFiniteError, match=r"images_seen 160 \(step 5\): loss/ddpm nan"):
         trainer._check_finite()
     assert trainer.images_seen == 160
-    train(plain, 5)
+    measured(plain, 5)
     assert_same_state(trainer, plain)

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
 from diffrop.training.ema import PowerAverage, power_exponent
-from diffrop.training.trainer import Trainer, load_ema
+from diffrop.training.network import load_ema
+from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
 
 CPU = torch.device("cpu")

@@ -3,16 +3,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError
-from diffrop.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.training.fork import ForkPoint, check_fork, parse_fork
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
-from tests.unit.training.test_trainer import losses
+from tests.made.trainings import CPU, measured
 
-CPU = torch.device("cpu")
 LENGTHS = {"training__ema_lengths": [0.1]}
 
 
@@ -23,7 +22,7 @@ def dataset() -> Dataset:
 
 def trained(config: ExperimentConfig, dataset: Dataset, steps: int = 2) -> Checkpoint:
     trainer = Trainer(config, dataset, CPU)
-    losses(trainer, steps)
+    measured(trainer, steps)
     return trainer.checkpoint()
 
 
@@ -42,14 +41,14 @@ def test_fork_is_bitwise_the_run_that_switches_its_loss_there(
     changes = changes | LENGTHS
     switching = small_experiment(**changes, contrastive__start_images=64)  # type: ignore[arg-type]
     whole = Trainer(switching, dataset, CPU)
-    expected = losses(whole, 5)
+    expected = measured(whole, 5)
 
     baseline = small_experiment(**(changes | {"form": "none"}))  # type: ignore[arg-type]
     write_checkpoint(tmp_path / "c.safetensors", trained(baseline, dataset))
     fork = Trainer(small_experiment(**changes), dataset, CPU)  # type: ignore[arg-type]
     fork.fork(read_checkpoint(tmp_path / "c.safetensors"))
     assert fork.images_seen == 64
-    assert losses(fork, 3) == expected[2:]
+    assert measured(fork, 3) == expected[2:]
     assert "loss/pcl" in expected[2] and "loss/pcl" not in expected[1]
     ours, theirs = fork.checkpoint().tensors, whole.checkpoint().tensors
     assert ours.keys() == theirs.keys()
@@ -65,7 +64,7 @@ def test_fork_takes_new_rates_and_seeds(dataset: Dataset) -> None:
     for changes in ({}, {"training__learning_rate": 1e-3}, {"training__seed": 3}):
         fork = Trainer(small_experiment("none", **changes), dataset, CPU)
         fork.fork(start)
-        losses(fork, 1)
+        measured(fork, 1)
         found.append(torch.cat([p.flatten() for p in fork.model.parameters()]))
     assert not found[0].equal(found[1]) and not found[0].equal(found[2])
 

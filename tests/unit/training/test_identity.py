@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.errors import CheckpointError
 from diffrop.schema import flatten
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.identity import (
     FREE_KEYS,
     FREE_PARTS,
@@ -18,8 +18,8 @@ from diffrop.training.identity import (
     split_key,
     training_key,
 )
+from tests.made.checkpoints import checkpoint
 from tests.made.small import small_experiment
-from tests.unit.training.test_checkpoint import checkpoint
 
 
 def key(form: str = "reciprocal", **changes: object) -> str:

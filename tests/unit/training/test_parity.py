@@ -13,7 +13,7 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.objective import Draws, Losses
 from diffrop.models.compiled import gradient_distances
 from diffrop.training.trainer import Trainer
-from tests.graphs import trace_without_code
+from tests.made.graphs import trace_without_code
 from tests.made.small import small_experiment
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

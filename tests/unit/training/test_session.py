@@ -9,11 +9,11 @@ import torch.multiprocessing as mp
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError, StopRequested
-from diffrop.storage import RemoteMirror
+from diffrop.storage import RemoteMirror, read_json_lines
 from diffrop.training.identity import identify
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice, withdraw_stop
-from diffrop.training.store import CheckpointStore, read_json_lines
+from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
 
@@ -36,10 +36,10 @@ def test_session_is_exactly_where_it_was_asked_to_be(tmp_path: Path) -> None:
     assert [one.reach(images).images_seen for images in (32, 64, 96)] == [32, 64, 96]
     two = session(store)
     assert [two.reach(images).images_seen for images in (64, 96, 128)] == [64, 96, 128]
-    stretches = two.folder.stretches()
-    assert [(s.begin, s.end) for s in stretches] == [(0, 32), (32, 64), (64, 96), (96, 128)]
-    assert [s.gpus for s in stretches] == [0.5, 0.5, 0.5, 0.0]
-    assert all(s.seconds > 0 for s in stretches)
+    segments = two.folder.segments()
+    assert [(s.begin, s.end) for s in segments] == [(0, 32), (32, 64), (64, 96), (96, 128)]
+    assert [s.gpus for s in segments] == [0.5, 0.5, 0.5, 0.0]
+    assert all(s.seconds > 0 for s in segments)
 
 
 def test_live_session_takes_over_what_another_trained_meanwhile(
@@ -55,7 +55,7 @@ def test_live_session_takes_over_what_another_trained_meanwhile(
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
-def test_failed_stretch_is_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_segment_is_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = session(CheckpointStore(tmp_path / "checkpoints"))
     step = Trainer.step
 
@@ -67,7 +67,7 @@ def test_failed_stretch_is_accounted_for(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Trainer, "step", fail)
     with pytest.raises(NonFiniteError):
         one.reach(128)
-    assert [(s.begin, s.end) for s in one.folder.stretches()] == [(0, 64), (64, 96)]
+    assert [(s.begin, s.end) for s in one.folder.segments()] == [(0, 64), (64, 96)]
     with one.folder.try_hold() as held:
         assert held  # a failure lets go
 
@@ -114,7 +114,7 @@ def test_workers_stop_at_one_step_and_go_on_from_one_checkpoint(tmp_path: Path) 
     assert len(told) == 1 and "stopped at 32 images as asked" in told.pop()
     assert [(tmp_path / f"reached{rank}").read_text() for rank in (0, 1)] == ["128", "128"]
     (folder,) = CheckpointStore(tmp_path / "node0/runs/checkpoints").folders()
-    assert [(s.begin, s.end, s.workers) for s in folder.stretches()] == [
+    assert [(s.begin, s.end, s.workers) for s in folder.segments()] == [
         (0, 32, 2), (32, 64, 2), (64, 128, 2),
     ]  # fmt: skip
     rows = [row["images_seen"] for row in read_json_lines(folder.curves)]

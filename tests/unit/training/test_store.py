@@ -8,20 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
-from diffrop.training.checkpoint import read_checkpoint, write_checkpoint
 from diffrop.training.garbage import collect_garbage
-from diffrop.training.identity import TrainingIdentity, checkpoint_key, identify
-from diffrop.training.store import CheckpointStore, Stretch, TrainingFolder
+from diffrop.training.identity import checkpoint_key, identify
+from diffrop.training.segment import TrainingSegment
+from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
+from tests.made.checkpoints import checkpoint, damage, identity
 from tests.made.small import small_experiment
-from tests.unit.training.test_checkpoint import checkpoint, damage
-from tests.unit.training.test_trainer import CPU
-
-
-def identity(seed: int = 0, parent: str | None = None) -> TrainingIdentity:
-    return TrainingIdentity({"training.seed": seed}, 1, "data", parent)
+from tests.made.trainings import CPU
 
 
 @pytest.fixture
@@ -122,14 +119,14 @@ def test_training_is_held_until_its_process_ends_however_it_ends(store: Checkpoi
 def test_what_was_trained_is_written_down(store: CheckpointStore) -> None:
     folder = filled(store, 0)
     parts = [
-        Stretch(begin, begin + 64, 2.5, workers=2, gpus=1.0, time=float(begin))
+        TrainingSegment(begin, begin + 64, 2.5, workers=2, gpus=1.0, time=float(begin))
         for begin in (0, 64)
     ]
     for part in parts:
-        folder.add_cost(part)
+        folder.add_segment(part)
     with (folder.path / "cost.jsonl").open("a") as file:
         file.write('{"from": 128, "to"')  # killed amid a line
-    assert folder.stretches() == parts
+    assert folder.segments() == parts
 
 
 def test_garbage_is_what_no_study_needs(store: CheckpointStore) -> None:
@@ -176,25 +173,25 @@ def test_checkpoint_from_outside_becomes_a_training_of_its_own(
     trainer = Trainer(config, dataset, CPU)
     trainer.step()
     write_checkpoint(path, trainer.checkpoint())
-    found = store.adopt(path)
+    found = store.import_checkpoint(path)
     assert found.key != identify(config, 1, dataset.train_digest).key  # its past is unknown
     copied = store.folder(found.key).path_of(32)
     assert read_checkpoint(copied).card == trainer.checkpoint().card
-    assert store.adopt(path).key == found.key
-    assert store.adopt(copied).key == found.key  # it lies in the store now
+    assert store.import_checkpoint(path).key == found.key
+    assert store.import_checkpoint(copied).key == found.key  # it lies in the store now
     assert store.folder(found.key).identity().origin.startswith("checkpoint ")
     damage(copied, "flip")
     with pytest.warns(UserWarning, match="it is replaced"):
-        store.adopt(path)
+        store.import_checkpoint(path)
     assert read_checkpoint(copied).card == trainer.checkpoint().card
 
     elsewhere = CheckpointStore(tmp_path / "other/checkpoints")
     folder = elsewhere.open(identify(config, 1, dataset.train_digest))
     folder.save(32, trainer.checkpoint())
-    assert store.adopt(folder.path_of(32)).key == folder.key  # known wherever it is
+    assert store.import_checkpoint(folder.path_of(32)).key == folder.key  # known wherever it is
 
 
-def test_drivers_that_adopt_a_checkpoint_at_once_do_not_tear_each_others_copy(
+def test_drivers_that_import_a_checkpoint_at_once_do_not_tear_each_others_copy(
     tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_experiment("none")
@@ -207,10 +204,10 @@ def test_drivers_that_adopt_a_checkpoint_at_once_do_not_tear_each_others_copy(
         begun.append(target)
         copy(source, target)
         if len(begun) == 1:
-            store.adopt(path)
+            store.import_checkpoint(path)
 
     monkeypatch.setattr("shutil.copyfile", copy_amid_another)
-    folder = store.folder(store.adopt(path).key)
+    folder = store.folder(store.import_checkpoint(path).key)
     assert len(begun) == 2 and folder.holds(0)
     assert [file.name for file in folder.path.glob(".*")] == []
 

@@ -5,24 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError, OutOfMemoryError
-from diffrop.training.checkpoint import config_of, read_checkpoint, write_checkpoint
+from diffrop.training.checkpoint import config_of
 from diffrop.training.ema import WeightAverage
-from diffrop.training.network import check_network
-from diffrop.training.trainer import Trainer, load_ema
+from diffrop.training.network import check_network, load_ema
+from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
-
-CPU = torch.device("cpu")
+from tests.made.trainings import CPU, measured
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return load_dataset(small_experiment().data)
-
-
-def losses(trainer: Trainer, steps: int) -> list[dict[str, float]]:
-    return [{k: v.item() for k, v in trainer.step().items()} for _ in range(steps)]
 
 
 @pytest.mark.parametrize(
@@ -46,14 +42,14 @@ def test_resumed_training_is_bitwise_the_uninterrupted_one(
 ) -> None:
     config = small_experiment(**changes)  # type: ignore[arg-type]
     whole = Trainer(config, dataset, CPU)
-    expected = losses(whole, 6)
+    expected = measured(whole, 6)
 
     first = Trainer(config, dataset, CPU)
-    assert losses(first, 3) == expected[:3]
+    assert measured(first, 3) == expected[:3]
     write_checkpoint(tmp_path / "c.safetensors", first.checkpoint())
     second = Trainer(config, dataset, CPU)
     second.load(read_checkpoint(tmp_path / "c.safetensors"))
-    assert losses(second, 3) == expected[3:]
+    assert measured(second, 3) == expected[3:]
     ours, theirs = second.checkpoint().tensors, whole.checkpoint().tensors
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
@@ -93,12 +89,12 @@ def test_checkpoint_of_other_images_is_refused(dataset: Dataset) -> None:
 
 def test_longer_training_and_other_sampling_may_go_on(dataset: Dataset) -> None:
     first = Trainer(small_experiment(), dataset, CPU)
-    losses(first, 2)
+    measured(first, 2)
     changes = {"training__num_images": 4096, "sampling__num_steps": 7}
     longer = Trainer(small_experiment(**changes), dataset, CPU)  # type: ignore[arg-type]
     longer.load(first.checkpoint())
     assert longer.images_seen == 64
-    assert losses(longer, 1) == losses(first, 1)
+    assert measured(longer, 1) == measured(first, 1)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -106,7 +102,7 @@ def test_non_finite_loss_names_the_step_and_changes_no_weight(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, poison: float
 ) -> None:
     trainer = Trainer(small_experiment(), dataset, CPU)
-    losses(trainer, 2)
+    measured(trainer, 2)
     before = {name: tensor.clone() for name, tensor in trainer.checkpoint().tensors.items()}
     predict = trainer._predict
     monkeypatch.setattr(trainer, "_predict", lambda *args: predict(*args) * poison)
@@ -180,7 +176,7 @@ def test_methods_share_images_timesteps_and_noise(
             return objective(model, x_0, labels, draws, position)
 
         monkeypatch.setattr(trainer.objective, "forward", spy)
-        losses(trainer, 2)
+        measured(trainer, 2)
     for plain, method in zip(seen[:2], seen[2:], strict=True):
         assert all(a.equal(b) for a, b in zip(plain, method, strict=True))
 
@@ -199,7 +195,7 @@ def test_fine_tuning_starts_from_weights_and_average_with_a_fresh_clock(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     first = Trainer(small_experiment("none"), dataset, CPU)
-    losses(first, 2)
+    measured(first, 2)
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, first.checkpoint())
     changes = {"training__init_from": str(path), "objective__cbdm_labels": "uniform"}
@@ -213,7 +209,7 @@ def test_fine_tuning_starts_from_weights_and_average_with_a_fresh_clock(
         assert all(ours.part(part)[k].equal(v) for k, v in theirs.part(part).items())
     assert not ours.part("optimizer")
     # The ramp of the average counts the images of before: one step does not wipe it out.
-    losses(tuned, 1)
+    measured(tuned, 1)
     seen = first.images_seen + tuned.images_seen
     kept = tuned.ema.decay(config.training.batch_size, seen)
     name, before = next(iter(theirs.part("ema").items()))
@@ -247,7 +243,7 @@ def test_checkpoint_older_than_a_key_counts_as_its_default(dataset: Dataset) -> 
 def test_contrastive_term_waits_for_its_start(dataset: Dataset) -> None:
     late = Trainer(small_experiment(contrastive__start_images=64), dataset, CPU)
     plain = Trainer(small_experiment("none"), dataset, CPU)
-    assert losses(late, 2) == losses(plain, 2)
+    assert measured(late, 2) == measured(plain, 2)
     assert "loss/pcl" in late.step()
 
 
@@ -255,7 +251,7 @@ def test_logged_rows_are_means_over_their_steps(dataset: Dataset) -> None:
     config = small_experiment(training__log_every_images=64)
     rows: list[dict[str, float]] = []
     Trainer(config, dataset, CPU).train_until(128, rows.append)
-    singles = losses(Trainer(config, dataset, CPU), 4)
+    singles = measured(Trainer(config, dataset, CPU), 4)
     assert [row["images_seen"] for row in rows] == [64, 128]
     expected = (singles[2]["loss/ddpm"] + singles[3]["loss/ddpm"]) / 2
     assert rows[1]["loss/ddpm"] == pytest.approx(expected, rel=1e-6)
@@ -285,7 +281,7 @@ def test_average_has_the_half_life_in_images() -> None:
 
 def test_checkpoint_alone_gives_the_network_to_sample_from(dataset: Dataset) -> None:
     trainer = Trainer(small_experiment(), dataset, CPU)
-    losses(trainer, 2)
+    measured(trainer, 2)
     checkpoint = trainer.checkpoint()
     assert config_of(checkpoint.card) == small_experiment()
     model = load_ema(checkpoint, CPU)
@@ -294,15 +290,15 @@ def test_checkpoint_alone_gives_the_network_to_sample_from(dataset: Dataset) -> 
 
 
 def test_batch_that_does_not_divide_is_refused(dataset: Dataset) -> None:
-    from diffrop.training.trainer import check_batch_fits_workers
+    from diffrop.training.network import check_batch_fits_workers
 
     with pytest.raises(ValueError, match=r"batch_size is 32 over 3 worker\(s\).*24"):
         check_batch_fits_workers(small_experiment(), 3)
 
 
 def test_bf16_trains_and_stays_close_to_fp32(dataset: Dataset) -> None:
-    fp32 = losses(Trainer(small_experiment(), dataset, CPU), 1)[0]
-    bf16 = losses(Trainer(small_experiment(training__precision="bf16"), dataset, CPU), 1)[0]
+    fp32 = measured(Trainer(small_experiment(), dataset, CPU), 1)[0]
+    bf16 = measured(Trainer(small_experiment(training__precision="bf16"), dataset, CPU), 1)[0]
     assert bf16["loss/ddpm"] == pytest.approx(fp32["loss/ddpm"], rel=2e-2)
 
 
@@ -316,7 +312,7 @@ def test_failing_compilation_falls_back_with_one_warning(
     trainer = Trainer(small_experiment(training__compile=True), dataset, CPU)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        compiled = losses(trainer, 2)
+        compiled = measured(trainer, 2)
     messages = [str(w.message) for w in caught if "torch.compile failed" in str(w.message)]
     assert len(messages) == 1 and "no compiler here" in messages[0]
-    assert compiled == losses(Trainer(small_experiment(), dataset, CPU), 2)
+    assert compiled == measured(Trainer(small_experiment(), dataset, CPU), 2)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from diffrop.metrics.fid_infinity import fid_infinity
+from diffrop.metrics.fid_at_infinity import fid_infinity
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance
-from tests.unit.metrics.made import gaussian
+from tests.made.features import gaussian
 
 
 def test_bias_of_few_samples_is_taken_away() -> None:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
-from diffrop.metrics.inception_score import inception_score
-from tests.unit.metrics.made import gaussian
+from diffrop.metrics.inception import inception_score
+from tests.made.features import gaussian
 
 
 @pytest.mark.parametrize("num_splits", [1, 3, 10])

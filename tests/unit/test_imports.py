@@ -1,0 +1,47 @@
+"""What must cost a command line nothing: modules that import no large library."""
+
+import subprocess
+import sys
+
+import pytest
+
+LARGE = (
+    "torch",
+    "torchvision",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "pyarrow",
+    "ray",
+    "mlflow",
+    "optuna",
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "diffrop.checkpoint_header",
+        "diffrop.config",
+        "diffrop.errors",
+        "diffrop.metrics",
+        "diffrop.metrics.extractors",
+        "diffrop.metrics.interval",
+        "diffrop.metrics.protocol",
+        "diffrop.presets",
+        "diffrop.provenance",
+        "diffrop.recipes",
+        "diffrop.schema",
+        "diffrop.seeds",
+        "diffrop.storage",
+        "diffrop.training.identity",
+        "diffrop.training.segment",
+        "diffrop.training.stop",
+    ],
+)
+def test_module_is_imported_without_large_libraries(module: str) -> None:
+    program = f"import sys, {module}; print(*sorted(set({LARGE}) & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
