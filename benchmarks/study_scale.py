@@ -34,7 +34,7 @@ from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import prepare
 from diffrop.recipes import digits
 from diffrop.record.results import ResultReader
-from diffrop.record.score_card import ScoreCard
+from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored
 from diffrop.search.scheduler import StudyScheduler
@@ -92,12 +92,12 @@ def stand_in_score(
         num_reference=dict.fromkeys(groups, 100),
         final=rung.final,
         curve=[
-            {
-                "omega": choice.omega,
-                "sampler": choice.sampler,
-                "num_samples": rung.num_samples,
-                "scores": scores,
-            }
+            CurvePoint(
+                omega=choice.omega,
+                sampler=choice.sampler,
+                num_samples=rung.num_samples,
+                scores=scores,
+            )
             for choice in choices
         ],
         intervals={},

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from diffrop.constraints import Constraint
 from diffrop.schema import Config, require, set_key
 
 Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
@@ -313,6 +314,12 @@ class EvaluationConfig(Config):
             require(len(set(values)) == len(values), name, values, "distinct values")
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+        self.parsed_constraints
+
+    @property
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as rules that can be applied to scores."""
+        return parse_constraints(self.constraints)
 
     @property
     def objective(self) -> Objective:

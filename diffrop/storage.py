@@ -4,7 +4,6 @@ Where nodes share no file system, each works on a folder of its own, and what it
 to the remote storage, from which another node takes it over.
 """
 
-import json
 import os
 import shutil
 import uuid
@@ -13,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffrop.errors import StorageError
 
@@ -36,18 +35,6 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = temporary_beside(path)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of JSON lines, of which there need be none.
-
-    A torn line, which a killed writer left, is passed over.
-    """
-    if not path.exists():
-        return
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        with suppress(json.JSONDecodeError):
-            yield json.loads(line)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from diffrop.console.study_options import add_launch_options, launch_config
 from diffrop.engine.final_training import final_lines, load_export, prepare_final, train_final
 from diffrop.errors import StudyError, errors_to_exit
 from diffrop.presets import PRESETS
-from diffrop.record.trial_folder import scored_checkpoint
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import check_name
 
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
@@ -89,7 +89,7 @@ def main(argv: list[str], environment: dict[str, str]) -> int:
         console.print(metrics_table(result.card))
         for line in result.untracked:
             console.print(line)
-        checkpoint = scored_checkpoint(relative(directory), result.card.images_seen)
+        checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
         console.print(f"checkpoint {checkpoint}", soft_wrap=True)
     return 0
 

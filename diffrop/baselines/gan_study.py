@@ -110,12 +110,14 @@ def score_gan(
 
 
 def report_lines(
-    report: ShotReport, anchors: dict[str, Any], config: GanConfig, extractor: str
+    report: ShotReport, reference_scores: dict[str, Any], config: GanConfig, extractor: str
 ) -> list[str]:
     """Return the report in lines of at most 80 columns."""
     lines = []
     for group, count in report.num_samples.items():
-        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
+        real, noise = (
+            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
+        )
         beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
         lines.append(f"fid/{group} {report.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
     accuracy = report.scores.get("accuracy/all")

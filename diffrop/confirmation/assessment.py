@@ -8,7 +8,6 @@ and, where near-ties may get further seeds, spent over the looks at a growing nu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -21,9 +20,16 @@ from diffrop.confirmation.plan import (
     ConfirmPoint,
     missing_points,
 )
+from diffrop.constraints import violations
+from diffrop.record.confirmation import (
+    ConfirmationRecord,
+    ConfirmedBaseline,
+    ConfirmedLeader,
+    ConstraintOutcome,
+    PairedDifference,
+)
+from diffrop.record.names import trial_label
 from diffrop.record.score_card import ScoreCard
-from diffrop.study.objectives import parse_constraints, violations
-from diffrop.tracking.files import label_of
 
 
 def t_interval(differences: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,13 +75,13 @@ class Difference:
 class LeaderAssessment:
     """What fresh seeds say of one leader."""
 
-    contender: Candidate
+    candidate: Candidate
     seeds: tuple[int, ...]
     """Those at which it and the baseline were both scored."""
     num_failed: int
     """Its trainings that failed; what they would have scored nobody knows."""
     differences: Mapping[str, Difference]
-    """By objective; none before two seeds, and before all contenders have had all of theirs."""
+    """By objective; none before two seeds, and before all candidates have had all of theirs."""
     values: tuple[float, ...]
     """The first objective, by seed."""
     sample_intervals: tuple[tuple[float, float] | None, ...]
@@ -102,7 +108,7 @@ class Assessment:
     """The first objective, by seed."""
     num_samples: int | None
     num_missing: int
-    """Trainings that every contender needs and that have not ended; nothing is judged before."""
+    """Trainings that every candidate needs and that have not ended; nothing is judged before."""
 
     @property
     def best(self) -> LeaderAssessment | None:
@@ -144,7 +150,7 @@ def assess(confirmation: Confirmation, cards: Cards) -> Assessment:
 
 
 def _scored(cards: Cards, number: int) -> dict[int, ScoreCard]:
-    """Return a contender's scores by seed."""
+    """Return a candidate's scores by seed."""
     return {
         seed: card
         for (n, seed), card in sorted(cards.items(), key=lambda item: item[0])
@@ -166,66 +172,66 @@ def _judge(
         mean, low, high = (float(x) for x in t_interval(by_seed, level))
         values = tuple(by_seed.tolist())
         differences[objective] = Difference(by_seed=values, mean=mean, low=low, high=high)
-    constraints = parse_constraints(confirmation.study.experiment.evaluation.constraints)
+    constraints = confirmation.study.experiment.evaluation.parsed_constraints
     excess = np.array([violations(a.scores, b.scores, constraints) for a, b in pairs])
     ends = (card.intervals.get(first) for card, _ in pairs)
     texts = [constraint.text for constraint in constraints] if pairs else []
     return LeaderAssessment(
-        contender=leader,
+        candidate=leader,
         seeds=seeds,
         num_failed=sum(n == leader.number and card is None for (n, _), card in cards.items()),
         differences=differences,
         values=tuple(card.scores[first] for card, _ in pairs),
-        sample_intervals=tuple((end["low"], end["high"]) if end else None for end in ends),
+        sample_intervals=tuple((end.low, end.high) if end else None for end in ends),
         broken={text: float(excess[:, i].mean()) for i, text in enumerate(texts)},
         num_kept={text: int((excess[:, i] <= 0).sum()) for i, text in enumerate(texts)},
     )
 
 
-def next_points(outcome: Assessment, cards: Cards) -> list[ConfirmPoint]:
+def next_points(assessment: Assessment, cards: Cards) -> list[ConfirmPoint]:
     """Return the trainings of one more seed for the nearest tie; none once all is decided.
 
     That is the leader with the least mean below 0 of those whose interval holds 0. The baseline
     gets the same seed, unless it has it already.
     """
-    confirmation = outcome.confirmation
+    confirmation = assessment.confirmation
     first = confirmation.objectives[0]
-    if outcome.best is not None:
+    if assessment.best is not None:
         return []
     ties = [
         leader
-        for leader in outcome.leaders
+        for leader in assessment.leaders
         if not leader.num_failed
         and leader.keeps
         and first in leader.differences
         and leader.differences[first].mean < 0 <= leader.differences[first].high
-        and _tried(cards, leader.contender) < confirmation.most_seeds
+        and _tried(cards, leader.candidate) < confirmation.max_seeds
     ]
     if not ties:
         return []
-    leader = min(ties, key=lambda leader: leader.differences[first].mean).contender
+    leader = min(ties, key=lambda leader: leader.differences[first].mean).candidate
     seed = _tried(cards, leader)
     points = [confirmation.point(one, seed) for one in (confirmation.baseline, leader)]
     return [point for point in points if point.key not in cards]
 
 
-def _tried(cards: Cards, contender: Candidate) -> int:
-    """Return how many seeds a contender has had, failed ones included."""
-    return 1 + max((seed for number, seed in cards if number == contender.number), default=-1)
+def _tried(cards: Cards, candidate: Candidate) -> int:
+    """Return how many seeds a candidate has had, failed ones included."""
+    return 1 + max((seed for number, seed in cards if number == candidate.number), default=-1)
 
 
-def conclusion(outcome: Assessment) -> str:
+def conclusion(assessment: Assessment) -> str:
     """Return in plain words what was found."""
-    confirmation, best = outcome.confirmation, outcome.best
+    confirmation, best = assessment.confirmation, assessment.best
     first = confirmation.objectives[0]
-    if outcome.num_missing:
+    if assessment.num_missing:
         total = confirmation.num_seeds * (1 + len(confirmation.leaders))
-        return f"Cannot be told yet: {outcome.num_missing} of {total} retrainings are left."
-    known = [leader for leader in outcome.leaders if first in leader.differences]
+        return f"Cannot be told yet: {assessment.num_missing} of {total} retrainings are left."
+    known = [leader for leader in assessment.leaders if first in leader.differences]
     if not known:
         return "Cannot be told: fewer than two seeds at which a leader and the baseline ended."
     together = ""
-    if (num := len(outcome.leaders) * len(confirmation.objectives)) > 1:
+    if (num := len(assessment.leaders) * len(confirmation.objectives)) > 1:
         together = f" together for {num} comparisons (Bonferroni)"
     nearest = best or min(
         known, key=lambda one: (one.differences[first].better, one.differences[first].mean)
@@ -234,7 +240,7 @@ def conclusion(outcome: Assessment) -> str:
         f"{first} {nearest.differences[first]} with {1 - confirmation.alpha:.0%} confidence"
         f"{together}, paired over {len(nearest.seeds)} fresh seeds"
     )
-    name, difference = nearest.contender.name, nearest.differences[first]
+    name, difference = nearest.candidate.name, nearest.differences[first]
     if best is not None:
         sentences = [f"{name} is better than the baseline: {found}."]
     elif difference.better:  # something else is against each that is
@@ -243,8 +249,8 @@ def conclusion(outcome: Assessment) -> str:
         sentences = [f"No leader is better than the baseline; the nearest, {name}: {found}."]
     else:
         sentences = [f"No difference found: {name} less the baseline, {found}."]
-    sentences += [_note(leader, first) for leader in outcome.leaders if leader is not best]
-    if best is not None and best.contender.inherited:
+    sentences += [_note(leader, first) for leader in assessment.leaders if leader is not best]
+    if best is not None and best.candidate.inherited:
         sentences.append("Its settings were trained from the start, without another's weights.")
     if confirmation.conditional_on_prefix:
         sentences.append(
@@ -255,7 +261,7 @@ def conclusion(outcome: Assessment) -> str:
 
 def _note(leader: LeaderAssessment, objective: str) -> str:
     """Return what keeps a leader from being the best, if it is more than a lack of evidence."""
-    name = leader.contender.name
+    name = leader.candidate.name
     if leader.num_failed:
         return f"{name} failed at {leader.num_failed} seed(s), so that it cannot be the best."
     if objective not in leader.differences:
@@ -271,70 +277,70 @@ def _note(leader: LeaderAssessment, objective: str) -> str:
     return ""
 
 
-def confirm_dict(outcome: Assessment, num_trials: int, num_left: int) -> dict[str, Any]:
+def confirmation_record(
+    assessment: Assessment, num_trials: int, num_left: int
+) -> ConfirmationRecord:
     """Return what confirm.json holds.
 
     Args:
-        outcome: what is known by now.
+        assessment: what is known by now.
         num_trials: of the search that had ended when the leaders were chosen.
         num_left: trainings that come next, 0 once all is decided.
     """
-    confirmation, best = outcome.confirmation, outcome.best
+    confirmation, best = assessment.confirmation, assessment.best
     first = confirmation.objectives[0]
-    contenders = (confirmation.baseline, *confirmation.leaders)
-    used = sorted(set(outcome.baseline_values) | {s for one in outcome.leaders for s in one.seeds})
+    candidates = (confirmation.baseline, *confirmation.leaders)
+    seeds = {seed for leader in assessment.leaders for seed in leader.seeds}
+    used = sorted(seeds | set(assessment.baseline_values))
     points = [confirmation.point(confirmation.baseline, seed) for seed in used]
-    finding = conclusion(outcome)
-    return {
-        "seeds": [point.config.training.seed for point in points],
-        "sample_seeds": [point.config.evaluation.seed for point in points],
-        "omega": {label_of(one.number): one.omega for one in contenders},
-        "sampler": {label_of(one.number): one.sampler for one in contenders},
-        "alpha": confirmation.alpha,
-        "num_seeds": confirmation.num_seeds,
-        "most_seeds": confirmation.most_seeds,
-        "objective": first,
-        "objectives": list(confirmation.objectives),
-        "num_samples": outcome.num_samples,
-        "leaders": [_leader_dict(leader, first) for leader in outcome.leaders],
-        "baseline": {"trial": BASELINE, "values": list(outcome.baseline_values.values())},
-        "conditional_on_prefix": confirmation.conditional_on_prefix,
-        "num_trials": num_trials,
-        "num_left": num_left,
-        "finding": finding,
-        "verdict": finding,
-        "current": True,
-        "best": best.contender.number if best else None,
-    }
+    finding = conclusion(assessment)
+    return ConfirmationRecord(
+        seeds=tuple(point.config.training.seed for point in points),
+        sample_seeds=tuple(point.config.evaluation.seed for point in points),
+        omega={trial_label(one.number): one.omega for one in candidates},
+        sampler={trial_label(one.number): one.sampler for one in candidates},
+        alpha=confirmation.alpha,
+        num_seeds=confirmation.num_seeds,
+        max_seeds=confirmation.max_seeds,
+        objective=first,
+        objectives=tuple(confirmation.objectives),
+        num_samples=assessment.num_samples,
+        leaders=tuple(_leader_record(leader, first) for leader in assessment.leaders),
+        baseline=ConfirmedBaseline(
+            trial=BASELINE, values=tuple(assessment.baseline_values.values())
+        ),
+        conditional_on_prefix=confirmation.conditional_on_prefix,
+        num_trials=num_trials,
+        num_left=num_left,
+        finding=finding,
+        conclusion=finding,
+        best=best.candidate.number if best else None,
+    )
 
 
-def _leader_dict(leader: LeaderAssessment, first: str) -> dict[str, Any]:
-    found: dict[str, dict[str, Any]] = {
-        objective: {
-            "differences": list(difference.by_seed),
-            "mean": difference.mean,
-            "low": difference.low,
-            "high": difference.high,
-        }
+def _leader_record(leader: LeaderAssessment, first: str) -> ConfirmedLeader:
+    found = {
+        objective: PairedDifference(
+            by_seed=difference.by_seed,
+            mean=difference.mean,
+            low=difference.low,
+            high=difference.high,
+        )
         for objective, difference in leader.differences.items()
     }
-    unknown: dict[str, Any] = {"differences": [], "mean": None, "low": None, "high": None}
-    return {
-        "trial": leader.contender.number,
-        "name": leader.contender.name,
-        **found.get(first, unknown),
-        "values": list(leader.values),
-        "seed_indices": list(leader.seeds),
-        "sample_intervals": [list(ends) if ends else None for ends in leader.sample_intervals],
-        "objectives": found,
-        "num_failed": leader.num_failed,
-        "constraints": [
-            {
-                "text": text,
-                "excess": excess,
-                "kept": excess <= 0,
-                "num_kept": leader.num_kept[text],
-            }
+    return ConfirmedLeader(
+        trial=leader.candidate.number,
+        name=leader.candidate.name,
+        **vars(found.get(first, PairedDifference())),
+        values=leader.values,
+        seed_indices=leader.seeds,
+        sample_intervals=leader.sample_intervals,
+        objectives=found,
+        num_failed=leader.num_failed,
+        constraints=tuple(
+            ConstraintOutcome(
+                text=text, excess=excess, kept=excess <= 0, num_kept=leader.num_kept[text]
+            )
             for text, excess in leader.broken.items()
-        ],
-    }
+        ),
+    )

@@ -9,36 +9,31 @@ found them. A leader and the baseline share each seed, so that differences are p
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diffrop.config import ExperimentConfig
 from diffrop.execution.trial import TrialTask
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.names import trial_label
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_folder import read_scores, trial_key
+from diffrop.record.trial_folder import TrainingFailure, TrialFolder
 from diffrop.scoring.score import sampler_name
 from diffrop.seeds import CONFIRMED_SAMPLES, CONFIRMED_TRAINING, derive_seed
-from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import fixed_choice
-from diffrop.tracking.files import label_of
 
 ALPHA = 0.05
 
 
-MOST_SEEDS = 3
+MAX_SEEDS = 3
 """Seeds of a near-tie, as a multiple of those that were asked for."""
 
 
 BASELINE = 0
-
-
-FAILURE = "failure.json"
 
 
 Key = tuple[int, int]
@@ -96,7 +91,7 @@ class ConfirmPoint:
     @property
     def name(self) -> str:
         """Of its folder in `confirm/`."""
-        return label_of(self.number, self.seed)
+        return trial_label(self.number, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +102,8 @@ class Confirmation:
     baseline: Candidate
     leaders: tuple[Candidate, ...]
     num_seeds: int
-    """Of every contender."""
-    most_seeds: int
+    """Of every candidate."""
+    max_seeds: int
     """Of a leader that stays a near-tie."""
     alpha: float = ALPHA
 
@@ -125,27 +120,27 @@ class Confirmation:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What the contenders are compared by; the first decides."""
+        """What the candidates are compared by; the first decides."""
         return self.study.experiment.evaluation.objectives
 
     def points(self, seeds: Iterable[int] | None = None) -> Iterator[ConfirmPoint]:
         """Yield what is trained, the baseline first with each seed, for it may be a fork's prefix.
 
         Args:
-            seeds: which of them; None stands for the number that every contender gets.
+            seeds: which of them; None stands for the number that every candidate gets.
         """
         for seed in range(self.num_seeds) if seeds is None else seeds:
-            for contender in (self.baseline, *self.leaders):
-                yield self.point(contender, seed)
+            for candidate in (self.baseline, *self.leaders):
+                yield self.point(candidate, seed)
 
-    def point(self, contender: Candidate, seed: int) -> ConfirmPoint:
+    def point(self, candidate: Candidate, seed: int) -> ConfirmPoint:
         """Return one training: a trial's configuration with a fresh seed."""
-        config = self.study.experiment.with_values(contender.values)
+        config = self.study.experiment.with_values(candidate.values)
         training, samples = fresh_seeds(self.study, seed)
-        fixed = fixed_choice(config, contender.omega, contender.sampler)
+        fixed = fixed_choice(config, candidate.omega, candidate.sampler)
         seeded = fixed.with_values({"training.seed": training, "evaluation.seed": samples})
         final = self.study.rungs[-1]
-        return ConfirmPoint(number=contender.number, seed=seed, config=seeded, rung=final)
+        return ConfirmPoint(number=candidate.number, seed=seed, config=seeded, rung=final)
 
     def level(self, num_seeds: int) -> float:
         """Return the error that one interval over so many seeds may have.
@@ -155,7 +150,7 @@ class Confirmation:
         alpha.
         """
         share = self.alpha / (len(self.leaders) * len(self.objectives))
-        look, last = num_seeds - self.num_seeds, self.most_seeds - self.num_seeds
+        look, last = num_seeds - self.num_seeds, self.max_seeds - self.num_seeds
         return share * 0.5 ** (last if look >= last else look + 1)
 
 
@@ -164,7 +159,7 @@ def plan_confirmation(
     launch: LaunchConfig,
     baseline: Candidate,
     leaders: Sequence[Candidate],
-    before: Mapping[str, Any] | None = None,
+    before: ConfirmationRecord | None = None,
 ) -> Confirmation:
     """Return what a study's launch confirms.
 
@@ -180,11 +175,11 @@ def plan_confirmation(
     """
     bounded = launch.budget_gpu_hours is not None or launch.budget_wall_s is not None
     first = launch.confirm_seeds
-    most = first * MOST_SEEDS if bounded else first
-    if before is not None and before.get("num_seeds") == first:
-        most = int(before["most_seeds"])
+    most = first * MAX_SEEDS if bounded else first
+    if before is not None and before.num_seeds == first:
+        most = before.max_seeds
     return Confirmation(
-        study=study, baseline=baseline, leaders=tuple(leaders), num_seeds=first, most_seeds=most
+        study=study, baseline=baseline, leaders=tuple(leaders), num_seeds=first, max_seeds=most
     )
 
 
@@ -220,31 +215,32 @@ def read_cards(
     """Return what has ended of a confirmation, in whatever launch it was trained.
 
     Args:
-        confirmation: its contenders; a score at another sampling choice or N does not count.
+        confirmation: its candidates; a score at another sampling choice or N does not count.
         task_of: makes the task of a point; what another training (the number of workers may change
             between launches) gave does not count.
     """
     found: dict[Key, ScoreCard | None] = {}
-    for point in confirmation.points(range(confirmation.most_seeds)):
+    for point in confirmation.points(range(confirmation.max_seeds)):
         task = task_of(point)
-        directory, same = task.directory, trial_key(task.directory) == task.key
+        folder, same = task.folder, task.folder.training_key() == task.key
         (omega,) = point.config.evaluation.guidance_scales
         full = point.config.evaluation.num_samples
-        for card in read_scores(directory):
+        for card in folder.scores():
             alike = card.omega == omega and card.num_samples["all"] == full
             if same and card.final and alike and card.sampler == sampler_name(point.config):
                 found[point.key] = card
-        if point.key not in found and _failure(directory).get("key") == task.key:
+        failure = folder.failure()
+        if point.key not in found and failure is not None and failure.key == task.key:
             found[point.key] = None
     return found
 
 
 def record_failure(task: TrialTask, message: str) -> None:
     """Write down that a confirmation's training failed for good."""
-    write_atomically(task.directory / FAILURE, json.dumps({"message": message, "key": task.key}))
+    task.folder.record_failure(TrainingFailure(message, task.key))
 
 
-def retrainings(folders: Iterable[Path], result: StudyResult) -> list[TrialResult]:
+def retrainings(folders: Iterable[TrialFolder], result: StudyResult) -> list[TrialResult]:
     """Return how trainings of a confirmation stand, each as a trial with a fresh seed.
 
     Args:
@@ -253,32 +249,26 @@ def retrainings(folders: Iterable[Path], result: StudyResult) -> list[TrialResul
     """
     found = []
     for folder in folders:
-        if not folder.exists():
+        if not folder.path.exists():
             continue
-        number, _, seed = folder.name[1:].partition("-s")
-        trial = result.trials[int(number)]
-        card = next((card for card in read_scores(folder) if card.final), None)
-        failure = {} if card is not None else _failure(folder)
+        trial = result.trials[folder.number]
+        card = next((card for card in folder.scores() if card.final), None)
+        failure = folder.failure() if card is None else None
         found.append(
             TrialResult(
                 number=trial.number,
-                seed=int(seed),
-                state="FAIL" if failure else "RUNNING" if card is None else "COMPLETE",
+                seed=folder.seed,
+                state="COMPLETE" if card else "FAIL" if failure else "RUNNING",
                 values=trial.values,
-                directory=folder,
+                directory=folder.path,
                 card=card,
                 duration_s=0.0,
-                message=failure.get("message", ""),
+                message=failure.message if failure else "",
             )
         )
     return found
 
 
-def _failure(folder: Path) -> dict[str, str]:
-    path = folder / FAILURE
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
-
-
 def missing_points(confirmation: Confirmation, cards: Cards) -> list[ConfirmPoint]:
-    """Return the trainings that every contender needs and that have not ended."""
+    """Return the trainings that every candidate needs and that have not ended."""
     return [point for point in confirmation.points() if point.key not in cards]

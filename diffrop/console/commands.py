@@ -17,8 +17,11 @@ from diffrop.console.study_options import launch_config, study_config, study_par
 from diffrop.engine.prepare import check_study, prepare
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import errors_to_exit as errors_to_exit
-from diffrop.record.study_files import PLAN, read_record
-from diffrop.tracking import redact, ui_command
+from diffrop.record.cost import CostRecord
+from diffrop.record.json_files import read_record
+from diffrop.record.study_folder import StudyFolder
+from diffrop.redaction import redact
+from diffrop.tracking import ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 
@@ -81,17 +84,17 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     console.print(f"\n{protocol(result)}", soft_wrap=False)
     console.print(results_table(result))
     said = (
-        *scale(result, finished.anchors),
+        *scale(result, finished.reference_scores),
         *remarks(result),
-        *conclusions(finished.directory),
+        *conclusions(StudyFolder(finished.directory)),
         *finished.untracked,
     )
     for remark in said:
         console.print(remark, soft_wrap=False)
-    book = read_record(finished.directory, PLAN)
-    if book.get("plan") and book["fact"]:
+    cost = read_record(StudyFolder(finished.directory).cost, CostRecord)
+    if cost is not None and cost.plan and cost.actual:
         console.print()
-        console.print(comparison_table(book["plan"], book["fact"]))
+        console.print(comparison_table(cost.plan, cost.actual))
     if finished.refusal:
         console.print(f"Ended early: {finished.refusal}.")
     if finished.interrupted:

@@ -1,19 +1,18 @@
 """The plan of a study on the terminal, and beside it, afterwards, what the study did cost."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from diffrop.cost.actual import comparison
-from diffrop.cost.plan import Plan, RungPlan, make_plan
+from diffrop.cost.plan import make_plan
 from diffrop.cost.probe import DRY_RUN_LIMIT_S, measure_speeds, stand_ins
 from diffrop.data import Dataset
 from diffrop.execution import cluster
 from diffrop.execution.placement import Node
+from diffrop.record.cost import PlannedCost, RungCost, StudyCost
 from diffrop.search.sampler_view import num_startup_trials
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.sampling_choice import sampling_choices
@@ -87,7 +86,7 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
     return lines
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: PlannedCost) -> Table:
     """Return the plan by rung; training and scoring are of one trial, hours of all."""
     hours = "GPU-hours" if plan.on_gpu else "worker-hours"
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
@@ -97,7 +96,7 @@ def plan_table(plan: Plan) -> Table:
         table.add_column(heading, justify=side, no_wrap=True)
     for part in plan.parts:
         seconds = part.training_s + part.scoring_s
-        if isinstance(part, RungPlan):
+        if isinstance(part, RungCost):
             name = f"{part.images:,}" if part is not plan.prefix else f"to {part.images:,}"
             scored = f"{part.num_samples:,}" if part.num_samples else "-"
             steps = f"{part.num_steps:,}" if part.num_steps else "full" if part.samples else "-"
@@ -112,7 +111,7 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[str]:
+def plan_lines(plan: PlannedCost, config: StudyConfig, launch: LaunchConfig) -> list[str]:
     """Return what the table leaves open: time, money, memory, disk, room."""
     unit = "GPU" if plan.on_gpu else "worker"
     probe = plan.probe
@@ -143,8 +142,8 @@ def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[st
         )
     size = probe.checkpoint_mib
     more = ""
-    if plan.checkpoints_most > plan.checkpoints:
-        more = f", {plan.checkpoints_most * size:,.0f} MiB while it runs"
+    if plan.checkpoints_at_most > plan.checkpoints:
+        more = f", {plan.checkpoints_at_most * size:,.0f} MiB while it runs"
     lines.append(
         f"Disk: about {plan.checkpoints * size:,.0f} MiB of checkpoints ({size:,.1f} MiB "
         f"each){more}. Memory: {probe.memory_mib:,.0f} MiB a worker"
@@ -163,13 +162,13 @@ def plan_lines(plan: Plan, config: StudyConfig, launch: LaunchConfig) -> list[st
     return lines
 
 
-def comparison_table(plan: Mapping[str, Any], fact: Mapping[str, Any]) -> Table:
-    """Return plan and fact, as plan.json holds them, side by side."""
+def comparison_table(plan: PlannedCost, actual: StudyCost) -> Table:
+    """Return planned and actual cost side by side."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for heading in ("planned", "actual"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in comparison(plan, fact):
+    for row in comparison(plan, actual):
         table.add_row(*row)
     return table
 

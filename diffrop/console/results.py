@@ -1,14 +1,16 @@
 """A study's results in words and tables for the terminal, at 80 columns."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.json_files import read_record
 from diffrop.record.results import CONTRASTIVE_COLUMNS, REPORTED_GROUPS, StudyResult, TrialResult
+from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.study_files import CONFIRMATION, FIDELITY, read_record
+from diffrop.record.study_folder import StudyFolder
 
 
 def results_table(result: StudyResult) -> Table:
@@ -69,17 +71,17 @@ def metrics_table(card: ScoreCard) -> Table:
         for group in REPORTED_GROUPS:
             name = f"{metric}/{group}"
             ends = card.intervals.get(name) if metric == "fid" else None
-            width = f" +-{(ends['high'] - ends['low']) / 2:.3g}" if ends else ""
+            width = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""
             cells.append(_short(scores.get(name), ".4g") + width)
         table.add_row(metric, *cells)
     return table
 
 
-def scale(result: StudyResult, anchors: Mapping[str, Any]) -> list[str]:
+def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]:
     """Return what the FIDs can be held against: real images, noise, and asked labels."""
     lines = []
-    if anchors:
-        real, noise = anchors["real"], anchors["noise"]
+    if reference_scores:
+        real, noise = reference_scores["real"], reference_scores["noise"]
         lines.append(
             f"For scale, fid/all of real images is {real['scores']['fid/all']:.2f} "
             f"({real['note']}), of pure noise {noise['scores']['fid/all']:.2f} "
@@ -109,14 +111,15 @@ def remarks(result: StudyResult) -> list[str]:
     return lines
 
 
-def conclusions(folder: Path) -> list[str]:
-    """Return what a study's books say: whether stopping was right, and what was confirmed."""
-    fidelity, confirmation = read_record(folder, FIDELITY), read_record(folder, CONFIRMATION)
+def conclusions(folder: StudyFolder) -> list[str]:
+    """Return what a study's records conclude: whether stopping was right, what was confirmed."""
+    agreement = read_record(folder.rung_agreement, AgreementRecord)
+    confirmation = read_record(folder.confirmation, ConfirmationRecord)
     lines = []
-    if fidelity.get("rungs"):
-        lines.append(f"Rungs against the full score: {fidelity['verdict']}")
-    if confirmation:
-        lines.append(f"Confirmed: {confirmation['verdict']}")
+    if agreement is not None and agreement.rungs:
+        lines.append(f"Rungs against the full score: {agreement.conclusion}")
+    if confirmation is not None:
+        lines.append(f"Confirmed: {confirmation.conclusion}")
     return lines
 
 
@@ -130,8 +133,8 @@ def _comparison(result: StudyResult) -> list[str]:
     if card.objective in card.intervals:
         ends = card.intervals[card.objective]
         lines.append(
-            f"The baseline's {card.objective} is {card.value:.2f}, [{ends['low']:.2f}, "
-            f"{ends['high']:.2f}] with 95% confidence over samples."
+            f"The baseline's {card.objective} is {card.value:.2f}, [{ends.low:.2f}, "
+            f"{ends.high:.2f}] with 95% confidence over samples."
         )
     best = next((trial for trial in result.ranked if trial.number in result.differences), None)
     if best is not None:

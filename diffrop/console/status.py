@@ -4,28 +4,27 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from diffrop.console.screens import number
-from diffrop.cost.budget import CostAccount, units_per_trial
 from diffrop.engine.drivers import Drivers
 from diffrop.engine.progress import Progress, TrialProgress, progress_of
 from diffrop.errors import DiffropError, StudyError
+from diffrop.record.codec import encode
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.cost import CostRecord, PlannedCost
+from diffrop.record.json_files import read_record
 from diffrop.record.results import ResultReader
-from diffrop.record.study_files import CONFIRMATION, PLAN, read_record
+from diffrop.record.settings import read_settings
+from diffrop.record.study_folder import study_names
 from diffrop.record.study_store import StudyStore
-from diffrop.schema import load_yaml
-from diffrop.study.config import LaunchConfig
+from diffrop.record.trial_folder import TrialFolder
 
 MOST_ROWS = 30
-
-
-SIGNS = ("trial.log", "training/metrics.jsonl", "training/cost.jsonl", "scores")
-"""Of a trial's life: what a worker writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +40,18 @@ class StudyStatus:
     """By trial: since its last sign of life; None before the first."""
     hours: float
     """Spent, in hours of GPUs, or of workers without GPUs."""
-    planned: dict[str, Any]
-    """plan.json's plan; empty without one."""
+    planned: PlannedCost | None
     num_confirming: tuple[int, int]
     """Trainings with fresh seeds that have begun, and those that are scored."""
     confirmed: str
-    """The verdict of a confirmation; empty without one."""
+    """The conclusion of a confirmation; empty without one."""
     resume: str
     """What to type to go on."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        return asdict(self)
+        found: dict[str, Any] = encode(self)
+        return found
 
 
 def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
@@ -66,48 +65,39 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         StudyError: it is no study of ours, or its database cannot be read.
         ValueError: its configuration cannot be read.
     """
-    if not store.config_path.exists():
+    if not store.folder.config.exists():
         known = ", ".join(study_names(store.path.parent)) or "none"
         raise StudyError(f"{store.path} is no study; studies there: {known}")
     config = store.read_config()
     with store.open_read_only(storage) as study:
-        result = ResultReader(study, store, config).read()
+        reader = ResultReader(study, store.folder, config)
+        result = reader.read()
     running = [trial for trial in result.trials if trial.state == "RUNNING"]
     progress = progress_of(result, max(1, len(running)))
-    drivers = Drivers(store.drivers)
+    drivers = Drivers(store.folder.drivers)
     known_drivers = {name: drivers.alive(name) for name in drivers.names()}
-    plan = read_record(store.path, PLAN)
-    ledger = CostAccount(_units(plan), since=plan.get("began", 0.0))
-    folders = (*store.path.glob("prefix/*"), *store.path.glob("confirm/*-*"))
-    for folder in (*(trial.directory for trial in result.trials), *folders):
-        ledger.settle(folder)
-    confirmation = read_record(store.path, CONFIRMATION)
-    left = progress.num_ended < progress.num_trials or confirmation.get("num_left", 0) > 0
+    cost = read_record(store.folder.cost, CostRecord)
+    reader.account.add_retrainings()
+    confirmation = read_record(store.folder.confirmation, ConfirmationRecord)
+    again = store.folder.retrainings()
+    left = progress.num_ended < progress.num_trials or bool(confirmation and confirmation.num_left)
     alive = any(known_drivers.values())
     return StudyStatus(
         progress=progress,
         state="running" if alive else "stopped" if left else "finished",
         drivers=known_drivers,
-        silent_s={trial.number: _silence(trial.directory) for trial in result.trials},
-        hours=ledger.spending(),
-        planned=plan.get("plan") or {},
-        num_confirming=(
-            len(list(store.path.glob("confirm/*-*"))),
-            len(list(store.path.glob("confirm/*-*/scores/*.json"))),
-        ),
-        confirmed=confirmation.get("verdict", ""),
+        silent_s={trial.number: _silence(TrialFolder(trial.directory)) for trial in result.trials},
+        hours=reader.account.hours,
+        planned=cost.plan if cost else None,
+        num_confirming=(len(again), sum(len(one.score_files()) for one in again)),
+        confirmed=confirmation.conclusion if confirmation else "",
         resume=resume_command(store),
     )
 
 
-def study_names(runs_root: Path) -> list[str]:
-    """Return the names of the studies in a runs folder."""
-    return sorted(path.parent.name for path in runs_root.glob("*/study.yaml"))
-
-
 def resume_command(store: StudyStore) -> str:
     """Return the command that goes on with a study: that of its start, with its name."""
-    words = shlex.split(str((load_yaml(store.config_path) or {}).get("command", "")))
+    words = shlex.split(str(read_settings(store.folder).get("command", "")))
     kept = [word for word in words if word != "--resume"]
     for i, word in enumerate(kept):
         if word == "--study-name":
@@ -117,16 +107,11 @@ def resume_command(store: StudyStore) -> str:
     return shlex.join([*kept, "--study-name", store.name, "--resume"])
 
 
-def _units(book: dict[str, Any]) -> float:
-    """Return what a trial holds, as planned; one worker where there is no plan."""
-    return float((book.get("plan") or {}).get("units") or units_per_trial(LaunchConfig()))
-
-
-def _silence(trial: Path) -> float | None:
+def _silence(trial: TrialFolder) -> float | None:
     times = []
-    for sign in SIGNS:
+    for path in trial.signs_of_life():
         with contextlib.suppress(OSError):
-            times.append((trial / sign).stat().st_mtime)
+            times.append(path.stat().st_mtime)
     return max(0.0, time.time() - max(times)) if times else None
 
 
@@ -141,9 +126,9 @@ def status_lines(status: StudyStatus) -> list[str]:
     lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {said}."]
     spent = f"Spent: {status.hours:.3g} hours"
     if plan := status.planned:
-        unit = "GPU" if plan["gpu_hours"] else "worker"
-        spent += f" of {unit}s, of {plan['gpu_hours'] or plan['worker_hours']:.3g} planned"
-        limits = {"hours": plan.get("budget_hours"), "s": plan.get("budget_wall_s")}
+        unit = "GPU" if plan.on_gpu else "worker"
+        spent += f" of {unit}s, of {plan.hours:.3g} planned"
+        limits = {"hours": plan.budget_hours, "s": plan.budget_wall_s}
         given = [f"{limit:g} {name}" for name, limit in limits.items() if limit is not None]
         spent += f"; budget {', '.join(given)}" if given else ""
     lines.append(f"{spent}.")
@@ -220,7 +205,7 @@ def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, Study
     for name in study_names(runs_root):
         store = StudyStore(runs_root, name)
         try:
-            found[name] = study_status(store, None if store.database.exists() else storage)
+            found[name] = study_status(store, None if store.folder.database.exists() else storage)
         except (ValueError, DiffropError) as error:
             found[name] = str(error)
     return found

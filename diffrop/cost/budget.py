@@ -1,37 +1,11 @@
-"""What a study has cost so far, and whether its budget lets anything more begin."""
+"""What a launch may still spend: its budget, and what the study has cost by now."""
 
-import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.training.segment import TrainingSegment
-from diffrop.training.store import TrainingFolder
-
-TRAINING = "training"
-"""Of a trial's folder: the link to its training in the store."""
-
-
-def units_per_trial(launch: LaunchConfig) -> float:
-    """Return what a trial holds of what the budget counts: GPUs, or workers without GPUs."""
-    workers = launch.workers_per_trial
-    return workers * launch.gpus_per_worker or float(workers)
-
-
-def training_folder(trial: Path) -> Path:
-    """Return where a trial's training lies: in the store, or in the trial's own folder."""
-    linked = trial / TRAINING
-    return linked.resolve() if linked.exists() else trial
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spending:
-    """What was used; hours are of GPUs, or of workers where there is no GPU."""
-
-    hours: float = 0.0
-    wall_s: float = 0.0
+from diffrop.execution.placement import units_per_trial
+from diffrop.record.results import ResultReader
+from diffrop.study.config import LaunchConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +17,7 @@ class Budget:
     unit: str = "GPU-hours"
 
     @classmethod
-    def of(cls, config: StudyConfig, launch: LaunchConfig) -> "Budget":
+    def of(cls, launch: LaunchConfig) -> "Budget":
         """Return the budget of a launch."""
         return cls(
             hours=launch.budget_gpu_hours,
@@ -51,103 +25,59 @@ class Budget:
             unit="GPU-hours" if launch.gpus_per_worker else "worker-hours",
         )
 
-    def refusal(self, spent: Spending) -> str:
+    @property
+    def bounded(self) -> bool:
+        """Whether there is any limit."""
+        return self.hours is not None or self.wall_s is not None
+
+    def refusal(self, hours: float, wall_s: float) -> str:
         """Return in one sentence why nothing more may begin; empty if it may.
 
-        A limit holds what has begun back from nothing: it goes on to its end.
+        What has begun goes on to its end, whatever the limits.
+
+        Args:
+            hours: spent, of GPUs, or of workers where there is no GPU.
+            wall_s: spent, in seconds.
         """
         for limit, used, unit in (
-            (self.hours, spent.hours, self.unit),
-            (self.wall_s, spent.wall_s, "seconds"),
+            (self.hours, hours, self.unit),
+            (self.wall_s, wall_s, "seconds"),
         ):
             if limit is not None and used >= limit:
                 return f"the budget of {limit:.6g} {unit} has {used:.4g} spent"
         return ""
 
 
-def stretches(
-    training: Path, until: float = float("inf")
-) -> Iterator[tuple[str, TrainingSegment]]:
-    """Yield what was trained of a training, and before it of those it forks from, with the keys.
+class BudgetTracker:
+    """Compares what a study has cost, over all its launches, with the budget of this one."""
 
-    Args:
-        training: its folder in the store.
-        until: images up to which it counts.
-    """
-    folder = TrainingFolder(training)
-    for stretch in folder.segments():
-        if stretch.end <= until:
-            yield folder.key, stretch
-    parent = folder.parent()
-    if parent is not None:
-        key, images = parent
-        yield from stretches(training.parent / key, images)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What one score took."""
-
-    images: int
-    seconds: float
-    samples: int
-    time: float
-
-
-def scorings(trial: Path) -> Iterator[Scoring]:
-    """Yield what each score in a trial's folder took; damaged files are passed over."""
-    for path in sorted((trial / "scores").glob("images_*.json")):
-        try:
-            card = json.loads(path.read_text("utf-8"))
-        except (OSError, json.JSONDecodeError):
-            continue
-        seconds = card.get("seconds") or {}
-        drawn = card.get("samples_drawn") or 0
-        yield Scoring(card["images_seen"], sum(seconds.values()), drawn, card["time"])
-
-
-@dataclass
-class CostAccount:
-    """What a study's trials and confirmations cost; what several share counts once.
-
-    Trials that have ended are read once, so that asking costs little in a long study.
-    """
-
-    units: float
-    """GPUs, or workers, that score a trial."""
-    since: float = 0.0
-    """Trainings of the store that ended before, in other studies, are free."""
-    _trained: dict[tuple[str, TrainingSegment], float] = field(default_factory=dict)
-    _scored: dict[Path, float] = field(default_factory=dict)
-
-    def settle(self, trial: Path) -> None:
-        """Count a trial or a confirmation's point that has ended."""
-        self._read(trial)
-
-    def spending(
-        self, running: Mapping[Path, float] | None = None, now: float | None = None
-    ) -> float:
-        """Return the hours spent.
+    def __init__(self, launch: LaunchConfig, reader: ResultReader) -> None:
+        """Begin to count this launch's wall clock.
 
         Args:
-            running: folders of what runs, each with the time at which it began.
-            now: the time; None looks at the clock.
+            launch: its budget.
+            reader: of the study's results, whose cost account is used.
         """
-        now = time.time() if now is None else now
-        unwritten = 0.0
-        for trial, began in (running or {}).items():
-            last = max(began, self._read(trial))
-            unwritten += max(0.0, now - last) * self.units
-        known = sum(self._trained.values()) + sum(self._scored.values()) * self.units
-        return (known + unwritten) / 3600
+        self._budget, self._reader = Budget.of(launch), reader
+        self._units = units_per_trial(launch)
+        self._since, self._launched = time.monotonic(), time.time()
 
-    def _read(self, trial: Path) -> float:
-        """Count what is written down of a trial; return when the last of it ended."""
-        last = 0.0
-        for key, stretch in stretches(training_folder(trial)):
-            if stretch.time >= self.since:
-                self._trained[key, stretch] = stretch.seconds * stretch.units
-                last = max(last, stretch.time)
-        found = list(scorings(trial))
-        self._scored[trial] = sum(scoring.seconds for scoring in found)
-        return max([last, *(scoring.time for scoring in found)])
+    def refusal(self) -> str:
+        """Return in one sentence why nothing more may begin; empty if it may."""
+        if not self._budget.bounded:
+            return ""
+        return self._budget.refusal(self.hours(), time.monotonic() - self._since)
+
+    def hours(self) -> float:
+        """Return the hours spent, of GPUs or of workers, with what running trials have used.
+
+        A trial writes down what it used at each checkpoint and score; since then it holds its
+        workers, but not since before this launch: between two launches nothing runs.
+        """
+        now, unwritten_s = time.time(), 0.0
+        for trial in self._reader.read().trials:
+            if trial.state == "RUNNING":
+                began = max(now - trial.duration_s, self._launched)
+                unwritten_s += max(0.0, now - max(began, self._reader.last_cost(trial)))
+        self._reader.account.add_retrainings()
+        return self._reader.account.hours + unwritten_s * self._units / 3600

@@ -1,13 +1,10 @@
-"""What a study would do and cost, reckoned from a short measurement."""
+"""What a study would do and cost, estimated from a short measurement."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from diffrop.config import ExperimentConfig
-from diffrop.cost.budget import units_per_trial
-from diffrop.cost.probe import Probe
-from diffrop.execution.placement import Node, placement_sentence, trials_at_once
+from diffrop.execution.placement import Node, placement_sentence, trials_at_once, units_per_trial
+from diffrop.record.cost import CostPart, PlannedCost, Probe, RungCost
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.study.config import LaunchConfig, StudyConfig
@@ -16,118 +13,14 @@ from diffrop.study.sampling_choice import sampling_choices
 from diffrop.training.fork import parse_fork
 
 
-@dataclass(frozen=True, kw_only=True)
-class RungPlan:
-    """All trials between one rung and the next; sums over them."""
-
-    images: int
-    num_samples: int
-    num_steps: int | None
-    trials: float
-    """Expected number of trials that reach it."""
-    training_s: float
-    scoring_s: float
-    samples: int
-    trained: int
-    """Images seen in training."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfirmPlan:
-    """The trainings with fresh seeds; near-ties are not reckoned with."""
-
-    trials: int
-    training_s: float
-    scoring_s: float
-    samples: int
-    trained: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a study is expected to take, the start-up of the trials left out."""
-
-    rungs: tuple[RungPlan, ...]
-    confirm: ConfirmPlan | None
-    prefix: RungPlan | None
-    """What lies before a fork, trained once."""
-    prefix_saved: int
-    """Images that need not be trained, because the trials share what lies before their fork."""
-    units: float
-    """GPUs of a trial, or workers without GPUs."""
-    on_gpu: bool
-    at_once: int
-    """Trials at a time; 0 if none can be placed."""
-    placement: str
-    checkpoints: int
-    """Kept at the end."""
-    checkpoints_most: int
-    """While it runs."""
-    probe: Probe
-    price_per_gpu_hour: float | None
-    budget_hours: float | None
-    budget_wall_s: float | None
-
-    @property
-    def parts(self) -> tuple[RungPlan | ConfirmPlan, ...]:
-        """All that costs something."""
-        return tuple(part for part in (self.prefix, *self.rungs, self.confirm) if part)
-
-    @property
-    def seconds(self) -> float:
-        """Of all trials, one after the other."""
-        return sum(part.training_s + part.scoring_s for part in self.parts)
-
-    @property
-    def hours(self) -> float:
-        """Of GPUs, or of workers without GPUs."""
-        return self.seconds * self.units / 3600
-
-    @property
-    def wall_s(self) -> float:
-        """On the clock, if trials never wait for one another."""
-        return self.seconds / max(1, self.at_once)
-
-    @property
-    def cost(self) -> float | None:
-        """At the price of an hour, which on a machine without GPUs is that of a worker."""
-        price = self.price_per_gpu_hour
-        return None if price is None else price * self.hours
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what plan.json holds."""
-        return {
-            "rungs": [asdict(rung) for rung in self.rungs],
-            "prefix": asdict(self.prefix) if self.prefix else None,
-            "prefix_saved_images": self.prefix_saved,
-            "confirm": asdict(self.confirm) if self.confirm else None,
-            "trials": self.rungs[0].trials,
-            "gpu_hours": self.hours if self.on_gpu else 0.0,
-            "worker_hours": self.hours if not self.on_gpu else None,
-            "wall_s": self.wall_s,
-            "samples": sum(part.samples for part in self.parts),
-            "images": sum(part.trained for part in self.parts),
-            "memory_mib": self.probe.memory_mib,
-            "disk_mib": self.checkpoints * self.probe.checkpoint_mib,
-            "cost": self.cost,
-            "price_per_gpu_hour": self.price_per_gpu_hour,
-            "budget_hours": self.budget_hours,
-            "budget_wall_s": self.budget_wall_s,
-            "units": self.units,
-            "at_once": self.at_once,
-            "placement": self.placement,
-            "probe": self.probe.to_dict(),
-        }
-
-
 def make_plan(
     config: StudyConfig,
     launch: LaunchConfig,
     num_classes: int,
     probe: Probe,
     nodes: Sequence[Node],
-) -> Plan:
-    """Reckon what a study takes.
+) -> PlannedCost:
+    """Estimate what a study takes.
 
     Args:
         config: the study.
@@ -143,7 +36,7 @@ def make_plan(
         images = rung.images - before
         samples, scoring = _scoring(config.experiment, rung, num_classes, probe)
         rungs.append(
-            RungPlan(
+            RungCost(
                 images=rung.images,
                 num_samples=rung.num_samples,
                 num_steps=rung.num_steps,
@@ -158,23 +51,36 @@ def make_plan(
     prefix = _prefix(fork_images, launch, probe) if own_prefix else None
     fitting = trials_at_once(nodes, launch)
     limit = launch.max_concurrent or max(1, config.num_trials // 2)
+    at_once = min(fitting, limit)
     confirmed = _confirm(config, launch, probe, fork_images if own_prefix else 0, fork_images)
     files, files_at_most = _checkpoints(config, launch, reach)
-    return Plan(
+    units, price = units_per_trial(launch), launch.price_per_gpu_hour
+    parts = [part for part in (prefix, *rungs, confirmed) if part is not None]
+    seconds = sum(part.training_s + part.scoring_s for part in parts)
+    hours, on_gpu = seconds * units / 3600, launch.gpus_per_worker > 0
+    return PlannedCost(
         rungs=tuple(rungs),
-        confirm=confirmed,
         prefix=prefix,
         prefix_saved=(config.num_trials - 1) * fork_images if own_prefix else 0,
-        units=units_per_trial(launch),
-        on_gpu=launch.gpus_per_worker > 0,
-        at_once=min(fitting, limit),
-        placement=placement_sentence(nodes, launch),
-        checkpoints=files,
-        checkpoints_most=files_at_most,
-        probe=probe,
-        price_per_gpu_hour=launch.price_per_gpu_hour,
+        confirm=confirmed,
+        trials=rungs[0].trials,
+        gpu_hours=hours if on_gpu else 0.0,
+        worker_hours=None if on_gpu else hours,
+        wall_s=seconds / max(1, at_once),
+        samples=sum(part.samples for part in parts),
+        images=sum(part.trained for part in parts),
+        memory_mib=probe.memory_mib,
+        disk_mib=files * probe.checkpoint_mib,
+        cost=None if price is None else price * hours,
+        price_per_gpu_hour=price,
         budget_hours=launch.budget_gpu_hours,
         budget_wall_s=launch.budget_wall_s,
+        units=units,
+        at_once=at_once,
+        placement=placement_sentence(nodes, launch),
+        probe=probe,
+        checkpoints=files,
+        checkpoints_at_most=files_at_most,
     )
 
 
@@ -182,18 +88,8 @@ def _training_s(images: int, launch: LaunchConfig, probe: Probe) -> float:
     return images / probe.train_images_per_s / launch.workers_per_trial
 
 
-def _prefix(images: int, launch: LaunchConfig, probe: Probe) -> RungPlan:
-    seconds = _training_s(images, launch, probe)
-    return RungPlan(
-        images=images,
-        num_samples=0,
-        num_steps=None,
-        trials=1,
-        training_s=seconds,
-        scoring_s=0.0,
-        samples=0,
-        trained=images,
-    )
+def _prefix(images: int, launch: LaunchConfig, probe: Probe) -> CostPart:
+    return CostPart(trials=1, training_s=_training_s(images, launch, probe), trained=images)
 
 
 def _checkpoints(
@@ -214,8 +110,8 @@ def _checkpoints(
 
 def _confirm(
     config: StudyConfig, launch: LaunchConfig, probe: Probe, prefix: int, start: int
-) -> ConfirmPlan | None:
-    """Reckon the confirmation: one sampling choice, the prefix once for each seed."""
+) -> CostPart | None:
+    """Estimate the confirmation: one sampling choice, the prefix once for each seed."""
     if launch.confirm == 0:
         return None
     seeds, full = launch.confirm_seeds, config.rungs[-1]
@@ -224,7 +120,7 @@ def _confirm(
     rate, _ = _rates(config.experiment, full)
     samples = trials * full.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe) + probe.metrics_s)
-    return ConfirmPlan(
+    return CostPart(
         trials=trials,
         training_s=_training_s(trained, launch, probe),
         scoring_s=seconds / launch.workers_per_trial,

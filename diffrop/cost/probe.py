@@ -5,8 +5,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import psutil
 import torch
@@ -18,6 +16,7 @@ from diffrop.metrics.classifier import Classifier
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import balanced_labels, evaluate
+from diffrop.record.cost import Probe
 from diffrop.training.trainer import Trainer
 
 STEPS = 50
@@ -36,31 +35,6 @@ REFERENCE_IMAGES = 5_000
 
 
 SAMPLED_EVERY_S = 0.005
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """Speeds of one worker on this machine, its memory, and the size of a checkpoint."""
-
-    device: str
-    num_steps: int
-    """Training steps that were timed."""
-    train_images_per_s: float
-    denoise_images_per_s: float
-    """Denoising evaluations a second; guidance takes two for each image and step."""
-    feature_images_per_s: float | None
-    """None where the extractor could not be had without a download."""
-    fid_s: float
-    """One report of the FIDs alone; 0 where it was not measured."""
-    metrics_s: float
-    """All metrics of a final score, for each of its samples."""
-    memory_mib: float
-    """At most while training and sampling: of the GPU, or what the process grew by on a CPU."""
-    checkpoint_mib: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
 
 
 def measure_speeds(

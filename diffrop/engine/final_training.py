@@ -1,6 +1,5 @@
 """One training from a configuration to its end, outside any search: the final training."""
 
-import json
 import threading
 import time
 import warnings
@@ -21,7 +20,6 @@ from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import TrialTask
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_folder import read_scores
 from diffrop.schema import flatten, load_yaml
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
@@ -150,23 +148,23 @@ def _train(
             message=message,
         )
 
-    told: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
+    reported: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
     withdraw_stop(directory)  # of a call that was killed
     stop = StopSignal(directory)
     with stop.watched():
         _in_background(
-            lambda: _execute(task, inputs, launch, told.update),
-            lambda: _print_progress(directory / "training/metrics.jsonl", images, console),
+            lambda: _execute(task, inputs, launch, reported.update),
+            lambda: _print_progress(task, images, console),
         )
-    cards = read_scores(directory)
+    cards = task.folder.scores()
     card = cards[-1] if cards and cards[-1].final else None
     if card is not None:
         state, ended, failure = "COMPLETE", "FINISHED", ""
-    elif stop.given or "stopped" in told:
+    elif stop.given or "stopped" in reported:
         state, ended, failure = "RUNNING", "KILLED", ""
     else:
         state, ended = "FAIL", "FAILED"
-        failure = told.get("failure", "the workers failed too often")
+        failure = reported.get("failure", "the workers failed too often")
     tracker.sync(tracked(state, failure))
     return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
 
@@ -191,11 +189,13 @@ def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> N
         raise errors[0]
 
 
-def final_lines(card: ScoreCard, anchors: Mapping[str, Any]) -> list[str]:
+def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[str]:
     """Return a training's FIDs beside those of real images and noise, and how it was scored."""
     lines = []
     for group, count in card.num_samples.items():
-        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
+        real, noise = (
+            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
+        )
         beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
         lines.append(f"fid/{group} {card.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
     lines.append(
@@ -223,12 +223,12 @@ def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, repor
             report(queue.get())
 
 
-def _print_progress(path: Path, images: int, console: Console) -> None:
+def _print_progress(task: TrialTask, images: int, console: Console) -> None:
     """Print the newest row of the curves, if there is one."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    if not lines or not lines[-1].endswith("}"):
+    every = task.config.training.log_every_images
+    row = task.folder.training().newest_row(every, images)
+    if not row:
         return
-    row = json.loads(lines[-1])
     pcl = f", pcl/grad_ratio {row['pcl/grad_ratio']:.3g}" if "pcl/grad_ratio" in row else ""
     console.print(
         f"{row['images_seen']:,} of {images:,} images, loss/ddpm {row['loss/ddpm']:.4f}{pcl}, "

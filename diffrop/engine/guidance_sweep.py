@@ -17,12 +17,11 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.engine.prepare import fit_reference
 from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.report import ShotReport
-from diffrop.record.trial_folder import scored_checkpoint
+from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.scoring.samples import Averages, ScoringInputs
 from diffrop.scoring.score import check_scorable, score_choice
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
-from diffrop.tracking.files import label_of
 from diffrop.training.checkpoint import config_of
 from diffrop.training.network import load_ema
 
@@ -76,16 +75,16 @@ def study_checkpoints(study: Path, numbers: Sequence[int] | None = None) -> dict
     for number in numbers:
         known = ", ".join(str(other) for other in trials.index)
         require(number in trials.index, "trial", number, known)
-        folder = study / "trials" / label_of(number)
+        folder = StudyFolder(study).trial(number)
         images = float(str(trials.loc[number, "images_seen"]))
         if math.isnan(images):
-            raise ValueError(f"{folder} holds no score; allowed: trials that reached a rung")
-        found[str(trials.loc[number, "name"])] = scored_checkpoint(folder, int(images))
+            raise ValueError(f"{folder.path} holds no score; allowed: trials that reached a rung")
+        found[str(trials.loc[number, "name"])] = folder.scored_checkpoint(int(images))
     return found
 
 
 def _trials(study: Path) -> pd.DataFrame:
-    table = study / "trials.csv"
+    table = StudyFolder(study).trials_table
     if not table.exists():
         raise ValueError(f"{study} holds no trials.csv; allowed: the folder of a study")
     return pd.read_csv(table).set_index("number")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -11,6 +10,7 @@ from diffrop.confirmation.plan import retrainings
 from diffrop.engine.progress import Screen, progress_of
 from diffrop.execution.trial import TrialTask
 from diffrop.record.results import StudyResult, TrialResult, fetch_trial
+from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking import TrackedTrial, Tracker
 
 SYNC_INTERVAL_S = 15.0
@@ -86,7 +86,9 @@ class StudyObserver(tune.Callback):
     def _update(self, running: bool) -> StudyResult:
         result = self._snapshot()
         for task in self.confirming:
-            fetch_trial(task.directory, task.store)
+            fetch_trial(
+                task.folder, lambda folder: folder.pull(task.store.root, task.store.mirror)
+            )
         ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
         again = self._confirming(result)
         for trial in [*ours, *again]:
@@ -99,7 +101,7 @@ class StudyObserver(tune.Callback):
         return result
 
     def _confirming(self, result: StudyResult) -> list[TrialResult]:
-        return retrainings([task.directory for task in self.confirming], result)
+        return retrainings([task.folder for task in self.confirming], result)
 
     def _show(self, result: StudyResult, again: list[TrialResult]) -> None:
         self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
@@ -119,9 +121,9 @@ class StudyObserver(tune.Callback):
             seed=trial.seed,
         )
 
-    def sync_confirmation(self, directory: Path, result: StudyResult) -> None:
+    def sync_confirmation(self, folder: StudyFolder, result: StudyResult) -> None:
         """Log the retrainings in a study's folder, such as confirm/t003-s1, as their own runs."""
-        for trial in retrainings(sorted((directory / "confirm").glob("t*-s*")), result):
+        for trial in retrainings(folder.retrainings(), result):
             self._tracker.sync(self._tracked(trial))
 
 

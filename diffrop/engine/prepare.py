@@ -31,7 +31,7 @@ class PreparedStudy:
 
     store: StudyStore
     inputs: ScoringInputs
-    anchors: dict[str, Any]
+    reference_scores: dict[str, Any]
     warm_start: WarmStart = field(default_factory=lambda: WarmStart((), ()))
     """What earlier studies know."""
 
@@ -73,11 +73,13 @@ def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
         ValueError: weights or packages of the extractor are missing.
     """
     store, dataset = check_study(config, launch)
-    inputs, anchors = scoring_inputs(config.experiment.evaluation, dataset, store.path.parent)
+    inputs, reference_scores = scoring_inputs(
+        config.experiment.evaluation, dataset, store.path.parent
+    )
     known = WarmStart((), ())
     if not launch.resume:  # a resumed study remembers
         known = gather(config, store.path.parent, facts_of(inputs), launch.storage)
-    return PreparedStudy(store, inputs, anchors, known)
+    return PreparedStudy(store, inputs, reference_scores, known)
 
 
 def facts_of(inputs: ScoringInputs) -> dict[str, str]:
@@ -93,7 +95,7 @@ def facts_of(inputs: ScoringInputs) -> dict[str, str]:
 def scoring_inputs(
     evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path
 ) -> tuple[ScoringInputs, dict[str, Any]]:
-    """Make the extractor, the reference fits and the anchors; what can be is cached.
+    """Make the extractor, the reference fits and the reference_scores; what can be is cached.
 
     Raises:
         ValueError: weights or packages of the extractor are missing.
@@ -102,9 +104,9 @@ def scoring_inputs(
     cache = runs_root / ".cache"
     extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
     reference = fit_reference(extractor, dataset, cache, device)
-    anchors = measure_reference_scores(dataset, extractor, reference, evaluation, device)
+    reference_scores = measure_reference_scores(dataset, extractor, reference, evaluation, device)
     extractor.network.to("cpu")  # it travels to the trials
-    return ScoringInputs(dataset, extractor, reference), anchors
+    return ScoringInputs(dataset, extractor, reference), reference_scores
 
 
 def fit_reference(

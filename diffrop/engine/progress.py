@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from diffrop.record.names import trial_label
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.record.trial_folder import newest_row
-from diffrop.tracking.files import label_of
+from diffrop.record.trial_folder import TrialFolder
+from diffrop.study.config import StudyConfig
 
 TIME_LEFT_UNKNOWN = "time left unknown"
 
@@ -35,7 +36,7 @@ class TrialProgress:
     @property
     def label(self) -> str:
         """Its short name: t007, or t007-s1 for the retraining with seed 1."""
-        return label_of(self.number, self.seed)
+        return trial_label(self.number, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +108,20 @@ def progress_of(
         num_ended=sum(trial.state != "RUNNING" for trial in result.trials),
         images=config.rungs[-1].images,
         objective=config.experiment.evaluation.objective,
-        best=trial_progress(leader) if leader else None,
+        best=trial_progress(leader, config) if leader else None,
         seconds_left=_seconds_left(result, concurrent),
-        trials=[trial_progress(trial) for trial in result.trials],
-        retrainings=[trial_progress(trial) for trial in retrainings],
+        trials=[trial_progress(trial, config) for trial in result.trials],
+        retrainings=[trial_progress(trial, config) for trial in retrainings],
         num_retrainings=num_retrainings,
     )
 
 
-def trial_progress(trial: TrialResult) -> TrialProgress:
+def trial_progress(trial: TrialResult, config: StudyConfig) -> TrialProgress:
     """Return where a trial stands, from its scores and, while it runs, its newest curve row."""
-    card = trial.card
-    row = newest_row(trial.directory) if trial.state == "RUNNING" else {}
+    card, row = trial.card, {}
+    if trial.state == "RUNNING":
+        every, end = config.experiment.training.log_every_images, config.rungs[-1].images
+        row = TrialFolder(trial.directory).training().newest_row(every, end)
     return TrialProgress(
         number=trial.number,
         name=trial.name,

@@ -8,27 +8,28 @@ import yaml
 
 from diffrop.config import ExperimentConfig
 from diffrop.provenance import git_commit, package_versions
+from diffrop.record.codec import encode
 from diffrop.record.results import StudyResult, TrialResult, front_points
-from diffrop.record.study_store import StudyStore
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.tables import write_front, write_trials
 from diffrop.storage import write_atomically
 from diffrop.study.config import StudyConfig
 from diffrop.study.sampling_choice import fixed_choice
 from diffrop.training.fork import parse_fork
 
 
-def write_results(result: StudyResult, store: StudyStore) -> list[Path]:
+def write_results(result: StudyResult, folder: StudyFolder) -> list[Path]:
     """Write trials.csv, and front.csv and best.yaml if a trial is COMPLETE; return the files."""
-    table = store.path / "trials.csv"
-    write_atomically(table, result.frame.to_csv(index=False))
-    if not result.ranked:
-        return [table]
-    ranked = result.ranked
-    base = next((t.card.scores for t in ranked if t.number == 0 and t.card), None)
-    points, front = front_points(ranked, result.config, base), store.path / "front.csv"
-    write_atomically(front, points.to_csv(index=False))
-    best = store.path / "best.yaml"
-    write_atomically(best, yaml.safe_dump(export(result), sort_keys=False))
-    return [table, front, best]
+    files = [write_trials(folder, result)]
+    ranked, evaluation = result.ranked, result.config.experiment.evaluation
+    if ranked:
+        base = next((t.card.scores for t in ranked if t.number == 0 and t.card), None)
+        points = front_points(ranked, result.config, base)
+        constrained = (rule.score for rule in evaluation.parsed_constraints)
+        files.append(write_front(folder, points, (*evaluation.objectives, *constrained)))
+        write_atomically(folder.best, yaml.safe_dump(export(result), sort_keys=False))
+        files.append(folder.best)
+    return files
 
 
 def _exported(config: StudyConfig, best: TrialResult) -> tuple[ExperimentConfig, str | None]:
@@ -73,7 +74,7 @@ def export(result: StudyResult) -> dict[str, Any]:
             "baseline_value": baseline.value if baseline else None,
             "difference": difference.to_dict() if difference else None,
             "scores": best.card.scores,
-            "intervals": best.card.intervals,
+            "intervals": encode(best.card.intervals),
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
             "sampler": best.card.sampler,
@@ -90,7 +91,7 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "fork_from": config.fork_from,
                 "went_on_from": went_on_from,
             },
-            "confirmation": dict(result.confirmation) or None,
+            "confirmation": encode(result.confirmation),
             "note": "intervals are over samples: one training seed, and the best of its study; "
             "those of a confirmation are over fresh seeds",
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -10,23 +10,30 @@ from typing import Any
 
 import optuna
 
-from diffrop.cost.budget_tracker import BudgetTracker
+from diffrop.cost.budget import BudgetTracker
 from diffrop.engine.drivers import Drivers, StopSignal, try_lock
 from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import PreparedStudy, facts_of
 from diffrop.engine.progress import Screen
-from diffrop.engine.records import close_confirmation, close_plan, open_plan, write_fidelity
+from diffrop.engine.records import (
+    record_actual_cost,
+    record_agreement,
+    record_conclusion,
+    record_plan,
+)
 from diffrop.engine.result_files import write_results
 from diffrop.engine.stages import Stages
+from diffrop.engine.study_run import StudyRun
 from diffrop.execution import cluster
 from diffrop.execution.placement import check_placement
 from diffrop.execution.tasks import open_store
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.json_files import read_record
 from diffrop.record.results import ResultReader, StudyResult
-from diffrop.record.study_files import CONFIRM_LOCK, CONFIRMATION, read_record
-from diffrop.record.study_store import StudyStore
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.scoring.samples import ScoringInputs
-from diffrop.search.ownership import num_remaining
 from diffrop.search.warm_start import remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
@@ -34,6 +41,7 @@ from diffrop.tracking import Tracker, saved_views
 from diffrop.tracking.launch import open_tracker, tracking_uri
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import withdraw_stop
+from diffrop.training.store import CheckpointStore
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,8 @@ class FinishedStudy:
 
     result: StudyResult
     directory: Path
-    anchors: dict[str, Any]
+    reference_scores: dict[str, Any]
+    """Of pure noise and of real images."""
     tracking_uri: str
     untracked: list[str]
     """One sentence for each thing that is missing in MLflow."""
@@ -76,48 +85,91 @@ def run_study(
         ResourceError: the cluster is out of reach or too small.
     """
     store, facts = prepared.store, facts_of(prepared.inputs)
+    folder = store.folder
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = None if launch.resume else store.create(config, command, launch, facts)
-    checkpoints = open_store(launch, store.path.parent)
-    drivers = Drivers(store.drivers)
-    stop = StopSignal(store.path, drivers.own, checkpoints.mirror)
+    checkpoints = open_store(launch, folder.path.parent)
+    drivers = Drivers(folder.drivers)
+    stop = StopSignal(folder.path, drivers.own, checkpoints.mirror)
     with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         if not drivers.others():
-            withdraw_stop(store.path, checkpoints.mirror)  # of earlier launches
+            withdraw_stop(folder.path, checkpoints.mirror)  # of earlier launches
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if study is None:
             study = store.resume(config, command, launch, facts)
         else:
             remember(study, prepared.warm_start)
-            write_notes(store.path, prepared.warm_start)
-        write_atomically(store.path / "anchors.json", json.dumps(prepared.anchors))
+            write_notes(folder, prepared.warm_start)
+        write_atomically(folder.reference_scores, json.dumps(prepared.reference_scores))
         if checkpoints.mirror is not None:  # a driver may be lost with its disk
-            push_results(store.path, checkpoints.mirror)
+            push_results(folder.path, checkpoints.mirror)
         tracker = _study_tracker(config, launch, prepared.inputs, drivers)
-        reader = ResultReader(study, store, config, checkpoints)
-        purse = BudgetTracker(config, launch, store, reader)
-        observer = StudyObserver(
-            reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
+        run = _study_run(
+            config,
+            launch,
+            folder,
+            prepared.inputs,
+            study,
+            checkpoints,
+            tracker,
+            screen,
+            drivers,
+            stop,
         )
-        _run_stages(config, launch, prepared, study, purse, observer, screen, drivers, stop)
-        result, refusal = _conclusion(config, launch, store, study, observer, purse)
+        _run_stages(run)
+        result, refusal = _conclude(run)
         screen.close()
-        write_results(result, store)
-        observer.sync_confirmation(store.path, result)
-        tracker.log_study(store.path)
-        tracker.log_study_artifacts(render(store.path))
+        write_results(result, folder)
+        run.observer.sync_confirmation(folder, result)
+        tracker.log_study(folder.path)
+        tracker.log_study_artifacts(render(folder.path))
         if checkpoints.mirror is not None:
-            push_results(store.path, checkpoints.mirror)
+            push_results(folder.path, checkpoints.mirror)
         missing = tracker.close("KILLED" if stop.given else "FINISHED")
         if drivers.leave():  # what another runs, a confirmation above all, needs its weights
-            withdraw_stop(store.path, checkpoints.mirror)
+            withdraw_stop(folder.path, checkpoints.mirror)
             if launch.keep_trials is not None and not stop.given:
-                confirmation = read_record(store.path, CONFIRMATION)
-                remove_unneeded_weights(
-                    replace(reader.read(), confirmation=confirmation), launch, store
-                )
+                remove_unneeded_weights(run)
     uri = tracking_uri(launch)
-    return FinishedStudy(result, store.path, prepared.anchors, uri, missing, stop.given, refusal)
+    return FinishedStudy(
+        result, folder.path, prepared.reference_scores, uri, missing, stop.given, refusal
+    )
+
+
+def _study_run(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    folder: StudyFolder,
+    inputs: ScoringInputs,
+    study: optuna.Study,
+    checkpoints: CheckpointStore,
+    tracker: Tracker,
+    screen: Screen,
+    drivers: Drivers,
+    stop: StopSignal,
+) -> StudyRun:
+    """Put together what the stages share."""
+
+    def fetch(trial: TrialFolder) -> None:
+        trial.pull(checkpoints.root, checkpoints.mirror)
+
+    reader = ResultReader(study, folder, config, fetch)
+    return StudyRun(
+        config=config,
+        launch=launch,
+        folder=folder,
+        inputs=inputs,
+        study=study,
+        checkpoints=checkpoints,
+        reader=reader,
+        observer=StudyObserver(
+            reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
+        ),
+        screen=screen,
+        drivers=drivers,
+        stop=stop,
+        budget=BudgetTracker(launch, reader),
+    )
 
 
 def _study_tracker(
@@ -139,69 +191,42 @@ def _study_tracker(
     )
 
 
-def _conclusion(
-    config: StudyConfig,
-    launch: LaunchConfig,
-    store: StudyStore,
-    study: optuna.Study,
-    observer: StudyObserver,
-    purse: BudgetTracker,
-) -> tuple[StudyResult, str]:
+def _conclude(run: StudyRun) -> tuple[StudyResult, str]:
     """Return what is known at a launch's end, and why the budget let no more begin, if it did."""
-    write_fidelity(store.path, study, config)
-    result = with_differences(observer.update())
-    left = num_remaining(study, config)
-    if launch.confirm:
-        left += read_record(store.path, CONFIRMATION).get("num_left", 0)
-    refusal = purse.refusal() if left else ""
-    confirmation = close_confirmation(store.path, study, result, refusal)
+    record_agreement(run.folder, run.study, run.config)
+    result = with_differences(run.observer.update())
+    left = run.num_remaining
+    if run.launch.confirm:
+        confirmed = read_record(run.folder.confirmation, ConfirmationRecord)
+        left += confirmed.num_left if confirmed else 0
+    refusal = run.budget.refusal() if left else ""
+    confirmation = record_conclusion(run.folder, run.study, result, refusal)
     return replace(result, confirmation=confirmation), refusal
 
 
-def _run_stages(
-    config: StudyConfig,
-    launch: LaunchConfig,
-    prepared: PreparedStudy,
-    study: optuna.Study,
-    purse: BudgetTracker,
-    observer: StudyObserver,
-    screen: Screen,
-    drivers: Drivers,
-    stop: StopSignal,
-) -> None:
+def _run_stages(run: StudyRun) -> None:
     """Run what is left of a study on a cluster, or until Ctrl-C, SIGTERM or the budget's end."""
-    remaining = num_remaining(study, config)  # also what another driver runs, or left behind
-    if not remaining and not launch.confirm:
+    remaining = run.num_remaining  # also what another driver runs, or left behind
+    if not remaining and not run.launch.confirm:
         return
-    with cluster.connect(launch), stop.watched():
+    with cluster.connect(run.launch), run.stop.watched():
         nodes = cluster.nodes()
-        check_placement(nodes, launch)
-        concurrent = cluster.concurrency(launch, config.num_trials, nodes)
-        observer.concurrent = concurrent
+        check_placement(nodes, run.launch)
+        run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)
+        run.observer.concurrent = run.concurrent
         began = time.monotonic()
-        open_plan(prepared.store.path, study, config, launch, prepared.inputs, nodes)
-        stages = Stages(
-            config=config,
-            launch=launch,
-            store=prepared.store,
-            inputs=prepared.inputs,
-            study=study,
-            observer=observer,
-            screen=screen,
-            drivers=drivers,
-            stop=stop,
-            affordable=lambda: not purse.refusal(),
-            concurrent=concurrent,
-        )
+        record_plan(run.folder, run.study, run.config, run.launch, run.inputs, nodes)
+        stages = Stages(run)
         if remaining:
             stages.search()
-        if launch.confirm:
-            with try_lock(prepared.store.path / CONFIRM_LOCK) as held:
+        if run.launch.confirm:
+            with try_lock(run.folder.confirmation_lock) as held:
                 if held:
-                    stages.confirm(observer.update())
+                    stages.confirm(run.observer.update())
                 else:
-                    screen.say("Another driver confirms.")
-        close_plan(prepared.store.path, study, config, launch, time.monotonic() - began)
+                    run.screen.say("Another driver confirms.")
+        wall_s = time.monotonic() - began
+        record_actual_cost(run.folder, run.study, run.config, run.launch, wall_s)
 
 
 def push_results(directory: Path, mirror: RemoteMirror) -> None:
@@ -217,17 +242,19 @@ def push_results(directory: Path, mirror: RemoteMirror) -> None:
             mirror.push(path)
 
 
-def remove_unneeded_weights(result: StudyResult, launch: LaunchConfig, store: StudyStore) -> None:
+def remove_unneeded_weights(run: StudyRun) -> None:
     """Remove the weights of a study's trainings that nobody is to have again.
 
     Kept are those of the baseline, of the leaders that the launch asks for, of the confirmed best,
     of unfinished trials, and whatever another study pins or a kept training forks from.
     """
-    kept = [trial for trial in result.ranked if trial.number > 0][: launch.keep_trials]
+    confirmation = read_record(run.folder.confirmation, ConfirmationRecord)
+    result = replace(run.reader.read(), confirmation=confirmation)
+    kept = [trial for trial in result.ranked if trial.number > 0][: run.launch.keep_trials]
     kept += [trial for trial in result.trials if trial.number == 0 or trial.state == "RUNNING"]
     kept += [result.best] if result.best is not None else []
-    checkpoints = open_store(launch, store.path.parent)
-    collect_garbage(checkpoints, store.name, [trial.training_key for trial in kept])
+    keys = [trial.training_key for trial in kept]
+    collect_garbage(run.checkpoints, run.config.name, keys)
 
 
 def _seeds(config: StudyConfig) -> dict[str, str]:

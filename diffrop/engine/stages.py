@@ -3,19 +3,17 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import optuna
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from diffrop.confirmation.assessment import assess, confirm_dict, next_points
+from diffrop.confirmation.assessment import assess, confirmation_record, next_points
 from diffrop.confirmation.plan import (
     BASELINE,
     Candidate,
@@ -26,189 +24,170 @@ from diffrop.confirmation.plan import (
     read_cards,
     record_failure,
 )
-from diffrop.engine.drivers import Drivers, StopSignal
-from diffrop.engine.observer import StudyObserver
-from diffrop.engine.progress import Screen
+from diffrop.engine.study_run import StudyRun
 from diffrop.errors import StudyError
 from diffrop.execution.run_task import run_task
 from diffrop.execution.task_sources import FixedTasks, FixedTaskSearcher, SearchTasks, TaskSource
-from diffrop.execution.tasks import TaskMaker
 from diffrop.execution.trial import TrialTask
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult
-from diffrop.record.study_files import CONFIRMATION, read_record, write_record
-from diffrop.record.study_store import StudyStore
-from diffrop.record.trial_folder import pull_trial, trial_key
+from diffrop.record.study_store import share_record
 from diffrop.scoring.samples import ScoringInputs
-from diffrop.search.ownership import PeerDrivers, num_remaining
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import COOL_DOWN_S, OptunaStudySearcher
-from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.objectives import parse_constraints
+from diffrop.study.config import LaunchConfig
 
-MOST_STOPS = 10
+MAX_STOPS = 10
 """Of what trials fork from: after that the launch ends."""
 
 
 @dataclass
 class Stages:
-    """One launch of a study; all state is in its folder and its database."""
+    """The stages of one launch on its cluster."""
 
-    config: StudyConfig
-    launch: LaunchConfig
-    store: StudyStore
-    inputs: ScoringInputs
-    study: optuna.Study
-    observer: StudyObserver
-    screen: Screen
-    drivers: Drivers
-    stop: StopSignal
-    affordable: Callable[[], bool]
-    """Whether the budget allows another trial."""
-    concurrent: int
-    """Trials at a time."""
-
-    @cached_property
-    def maker(self) -> TaskMaker:
-        """What turns points into tasks."""
-        digest = self.inputs.dataset.train_digest
-        return TaskMaker.on_driver(
-            self.config, self.launch, self.store.path, digest, self.drivers.own
-        )
+    run: StudyRun
 
     def search(self) -> None:
-        """Run the trials that are left: first what others start from or are held against."""
-        self._train_prefixes({self.config.experiment.training.seed})
-        constraints = parse_constraints(self.config.experiment.evaluation.constraints)
+        """Run the trials that are left, after what they start from or are compared with."""
+        run = self.run
+        self._train_prefixes({run.config.experiment.training.seed})
+        constraints = run.config.experiment.evaluation.parsed_constraints
         if any(constraint.to_baseline for constraint in constraints):
             self._finish_baseline()
         left = None
-        while self._may_begin() and (remaining := num_remaining(self.study, self.config)):
+        while run.may_begin and (remaining := run.num_remaining):
             if remaining == left:
                 return  # nothing ended: another launch may have more luck
             left = remaining
-            self._run_search(self.concurrent)
+            self._run_search(run.concurrent)
 
     def confirm(self, result: StudyResult) -> None:
         """Train the leaders and the baseline again, and write what that says.
 
         Near-ties get further seeds, one at a time, as far as the budget goes.
         """
+        run = self.run
         confirmation = self._confirmation(result)
         if confirmation is None:
-            self.screen.say(
+            run.screen.say(
                 "Nothing to confirm: the baseline or every other trial has no full score."
             )
             return
         num_trials = sum(trial.state != "RUNNING" for trial in result.trials)
         while True:
-            cards = read_cards(confirmation, self.maker.confirmation)
-            outcome = assess(confirmation, cards)
-            points = missing_points(confirmation, cards) or next_points(outcome, cards)
-            book = confirm_dict(outcome, num_trials, len(points))
-            write_record(self.store.path, self.study, CONFIRMATION, book)
-            if not points or not self._may_begin():
+            cards = read_cards(confirmation, self._retraining)
+            assessment = assess(confirmation, cards)
+            points = missing_points(confirmation, cards) or next_points(assessment, cards)
+            record = confirmation_record(assessment, num_trials, len(points))
+            share_record(run.study, run.folder.confirmation, record)
+            if not points or not run.may_begin:
                 return
             self._train_again(points)
-            if read_cards(confirmation, self.maker.confirmation).keys() == cards.keys():
+            if read_cards(confirmation, self._retraining).keys() == cards.keys():
                 return  # nothing ended: stopped, or out of budget
 
+    def _retraining(self, point: ConfirmPoint) -> TrialTask:
+        return self.run.tasks.retraining(point.number, point.seed, point.config, point.rung)
+
     def _confirmation(self, result: StudyResult) -> Confirmation | None:
+        run = self.run
         ranked = {trial.number: trial for trial in result.ranked}
         baseline = ranked.pop(BASELINE, None)
         if baseline is None or not ranked:
             return None
-        before = read_record(self.store.path, CONFIRMATION) or None
-        contenders = [
+        candidates = [
             Candidate.of(ranked[number], inherited=bool(ranked[number].parent))
-            for number in result.leaders(self.launch.confirm)
+            for number in result.leaders(run.launch.confirm)
         ]
+        before = read_record(run.folder.confirmation, ConfirmationRecord)
         return plan_confirmation(
-            self.config, self.launch, Candidate.of(baseline), contenders, before
+            run.config, run.launch, Candidate.of(baseline), candidates, before
         )
 
     def _train_again(self, points: Sequence[ConfirmPoint]) -> None:
+        run = self.run
         self._train_prefixes({point.config.training.seed for point in points})
         names = ", ".join(point.name for point in points)
-        self.screen.say(f"Confirming with fresh seeds: {names}.")
-        tasks = [self.maker.confirmation(point) for point in points]
-        self.observer.confirming = tasks
-        for place, why in self._run_given(tasks).items():
+        run.screen.say(f"Confirming with fresh seeds: {names}.")
+        tasks = [self._retraining(point) for point in points]
+        run.observer.confirming = tasks
+        for place, why in self._run_fixed(tasks).items():
             record_failure(tasks[place], why)
-        self.observer.update()
-        self.observer.confirming = ()
+        run.observer.update()
+        run.observer.confirming = ()
 
     def _train_prefixes(self, seeds: set[int]) -> None:
         """Train what forks start from, once for each seed, unless it is there and intact.
 
-        What a node's notice stopped goes on after a rest, for no trial can do without it.
+        What a node's notice stopped goes on after a pause, for no trial can do without it.
 
         Raises:
             StudyError: it failed, or was stopped too often.
         """
-        tasks = [task for seed in sorted(seeds) if (task := self.maker.prefix(seed)) is not None]
-        for attempt in range(MOST_STOPS):
+        run = self.run
+        made = (run.tasks.prefix(seed) for seed in sorted(seeds))
+        tasks = [task for task in made if task is not None]
+        for attempt in range(MAX_STOPS):
             missing = _unfinished(tasks)
             if missing and attempt:
-                self._rest()
-            if not missing or not self._may_begin():
+                self._cool_down()
+            if not missing or not run.may_begin:
                 return
             images = missing[0].rungs[-1].images
-            self.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
-            failures = self._run_given(missing)
+            run.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
+            failures = self._run_fixed(missing)
             if failures:
                 place, why = next(iter(failures.items()))
                 folder = missing[place].directory
                 raise StudyError(f"the training that trials fork from failed: {why} ({folder})")
-        if _unfinished(tasks) and self._may_begin():
+        if _unfinished(tasks) and run.may_begin:
             raise StudyError(
-                f"the training that trials fork from was stopped {MOST_STOPS} times; allowed: "
-                f"--resume once no node is told to stop (by {self.store.path}/stop-HOSTNAME)"
+                f"the training that trials fork from was stopped {MAX_STOPS} times. To fix: "
+                f"--resume once no node is asked to stop (by {run.folder.path}/stop-HOSTNAME)"
             )
 
     def _finish_baseline(self) -> None:
         """Run the baseline before the others, whose constraints need its scores."""
+        run = self.run
 
         def is_open() -> bool:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = run.study.get_trials(deepcopy=False)
             return not trials or not trials[0].state.is_finished()
 
-        while is_open() and self._may_begin():
+        while is_open() and run.may_begin:
             self._run_search(concurrent=1, num_trials=1)
 
-    def _rest(self) -> None:
+    def _cool_down(self) -> None:
         until = time.monotonic() + COOL_DOWN_S
-        while not self.stop.given and time.monotonic() < until:
+        while not self.run.stop.given and time.monotonic() < until:
             time.sleep(1.0)
 
-    def _may_begin(self) -> bool:
-        return not self.stop.given and self.affordable()
-
     def _run_search(self, concurrent: int, num_trials: int | None = None) -> None:
-        maker = self.maker
+        run = self.run
 
         def forkable(number: int, images: int) -> bool:
-            key = trial_key(maker.trial_directory(number))
-            return key is not None and images in maker.store.folder(key).images()
+            key = run.folder.trial(number).training_key()
+            return key is not None and images in run.checkpoints.folder(key).images()
 
-        lock = None if self.launch.storage is None else self.store.path / "ask.lock"
         searcher = OptunaStudySearcher(
-            self.study,
-            self.config,
+            run.study,
+            run.config,
             concurrent,
-            PeerDrivers(self.drivers.own, self.drivers.alive, lock),
+            run.peers,
             forkable,
-            self._may_begin,
+            lambda: run.may_begin,
             num_trials,
         )
-        scheduler = StudyScheduler(self.config, searcher)
-        self._tune(SearchTasks(maker), searcher, scheduler, concurrent)
+        scheduler = StudyScheduler(run.config, searcher)
+        self._tune(SearchTasks(run.tasks), searcher, scheduler, concurrent)
 
-    def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
+    def _run_fixed(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
         """Run tasks to their end; return why some failed, by place."""
-        searcher = FixedTaskSearcher(len(tasks), self._may_begin)
+        searcher = FixedTaskSearcher(len(tasks), lambda: self.run.may_begin)
         self._tune(FixedTasks(tasks), searcher, FIFOScheduler(), len(tasks))
         for task in tasks:
-            pull_trial(task.directory, task.store)
+            task.folder.pull(task.store.root, task.store.mirror)
         return searcher.failures
 
     def _tune(
@@ -218,27 +197,24 @@ class Stages:
         scheduler: TrialScheduler,
         concurrent: int,
     ) -> None:
+        run, root = self.run, self.run.folder.path
         trainable = tune.with_parameters(
-            _run_point,
-            source=source,
-            launch=self.launch,
-            root=str(self.store.path),
-            inputs=self.inputs,
+            _run_point, source=source, launch=run.launch, root=str(root), inputs=run.inputs
         )
         tuner = tune.Tuner(
-            tune.with_resources(trainable, _tune_resources(self.launch)),
+            tune.with_resources(trainable, _tune_resources(run.launch)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,  # until the searcher has finished
-                max_concurrent_trials=min(concurrent, self.concurrent),
-                reuse_actors=self.launch.workers_per_trial == 1,
+                max_concurrent_trials=min(concurrent, run.concurrent),
+                reuse_actors=run.launch.workers_per_trial == 1,
             ),
             run_config=tune.RunConfig(
                 name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}",
-                storage_path=str(self.store.path / "ray"),
-                callbacks=[self.observer],
-                failure_config=tune.FailureConfig(max_failures=self.launch.max_failures),
+                storage_path=str(root / "ray"),
+                callbacks=[run.observer],
+                failure_config=tune.FailureConfig(max_failures=run.launch.max_failures),
                 verbose=0,
             ),
         )

@@ -49,3 +49,9 @@ def placement_sentence(nodes: Sequence[Node], launch: LaunchConfig) -> str:
         f"{asked}it can NEVER be placed: {len(nodes)} node(s) ({most or 'none'}) have room for "
         f"{sum(slots)} worker(s)."
     )
+
+
+def units_per_trial(launch: LaunchConfig) -> float:
+    """Return what a trial holds of what a budget counts: GPUs, or workers without GPUs."""
+    workers = launch.workers_per_trial
+    return workers * launch.gpus_per_worker or float(workers)

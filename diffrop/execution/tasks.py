@@ -7,16 +7,13 @@ from typing import Any
 
 from diffrop.checkpoint_file import read_checkpoint
 from diffrop.config import ExperimentConfig
-from diffrop.confirmation.plan import ConfirmPoint
 from diffrop.data import Dataset
 from diffrop.execution.trial import TrialTask
-from diffrop.record.trial_folder import TRAINING_NOTE, trial_key
+from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.objectives import parse_constraints
 from diffrop.study.rung import Rung
-from diffrop.tracking.files import label_of
 from diffrop.training.fork import check_fork, parse_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
 from diffrop.training.store import CheckpointStore
@@ -67,7 +64,7 @@ class TaskMaker:
 
     def trial_directory(self, number: int) -> Path:
         """The folder of a trial."""
-        return self.directory / "trials" / label_of(number)
+        return StudyFolder(self.directory).trial(number).path
 
     def trial(
         self, number: int, values: Mapping[str, Any], parent: Mapping[str, int] | None = None
@@ -84,8 +81,7 @@ class TaskMaker:
         training, start = self._begin(config, parent)
         rungs = tuple(rung for rung in self.study.rungs if rung.images > start)
         guarded = number > 0 and any(
-            constraint.to_baseline
-            for constraint in parse_constraints(config.evaluation.constraints)
+            constraint.to_baseline for constraint in config.evaluation.parsed_constraints
         )
         baseline = self.trial_directory(0) if guarded else None
         return self._task(self.trial_directory(number), config, rungs, training, baseline)
@@ -97,14 +93,23 @@ class TaskMaker:
         fork = parse_fork(self.study.fork_from, self.study.experiment.training.batch_size)
         config = self.study.baseline.with_values({"training.seed": seed})
         rung = Rung(images=fork.images, num_samples=0, num_steps=None, final=True)
-        directory = self.directory / "prefix" / f"seed-{seed}"
+        directory = StudyFolder(self.directory).prefix(seed).path
         return self._task(directory, config, (rung,), self._identify(config), scored=False)
 
-    def confirmation(self, point: ConfirmPoint) -> TrialTask:
-        """Return the task of one training of a confirmation."""
-        training, _ = self._begin(point.config, None)
-        directory = self.directory / "confirm" / point.name
-        return self._task(directory, point.config, (point.rung,), training)
+    def retraining(
+        self, number: int, seed: int, config: ExperimentConfig, rung: Rung
+    ) -> TrialTask:
+        """Return the task of one training of a confirmation.
+
+        Args:
+            number: of the trial that is confirmed.
+            seed: which of the fresh seeds.
+            config: of the trial, with the fresh seed.
+            rung: the only one.
+        """
+        training, _ = self._begin(config, None)
+        directory = StudyFolder(self.directory).retraining(number, seed).path
+        return self._task(directory, config, (rung,), training)
 
     def _task(
         self,
@@ -134,9 +139,9 @@ class TaskMaker:
     ) -> tuple[TrainingIdentity, int]:
         """Return a configuration's training, and the images at which it leaves another's."""
         if parent is not None:
-            directory, start = self.trial_directory(parent["trial"]), parent["images"]
-            self.store.pull(directory / TRAINING_NOTE)
-            key = trial_key(directory)
+            above, start = StudyFolder(self.directory).trial(parent["trial"]), parent["images"]
+            self.store.pull(above.training_note)
+            key = above.training_key()
             assert key is not None  # it reached the rung that is forked from
             folder = self.store.folder(key)
             folder.pull()

@@ -6,7 +6,6 @@ trial goes on from it.
 """
 
 import contextlib
-import json
 import logging
 import time
 import warnings
@@ -21,12 +20,11 @@ from diffrop import distributed
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
-from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_folder import TRAINING_NOTE, link_training, scores_path, trial_key
+from diffrop.record.score_card import ScoreCard, write_score
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import score_model, scored_alike
-from diffrop.storage import write_atomically
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
 from diffrop.training.identity import TrainingIdentity, split_key
@@ -64,10 +62,13 @@ class TrialTask:
         """Return the baseline's scores at a rung, by number of samples; None if unknown."""
         if self.baseline is None:
             return None
-        path = scores_path(self.baseline, rung.images)
-        if not path.exists():
-            return None
-        return ScoreCard.from_dict(json.loads(path.read_text("utf-8"))).scores_by_num_samples
+        card = TrialFolder(self.baseline).score(rung.images)
+        return None if card is None else card.scores_by_num_samples
+
+    @property
+    def folder(self) -> TrialFolder:
+        """Where it keeps its files."""
+        return TrialFolder(self.directory)
 
     @property
     def key(self) -> str:
@@ -83,7 +84,14 @@ class TrialTask:
         """Take up the training, and keep the checkpoints at the rungs for the study."""
         stop = StopNotice(self.stop_directory, self.store.mirror, self.driver)
         session = TrainingSession(
-            self.config, dataset, device, self.store, self.training, stop, self.gpus_per_worker
+            self.config,
+            dataset,
+            device,
+            self.store,
+            self.training,
+            stop,
+            self.gpus_per_worker,
+            self.study,
         )
         if distributed.rank() == 0:
             session.folder.pin(self.study, [rung.images for rung in self.rungs])
@@ -111,7 +119,7 @@ def run_trial(
         NonFiniteError, OutOfMemoryError, CheckpointError: as Trainer and score_model.
         StorageError: scores could not be copied to the remote storage.
     """
-    with _log_to(task.directory / "trial.log"):
+    with _log_to(task.folder.log):
         if distributed.rank() == 0:
             _take_up(task)
         distributed.barrier()
@@ -137,16 +145,15 @@ def _take_up(task: TrialTask) -> None:
     """
     task.store.pull(task.directory)
     if task.baseline is not None:
-        task.store.pull(task.baseline / "scores")
-    before = trial_key(task.directory) or task.key
-    scores = task.directory / "scores"
+        task.store.pull(TrialFolder(task.baseline).scores_path)
+    before = task.folder.training_key() or task.key
+    scores = task.folder.scores_path
     if before != task.key and scores.exists():
         aside = f"scores-{before}-{time.strftime('%Y%m%d-%H%M%S')}"
         scores.rename(task.directory / aside)
         if task.store.mirror is not None:
             task.store.mirror.delete(scores)
-    write_atomically(task.directory / TRAINING_NOTE, task.key + "\n")
-    link_training(task.directory, task.store)
+    task.folder.use_training(task.key, task.store.root)
 
 
 def _stored_score(
@@ -158,9 +165,7 @@ def _stored_score(
 ) -> ScoreCard | None:
     """Return the score that an earlier run of this trial stored, if one now would be alike."""
     card = None
-    path = scores_path(task.directory, rung.images)
-    if distributed.rank() == 0 and path.exists():
-        found = ScoreCard.from_dict(json.loads(path.read_text("utf-8")))
+    if distributed.rank() == 0 and (found := task.folder.score(rung.images)) is not None:
         alike = scored_alike(found, task.config, inputs, rung, baseline)
         card = found if alike else None
     return distributed.from_rank_0(card, device)
@@ -183,13 +188,13 @@ def _score(
         baseline,
     )
     if distributed.rank() == 0:
-        path = scores_path(task.directory, rung.images)
-        grid = task.directory / "samples" / f"images_{rung.images:012d}.png"
+        path = task.folder.score_path(rung.images)
+        grid = task.folder.grid_path(rung.images)
         save_grid(scored.images, inputs.dataset.num_classes, grid)
         if scored.influence:
             influence = Checkpoint(scored.influence, {"scores": path.name})
             write_checkpoint(path.with_suffix(".safetensors"), influence)
-        write_atomically(path, json.dumps(scored.card.to_dict()))
+        write_score(path, scored.card)
         if task.store.mirror is not None:
             task.store.mirror.push(task.directory)
     distributed.barrier()

@@ -18,9 +18,9 @@ Record = TypeVar("Record")
 KEY = "key"
 
 
-def stored_as(key: str, **options: Any) -> Any:
-    """Return a dataclass field whose key in the file is not its name."""
-    return dataclasses.field(metadata={KEY: key}, **options)
+def stored_as(key: str) -> dict[str, str]:
+    """Return the metadata of a dataclass field whose key in the file is not its name."""
+    return {KEY: key}
 
 
 def encode(record: Any) -> Any:

@@ -2,27 +2,34 @@
 
 import dataclasses
 import datetime
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from diffrop.constraints import violations
 from diffrop.errors import StorageError
 from diffrop.metrics.interval import Interval
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.cost import CostRecord
+from diffrop.record.cost_account import CostAccount
+from diffrop.record.json_files import read_record
+from diffrop.record.names import trial_label
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.study_store import StudyStore
-from diffrop.record.trial_folder import pull_trial, read_scores, trial_key
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.trial_state import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
 from diffrop.study.config import StudyConfig
-from diffrop.study.objectives import pareto_front, parse_constraints, violations
+from diffrop.study.objectives import FrontPoint, pareto_front
 from diffrop.study.ranking import RankedScore, choose_leaders, sort_keys
-from diffrop.tracking.files import label_of
-from diffrop.training.store import CheckpointStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPORTED_GROUPS = ("all", "many", "medium", "few")
 
@@ -71,7 +78,7 @@ class TrialResult:
     @property
     def label(self) -> str:
         """Its short name: t007, or t007-s1 for the retraining with seed 1."""
-        return label_of(self.number, self.seed)
+        return trial_label(self.number, self.seed)
 
     @property
     def form(self) -> str:
@@ -106,8 +113,9 @@ class TrialResult:
             row |= {"value": card.value, "omega": card.omega, **card.scores}
             row |= {f"num_samples/{group}": n for group, n in card.num_samples.items()}
             row |= {"images_seen": card.images_seen, "rung": card.images_seen}
-            ends = card.intervals.get(card.objective, {})
-            row |= {f"value_{end}": ends.get(end) for end in ("low", "high")}
+            interval = card.intervals.get(card.objective)
+            row |= {"value_low": interval.low if interval else None}
+            row |= {"value_high": interval.high if interval else None}
             row |= {"sampler": card.sampler, "extractor": card.extractor}
             row |= {"reference": card.reference}
         return row | {
@@ -133,8 +141,7 @@ class StudyResult:
     trials: list[TrialResult] = field(default_factory=list)
     differences: Mapping[int, Interval] = field(default_factory=dict)
     """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
-    confirmation: Mapping[str, Any] = field(default_factory=dict)
-    """confirm.json; empty without a confirmation."""
+    confirmation: ConfirmationRecord | None = None
 
     @property
     def ranked(self) -> list[TrialResult]:
@@ -159,15 +166,17 @@ class StudyResult:
         Where a confirmation named no best it is the baseline, the simpler of equals. One that is
         not of the present leaders decides nothing.
         """
-        told = any(leader["mean"] is not None for leader in self.confirmation.get("leaders", ()))
-        if not told or not self.confirmation["current"]:
+        confirmed = self.confirmation
+        if confirmed is None or not confirmed.judged or not confirmed.current:
             return self.ranked[0] if self.ranked else None
-        number = self.confirmation["best"] or 0
+        number = confirmed.best or 0
         return next(trial for trial in self.trials if trial.number == number)
 
     @property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """One row a trial; see `TrialResult.row`."""
+        import pandas as pd
+
         return pd.DataFrame([trial.row(self.config) | self._ends(trial) for trial in self.trials])
 
     def _ends(self, trial: TrialResult) -> dict[str, float | None]:
@@ -188,63 +197,71 @@ class ResultReader:
     def __init__(
         self,
         study: optuna.Study,
-        store: StudyStore,
+        folder: StudyFolder,
         config: StudyConfig,
-        checkpoints: CheckpointStore | None = None,
+        fetch: Callable[[TrialFolder], None] = lambda folder: None,
     ) -> None:
-        """Read nothing yet; without `checkpoints`, those of the runs folder count."""
-        self._study, self._store, self._config = study, store, config
+        """Read nothing yet.
+
+        Args:
+            study: Optuna's.
+            folder: of the study.
+            config: of the study.
+            fetch: takes over what another node wrote of a trial; StorageError if it cannot.
+        """
+        self._study, self._folder, self._config, self._fetch = study, folder, config, fetch
         self._ended: dict[int, TrialResult] = {}
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
-        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
-        self._checkpoints = checkpoints or CheckpointStore(store.path.parent / "checkpoints")
+        self._constraints = config.experiment.evaluation.parsed_constraints
+        cost = read_record(folder.cost, CostRecord)
+        # What an earlier study trained was paid for by that one.
+        self.account = CostAccount(folder, time.time() if cost is None else cost.began)
 
     def read(self) -> StudyResult:
-        """Return the trials as they stand now."""
+        """Return the trials as they stand now; their costs are in `account`."""
+        self.account.add_prefixes(0)
         trials = []
         for frozen in self._study.get_trials(deepcopy=False):
             known = self._ended.get(frozen.number)
-            directory = self._store.trial_directory(frozen.number)
-            fetched = known is not None or fetch_trial(directory, self._checkpoints)
-            trial = known or _result(frozen, self._store, self._checkpoints)
+            directory = self._folder.trial(frozen.number)
+            fetched = known is not None or fetch_trial(directory, self._fetch)
+            trial = known or self._result(frozen, directory)
             if known is None and fetched and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
         return StudyResult(self._config, self._in_place(trials))
 
-    def _in_place(self, trials: list[TrialResult]) -> list[TrialResult]:
-        """Return the trials with rank, feasibility and place on the front.
+    def last_cost(self, trial: TrialResult) -> float:
+        """Return when the last of a trial's counted costs ended, in seconds since 1970."""
+        entries = self.account.of_folder(TrialFolder(trial.directory))
+        return max((entry.time for entry in entries), default=0.0)
 
-        What several share, a training and its cost, counts at the first of them.
-        """
+    def _in_place(self, trials: list[TrialResult]) -> list[TrialResult]:
+        """Return the trials with rank, feasibility and place on the front."""
         complete = [t for t in trials if t.state == "COMPLETE" and t.card is not None]
         if len(complete) != self._num_placed:  # they stay complete: only a new one changes places
             self._places, self._num_placed = self._placed(complete), len(complete)
-        seen: set[str] = set()
-        found = []
-        for trial in trials:
-            changes = dict(self._places.get(trial.number, {}))
-            if trial.training_key in seen:
-                changes["training_s"] = 0.0
-            elif trial.training_key:
-                seen.add(trial.training_key)
-            found.append(dataclasses.replace(trial, **changes) if changes else trial)
-        return found
+        return [
+            dataclasses.replace(trial, **self._places[trial.number])
+            if trial.number in self._places
+            else trial
+            for trial in trials
+        ]
 
     def _placed(self, complete: list[TrialResult]) -> dict[int, dict[str, Any]]:
         """Return rank, feasibility and place on the front of complete trials by number."""
         base = next((t.card.scores for t in complete if t.number == 0 and t.card), None)
         excesses = {t.number: self._excess(t, base) for t in complete}
-        standings = [
+        scores = [
             RankedScore(tuple(t.card.values), max(0.0, excesses[t.number] or 0.0))
             for t in complete
             if t.card is not None
         ]
-        keys = sort_keys(standings)
+        keys = sort_keys(scores)
         order = sorted(range(len(complete)), key=lambda i: (keys[i], complete[i].number))
         points = front_points(complete, self._config, base)
-        on_front = set(points.loc[points["front"], "number"])
+        on_front = {point.number for point in points if point.front}
         return {
             number: {
                 "rank": rank,
@@ -262,11 +279,42 @@ class ResultReader:
         excess = violations(trial.card.scores, base, self._constraints)
         return sum(max(0.0, part) for part in excess)
 
+    def _result(self, frozen: FrozenTrial, folder: TrialFolder) -> TrialResult:
+        attributes = frozen.user_attrs
+        reached = max(rung_scores(frozen), default=0)
+        # A worker group may have scored once more before it was stopped: that was never reported.
+        cards = [card for card in folder.scores() if card.images_seen <= reached]
+        start = frozen.datetime_start or datetime.datetime.now()
+        end = frozen.datetime_complete or datetime.datetime.now()
+        parent = attributes.get(PARENT)
+        self.account.add(folder, "trial")
+        costs = self.account.of_folder(folder)
+        failed = frozen.state is TrialState.FAIL  # it paid for what it trained past its last score
+        own = [cost for cost in costs if failed or cost.images_seen <= reached]
+        baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
+        return TrialResult(
+            number=frozen.number,
+            state=frozen.state.name,
+            values={**baseline, **attributes.get(VALUES, frozen.params)},
+            directory=folder.path,
+            card=cards[-1] if cards else None,
+            duration_s=(end - start).total_seconds(),
+            message=attributes.get(MESSAGE, ""),
+            audited_at=attributes.get(AUDITED_AT),
+            parent=f"{trial_label(parent['trial'])}@{parent['images']}" if parent else "",
+            training_key=folder.training_key() or "",
+            driver=attributes.get(DRIVER, ""),
+            training_s=sum(cost.seconds for cost in own if cost.part == "training"),
+            scoring_s=sum(cost.seconds for cost in own if cost.part != "training"),
+            samples_drawn=sum(cost.samples for cost in own),
+            gpus=max((cost.gpus for cost in own), default=0.0),
+        )
 
-def fetch_trial(directory: Path, checkpoints: CheckpointStore) -> bool:
+
+def fetch_trial(folder: TrialFolder, fetch: Callable[[TrialFolder], None]) -> bool:
     """Take over what another node wrote of a trial; False if it has to be tried again."""
     try:
-        pull_trial(directory, checkpoints)
+        fetch(folder)
     except StorageError as error:  # an outage must not end the study
         warnings.warn(str(error), stacklevel=2)
         return False
@@ -279,47 +327,13 @@ def _feasible(excess: float | None) -> bool | None:
 
 def front_points(
     trials: Sequence[TrialResult], config: StudyConfig, base: Mapping[str, float] | None
-) -> pd.DataFrame:
-    """Return the points of complete trials as front.csv has them; see `pareto_front`."""
+) -> list[FrontPoint]:
+    """Return the scored points of complete trials, with the front marked; see `pareto_front`."""
     evaluation = config.experiment.evaluation
     points = [
-        {"number": trial.number, **point}
+        FrontPoint(trial.number, point.omega, point.sampler, point.scores)
         for trial in trials
         if trial.card is not None
         for point in trial.card.points
     ]
-    constraints = parse_constraints(evaluation.constraints)
-    return pareto_front(points, evaluation.objectives, constraints, base)
-
-
-def _result(frozen: FrozenTrial, store: StudyStore, checkpoints: CheckpointStore) -> TrialResult:
-    directory = store.trial_directory(frozen.number)
-    attributes = frozen.user_attrs
-    reached = max(rung_scores(frozen), default=0)
-    # A worker group may have scored once more before it was stopped: that was never reported.
-    cards = [card for card in read_scores(directory) if card.images_seen <= reached]
-    start = frozen.datetime_start or datetime.datetime.now()
-    end = frozen.datetime_complete or datetime.datetime.now()
-    parent = attributes.get(PARENT)
-    key = trial_key(directory)
-    stretches = checkpoints.folder(key).segments() if key else []
-    failed = frozen.state is TrialState.FAIL  # what it trained beyond its last score, it paid for
-    own = [stretch for stretch in stretches if failed or stretch.end <= reached]
-    baseline = {"contrastive.form": "none"} if frozen.number == 0 else {}
-    return TrialResult(
-        number=frozen.number,
-        state=frozen.state.name,
-        values={**baseline, **attributes.get(VALUES, frozen.params)},
-        directory=directory,
-        card=cards[-1] if cards else None,
-        duration_s=(end - start).total_seconds(),
-        message=attributes.get(MESSAGE, ""),
-        audited_at=attributes.get(AUDITED_AT),
-        parent=f"{label_of(parent['trial'])}@{parent['images']}" if parent else "",
-        training_key=key or "",
-        driver=attributes.get(DRIVER, ""),
-        training_s=sum(stretch.seconds for stretch in own),
-        scoring_s=sum(sum(card.seconds.values()) for card in cards),
-        samples_drawn=sum(card.samples_drawn for card in cards),
-        gpus=max((stretch.gpus for stretch in own), default=0.0),
-    )
+    return pareto_front(points, evaluation.objectives, evaluation.parsed_constraints, base)

@@ -1,10 +1,26 @@
 """The scores of one checkpoint, as they are stored."""
 
-import dataclasses
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from diffrop.metrics.interval import Interval
 from diffrop.metrics.protocol import Protocol
+from diffrop.record.codec import decode, encode
+from diffrop.record.json_files import read_json
+from diffrop.storage import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The scores of one candidate in one round of the search for the best sampling choice."""
+
+    omega: float
+    sampler: str
+    num_samples: int
+    """Over all classes."""
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -25,12 +41,11 @@ class ScoreCard:
     num_samples: dict[str, int]
     num_reference: dict[str, int]
     final: bool
-    curve: list[dict[str, Any]]
-    """Every candidate in every round of the search: {"omega", "sampler", "num_samples",
-    "scores"}, on the same noise and labels; compare rows of equal num_samples only. FID and
-    accuracy; at the choice of the final score, all metrics."""
-    intervals: dict[str, dict[str, Any]]
-    """At the choice of the final score: 95 % intervals over samples (`Interval`), by score."""
+    curve: list[CurvePoint]
+    """Every candidate in every round of the search, on the same noise and labels; compare points
+    of equal num_samples only. FID and accuracy; at the choice of the final score, all metrics."""
+    intervals: dict[str, Interval]
+    """At the choice of the final score: 95 % intervals over samples, by score."""
     class_scores: dict[str, float]
     """The same, by `metric/class_LABEL`."""
     samples_drawn: int
@@ -57,18 +72,18 @@ class ScoreCard:
 
     @property
     def scores_by_num_samples(self) -> dict[int, dict[str, float]]:
-        """The scores of the choice in every round: what others at equal N are held against."""
+        """The scores of the choice in every round: what others at equal N are compared with."""
         chosen = (self.omega, self.sampler)
         return {
-            row["num_samples"]: dict(row["scores"])
-            for row in self.curve
-            if (row["omega"], row["sampler"]) == chosen
+            point.num_samples: dict(point.scores)
+            for point in self.curve
+            if (point.omega, point.sampler) == chosen
         }
 
     @property
-    def points(self) -> list[dict[str, Any]]:
-        """The rows of the curve on the full N; each is a point that a front can hold."""
-        return [row for row in self.curve if row["num_samples"] == self.num_samples["all"]]
+    def points(self) -> list[CurvePoint]:
+        """The points of the curve on the full N; each is one that a front can hold."""
+        return [point for point in self.curve if point.num_samples == self.num_samples["all"]]
 
     @property
     def protocol(self) -> Protocol:
@@ -79,20 +94,35 @@ class ScoreCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as stored in the trial's folder."""
-        return dataclasses.asdict(self)
+        found: dict[str, Any] = encode(self)
+        return found
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ScoreCard":
         """Build from `to_dict`'s result.
 
         Raises:
-            ValueError: it is of another version.
+            ValueError: a key is missing, or a value has another type.
         """
-        known = {item.name for item in dataclasses.fields(cls)}
-        if values.keys() != known:
-            differing = ", ".join(sorted(known ^ values.keys()))
-            raise ValueError(
-                f"the scores are those of another version ({differing}); allowed: scores of this "
-                "one, so remove them and score again"
-            )
-        return cls(**values)
+        return decode(cls, values, "the score")
+
+
+def read_score(path: Path) -> ScoreCard:
+    """Read a score file.
+
+    Raises:
+        ValueError: it is damaged, not written to its end, or of another version.
+    """
+    try:
+        card = ScoreCard.from_dict(read_json(path))
+        _ = card.scores, card.value  # there is a row of the choice on the full N
+    except (IndexError, KeyError) as error:
+        raise ValueError(f"{path} is no complete score file ({error!r})") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no complete score file ({error})") from error
+    return card
+
+
+def write_score(path: Path, card: ScoreCard) -> None:
+    """Write a score file, whole or not at all."""
+    write_atomically(path, json.dumps(card.to_dict()))

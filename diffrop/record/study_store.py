@@ -15,17 +15,20 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
-from diffrop.schema import flatten, load_yaml
+from diffrop.record.codec import encode
+from diffrop.record.json_files import write_record
+from diffrop.record.settings import read_settings
+from diffrop.record.study_folder import StudyFolder, study_names
+from diffrop.redaction import redact
+from diffrop.schema import flatten
 from diffrop.storage import write_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
-from diffrop.tracking import redact
-from diffrop.tracking.files import label_of
 
 LOCK_WAIT_S = 5
 
 
 # May change between launches: how many trials, not what a trial is.
-FREE_KEYS = ("num_trials",)
+LAUNCH_KEYS = ("num_trials",)
 
 
 # Names of the attributes of Optuna's study that say what it is.
@@ -37,22 +40,9 @@ class StudyStore:
 
     def __init__(self, runs_root: Path, name: str) -> None:
         """Name the folder; nothing is touched. `name` was checked by StudyConfig."""
-        self.path = runs_root.resolve() / name
+        self.folder = StudyFolder(runs_root.resolve() / name)
+        self.path = self.folder.path
         self.name = name
-
-    @property
-    def config_path(self) -> Path:
-        """The configuration: fixed but for `FREE_KEYS`, which are those of the newest launch."""
-        return self.path / "study.yaml"
-
-    @property
-    def database(self) -> Path:
-        """Optuna's SQLite database, where no other storage is named."""
-        return self.path / "study.db"
-
-    def trial_directory(self, number: int) -> Path:
-        """The folder of one trial."""
-        return self.path / "trials" / label_of(number)
 
     def check(self, config: StudyConfig, launch: LaunchConfig) -> None:
         """Refuse what would mix or lose results, before anything starts.
@@ -70,13 +60,13 @@ class StudyStore:
             )
         if not launch.resume:
             if self.path.exists():
-                way = "carry it on with --resume" if self.config_path.exists() else "remove it"
+                way = "carry it on with --resume" if self.folder.config.exists() else "remove it"
                 raise StudyError(
                     f"study {self.name!r} exists in {self.path}; {way}, or name another with "
                     "--study-name"
                 )
             return
-        if not self.config_path.exists():
+        if not self.folder.config.exists():
             raise StudyError(
                 f"there is no study {self.name!r} in {self.path.parent} to resume; {self._known()}"
             )
@@ -137,7 +127,7 @@ class StudyStore:
                 f"the database's study {self.name!r} does not say how it is configured, so it is "
                 "of an earlier version or not of this program; start another study"
             )
-        there = StudyConfig.from_dict(before | {key: getattr(config, key) for key in FREE_KEYS})
+        there = StudyConfig.from_dict(before | {key: getattr(config, key) for key in LAUNCH_KEYS})
         differing = config_differences(there, config)
         differing += [
             f"{key} {known[key]!r} -> {now!r}"
@@ -152,25 +142,23 @@ class StudyStore:
         try:
             self._write(config, command)
         except OSError as error:
-            raise StudyError(f"cannot write {self.config_path} ({error.strerror})") from error
+            raise StudyError(f"cannot write {self.folder.config} ({error.strerror})") from error
         return study
 
     def _write(self, config: StudyConfig, command: str) -> None:
         content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
-        write_atomically(self.config_path, yaml.safe_dump(content, sort_keys=False))
+        write_atomically(self.folder.config, yaml.safe_dump(content, sort_keys=False))
 
     def read_config(self) -> StudyConfig:
-        """Return the configuration of the study's newest launch."""
-        content = load_yaml(self.config_path)
-        if not isinstance(content, dict) or content.pop("format", None) != STUDY_FORMAT:
-            raise StudyError(f"{self.config_path} is no study of format {STUDY_FORMAT}")
-        content.pop("command", None)
-        return StudyConfig.from_dict(content)
+        """Return the configuration of the study's newest launch.
 
-    @property
-    def drivers(self) -> Path:
-        """The folder in which its drivers sign; see `Drivers`."""
-        return self.path / "drivers"
+        Raises:
+            ValueError: it cannot be read, or is of another format.
+        """
+        settings = read_settings(self.folder)
+        settings.pop("format")
+        settings.pop("command", None)
+        return StudyConfig.from_dict(settings)
 
     def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.
@@ -184,8 +172,8 @@ class StudyStore:
         """
         if launch.storage is None:
             if launch.resume:
-                check_database(self.database)
-            url, options = f"sqlite:///{self.database}", {"timeout": LOCK_WAIT_S}
+                check_database(self.folder.database)
+            url, options = f"sqlite:///{self.folder.database}", {"timeout": LOCK_WAIT_S}
         else:
             url, options = launch.storage, {}
         shown = redact(url)
@@ -215,14 +203,14 @@ class StudyStore:
         Raises:
             StudyError: the database is missing, damaged, locked, or out of reach.
         """
-        if storage is None and not self.database.exists():
+        if storage is None and not self.folder.database.exists():
             raise StudyError(
-                f"{self.database} is missing; name the study's database by --storage if it is on "
+                f"{self.folder.database} is missing; name the study's database by --storage if it is on "
                 "a server, or restore it from a copy"
             )
-        url = storage or f"sqlite:///file:{self.database}?mode=ro&uri=true"
+        url = storage or f"sqlite:///file:{self.folder.database}?mode=ro&uri=true"
         options = {"connect_args": {"timeout": LOCK_WAIT_S}} if storage is None else {}
-        shown = redact(storage) if storage else str(self.database)
+        shown = redact(storage) if storage else str(self.folder.database)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         opened = None
         try:
@@ -240,7 +228,7 @@ class StudyStore:
                 opened.engine.dispose()
 
     def _known(self) -> str:
-        found = sorted(path.parent.name for path in self.path.parent.glob("*/study.yaml"))
+        found = study_names(self.path.parent)
         return f"allowed: {', '.join(found)}" if found else "there are no studies yet"
 
 
@@ -284,7 +272,7 @@ def _comparable(config: StudyConfig) -> dict[str, Any]:
 
 def _fixed(config: StudyConfig) -> dict[str, Any]:
     """Return as plain data what no launch may change."""
-    return {key: value for key, value in config.to_dict().items() if key not in FREE_KEYS}
+    return {key: value for key, value in config.to_dict().items() if key not in LAUNCH_KEYS}
 
 
 def is_writable(directory: Path) -> bool:
@@ -292,3 +280,14 @@ def is_writable(directory: Path) -> bool:
     while not directory.exists():
         directory = directory.parent
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def share_record(study: optuna.Study, path: Path, record: Any) -> None:
+    """Write a record into the study's folder and, as an attribute, into Optuna's study.
+
+    Whoever has the database alone finds it there, under the file's name without .json. The
+    attribute is JSON in a column of type TEXT: without limit but in MySQL, whose 65,535 bytes no
+    record reaches.
+    """
+    write_record(path, record)
+    study.set_user_attr(path.stem, encode(record))

@@ -1,93 +1,186 @@
-"""The folder of a trial: its training, scores and curves."""
+"""The folder of a trial or of a retraining: its training, scores, sample grids and messages."""
 
 import contextlib
-import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffrop.errors import CheckpointError
-from diffrop.record.score_card import ScoreCard
-from diffrop.training.checkpoint import CheckpointDirectory
-from diffrop.training.store import CheckpointStore
-
-TRAINING_NOTE = "training.key"
-"""File of a trial that names its training, where a link does not travel."""
-
-
-def trial_key(directory: Path) -> str | None:
-    """Return the key of a trial's training, None before it has begun."""
-    noted = directory / TRAINING_NOTE
-    return noted.read_text("utf-8").strip() if noted.exists() else None
+from diffrop.record.json_files import read_record, write_record
+from diffrop.record.names import images_name, images_of, parse_label
+from diffrop.record.score_card import ScoreCard, read_score
+from diffrop.record.trainings import WEIGHTS, StoredTraining
+from diffrop.storage import RemoteMirror, write_atomically
 
 
-def link_training(directory: Path, store: CheckpointStore) -> None:
-    """Link a trial's folder to that of the training which it notes, as `training`."""
-    link = directory / "training"
-    key = trial_key(directory)
-    assert key is not None  # noted before
-    target = Path(os.path.relpath(store.root / key, directory.resolve()))
-    if link.is_symlink():
-        if link.readlink() == target:
+@dataclass(frozen=True)
+class TrainingFailure:
+    """Why a retraining of a confirmation failed for good."""
+
+    message: str
+    key: str
+    """Of the training that failed; another number of workers would train another."""
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """A folder such as `trials/t007`, `confirm/t003-s1` or `prefix/seed-0`."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """The trial's number; ValueError if the folder is not named after a trial."""
+        return self._label[0]
+
+    @property
+    def seed(self) -> int | None:
+        """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+        return self._label[1]
+
+    @property
+    def _label(self) -> tuple[int, int | None]:
+        found = parse_label(self.path.name)
+        if found is None:
+            raise ValueError(f"{self.path} is no trial's folder")
+        return found
+
+    @property
+    def log(self) -> Path:
+        """Warnings and messages of the processes that ran it."""
+        return self.path / "trial.log"
+
+    @property
+    def training_note(self) -> Path:
+        """The file that names the training, where a link does not travel."""
+        return self.path / "training.key"
+
+    @property
+    def training_link(self) -> Path:
+        """The link to the training in the store."""
+        return self.path / "training"
+
+    def training_key(self) -> str | None:
+        """Return the key of the training, None before it has begun."""
+        note = self.training_note
+        return note.read_text("utf-8").strip() if note.exists() else None
+
+    def training(self, store: Path | None = None) -> StoredTraining:
+        """Return the training, found by the link or, where `store` is given, by its key."""
+        link = self.training_link
+        if link.exists():
+            return StoredTraining(link.resolve())
+        key = self.training_key() if store is not None else None
+        return StoredTraining(link if store is None or key is None else store / key)
+
+    def use_training(self, key: str, store: Path) -> None:
+        """Note the key of the training, and link to its folder in the store."""
+        write_atomically(self.training_note, key + "\n")
+        self._link_training(key, store)
+
+    def _link_training(self, key: str, store: Path) -> None:
+        link = self.training_link
+        target = Path(os.path.relpath(store / key, self.path.resolve()))
+        if link.is_symlink():
+            if link.readlink() == target:
+                return
+            link.unlink()
+        link.symlink_to(target, target_is_directory=True)
+
+    def pull(self, store: Path, mirror: RemoteMirror | None) -> None:
+        """Fetch all that is known of the trial but weights, from the remote storage if there is one.
+
+        Its scores, samples, log and curves then lie as if it had run here.
+
+        Raises:
+            StorageError: the remote storage is out of reach or refuses.
+        """
+        if mirror is None:
             return
-        link.unlink()
-    link.symlink_to(target, target_is_directory=True)
+        mirror.pull(self.path)
+        key = self.training_key()
+        if key is not None:
+            mirror.pull(store / key, skip=WEIGHTS)
+            self._link_training(key, store)
 
+    @property
+    def scores_path(self) -> Path:
+        """The folder of the scores."""
+        return self.path / "scores"
 
-def pull_trial(directory: Path, store: CheckpointStore) -> None:
-    """Fetch all that is known of a trial but weights, from the store's remote storage.
+    def score_path(self, images_seen: int) -> Path:
+        """Return where the score at a rung is, or would be."""
+        return self.scores_path / images_name(images_seen, ".json")
 
-    Its scores, samples, log and curves then lie as if it had run here; nothing happens where
-    there is no remote storage.
-    """
-    if store.mirror is None:
-        return
-    store.pull(directory)
-    key = trial_key(directory)
-    if key is not None:
-        store.folder(key).pull()
-        link_training(directory, store)
+    def score_files(self) -> list[Path]:
+        """Return the score files, by images seen."""
+        found = self.scores_path.glob("images_*.json")
+        return sorted(path for path in found if images_of(path) is not None)
 
+    def score(self, images_seen: int) -> ScoreCard | None:
+        """Return the score at a rung, None without one.
 
-def read_scores(directory: Path) -> list[ScoreCard]:
-    """Return the scores stored in a trial's folder, by images seen."""
-    files = sorted((directory / "scores").glob("images_*.json"))
-    return [ScoreCard.from_dict(json.loads(path.read_text("utf-8"))) for path in files]
+        Raises:
+            ValueError: the file is damaged or of another version.
+        """
+        path = self.score_path(images_seen)
+        return read_score(path) if path.exists() else None
 
+    def scores(self) -> list[ScoreCard]:
+        """Return all scores, by images seen.
 
-def scores_path(directory: Path, images: int) -> Path:
-    """Return where a trial keeps its scores at a rung."""
-    return directory / "scores" / f"images_{images:012d}.json"
+        Raises:
+            ValueError: a file is damaged or of another version.
+        """
+        return [read_score(path) for path in self.score_files()]
 
+    def readable_scores(self) -> list[ScoreCard]:
+        """Return the scores whose files can be read, by images seen."""
+        found = []
+        for path in self.score_files():
+            with contextlib.suppress(ValueError):
+                found.append(read_score(path))
+        return found
 
-def scored_checkpoint(directory: Path, images: int) -> Path:
-    """Return the checkpoint behind a trial's score; its training may have gone on since.
+    def influence_path(self) -> Path | None:
+        """Return the file of the samples' influence on the final score, if there is one."""
+        return max(self.scores_path.glob(WEIGHTS), default=None)
 
-    Raises:
-        CheckpointError: it is gone.
-    """
-    path = CheckpointDirectory(directory / "training").path_of(images)
-    if not path.exists():
-        raise CheckpointError(
-            f"{path}, which was scored, is gone; allowed: trials that kept their checkpoints"
-        )
-    return path
+    def scored_checkpoint(self, images_seen: int) -> Path:
+        """Return the checkpoint behind a score; its training may have gone on since.
 
+        Raises:
+            CheckpointError: it is gone.
+        """
+        path = StoredTraining(self.training_link).checkpoint_path(images_seen)
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}, which was scored, is gone; allowed: trials that kept their checkpoints"
+            )
+        return path
 
-def influence_path(directory: Path) -> Path | None:
-    """Return where a trial keeps its samples' influence on its final score, if it has one."""
-    return max((directory / "scores").glob("images_*.safetensors"), default=None)
+    def grid_path(self, images_seen: int) -> Path:
+        """Return where the sample grid of a score is, or would be."""
+        return self.path / "samples" / images_name(images_seen, ".png")
 
+    def grids(self) -> list[Path]:
+        """Return the sample grids, by images seen."""
+        found = (self.path / "samples").glob("images_*.png")
+        return sorted(path for path in found if images_of(path) is not None)
 
-def newest_row(directory: Path) -> dict[str, Any]:
-    """Return the newest measurement of each kind in a trial's curves, empty before the first."""
-    path = directory / "training" / "metrics.jsonl"
-    row: dict[str, Any] = {}
-    if path.exists():
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
-            tail = file.read().decode("utf-8", errors="replace")
-        for line in tail.splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # cut at the start, torn at the end
-                row |= json.loads(line)
-    return row
+    def failure(self) -> TrainingFailure | None:
+        """Return why a retraining failed for good, None if it did not."""
+        return read_record(self._failure_path, TrainingFailure)
+
+    def record_failure(self, failure: TrainingFailure) -> None:
+        """Write down why a retraining failed for good."""
+        write_record(self._failure_path, failure, indent=None)
+
+    @property
+    def _failure_path(self) -> Path:
+        return self.path / "failure.json"
+
+    def signs_of_life(self) -> list[Path]:
+        """Return what a worker writes while it runs the trial."""
+        training = StoredTraining(self.training_link)
+        return [self.log, training.curves_path, training.costs_path, self.scores_path]

@@ -9,7 +9,7 @@ from diffrop.errors import CheckpointError
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.record.trial_folder import influence_path
+from diffrop.record.trial_folder import TrialFolder
 
 
 def with_differences(result: StudyResult) -> StudyResult:
@@ -45,7 +45,7 @@ def _estimate(trial: TrialResult) -> tuple[Estimate, Tensor]:
     """Read a ranked trial's objective with its samples' influence, and their labels."""
     assert trial.card is not None  # it is ranked
     objective = trial.card.objective
-    path = influence_path(trial.directory)
+    path = TrialFolder(trial.directory).influence_path()
     if path is None:
         raise CheckpointError(f"{trial.directory} holds no influence of samples")
     tensors = read_checkpoint(path).tensors

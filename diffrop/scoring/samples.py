@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diffrop import distributed
 from diffrop.config import ExperimentConfig, Metric, SamplingConfig
+from diffrop.constraints import Scores
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import sample, to_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -20,7 +21,6 @@ from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
 from diffrop.seeds import SAMPLES, generator
-from diffrop.study.objectives import Scores
 from diffrop.study.sampling_choice import SamplingChoice
 
 FID_ALONE: tuple[Metric, ...] = ("fid",)

@@ -9,10 +9,11 @@ very same images, so that a round costs only what it adds.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from diffrop.config import OmegaSearch
-from diffrop.study.objectives import Goal, Scores
+from diffrop.constraints import Scores
+from diffrop.record.score_card import CurvePoint
+from diffrop.study.objectives import Goal
 from diffrop.study.sampling_choice import SamplingChoice
 
 REDUCTION = 3
@@ -86,8 +87,8 @@ class Found:
     """What a search came to."""
 
     best: SamplingChoice
-    curve: list[dict[str, Any]]
-    """Of every round and candidate: {"omega", "sampler", "num_samples", "scores"}."""
+    curve: list[CurvePoint]
+    """A point for every round and candidate."""
 
 
 def search(
@@ -106,18 +107,15 @@ def search(
             with rising numbers; who is not asked for at the first call of a number has left.
     """
     left = list(choices)
-    curve: list[dict[str, Any]] = []
+    curve: list[CurvePoint] = []
     for current in rounds:
         num = current.num_samples
         scored = dict(zip(left, score(left, num), strict=True))
         order = _ranked(scored, goal, num)
         curve += [
-            {
-                "omega": choice.omega,
-                "sampler": choice.sampler,
-                "num_samples": num,
-                "scores": dict(scores),
-            }
+            CurvePoint(
+                omega=choice.omega, sampler=choice.sampler, num_samples=num, scores=dict(scores)
+            )
             for choice, scores in scored.items()
         ]
         left = order[: current.num_kept]

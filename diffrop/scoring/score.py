@@ -1,5 +1,6 @@
 """Scoring a checkpoint: the search for its best sampling choice, and the per-shot report."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
+from diffrop.constraints import check_constraints
 from diffrop.data import Dataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.report import ShotReport
@@ -16,7 +18,7 @@ from diffrop.record.score_card import ScoreCard
 from diffrop.schema import plain
 from diffrop.scoring.samples import FID_ALONE, Averages, CandidateSamples, ScoringInputs
 from diffrop.scoring.sampling_search import plan_rounds, search
-from diffrop.study.objectives import BaselineScores, Goal, check_constraints, parse_constraints
+from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 
@@ -73,7 +75,7 @@ def score_model(
     rounds = plan_rounds(
         evaluation.omega_search, len(choices), rung.num_samples, inputs.dataset.num_classes
     )
-    constraints = parse_constraints(evaluation.constraints)
+    constraints = evaluation.parsed_constraints
     goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
     samples = CandidateSamples(averages, schedule, config, inputs)
     found = search(choices, rounds, goal, samples.scores)
@@ -81,9 +83,12 @@ def score_model(
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
     chosen = (found.best.omega, found.best.sampler, rung.num_samples)
-    for row in found.curve:
-        if (row["omega"], row["sampler"], row["num_samples"]) == chosen:
-            row["scores"] = dict(report.scores)
+    curve = [
+        dataclasses.replace(point, scores=dict(report.scores))
+        if (point.omega, point.sampler, point.num_samples) == chosen
+        else point
+        for point in found.curve
+    ]
     card = ScoreCard(
         images_seen=images_seen,
         time=time.time(),
@@ -96,8 +101,8 @@ def score_model(
         num_samples=dict(report.num_samples),
         num_reference=dict(report.num_reference),
         final=rung.final,
-        curve=found.curve,
-        intervals={name: interval.to_dict() for name, interval in report.intervals.items()},
+        curve=curve,
+        intervals=dict(report.intervals),
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
@@ -151,7 +156,7 @@ def _asked(
             (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
         ],
         "objectives": evaluation.objectives,
-        "bounds": {c.text: c.bound(base) for c in parse_constraints(evaluation.constraints)},
+        "bounds": {c.text: c.bound(base) for c in evaluation.parsed_constraints},
         "metrics": evaluation.metrics if rung.final else FID_ALONE,
         "seed": evaluation.seed,
     }

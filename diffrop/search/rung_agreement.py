@@ -7,12 +7,11 @@ each counts 1 / audit_fraction times (inverse probability of inclusion), a survi
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.trial_state import AUDITED_AT, rung_scores
 from diffrop.study.config import StudyConfig
 
@@ -31,24 +30,8 @@ QUANTILE = 1.96
 FIELLER = 0.437
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far a rung orders trials as the full score does."""
-
-    images: int
-    num_samples: int
-    num_steps: int | None
-    num_trials: int
-    """Those with both scores."""
-    num_audited: int
-    tau: float | None
-    """Kendall's tau-b; None under two distinct scores."""
-    low: float | None
-    high: float | None
-
-
-def rung_agreement(trials: Sequence[FrozenTrial], config: StudyConfig) -> dict[str, Any]:
-    """Return what fidelity.json holds: each rung's agreement, and a verdict in plain words.
+def rung_agreement(trials: Sequence[FrozenTrial], config: StudyConfig) -> AgreementRecord:
+    """Return each rung's agreement with the end, and a conclusion in plain words.
 
     With several objectives it is about the first.
 
@@ -69,7 +52,7 @@ def rung_agreement(trials: Sequence[FrozenTrial], config: StudyConfig) -> dict[s
         here = np.array([known[rung.images] for known in scores if rung.images in known])
         end = np.array([known[last.images] for known in scores if rung.images in known])
         tau, low, high = kendall_interval(here, end, weights[both])
-        row = Agreement(
+        row = RungAgreement(
             images=rung.images,
             num_samples=rung.num_samples,
             num_steps=rung.num_steps,
@@ -81,11 +64,7 @@ def rung_agreement(trials: Sequence[FrozenTrial], config: StudyConfig) -> dict[s
         )
         rows.append(row)
     num_stopped = sum(trial.state == TrialState.PRUNED for trial in trials)
-    return {
-        "metric": "kendall_tau",
-        "rungs": [asdict(row) for row in rows],
-        "verdict": _verdict(rows, num_stopped),
-    }
+    return AgreementRecord(rungs=tuple(rows), conclusion=_conclusion(rows, num_stopped))
 
 
 def kendall_tau(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float | None:
@@ -140,7 +119,7 @@ def _ratio(both: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:
     return np.divide(both, norm, out=np.zeros_like(both), where=norm > 0)
 
 
-def _verdict(rows: Sequence[Agreement], num_stopped: int) -> str:
+def _conclusion(rows: Sequence[RungAgreement], num_stopped: int) -> str:
     if not rows:
         return "no trial could be stopped: there is no rung before the end"
     most = max(row.num_trials for row in rows)
@@ -155,7 +134,7 @@ def _verdict(rows: Sequence[Agreement], num_stopped: int) -> str:
     return words
 
 
-def _sentence(row: Agreement) -> str:
+def _sentence(row: RungAgreement) -> str:
     stopping = f"stopping at {row.images:,} images"
     if row.num_trials < MIN_TRIALS or row.tau is None or row.low is None or row.high is None:
         return f"{stopping}: cannot be told from {row.num_trials} full trials"

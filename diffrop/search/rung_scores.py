@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
+from diffrop.constraints import Constraint, violations
 from diffrop.record.trial_state import AUDITED_AT, RungScore, rung_scores
 from diffrop.search.stopping_rules import bracket_of, goes_on
 from diffrop.study.config import StudyConfig
-from diffrop.study.objectives import Constraint, parse_constraints, violations
 from diffrop.study.ranking import RankedScore, count_better, sort_keys
 
 
@@ -40,7 +40,7 @@ class RungScores:
     def __init__(self, config: StudyConfig) -> None:
         """Begin without trials."""
         self._config = config
-        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._constraints = config.experiment.evaluation.parsed_constraints
         self._final = config.rungs[-1].images
         self._early = [rung.images for rung in config.rungs if not rung.final]
         self._rungs: dict[int, dict[int, RungScore]] = {}

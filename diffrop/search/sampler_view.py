@@ -17,11 +17,11 @@ from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, TPE
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from diffrop.constraints import Constraint
 from diffrop.record.trial_state import FAILURE, RungScore, rung_scores, rungs_reached
 from diffrop.search.rung_scores import judged_violations
 from diffrop.seeds import SUGGESTION, derive_seed
 from diffrop.study.config import StudyConfig
-from diffrop.study.objectives import Constraint, parse_constraints
 
 MAX_POPULATION = 50
 
@@ -111,7 +111,7 @@ class SamplerView:
             known: earlier studies.
         """
         self._config, self._max_concurrent, self._known = config, max_concurrent, known
-        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._constraints = config.experiment.evaluation.parsed_constraints
         self._final = config.rungs[-1].images
         self._begin(None)
 

@@ -34,7 +34,6 @@ from diffrop.search.rung_scores import RungScores, judged_violations
 from diffrop.search.sampler_view import SamplerView
 from diffrop.search.warm_start import recall
 from diffrop.study.config import StudyConfig
-from diffrop.study.objectives import parse_constraints
 
 COOL_DOWN_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
@@ -98,7 +97,7 @@ class OptunaStudySearcher(Searcher):
         self._forkable, self._may_begin = forkable, may_begin
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
-        self._constraints = parse_constraints(config.experiment.evaluation.constraints)
+        self._constraints = config.experiment.evaluation.parsed_constraints
         self._running: dict[str, Running] = {}
         self._resting: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()

@@ -5,7 +5,6 @@ values lie in the new space, and all else that its scores depend on is equal. Wh
 searched and which were fixed does not matter.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.errors import StudyError
+from diffrop.record.json_files import write_record
+from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import FACTS, StudyStore
 from diffrop.record.trial_state import FAILURE, PARENT, RUNGS, RungScore, rung_scores
+from diffrop.record.warm_start import WarmStartRecord
 from diffrop.schema import flatten
 from diffrop.search.sampler_view import KnownStudy
-from diffrop.storage import write_atomically
 from diffrop.study.config import StudyConfig
 from diffrop.study.rung import Rung
 from diffrop.study.space import SearchSpace
@@ -28,9 +29,6 @@ from diffrop.training.identity import PACE_KEYS
 
 # Names of the attributes of Optuna's study.
 KNOWN, NOTES = "warm_start", "warm_start_notes"
-
-
-NOTES_FILE = "warm_start.json"
 
 
 # Seeds are noise; the others change no score.
@@ -97,10 +95,10 @@ def remember(study: optuna.Study, found: WarmStart) -> None:
     study.set_user_attr(NOTES, list(found.notes))
 
 
-def write_notes(folder: Path, found: WarmStart) -> None:
+def write_notes(folder: StudyFolder, found: WarmStart) -> None:
     """Write into a study's folder what it knew from earlier ones; no file without any."""
     if found.notes:
-        write_atomically(folder / NOTES_FILE, json.dumps({"notes": list(found.notes)}, indent=1))
+        write_record(folder.warm_start, WarmStartRecord(notes=found.notes))
 
 
 def recall(study: optuna.Study, space: SearchSpace) -> list[KnownStudy]:
@@ -121,7 +119,7 @@ def _open(
     """Return a study's configuration, trials and facts; ValueError if one cannot be read."""
     try:
         there = store.read_config()
-        with store.open_read_only(None if store.database.exists() else storage) as study:
+        with store.open_read_only(None if store.folder.database.exists() else storage) as study:
             return there, study.get_trials(deepcopy=False), study.user_attrs.get(FACTS, {})
     except (ValueError, StudyError) as error:
         raise ValueError(

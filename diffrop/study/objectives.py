@@ -1,107 +1,14 @@
 """What makes one score better than another: objectives, constraints and the Pareto front."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from diffrop.schema import require
-
-Scores = Mapping[str, float]
-"""Scores of one checkpoint and sampling choice, by `metric/group`."""
-
+from diffrop.constraints import Constraint, Scores, violations
 
 BaselineScores = Mapping[int, Scores]
 """The baseline's scores by number of samples, for FIDs of equal N alone compare."""
-
-
-NUMBER = r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)"
-
-
-CONSTRAINT = re.compile(
-    rf"(?P<score>\S+)\s*<=\s*(?:(?P<base>baseline)(?:\s*\+\s*{NUMBER}\s*(?P<percent>%)?)?"
-    rf"|{NUMBER})"
-)
-
-
-GRAMMAR = "'SCORE <= NUMBER', or 'SCORE <= baseline' with '+ NUMBER' or '+ NUMBER%' behind it"
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """`score` is at most `margin`, or the baseline's score plus `margin` (or so many per cent)."""
-
-    text: str
-    score: str
-    margin: float
-    to_baseline: bool
-    percent: bool
-
-    def bound(self, baseline: Scores | None) -> float | None:
-        """Return what the score is at most, None if that takes an unknown baseline."""
-        if not self.to_baseline:
-            return self.margin
-        if baseline is None:
-            return None
-        value = baseline[self.score]
-        return value * (1 + self.margin / 100) if self.percent else value + self.margin
-
-
-def parse_constraints(texts: Sequence[str]) -> tuple[Constraint, ...]:
-    """Parse constraints such as "fid/many <= baseline + 5%" and "fid/all <= 40".
-
-    Raises:
-        ValueError: one is of another form, its score no FID, or its bound 0.
-    """
-    return tuple(_parse(text) for text in texts)
-
-
-def _parse(text: str) -> Constraint:
-    found = CONSTRAINT.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"constraint is {text!r}; allowed: {GRAMMAR}")
-    score, to_baseline = found["score"], found["base"] is not None
-    require(re.fullmatch(r"fid/\w+", score) is not None, "constraint's score", score, "fid/GROUP")
-    margin = float(found[3] or found[5] or 0)
-    finite = math.isfinite(margin) and (to_baseline or margin > 0)
-    require(finite, f"bound of {text!r}", margin, "a finite number, more than 0")
-    return Constraint(text, score, margin, to_baseline, found["percent"] is not None)
-
-
-def check_constraints(texts: Sequence[str], known: Sequence[str]) -> None:
-    """Raise ValueError unless the constraints can be read and their scores are all `known`."""
-    for constraint in parse_constraints(texts):
-        require(
-            constraint.score in known, "constraint's score", constraint.score, ", ".join(known)
-        )
-
-
-def violations(
-    scores: Scores, baseline: Scores | None, constraints: Sequence[Constraint]
-) -> list[float]:
-    """Return by what share of its bound each constraint is broken; 0 or less where it is kept.
-
-    Args:
-        scores: of the one that is judged.
-        baseline: the baseline's scores at the same N; its own for the baseline itself.
-        constraints: as parsed.
-
-    Raises:
-        ValueError: a constraint refers to the baseline, whose scores are unknown.
-    """
-    found = []
-    for constraint in constraints:
-        bound = constraint.bound(baseline)
-        if bound is None:
-            raise ValueError(
-                f"{constraint.text!r} needs the baseline's scores; allowed: scores at the same N"
-            )
-        found.append(scores[constraint.score] / bound - 1)
-    return found
 
 
 @dataclass(frozen=True)
@@ -188,43 +95,46 @@ def _dominates(values: np.ndarray) -> np.ndarray:
     return no_worse & ~no_worse.T
 
 
+@dataclass(frozen=True)
+class FrontPoint:
+    """The scores of one trial at one sampling choice, on the full N."""
+
+    number: int
+    omega: float
+    sampler: str
+    scores: Scores
+    feasible: bool | None = None
+    """Whether it keeps the constraints; None where that takes unknown scores of the baseline."""
+    front: bool = False
+    """Whether no other feasible point is better in all objectives."""
+
+
 def pareto_front(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[FrontPoint],
     objectives: Sequence[str],
     constraints: Sequence[Constraint] = (),
     baseline: Scores | None = None,
-) -> pd.DataFrame:
-    """Return the points of a study as front.csv holds them, with the Pareto front marked.
+) -> list[FrontPoint]:
+    """Return the points of a study with the Pareto front marked.
 
     Args:
-        points: one a trial and sampling choice, scored on the full N: {"number", "omega",
-            "sampler", "scores"}, as `ScoreCard.points` gives them.
-        objectives: the less the better.
+        points: one for each trial and sampling choice.
+        objectives: names of scores; lower is better.
         constraints: a point that breaks one is not feasible, and never on the front.
         baseline: the baseline's scores at the full N; without them a constraint that needs them
-            leaves `feasible` empty, and the front too.
-
-    Returns:
-        number, omega, sampler, a column each objective and constrained score, feasible, front.
+            leaves `feasible` unknown, and the front empty.
     """
-    names = list(dict.fromkeys((*objectives, *(c.score for c in constraints))))
-    frame = pd.DataFrame(
-        [
-            {key: point[key] for key in ("number", "omega", "sampler")}
-            | {name: point["scores"][name] for name in names}
-            for point in points
-        ],
-        columns=["number", "omega", "sampler", *names],
-    )
     judged = baseline is not None or not any(c.to_baseline for c in constraints)
     feasible = [
-        max(violations(point["scores"], baseline, constraints), default=0.0) <= 0
-        if judged
-        else None
+        max(violations(point.scores, baseline, constraints), default=0.0) <= 0 if judged else None
         for point in points
     ]
     kept = np.array([flag is True for flag in feasible], dtype=bool)
-    on_front = np.zeros(len(frame), dtype=bool)
-    values = frame[list(objectives)].to_numpy(dtype=float)
-    on_front[kept] = _on_front(values[kept])
-    return frame.assign(feasible=pd.Series(feasible, dtype=object), front=on_front)
+    on_front = np.zeros(len(points), dtype=bool)
+    values = np.array([[point.scores[name] for name in objectives] for point in points], float)
+    if kept.any():
+        on_front[kept] = _on_front(values[kept])
+    return [
+        replace(point, feasible=flag, front=bool(front))
+        for point, flag, front in zip(points, feasible, on_front, strict=True)
+    ]

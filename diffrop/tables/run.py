@@ -27,7 +27,7 @@ from diffrop.errors import DiffropError
 from diffrop.execution import cluster
 from diffrop.metrics.protocol import check_comparable
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_folder import read_scores, scored_checkpoint
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.storage import write_atomically
@@ -105,7 +105,7 @@ def stored_result(plan: TablePlan, row: str) -> RowResult | None:
     directory = plan.row_directory(row)
     if not (directory / ROW_FILE).exists():
         return None
-    cards = read_scores(directory)
+    cards = TrialFolder(directory).scores()
     card = cards[-1] if cards and cards[-1].final else None
     if row in plan.configs and card is None:
         return None
@@ -212,7 +212,9 @@ def _classified(
     assert split is not None and classifier is not None  # it is Table 3
     data = split.balanced if row == "balanced" else split.train
     if card is not None:
-        checkpoint = read_checkpoint(scored_checkpoint(plan.row_directory(row), card.images_seen))
+        checkpoint = read_checkpoint(
+            TrialFolder(plan.row_directory(row)).scored_checkpoint(card.images_seen)
+        )
         check_same_data(checkpoint, split)
         num, seed = classifier.num_generated, classifier.config.seed
         data = joined(data, generated_images(checkpoint, num, card.omega, seed, device))

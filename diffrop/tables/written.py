@@ -149,7 +149,7 @@ def _cell(plan: TablePlan, result: RowResult, score: str) -> Cell:
     elif result.card is not None:
         value = result.card.scores.get(score)
         interval = result.card.intervals.get(score)
-        ends = (interval["low"], interval["high"]) if interval else None
+        ends = (interval.low, interval.high) if interval else None
     omega = result.card.omega if result.card is not None else None
     return Cell(result.row, score, value, ends, omega, published)
 

@@ -26,7 +26,7 @@ of a complete trial as `final samples`.
 
 from diffrop.tracking.files import TrackedTrial
 from diffrop.tracking.tracker import Tracker
-from diffrop.tracking.uri import checked_uri, redact, ui_command
+from diffrop.tracking.uri import checked_uri, ui_command
 from diffrop.tracking.views import saved_views
 
-__all__ = ["TrackedTrial", "Tracker", "checked_uri", "redact", "saved_views", "ui_command"]
+__all__ = ["TrackedTrial", "Tracker", "checked_uri", "saved_views", "ui_command"]

@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
+from diffrop.redaction import redact
 from diffrop.tracking.files import STATUSES
-from diffrop.tracking.uri import bounded, checked_uri, open_client, redact
+from diffrop.tracking.uri import bounded, checked_uri, open_client
 
 STATES = {status: state for state, status in STATUSES.items()}
 PAGE = 100

@@ -14,11 +14,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
+from diffrop.redaction import hide, redact
 from diffrop.schema import require
 from diffrop.tracking.files import TrackedTrial, label_of
 from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
 from diffrop.tracking.study import STUDY_FILES, study_metrics, study_tags
-from diffrop.tracking.uri import bounded, checked_uri, hide, open_client, prepare_sqlite, redact
+from diffrop.tracking.uri import bounded, checked_uri, open_client, prepare_sqlite
 
 BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
 

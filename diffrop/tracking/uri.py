@@ -3,46 +3,20 @@
 import importlib.util
 import math
 import os
-import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from diffrop.redaction import redact
 from diffrop.schema import require
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
-
-_QUERY_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)([^&\s]+)", re.I)
-_URI = re.compile(r"(?<![\w+.-])[\w+.-]+://\S+")  # looks behind, else quadratic in long words
-
-
-def redact(uri: str) -> str:
-    """Return a URI with `***` in the place of credentials, also of malformed ones.
-
-    Everything up to the last @ goes, since a password may hold any unescaped character.
-    """
-    if not uri.lower().startswith(("sqlite:", "file:")):
-        uri = re.sub(r"://.*@", "://***@", uri, flags=re.DOTALL)
-    return _QUERY_SECRET.sub(r"\1***", uri)
-
-
-def hide(text: str, uri: str) -> str:
-    """Return text with every URI redacted, and without the passwords of `uri` on their own."""
-    text = _URI.sub(lambda match: redact(match[0]), text.replace(uri, redact(uri)))
-    if uri.startswith("sqlite"):
-        return text
-    passwords = re.findall(r"://[^:@]*:(.*)@", uri, flags=re.DOTALL)
-    passwords += [match[2] for match in _QUERY_SECRET.finditer(uri)]
-    for secret in [*passwords, *map(unquote, passwords)]:
-        if len(secret) >= 4:  # shorter ones would hit words
-            text = text.replace(secret, "***")
-    return text
 
 
 def ui_command(tracking_uri: str) -> str:

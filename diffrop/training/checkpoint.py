@@ -9,6 +9,7 @@ import torch
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
+from diffrop.record.names import images_name, images_of
 
 
 class CheckpointDirectory:
@@ -21,11 +22,12 @@ class CheckpointDirectory:
 
     def files(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
-        return sorted(self.path.glob("images_*.safetensors"))
+        found = self.path.glob("images_*.safetensors")
+        return sorted(path for path in found if images_of(path) is not None)
 
     def path_of(self, images_seen: int) -> Path:
         """Return where the checkpoint at `images_seen` is, or would be."""
-        return self.path / f"images_{images_seen:012d}.safetensors"
+        return self.path / images_name(images_seen, ".safetensors")
 
     def save(self, images_seen: int, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint, then remove old ones and what an earlier crash left behind.
@@ -53,11 +55,6 @@ class CheckpointDirectory:
         """Remove what may go once the checkpoint at `saved` images is written."""
         for stale in self.files()[: -self._keep]:
             stale.unlink(missing_ok=True)
-
-
-def images_of(path: Path) -> int:
-    """Return the images seen that a checkpoint's name gives."""
-    return int(path.stem.removeprefix("images_"))
 
 
 def config_of(card: dict[str, Any]) -> ExperimentConfig:

@@ -30,7 +30,7 @@ def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> 
     for folder in folders:
         if folder.key not in kept:
             folder.unpin(study)
-    needed = {folder.parent() for folder in folders if folder.pins()}
+    needed = {folder.record.parent() for folder in folders if folder.pins()}
     removed: dict[Path, int] = {}
     for folder in folders:
         with folder.try_hold() as held:

@@ -1,7 +1,6 @@
 """A training as its folder in the store has it: taken up, carried on, written down, stopped."""
 
 import contextlib
-import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
-from diffrop.storage import read_json_lines, write_atomically
+from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.training.identity import TrainingIdentity
-from diffrop.training.segment import TrainingSegment
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
@@ -42,7 +40,9 @@ class TrainingSession:
     identity: TrainingIdentity
     stop: StopNotice
     gpus_per_worker: float = 0.0
-    """For the books."""
+    """For the cost account."""
+    study: str = ""
+    """Which study pays for what is trained."""
 
     def __post_init__(self) -> None:
         """Open the training's folder; no network is built before one is needed."""
@@ -123,7 +123,8 @@ class TrainingSession:
             trainer.start_from(read_checkpoint(Path(start), self.device))
 
     def _train(self, trainer: Trainer, images: int) -> None:
-        curves = _CurveLog(self.folder, trainer.images_seen)
+        every = self.config.training.log_every_images
+        curves = _CurveLog(self.folder, trainer.images_seen, every)
         clock = _StopClock(self.stop, self.device)
         begin, since = trainer.images_seen, time.monotonic()
 
@@ -132,10 +133,17 @@ class TrainingSession:
             now, workers = time.monotonic(), distributed.world_size()
             if distributed.rank() == 0 and trainer.images_seen > begin:
                 gpus = workers * self.gpus_per_worker
-                segment = TrainingSegment(
-                    begin, trainer.images_seen, now - since, workers, gpus, time.time()
+                self.folder.record.add_segment(
+                    TrainingSegment(
+                        begin=begin,
+                        end=trainer.images_seen,
+                        seconds=now - since,
+                        workers=workers,
+                        gpus=gpus,
+                        time=time.time(),
+                        study=self.study,
+                    )
                 )
-                self.folder.add_segment(segment)
             begin, since = trainer.images_seen, now
 
         def save() -> None:
@@ -212,23 +220,22 @@ class _StopClock:
 
 
 class _CurveLog:
-    """Curves of a training as JSON lines, each number of images once; rank 0 writes.
+    """Curves of a training, each number of images once; rank 0 writes.
 
-    Lines past the newest checkpoint are of steps that are lost and come again: they go.
+    Lines past the newest checkpoint are of steps that are lost and come again: they go. Each line
+    says at which interval it was logged, for other studies may log the same training at another.
     """
 
-    def __init__(self, folder: TrainingFolder, images_seen: int) -> None:
-        self._path = folder.curves
+    def __init__(self, folder: TrainingFolder, images_seen: int, log_every_images: int) -> None:
+        self._record, self._every = folder.record, log_every_images
         self._known: set[int] = set()
-        if distributed.rank() == 0 and self._path.exists():
+        if distributed.rank() == 0:
             end = max([images_seen, *folder.images()])
-            rows = {row["images_seen"]: row for row in read_json_lines(self._path)}
-            kept = [row for images, row in sorted(rows.items()) if images <= end]
-            write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-            self._known = {row["images_seen"] for row in kept}
+            kept = self._record.drop_curves_after(end)
+            self._known = {row["images_seen"] for row in own_rows(kept, self._every)}
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row, with the time."""
+        """Write one row, with the interval and the time."""
         if distributed.rank() == 0 and row["images_seen"] not in self._known:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**row, "time": time.time()}) + "\n")
+            extra = {"log_every_images": self._every, "time": time.time()}
+            self._record.add_curve_row(row | extra)

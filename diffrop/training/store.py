@@ -19,13 +19,12 @@ import torch
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.checkpoint_header import read_digest
 from diffrop.errors import CheckpointError
-from diffrop.storage import RemoteMirror, read_json_lines, temporary_beside, write_atomically
-from diffrop.training.checkpoint import CheckpointDirectory, config_of, images_of
+from diffrop.record.json_files import read_json
+from diffrop.record.names import images_of
+from diffrop.record.trainings import WEIGHTS, StoredTraining
+from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
+from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
-from diffrop.training.segment import TrainingSegment
-
-WEIGHTS = "images_*.safetensors"
-IDENTITY = "training.json"
 
 
 class TrainingFolder(CheckpointDirectory):
@@ -35,16 +34,13 @@ class TrainingFolder(CheckpointDirectory):
         """Use `path`, which need not exist yet, and its remote copy if there is one."""
         super().__init__(path, keep)
         self._mirror = mirror
+        self.record = StoredTraining(path)
+        """Its curves, its costs and where it forks from."""
 
     @property
     def key(self) -> str:
         """The training's key."""
         return self.path.name
-
-    @property
-    def curves(self) -> Path:
-        """Losses over images seen, as JSON lines."""
-        return self.path / "metrics.jsonl"
 
     def identity(self) -> TrainingIdentity:
         """Return what this training is.
@@ -52,27 +48,19 @@ class TrainingFolder(CheckpointDirectory):
         Raises:
             CheckpointError: its file is missing or damaged.
         """
-        path = self.path / IDENTITY
+        path = self.record.identity_path
         try:
-            return TrainingIdentity.from_dict(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError) as error:
+            return TrainingIdentity.from_dict(read_json(path))
+        except ValueError as error:
             raise CheckpointError(f"{path} does not say what was trained ({error})") from error
-
-    def parent(self) -> tuple[str, int] | None:
-        """Return the training from which this one forks and the images seen there, if it does."""
-        try:
-            parent = self.identity().parent
-        except CheckpointError:
-            return None
-        return None if parent is None else split_key(parent)
 
     def images(self) -> list[int]:
         """Return the images seen of every checkpoint, here or in the remote storage."""
-        found = {images_of(path) for path in self.files()}
+        names = {path.name for path in self.files()}
         if self._mirror is not None:
-            names = self._mirror.names(self.path)
-            found |= {images_of(Path(name)) for name in names if Path(name).match(WEIGHTS)}
-        return sorted(found)
+            names |= {name for name in self._mirror.names(self.path) if Path(name).match(WEIGHTS)}
+        found = (images_of(Path(name)) for name in names)
+        return sorted(images for images in found if images is not None)
 
     def read(self, images_seen: int, device: torch.device | str = "cpu") -> Checkpoint:
         """Read the checkpoint at `images_seen`, from the remote storage if it is only there.
@@ -157,16 +145,6 @@ class TrainingFolder(CheckpointDirectory):
             self._mirror.delete(path)
         return size
 
-    def add_segment(self, segment: TrainingSegment) -> None:
-        """Write down what a part of the training took."""
-        with (self.path / "cost.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(segment.to_row()) + "\n")
-
-    def segments(self) -> list[TrainingSegment]:
-        """Return the parts that were trained, in the order in which they were."""
-        rows = read_json_lines(self.path / "cost.jsonl")
-        return [TrainingSegment.from_row(row) for row in rows]
-
     @contextlib.contextmanager
     def try_hold(self) -> Iterator[bool]:
         """Hold the training for this process, and say whether that worked: another may hold it.
@@ -216,7 +194,7 @@ class CheckpointStore:
         folder = self.folder(identity.key, keep)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.pull()
-        path = folder.path / IDENTITY
+        path = folder.record.identity_path
         if not path.exists():
             write_atomically(path, json.dumps(identity.to_dict(), indent=1))
         return folder
@@ -232,7 +210,7 @@ class CheckpointStore:
 
     def folders(self) -> list[TrainingFolder]:
         """Return every training's folder on this machine, by key."""
-        names = [path.parent.name for path in sorted(self.root.glob(f"*/{IDENTITY}"))]
+        names = [path.parent.name for path in sorted(self.root.glob("*/training.json"))]
         return [self.folder(name) for name in names if KEY_PATTERN.fullmatch(name)]
 
     def read(self, key: str, device: torch.device | str = "cpu") -> Checkpoint:

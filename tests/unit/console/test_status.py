@@ -71,11 +71,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
         trial.set_user_attr(VALUES, values)
         if images:
             trial.set_user_attr(RUNGS, {str(images): {"values": [50.0], "num_samples": 40}})
-            score(store.trial_directory(number), 50.0, images)
+            score(store.folder.trial(number).path, 50.0, images)
     study.tell(0, 50.0)
     study.tell(1, state=TrialState.PRUNED)
     curve = {"images_seen": 96, "loss/ddpm": 0.25, "pcl/grad_ratio": 0.031, "images_per_s": 1234.5}
-    curves = store.trial_directory(2) / "training" / "metrics.jsonl"
+    curves = store.folder.trial(2).path / "training" / "metrics.jsonl"
     write_atomically(curves, json.dumps(curve) + "\n")
     past = time.time() - 300
     os.utime(curves, (past, past))
@@ -130,12 +130,12 @@ def test_stopped_study_says_what_is_left_and_how_to_go_on(store: StudyStore) -> 
 
 
 def test_drivers_that_beat_are_alive_and_silent_ones_are_gone(store: StudyStore) -> None:
-    store.drivers.mkdir()
-    (store.drivers / "host-1-aa").touch()
+    store.folder.drivers.mkdir()
+    (store.folder.drivers / "host-1-aa").touch()
     assert study_status(store).state == "running"
     assert "RUNNING" in shown(store)
     past = time.time() - 600
-    os.utime(store.drivers / "host-1-aa", (past, past))
+    os.utime(store.folder.drivers / "host-1-aa", (past, past))
     assert study_status(store).state == "stopped"
     assert "gone without a word: host-1-aa" in " ".join(shown(store).split())
 
@@ -171,7 +171,7 @@ def test_reading_changes_nothing_even_while_a_driver_writes(store: StudyStore) -
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     before = digests()
-    with contextlib.closing(sqlite3.connect(store.database)) as writer:
+    with contextlib.closing(sqlite3.connect(store.folder.database)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         study_status(store)
         writer.rollback()
@@ -199,7 +199,7 @@ def test_study_without_a_database_in_its_folder_is_read_from_the_storage(
     store: StudyStore,
 ) -> None:
     root = store.path.parent
-    shutil.move(store.database, root / "server.db")
+    shutil.move(store.folder.database, root / "server.db")
     assert "is missing" in str(all_statuses(root)[store.name])
     found = all_statuses(root, f"sqlite:///{root / 'server.db'}")[store.name]
     assert isinstance(found, StudyStatus) and found.state == "stopped"
@@ -208,11 +208,11 @@ def test_study_without_a_database_in_its_folder_is_read_from_the_storage(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda store: store.database.unlink(), "study.db is missing.*--storage"),
-        (lambda store: store.database.write_bytes(b"no database" * 99), "cannot read"),
-        (lambda store: store.database.write_bytes(b""), "cannot read the study database"),
-        (lambda store: store.config_path.unlink(), "is no study; studies there: none"),
-        (lambda store: store.config_path.write_text("- 1"), "is no study of format"),
+        (lambda store: store.folder.database.unlink(), "study.db is missing.*--storage"),
+        (lambda store: store.folder.database.write_bytes(b"no database" * 99), "cannot read"),
+        (lambda store: store.folder.database.write_bytes(b""), "cannot read the study database"),
+        (lambda store: store.folder.config.unlink(), "is no study; studies there: none"),
+        (lambda store: store.folder.config.write_text("- 1"), "is no study of format"),
     ],
 )
 def test_damaged_studies_get_one_sentence(store: StudyStore, damage: object, message: str) -> None:

@@ -46,7 +46,7 @@ def finish(
         trial = study.ask()
         trial.set_user_attr(VALUES, {"contrastive.form": "hinge"})
         trial.set_user_attr(RUNGS, {"128": {"values": [value], "num_samples": 40}})
-        scores = store.trial_directory(number) / "scores" / "images_000000000128.json"
+        scores = store.folder.trial(number).path / "scores" / "images_000000000128.json"
         write_atomically(scores, json.dumps(card(value).to_dict()))
         study.tell(number, value)
     write_atomically(store.path / "confirm.json", json.dumps(book))

@@ -85,7 +85,7 @@ def finished(tmp_path: Path) -> tuple[StudyStore, StudyResult]:
     ends = [(50.0, 128, done), (40.0, 128, done), (1.0, 64, "PRUNED"), (9.0, 0, "FAIL")]
     for number, (value, images, state) in enumerate(ends):
         if images:
-            path = store.trial_directory(number) / "scores" / f"images_{images:012d}.json"
+            path = store.folder.trial(number).path / "scores" / f"images_{images:012d}.json"
             write_atomically(path, json.dumps(card(value, images).to_dict()))
             write_checkpoint(path.with_suffix(".safetensors"), Checkpoint(influence(number), {}))
             asked[number].report(value, images)
@@ -125,7 +125,7 @@ def test_cost_of_a_trial_that_failed_before_its_first_score_is_counted(tmp_path:
     folder = CheckpointStore(tmp_path / "checkpoints").folder(key)
     folder.path.mkdir(parents=True)
     folder.add_segment(TrainingSegment(0, 48, 7.5, 1, 0.0, 1.0))
-    write_atomically(store.trial_directory(0) / TRAINING_NOTE, key)
+    write_atomically(store.folder.trial(0).path / TRAINING_NOTE, key)
     study.tell(0, state=TrialState.FAIL)
     (failed,) = ResultReader(study, store, config).read().trials
     assert failed.training_s == 7.5
@@ -219,7 +219,7 @@ def test_constraint_against_a_baseline_without_a_score_cannot_be_told(
     config = dataclasses.replace(
         result.config, experiment=result.config.experiment.with_values(values)
     )
-    shutil.rmtree(store.trial_directory(0) / "scores")
+    shutil.rmtree(store.folder.trial(0).path / "scores")
     found = ResultReader(store.open(LaunchConfig(resume=True)), store, config).read()
     assert any("cannot be told: the baseline has no full score" in line for line in remarks(found))
 
@@ -249,7 +249,7 @@ def test_trial_without_its_samples_influence_has_no_difference(
     finished: tuple[StudyStore, StudyResult],
 ) -> None:
     store, result = finished
-    path = influence_path(store.trial_directory(1))
+    path = influence_path(store.folder.trial(1).path)
     assert path is not None
     path.write_bytes(b"damaged")
     assert with_differences(result).differences == {}

@@ -88,7 +88,7 @@ def test_database_of_another_configuration_or_other_images_is_refused(store: Stu
 
 
 def test_database_that_does_not_say_its_configuration_is_refused(store: StudyStore) -> None:
-    store.database.unlink()
+    store.folder.database.unlink()
     store.open(NEW)  # as an earlier version made it
     with pytest.raises(StudyError, match="does not say how it is configured"):
         store.resume(small_study(), "command", RESUME, FACTS)
@@ -123,26 +123,26 @@ def test_folder_that_is_no_study_is_not_offered_for_resuming(tmp_path: Path) -> 
 
 
 def test_damaged_database_is_refused_and_kept(store: StudyStore) -> None:
-    content = store.database.read_bytes()
+    content = store.folder.database.read_bytes()
     for damaged in (b"not a database" * 100, content[: len(content) // 2]):
-        store.database.write_bytes(damaged)
+        store.folder.database.write_bytes(damaged)
         with pytest.raises(StudyError, match=r"study database.*damaged"):
             store.open(RESUME)
-        assert store.database.read_bytes() == damaged
+        assert store.folder.database.read_bytes() == damaged
 
 
 def test_missing_database_is_refused_and_not_made_anew(store: StudyStore) -> None:
-    store.database.unlink()
+    store.folder.database.unlink()
     with pytest.raises(StudyError, match="missing"):
         store.open(RESUME)
-    assert not store.database.exists()
+    assert not store.folder.database.exists()
 
 
 def test_locked_database_is_refused_in_seconds(
     store: StudyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("diffrop.record.study_store.LOCK_WAIT_S", 0.2)
-    holder = sqlite3.connect(store.database)
+    holder = sqlite3.connect(store.folder.database)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StudyError, match="locked"):
         store.open(RESUME)
@@ -152,10 +152,10 @@ def test_locked_database_is_refused_in_seconds(
 def test_second_process_is_refused_while_the_first_runs(store: StudyStore) -> None:
     program = (
         "from pathlib import Path; from diffrop.engine.drivers import Drivers\n"
-        f"with Drivers(Path({str(store.drivers)!r})).join(exclusive=True): pass"
+        f"with Drivers(Path({str(store.folder.drivers)!r})).join(exclusive=True): pass"
     )
     command = [sys.executable, "-c", program]
-    with Drivers(store.drivers).join(exclusive=True):
+    with Drivers(store.folder.drivers).join(exclusive=True):
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "running in another process" in refused.stderr
     assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from diffrop.config import SamplingConfig
+from diffrop.constraints import Scores, parse_constraints
 from diffrop.scoring.sampling_search import (
     LEAST_PER_CLASS,
     Found,
@@ -11,7 +12,7 @@ from diffrop.scoring.sampling_search import (
     samples_at_most,
     search,
 )
-from diffrop.study.objectives import Goal, Scores, parse_constraints
+from diffrop.study.objectives import Goal
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from tests.made.small import small_experiment
 

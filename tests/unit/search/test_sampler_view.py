@@ -9,6 +9,7 @@ import pytest
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from diffrop.constraints import parse_constraints
 from diffrop.record.trial_state import RungScore
 from diffrop.search.sampler_view import (
     GENERATION_KEY,
@@ -20,7 +21,6 @@ from diffrop.search.sampler_view import (
     sampler_report,
 )
 from diffrop.study.config import StudyConfig
-from diffrop.study.objectives import parse_constraints
 from diffrop.study.space import Parameter, SearchSpace
 from tests.made.small import small_experiment, small_study
 

@@ -4,14 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from diffrop.study.objectives import (
-    Goal,
-    check_constraints,
-    front_ranks,
-    pareto_front,
-    parse_constraints,
-    violations,
-)
+from diffrop.constraints import check_constraints, parse_constraints, violations
+from diffrop.study.objectives import Goal, front_ranks, pareto_front
 
 KNOWN = ["fid/all", "fid/many", "fid/few"]
 

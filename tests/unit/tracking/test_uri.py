@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.tracking import redact, ui_command
-from diffrop.tracking.uri import hide
+from diffrop.redaction import hide, redact
+from diffrop.tracking import ui_command
 from tests.unit.tracking.mlflow_study import CANARY, make_full_trial, make_tracker
 
 

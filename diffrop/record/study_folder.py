@@ -1,0 +1,121 @@
+"""Where everything of a study lies: the names of its files and folders, in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffrop.record.names import parse_label, trial_label
+from diffrop.record.trial_folder import TrialFolder
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder `runs/STUDY`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """study.yaml: the configuration of the study and the command of its newest launch."""
+        return self.path / "study.yaml"
+
+    @property
+    def database(self) -> Path:
+        """Optuna's SQLite database, where no other storage is named."""
+        return self.path / "study.db"
+
+    @property
+    def trials_table(self) -> Path:
+        """The trials as a table, one row each."""
+        return self.path / "trials.csv"
+
+    @property
+    def front_table(self) -> Path:
+        """The scored points as a table, with the Pareto front marked."""
+        return self.path / "front.csv"
+
+    @property
+    def best(self) -> Path:
+        """The exported configuration with its provenance."""
+        return self.path / "best.yaml"
+
+    @property
+    def reference_scores(self) -> Path:
+        """Scores of pure noise and of real images."""
+        return self.path / "anchors.json"
+
+    @property
+    def cost(self) -> Path:
+        """What the study is expected to take, and what it took."""
+        return self.path / "plan.json"
+
+    @property
+    def rung_agreement(self) -> Path:
+        """How far each rung orders trials as the full score does."""
+        return self.path / "fidelity.json"
+
+    @property
+    def confirmation(self) -> Path:
+        """What fresh seeds say of the leaders."""
+        return self.path / "confirm.json"
+
+    @property
+    def confirmation_lock(self) -> Path:
+        """Held by the driver that confirms, and by whoever writes the confirmation's record."""
+        return self.path / "confirm.lock"
+
+    @property
+    def warm_start(self) -> Path:
+        """What the search sampler knew of earlier studies."""
+        return self.path / "warm_start.json"
+
+    @property
+    def drivers(self) -> Path:
+        """One file for each driver, touched while the driver lives."""
+        return self.path / "drivers"
+
+    @property
+    def report(self) -> Path:
+        """The report as one HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The figures as PNG and SVG."""
+        return self.path / "figures"
+
+    def trial(self, number: int) -> TrialFolder:
+        """Return the folder of a trial, which need not exist."""
+        return TrialFolder(self.path / "trials" / trial_label(number))
+
+    def trials(self) -> list[TrialFolder]:
+        """Return the folders of the trials that have begun, by number."""
+        found = (self.path / "trials").glob("t*")
+        return [TrialFolder(path) for path in sorted(found) if parse_label(path.name)]
+
+    def retraining(self, number: int, seed: int) -> TrialFolder:
+        """Return the folder of a leader's retraining with a fresh seed, which need not exist."""
+        return TrialFolder(self.path / "confirm" / trial_label(number, seed))
+
+    def retrainings(self) -> list[TrialFolder]:
+        """Return the folders of the retrainings that have begun, by number and seed."""
+        found = [TrialFolder(path) for path in (self.path / "confirm").glob("t*-s*")]
+        known = [folder for folder in found if parse_label(folder.path.name)]
+        return sorted(known, key=lambda folder: (folder.number, folder.seed or 0))
+
+    def prefix(self, training_seed: int) -> TrialFolder:
+        """Return the folder of what trials of a training seed fork from; it need not exist."""
+        return TrialFolder(self.path / "prefix" / f"seed-{training_seed}")
+
+    def prefixes(self) -> list[TrialFolder]:
+        """Return the folders of what trials fork from, those that have begun."""
+        return [TrialFolder(path) for path in sorted((self.path / "prefix").glob("seed-*"))]
+
+    @property
+    def store(self) -> Path:
+        """The trainings of all studies of the runs folder."""
+        return self.path.parent / "checkpoints"
+
+
+def study_names(runs_root: Path) -> list[str]:
+    """Return the names of the studies in a runs folder."""
+    return sorted(path.parent.name for path in runs_root.glob("*/study.yaml"))

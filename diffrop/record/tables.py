@@ -1,0 +1,302 @@
+"""The tables of a study: trials.csv and front.csv, and tidy frames of scores, curves and costs.
+
+`analysis.data.load` says what the columns of the frames mean.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffrop.record.cost_account import CostEntry
+from diffrop.record.results import StudyResult
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trainings import STEP_KEYS
+from diffrop.storage import write_atomically
+from diffrop.study.objectives import FrontPoint
+
+SHOT_GROUPS = ("many", "medium", "few")
+GROUPS = ("all", *SHOT_GROUPS)
+
+REQUIRED = ("number", "state", "baseline", "value")
+TEXT = (
+    "name",
+    "state",
+    "form",
+    "sampler",
+    "extractor",
+    "reference",
+    "message",
+    "parent",
+    "training_key",
+)
+FLAGS = ("feasible", "front")
+WHOLE = (
+    "number",
+    "rank",
+    "images_seen",
+    "rung",
+    "audited_at",
+    "samples_drawn",
+    *(f"num_samples/{name}" for name in GROUPS),
+)
+REAL = (
+    "tau_0",
+    "decay_temperature",
+    "margin",
+    "value",
+    "value_low",
+    "value_high",
+    "omega",
+    "difference_value",
+    "difference_low",
+    "difference_high",
+    "duration_s",
+    "training_s",
+    "scoring_s",
+    "gpus",
+    *(f"fid/{name}" for name in GROUPS),
+)
+
+MEASUREMENT_TYPES = {
+    "study": "str",
+    "number": "int64",
+    "form": "str",
+    "state": "str",
+    "images_seen": "int64",
+    "final": "bool",
+    "omega": "float64",
+    "score": "str",
+    "value": "float64",
+    "num_samples": "Int64",
+    "round_samples": "Int64",
+    "sampler": "str",
+    "extractor": "str",
+    "reference": "str",
+}
+CURVE_TYPES = {
+    "study": "str",
+    "number": "int64",
+    "images_seen": "int64",
+    "measure": "str",
+    "value": "float64",
+}
+COST_TYPES = {
+    "study": "str",
+    "number": "Int64",
+    "purpose": "str",
+    "part": "str",
+    "seconds": "float64",
+    "workers": "float64",
+    "gpus": "float64",
+}
+PURPOSES = {"COMPLETE": "full", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+"""What the time of a trial in each state was spent on."""
+FRONT_COLUMNS = ("number", "omega", "sampler", "feasible", "front")
+
+
+def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
+    """Read trials.csv.
+
+    Args:
+        path: the file.
+        study: name for the column `study`.
+        base_form: form of trials whose form was not searched.
+
+    Raises:
+        ValueError: it is no table of trials.
+    """
+    try:
+        trials = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    return typed_trials(trials, study, base_form, path)
+
+
+def typed_trials(trials: pd.DataFrame, study: str, base_form: str, source: object) -> pd.DataFrame:
+    """Give a table of texts the columns and types of `StudyResults.trials`.
+
+    Raises:
+        ValueError: a column is missing or holds what it must not; the sentence names `source`.
+    """
+    missing = [name for name in REQUIRED if name not in trials]
+    if missing:
+        raise ValueError(f"{source} has no column {missing[0]!r}, so it is no table of trials")
+    for name in (*TEXT, *WHOLE, *REAL, *FLAGS):
+        if name not in trials:
+            trials[name] = ""
+    for name in trials.columns.difference([*TEXT, *FLAGS, "baseline"]):
+        trials[name] = _numbers(trials[name], source)
+    for name in ("baseline", *FLAGS):
+        trials[name] = _flags(trials[name])
+    trials["baseline"] = trials["baseline"].fillna(False).astype(bool)
+    trials["front"] = trials["front"].fillna(False).astype(bool)
+    # A form that is not searched is that of the base experiment, except for the baseline's.
+    trials["form"] = trials["form"].where(~trials["form"].isin(["", "-"]), base_form)
+    trials["form"] = trials["form"].where(~trials["baseline"], "none")
+    if trials["number"].isna().any() or trials["number"].duplicated().any():
+        raise ValueError(f"{source} has trials without a number of their own")
+    trials.insert(0, "study", study)
+    return trials.astype({"number": "int64"}).sort_values("number", ignore_index=True)
+
+
+def _flags(column: pd.Series) -> pd.Series:
+    """Return "True", "1", "False", "0" and what is neither as True, False and NA."""
+    texts = column.astype(str).str.lower()
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    return texts.map(known).astype("boolean")
+
+
+def _numbers(column: pd.Series, source: object) -> pd.Series:
+    """Return a column of trials.csv as Int64, float64, or as it is for other searched keys."""
+    name = str(column.name)
+    known = name in WHOLE or name in REAL or "/" in name
+    try:
+        numbers = pd.to_numeric(column.where(column != ""))
+        whole = name in WHOLE or name.startswith("num_samples/")
+        return numbers.astype("Int64") if whole else numbers.astype("float64")
+    except (ValueError, TypeError) as error:
+        if known:
+            raise ValueError(f"column {name!r} of {source} holds more than numbers") from error
+        return column
+
+
+def write_trials(folder: StudyFolder, result: StudyResult) -> Path:
+    """Write trials.csv and return its path."""
+    write_atomically(folder.trials_table, result.frame.to_csv(index=False))
+    return folder.trials_table
+
+
+def write_front(folder: StudyFolder, points: Sequence[FrontPoint], names: Iterable[str]) -> Path:
+    """Write front.csv: each point with the scores of these names; return its path."""
+    frame = front_frame(points, list(dict.fromkeys(names)))
+    write_atomically(folder.front_table, frame.to_csv(index=False))
+    return folder.front_table
+
+
+def front_frame(points: Sequence[FrontPoint], names: Sequence[str]) -> pd.DataFrame:
+    """Return number, omega, sampler, a column for each score of `names`, feasible, front."""
+    rows = [
+        {"number": point.number, "omega": point.omega, "sampler": point.sampler}
+        | {name: point.scores[name] for name in names}
+        | {"feasible": point.feasible, "front": point.front}
+        for point in points
+    ]
+    columns = ["number", "omega", "sampler", *names, "feasible", "front"]
+    return pd.DataFrame(rows, columns=columns).astype({"feasible": object, "front": bool})
+
+
+def read_front(path: Path) -> pd.DataFrame | None:
+    """Read front.csv, None without it.
+
+    Raises:
+        ValueError: it cannot be read, or is no Pareto front.
+    """
+    if not path.is_file():
+        return None
+    try:
+        front = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    missing = [name for name in FRONT_COLUMNS if name not in front]
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]!r}, so it is no Pareto front")
+    return front
+
+
+def measurements_frame(folder: StudyFolder, trials: pd.DataFrame) -> pd.DataFrame:
+    """Return every score of all trials, at each sampling choice and in each round.
+
+    Raises:
+        ValueError: a score file is damaged.
+    """
+    rows: list[dict[str, Any]] = []
+    for trial in trials.to_dict("records"):
+        for card in folder.trial(trial["number"]).scores():
+            rows.extend(_score_rows(trial, card))
+    return _as_typed(rows, MEASUREMENT_TYPES)
+
+
+def _score_rows(trial: dict[Any, Any], card: ScoreCard) -> Iterator[dict[str, Any]]:
+    shared = {key: trial[key] for key in ("study", "number", "form", "state")}
+    shared |= {"images_seen": card.images_seen, "final": card.final}
+    shared |= {"extractor": card.extractor, "reference": card.reference}
+    whole = card.num_samples["all"]
+    for point in card.curve:
+        for name, value in point.scores.items():
+            count = card.num_samples.get(name.rpartition("/")[2])
+            # Groups of a round with fewer samples have the same shares of them.
+            share = None if count is None else round(count * point.num_samples / whole)
+            yield {
+                **shared,
+                "omega": point.omega,
+                "sampler": point.sampler,
+                "score": name,
+                "value": value,
+                "num_samples": share,
+                "round_samples": point.num_samples,
+            }
+
+
+def curves_frame(
+    folder: StudyFolder, trials: pd.DataFrame, log_every_images: int | None, end: int
+) -> pd.DataFrame:
+    """Return what all trials logged while they trained, each up to where the trial came.
+
+    Args:
+        folder: of the study.
+        trials: its table.
+        log_every_images: the study's interval; see `StoredTraining.curves`.
+        end: images of a full training.
+    """
+    rows = []
+    for trial in trials.to_dict("records"):
+        stopped = trial["state"] == "PRUNED" and pd.notna(trial["rung"])
+        training = folder.trial(trial["number"]).training()
+        for row in training.curves(log_every_images, trial["rung"] if stopped else end):
+            rows += [
+                {
+                    "study": trial["study"],
+                    "number": trial["number"],
+                    "images_seen": row["images_seen"],
+                    "measure": name,
+                    "value": float(value),
+                }
+                for name, value in row.items()
+                if name not in STEP_KEYS and type(value) in (int, float)
+            ]
+    return _as_typed(rows, CURVE_TYPES)
+
+
+def costs_frame(entries: Iterable[CostEntry], trials: pd.DataFrame) -> pd.DataFrame:
+    """Return a study's cost account as a frame, each entry with what it was spent on."""
+    states = dict(zip(trials["number"], trials["state"], strict=True))
+    name = str(trials["study"].iloc[0]) if len(trials) else ""
+    rows = [
+        {
+            "study": name,
+            "number": entry.number,
+            "purpose": _purpose(entry, states),
+            "part": entry.part,
+            "seconds": entry.seconds,
+            "workers": entry.workers,
+            "gpus": entry.gpus,
+        }
+        for entry in entries
+    ]
+    return _as_typed(rows, COST_TYPES)
+
+
+def _purpose(entry: CostEntry, states: dict[int, str]) -> str:
+    if entry.kind == "prefix" or entry.number is None:
+        return "shared training"
+    if entry.kind == "retraining":
+        return "confirmation"
+    return PURPOSES.get(states.get(entry.number, ""), "running")
+
+
+def _as_typed(rows: list[dict[str, Any]], types: dict[str, str]) -> pd.DataFrame:
+    """Return rows as a frame with these columns and types, also without a row."""
+    return pd.DataFrame(rows, columns=list(types)).astype(types)

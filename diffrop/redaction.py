@@ -1,0 +1,30 @@
+"""Texts without credentials."""
+
+import re
+from urllib.parse import unquote
+
+_QUERY_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)([^&\s]+)", re.I)
+_URI = re.compile(r"(?<![\w+.-])[\w+.-]+://\S+")  # looks behind, else quadratic in long words
+
+
+def redact(uri: str) -> str:
+    """Return a URI with `***` in the place of credentials, also of malformed ones.
+
+    Everything up to the last @ goes, since a password may hold any unescaped character.
+    """
+    if not uri.lower().startswith(("sqlite:", "file:")):
+        uri = re.sub(r"://.*@", "://***@", uri, flags=re.DOTALL)
+    return _QUERY_SECRET.sub(r"\1***", uri)
+
+
+def hide(text: str, uri: str) -> str:
+    """Return text with every URI redacted, and without the passwords of `uri` on their own."""
+    text = _URI.sub(lambda match: redact(match[0]), text.replace(uri, redact(uri)))
+    if uri.startswith("sqlite"):
+        return text
+    passwords = re.findall(r"://[^:@]*:(.*)@", uri, flags=re.DOTALL)
+    passwords += [match[2] for match in _QUERY_SECRET.finditer(uri)]
+    for secret in [*passwords, *map(unquote, passwords)]:
+        if len(secret) >= 4:  # shorter ones would hit words
+            text = text.replace(secret, "***")
+    return text
