@@ -314,7 +314,7 @@ class EvaluationConfig(Config):
             require(len(set(values)) == len(values), name, values, "distinct values")
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
-        self.parsed_constraints
+        parse_constraints(self.constraints)
 
     @property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
