@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study test lint bench format clean
+.PHONY: setup study test test-slow lint bench format clean
 
 setup: .venv/.ready
 
@@ -17,14 +17,18 @@ setup: .venv/.ready
 study: setup
 	$(BIN)/python studies/run_tau_sweep.py
 
-# Files of unit tests side by side; what starts a cluster or a browser one after another.
+# The unit tests, their files side by side.
 test: setup
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit
+
+# What starts a cluster or a browser, one after another.
+test-slow: setup
 	$(BIN)/python -m pytest tests/integration tests/faults tests/browser
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 # One line a benchmark; each prints its table and says what it could not measure here.

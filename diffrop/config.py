@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from diffrop.constraints import Constraint
+from diffrop.constraints import Constraint, parse_constraints
 from diffrop.schema import Config, require, set_key
 
 Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]

@@ -86,9 +86,7 @@ class StudyObserver(tune.Callback):
     def _update(self, running: bool) -> StudyResult:
         result = self._snapshot()
         for task in self.confirming:
-            fetch_trial(
-                task.folder, lambda folder: folder.pull(task.store.root, task.store.mirror)
-            )
+            fetch_trial(task.folder, task.store.pull_trial)
         ours = [t for t in result.trials if t.driver in self._own or not self._alive(t.driver)]
         again = self._confirming(result)
         for trial in [*ours, *again]:

@@ -1,4 +1,4 @@
-"""What a launch writes down of its study: expected and actual cost, rung agreement, conclusions."""
+"""What a launch writes down of its study: planned and actual cost, agreement, conclusions."""
 
 import time
 from collections.abc import Sequence

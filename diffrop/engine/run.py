@@ -31,7 +31,6 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.results import ResultReader, StudyResult
 from diffrop.record.study_folder import StudyFolder
-from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.warm_start import remember, write_notes
@@ -149,11 +148,7 @@ def _study_run(
     stop: StopSignal,
 ) -> StudyRun:
     """Put together what the stages share."""
-
-    def fetch(trial: TrialFolder) -> None:
-        trial.pull(checkpoints.root, checkpoints.mirror)
-
-    reader = ResultReader(study, folder, config, fetch)
+    reader = ResultReader(study, folder, config, checkpoints.pull_trial)
     return StudyRun(
         config=config,
         launch=launch,

@@ -187,7 +187,7 @@ class Stages:
         searcher = FixedTaskSearcher(len(tasks), lambda: self.run.may_begin)
         self._tune(FixedTasks(tasks), searcher, FIFOScheduler(), len(tasks))
         for task in tasks:
-            task.folder.pull(task.store.root, task.store.mirror)
+            task.store.pull_trial(task.folder)
         return searcher.failures
 
     def _tune(

@@ -10,10 +10,10 @@ from typing import Any
 
 import ray
 import torch
-from ray._private import ray_constants
 
 from diffrop.errors import ResourceError
 from diffrop.execution.placement import Node, trials_at_once
+from diffrop.execution.ray_private import set_loopback_only
 from diffrop.study.config import LaunchConfig
 
 DRIVER_ENVIRONMENT = {
@@ -77,7 +77,7 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
     if local:
         check_resources(launch, *local_resources())
     os.environ.update(DRIVER_ENVIRONMENT)
-    _set_reach(loopback_only=local)
+    set_loopback_only(local)
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if local:
@@ -138,16 +138,6 @@ def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
         # What one trial compiled, all trials of the runs folder load, on every node.
         "TORCHINDUCTOR_CACHE_DIR": str(Path(launch.runs_root).resolve() / ".cache" / "inductor"),
     }
-
-
-def _set_reach(loopback_only: bool) -> None:
-    """Choose whether Ray's servers listen on the loopback interface only.
-
-    Ray has this switch for Windows and macOS alone, read when it is imported and again by every
-    process that it starts.
-    """
-    ray_constants.ENABLE_RAY_CLUSTER = not loopback_only
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(not loopback_only))
 
 
 def _free_port() -> int:

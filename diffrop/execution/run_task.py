@@ -4,9 +4,8 @@ from typing import Any
 
 import ray
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.callback import UserCallback
 from ray.util.queue import Queue
 
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested

@@ -19,15 +19,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.constraints import Constraint
 from diffrop.record.trial_state import FAILURE, RungScore, rung_scores, rungs_reached
+from diffrop.search.optuna_private import add_running_trial, ask_in_generation
 from diffrop.search.rung_scores import judged_violations
 from diffrop.seeds import SUGGESTION, derive_seed
 from diffrop.study.config import StudyConfig
 
 MAX_POPULATION = 50
-
-
-GENERATION_KEY = "NSGAIISampler:generation"
-"""Under which Optuna's NSGA-II looks for a trial's generation."""
 
 
 @dataclass(frozen=True)
@@ -163,23 +160,12 @@ class SamplerView:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.sampler = PartialFixedSampler(dict(fixed or {}), sampler)
-        generation = {GENERATION_KEY: self._generation(number)}
-        self._study.add_trial(
-            optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=generation)
-        )
-        trial = self._study.ask()
+        trial = ask_in_generation(self._study, self._generation(number))
         self._open[number] = trial
         return self._config.space.suggest(trial)
 
     def _add(self, trial: FrozenTrial, generation: int) -> optuna.Trial:
-        made = optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params=trial.params,
-            distributions=trial.distributions,
-            system_attrs={GENERATION_KEY: generation},
-        )
-        study_id = self._storage.get_study_id_from_name(self._study.study_name)
-        return optuna.Trial(self._study, self._storage.create_new_trial(study_id, made))
+        return add_running_trial(self._study, self._storage, trial, generation)
 
     def _tell(self, trial: optuna.Trial, found: SamplerReport) -> None:
         for step, value in found.steps.items():

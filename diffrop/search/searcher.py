@@ -28,6 +28,7 @@ from diffrop.record.trial_state import (
     RungScore,
     rung_scores,
 )
+from diffrop.search.optuna_private import open_trial
 from diffrop.search.ownership import PeerDrivers, locked, unfinished
 from diffrop.search.pbt import next_child
 from diffrop.search.rung_scores import RungScores, judged_violations
@@ -266,7 +267,7 @@ class OptunaStudySearcher(Searcher):
 
     def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
         """Go on with a trial that was left behind, even before it had all its values."""
-        trial = optuna.Trial(self._study, frozen._trial_id)
+        trial = open_trial(self._study, frozen)
         trial.set_user_attr(DRIVER, self._neighbours.driver)
         if VALUES not in frozen.user_attrs:
             values: dict[str, Any] = {"contrastive.form": "none"}

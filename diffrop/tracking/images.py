@@ -9,10 +9,8 @@ from mlflow.entities import FileInfo
 from PIL import Image, UnidentifiedImageError
 
 from diffrop.tracking.files import images_of
+from diffrop.tracking.mlflow_private import PREVIEW_END, image_stem, key_and_step
 
-FOLDER = "images"
-LOGGED_IMAGES = {"mlflow.loggedImages": "True"}
-"""The tag by which the UI knows that a run has images."""
 BY_STEP = "samples"
 FINAL = "final samples"
 """At step 0, where the UI's slider begins: the trials' last grids beside each other."""
@@ -29,9 +27,8 @@ def logged_images(files: Iterable[FileInfo]) -> dict[tuple[str, int], tuple[str,
     found = {}
     for name, size in sizes.items():
         stem, _, end = name.rpartition(".")
-        if end == "png" and f"{stem}+compressed.webp" in sizes:
-            key, _, step = stem.split("+")[:3]
-            found[key, int(step)] = stem, size
+        if end == "png" and stem + PREVIEW_END in sizes:
+            found[key_and_step(stem)] = stem, size
     return found
 
 
@@ -53,16 +50,15 @@ def write_image(
     stem, size = found.get((key, step), ("", 0))
     if size == status.st_size:
         return False
-    # MLflow's own form of the name: key, step and time, and something unique.
     unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{key} {grid.name} {status.st_mtime_ns}")
     written_ms = status.st_mtime_ns // 1_000_000
-    stem = stem or f"{key}+step+{step}+timestamp+{written_ms}+{unique}"
+    stem = stem or image_stem(key, step, written_ms, unique)
     try:
         with Image.open(grid) as image:
             preview = image.convert("RGB")
     except UnidentifiedImageError as error:
         raise ValueError(f"{grid} is no image ({error})") from error
     preview.thumbnail((_PREVIEW_PIXELS, _PREVIEW_PIXELS))
-    preview.save(folder / f"{stem}+compressed.webp")
+    preview.save(folder / (stem + PREVIEW_END))
     shutil.copyfile(grid, folder / f"{stem}.png")
     return True

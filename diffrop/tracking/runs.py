@@ -21,14 +21,8 @@ from mlflow.entities import (
 )
 
 from diffrop.tracking.files import STATUSES, Progress, Stamp, TrackedTrial, read_header, stamp
-from diffrop.tracking.images import (
-    BY_STEP,
-    FINAL,
-    FOLDER,
-    LOGGED_IMAGES,
-    logged_images,
-    write_image,
-)
+from diffrop.tracking.images import BY_STEP, FINAL, logged_images, write_image
+from diffrop.tracking.mlflow_private import IMAGE_FOLDER, LOGGED_IMAGES, PARENT_RUN
 from diffrop.tracking.uri import bounded
 
 _MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
@@ -91,7 +85,7 @@ class RunWriter:
 
     def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
         """Create the run of a trial, as a child of its launch's."""
-        tags = dict([("mlflow.parentRunId", parent_id), _identity(trial)])
+        tags = dict([(PARENT_RUN, parent_id), _identity(trial)])
         _, read = trial.new_curves(Progress())
         run = self._mlflow.create_run(
             self._experiment_id, read.started_ms, tags, self._hide(trial.name)
@@ -171,7 +165,7 @@ class RunWriter:
         self, run: RunState, paths: list[Path], final: list[Path], empty: bool
     ) -> None:
         """Upload sample grids as images that the UI shows with a slider over the steps."""
-        lying = [] if empty else self._mlflow.list_artifacts(run.run_id, FOLDER)
+        lying = [] if empty else self._mlflow.list_artifacts(run.run_id, IMAGE_FOLDER)
         found = logged_images(lying)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -179,7 +173,7 @@ class RunWriter:
             written += [write_image(path, folder, FINAL, found) for path in final]
             with self.time_for(folder):
                 if any(written):
-                    self._mlflow.log_artifacts(run.run_id, name, FOLDER)
+                    self._mlflow.log_artifacts(run.run_id, name, IMAGE_FOLDER)
         seen = run.progress.files | {stamp(path) for path in paths}
         run.progress = dataclasses.replace(run.progress, files=seen)
         run.final = next(map(stamp, final), run.final)

@@ -8,6 +8,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from diffrop.tracking.files import label_of
+from diffrop.tracking.mlflow_private import NOTE
 from diffrop.tracking.scores import FINAL_STEP, numbers
 
 STUDY_FILES = (
@@ -21,8 +22,6 @@ STUDY_FILES = (
     "front.csv",
     "warm_start.json",
 )
-NOTE = "mlflow.note.content"
-"""The tag that the UI shows as a run's description."""
 
 
 def study_metrics(directory: Path) -> list[Metric]:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from diffrop.redaction import redact
 from diffrop.schema import require
+from diffrop.tracking.mlflow_private import upgrade_database
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
 
@@ -70,8 +71,6 @@ def prepare_sqlite(uri: str) -> None:
     Raises:
         ValueError: the file is no SQLite database, not writable, or of a newer MLflow.
     """
-    from mlflow.store.db import utils
-
     path = Path(sqlalchemy.make_url(uri).database or "")
     allowed = "an SQLite database, or a new file, that can be written"
     try:
@@ -88,8 +87,7 @@ def prepare_sqlite(uri: str) -> None:
         except MlflowException as error:
             if "out-of-date" not in str(error):
                 raise
-            # What `mlflow db upgrade` runs; MLflow itself does where a table is missing.
-            utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(uri))
+            upgrade_database(uri)
     except Exception as error:  # MLflow's, Alembic's or SQLAlchemy's, as the damage may be
         if "locked" not in str(error):
             message = f"tracking_uri is {uri!r}; MLflow cannot open it: {error}"

@@ -1,12 +1,11 @@
 """Saved views of the MLflow UI, so that a study's trials compare without any set-up."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
+
+from diffrop.tracking.mlflow_private import TRAINING_EXPERIMENT, saved_view
 
 TRIALS_VIEW = "trials"
 """Of the UI's address: .../#/experiments/ID/runs?viewStateShareKey=trials"""
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI, MLflow's default
 _GROUPS = ("all", "many", "medium", "few")
 
 
@@ -22,23 +21,19 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
     columns += [f"params.`{key}`" for key in searched]
     tags = [f"tags.`{tag}`" for tag in ("state", "form", "feasible", "front", "parent")]
     order = f"metrics.`{objectives[0]}`"
-    trials = _view("Trials, best first", "diffrop.trial", order, [*columns, *tags])
-    retrained = _view("Confirmation", "diffrop.confirmation", "attributes.`run_name`", columns)
-    prefix = "mlflow.sharedViewState."
-    return {**_KIND, f"{prefix}{TRIALS_VIEW}": trials, f"{prefix}confirmation": retrained}
+    trials = saved_view(
+        TRIALS_VIEW, "Trials, best first", _with_tag("diffrop.trial"), order, [*columns, *tags]
+    )
+    retrained = saved_view(
+        "confirmation",
+        "Confirmation",
+        _with_tag("diffrop.confirmation"),
+        "attributes.`run_name`",
+        columns,
+    )
+    return {**TRAINING_EXPERIMENT, **trials, **retrained}
 
 
-def _view(name: str, tag: str, order: str, columns: list[str]) -> str:
-    state: dict[str, Any] = {
-        "searchFilter": f"tags.`{tag}` LIKE '%'",
-        "orderByKey": order,
-        "orderByAsc": True,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "modelVersionFilter": "All Runs",
-        "datasetsFilter": [],
-        "selectedColumns": columns,
-        "runsHiddenMode": "SHOW_ALL",
-    }
-    # Twice: the UI keeps the state of a named view as text, and an older one reads it beside.
-    return json.dumps({**state, "name": name, "createdAt": 0, "state": json.dumps(state)})
+def _with_tag(tag: str) -> str:
+    """Return the filter of the runs that have a tag."""
+    return f"tags.`{tag}` LIKE '%'"

@@ -22,6 +22,7 @@ from diffrop.errors import CheckpointError
 from diffrop.record.json_files import read_json
 from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
@@ -207,6 +208,14 @@ class CheckpointStore:
         """
         if self.mirror is not None:
             self.mirror.pull(path)
+
+    def pull_trial(self, folder: TrialFolder) -> None:
+        """Fetch all that is known of a trial but weights, from the remote storage if there is one.
+
+        Raises:
+            StorageError: it is out of reach or refuses.
+        """
+        folder.pull(self.root, self.mirror)
 
     def folders(self) -> list[TrainingFolder]:
         """Return every training's folder on this machine, by key."""

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.constraints import parse_constraints
 from diffrop.record.trial_state import RungScore
+from diffrop.search.optuna_private import GENERATION_KEY
 from diffrop.search.sampler_view import (
-    GENERATION_KEY,
     KnownStudy,
     SamplerView,
     make_sampler,
@@ -248,4 +248,3 @@ def test_samplers_are_those_that_the_study_names() -> None:
     }
     for name, kind in kinds.items():
         assert type(make_sampler(study(sampler=name), 1, seed=0)) is kind
-    assert NSGAIISampler._get_generation_key() == GENERATION_KEY

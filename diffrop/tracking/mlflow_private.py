@@ -1,0 +1,75 @@
+"""The private parts of MLflow that the project uses; no other module touches any.
+
+- `mlflow.store.db.utils._upgrade_db`: there is no public call for `mlflow db upgrade`.
+- The tags that only MLflow's UI reads: the kind of an experiment, its saved views, the note that
+  describes a run, the parent of a run, and whether a run has images.
+- The folder and file names of the images that the UI shows with a slider over their steps.
+
+pyproject.toml bounds MLflow from above, because a later version may change them without notice.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+PARENT_RUN = "mlflow.parentRunId"
+"""The tag of a child run that names its parent run."""
+NOTE = "mlflow.note.content"
+"""The tag that the UI shows as a run's description."""
+LOGGED_IMAGES = {"mlflow.loggedImages": "True"}
+"""The tag by which the UI knows that a run has images."""
+IMAGE_FOLDER = "images"
+"""The artifact folder in which the UI looks for a run's images."""
+PREVIEW_END = "+compressed.webp"
+"""The end of the file name of an image's preview."""
+TRAINING_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""The tag of an experiment that trains models; MLflow's default is GenAI."""
+
+
+def upgrade_database(uri: str) -> None:
+    """Upgrade the tables of a database to those of the installed MLflow.
+
+    This is what `mlflow db upgrade` runs; MLflow does so by itself only where a table is missing.
+    """
+    from mlflow.store.db import utils
+
+    utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(uri))
+
+
+def image_stem(key: str, step: int, written_ms: int, unique: object) -> str:
+    """Return an image's file name without its end: key, step, time and something unique."""
+    return f"{key}+step+{step}+timestamp+{written_ms}+{unique}"
+
+
+def key_and_step(stem: str) -> tuple[str, int]:
+    """Return the key and the step that `image_stem` was given."""
+    key, _, step = stem.split("+")[:3]
+    return key, int(step)
+
+
+def saved_view(
+    slug: str, name: str, search_filter: str, order: str, columns: Sequence[str]
+) -> dict[str, str]:
+    """Return the tag of an experiment that gives the UI a saved view of its runs.
+
+    Args:
+        slug: the name in the UI's address, .../#/experiments/ID/runs?viewStateShareKey=SLUG.
+        name: as the UI shows it.
+        search_filter: which runs the view lists, in MLflow's query language.
+        order: the key that orders them, lowest first.
+        columns: keys of the shown columns.
+    """
+    state: dict[str, Any] = {
+        "searchFilter": search_filter,
+        "orderByKey": order,
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": list(columns),
+        "runsHiddenMode": "SHOW_ALL",
+    }
+    # Twice: the UI keeps the state of a named view as text, and an older one reads it beside.
+    view = {**state, "name": name, "createdAt": 0, "state": json.dumps(state)}
+    return {f"mlflow.sharedViewState.{slug}": json.dumps(view)}
