@@ -27,7 +27,7 @@ from diffrop.config import ContrastiveConfig, DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.study.space import (SearchSpace)
-from analysis.style import form_style
+from analysis.figures.style import form_style
 from pathlib import Path
 schedule = NoiseSchedule.linear(DiffusionConfig())
 config = ContrastiveConfig(form="student", space="eps", tau_schedule="constant", tau_0=2.0)
@@ -45,7 +45,7 @@ import torch
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
-from analysis.summary import METRIC_WORDS
+from analysis.report.summary import METRIC_WORDS
 rng = torch.Generator().manual_seed(0)
 real = torch.randn(300, 6, generator=rng)
 labels = torch.arange(300) % 3
@@ -82,6 +82,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True,
-        timeout=200, env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        timeout=200, env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]

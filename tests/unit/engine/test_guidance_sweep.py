@@ -7,8 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from analysis.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
-from analysis.style import form_style
+from analysis.figures.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
+from analysis.figures.style import form_style
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (
     newest_study,
