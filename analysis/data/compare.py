@@ -1,4 +1,4 @@
-"""Which trials of a study may stand on one axis, and which of them are its best."""
+"""Which trials of a study are comparable, and which of them are the best."""
 
 import pandas as pd
 

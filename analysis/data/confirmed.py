@@ -30,9 +30,9 @@ class Confirmed:
 
 
 def confirmed(study: StudyResults) -> Confirmed | None:
-    """Return the outcome of a confirmation of the present leaders; None where none can be told."""
+    """Return the outcome of a confirmation of the present leaders; None where there is none."""
     found = study.confirmation
-    leaders = [leader for leader in mappings(found.get("leaders")) if _is_told(leader)]
+    leaders = [leader for leader in mappings(found.get("leaders")) if _is_measured(leader)]
     trained = found.get("baseline")
     baseline = _mean(trained.get("values")) if isinstance(trained, dict) else math.nan
     known = set(study.trials["number"])
@@ -65,7 +65,7 @@ def mappings(rows: Any) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _is_told(leader: dict[str, Any]) -> bool:
+def _is_measured(leader: dict[str, Any]) -> bool:
     known = all(type(leader.get(key)) in (int, float) for key in ("mean", "low", "high"))
     return known and isinstance(leader.get("differences"), list)
 

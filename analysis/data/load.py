@@ -50,7 +50,7 @@ class StudyFrames:
     """One row a trial, time and training measure: study, number, images_seen, measure
     ("pcl/grad_ratio"), value."""
     costs: pd.DataFrame
-    """One row a stretch of work: study, number (NA where trials share it), purpose (full, pruned,
+    """One row a part of the work: study, number (NA where trials share it), purpose (full, pruned,
     failed, running, confirmation, shared training), part (training, sampling, features, metrics,
     or scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
     its workers)."""
@@ -64,7 +64,7 @@ class StudyResults(StudyFrames):
     """Its folder; of a study read from MLflow, where its figures go, which need not exist."""
     config: dict[str, Any]
     """study.yaml: what was searched, from which experiment."""
-    anchors: dict[str, Any] = field(default_factory=dict)
+    reference_scores: dict[str, Any] = field(default_factory=dict)
     """Scores of pure noise and of real images; empty where the study has none."""
     best: dict[str, Any] = field(default_factory=dict)
     """best.yaml: the exported configuration with its provenance; empty before the export."""
@@ -131,7 +131,7 @@ def load_study(directory: Path) -> StudyResults:
         measurements=read_measurements(directory, trials),
         curves=read_curves(directory, trials),
         costs=read_costs(directory, trials),
-        anchors=_optional_json(directory / "anchors.json"),
+        reference_scores=_optional_json(directory / "anchors.json"),
         best=mapping(load_yaml(best), best) if best.is_file() else {},
         fidelity=_optional_json(directory / "fidelity.json"),
         confirmation=_optional_json(directory / "confirm.json"),

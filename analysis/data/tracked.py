@@ -39,9 +39,9 @@ def load_tracked(
 ) -> StudyResults:
     """Read a study that was mirrored into MLflow.
 
-    What MLflow does not hold is empty: costs, anchors, the front, the intervals, and the omegas
-    that were tried at rungs before a trial's last. Sampler, extractor and reference are read from
-    tags of the trials or of the launch; without, they read "sampler not in MLflow".
+    What MLflow does not hold is empty: costs, reference scores, the front, the intervals, and
+    the omegas that were tried at rungs before a trial's last. Sampler, extractor and reference
+    are read from tags of the trials or of the launch; without, they read "sampler not in MLflow".
 
     Args:
         uri: sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name.

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 READING = (
     "Rows are the classes that were asked for, columns what a classifier of real images sees in "
-    "the samples, both from the most frequent to the rarest class of the training images. What is "
-    "off the diagonal is the overlap that the contrastive loss is against: rare classes drawn "
-    "like frequent ones stand at the lower left. Numbers are percent of a row, from 5 on."
+    "the samples, both from the most frequent to the rarest class of the training images. "
+    "Everything off the diagonal is the overlap that the contrastive loss is meant to reduce; "
+    "rare classes whose samples look like frequent ones appear at the lower left. Numbers are "
+    "percentages of a row, from 5 % on."
 )
 PER_CLASS = {20: 40, 10_000: 10}
 """Samples of each class, by the largest number of classes."""

@@ -8,10 +8,10 @@ from analysis.data.words import score_label
 from analysis.figures import style
 
 READING = (
-    "The leaders of the search, trained again with seeds that chose nothing, each less the "
-    "baseline trained with the same seed: small markers are seeds, large ones their mean with its "
-    "interval, left of 0 is better than the baseline. This is the honest gain; what the search "
-    "itself found is flattered by having been chosen."
+    "The leaders of the search were trained again with fresh seeds. Each difference is a leader's "
+    "objective less that of the baseline trained with the same seed: small markers are single "
+    "seeds, large ones their mean with its interval, and left of 0 is better than the baseline. "
+    "These gains are not inflated by selection, as those that the search itself found are."
 )
 ROW_IN = 0.42
 
@@ -120,5 +120,5 @@ def _caption(study: StudyResults) -> str:
     text = f"{style.caption(study)}; {len(found.get('seeds') or [])} seeds, intervals {level}"
     if found.get("conditional_on_prefix"):
         text += "; all share the trunk of their training, whose seed no interval holds"
-    verdict = str(found.get("verdict") or "").rstrip(".")
-    return f"{text}.\n{verdict}" if verdict else text
+    conclusion = str(found.get("verdict") or "").rstrip(".")
+    return f"{text}.\n{conclusion}" if conclusion else text

@@ -9,11 +9,10 @@ from analysis.data.load import StudyResults
 from analysis.figures import style
 
 READING = (
-    "Hours of GPUs, or of workers where there was no GPU, of all workers together: what trials "
-    "scored in full, stopped ones, failed ones and the confirmation took, by what they spent them "
-    "on. A training that several trials share is counted once, by itself. Hours of pruned "
-    "trials bought the knowledge that they were not worth more. Start-up and waiting are not in "
-    "it; brackets count trials."
+    "Hours of GPUs, or of workers where there was no GPU, summed over all workers: what trials "
+    "scored in full, pruned and failed trials and the confirmation took, by what they spent them "
+    "on. A training that several trials share is counted once, in a row of its own. Start-up and "
+    "waiting are not included; numbers in brackets count trials."
 )
 PURPOSES = ("shared training", "full", "running", "pruned", "failed", "confirmation")
 PURPOSE_WORDS = {
@@ -83,13 +82,13 @@ def cost_hours(costs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _num_trainings(costs: pd.DataFrame) -> dict[str, int]:
-    """How many trials each purpose has; a shared training is one training."""
+    """Return how many trials each purpose has; a shared training is one training."""
     counts = costs.groupby("purpose")["number"].nunique()
     return {str(name): max(1, int(count)) for name, count in counts.items()}
 
 
 def _scale(largest_hours: float, unit: str) -> tuple[float, str]:
-    """Short studies are told in minutes."""
+    """Return the factor from hours, and the unit in words; short studies are shown in minutes."""
     if largest_hours < 1:
         return 60.0, f"{unit}-minutes"
     return 1.0, f"{unit}-hours"

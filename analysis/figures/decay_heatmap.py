@@ -13,9 +13,9 @@ from analysis.data.words import format_score, score_label
 from analysis.figures import style
 
 READING = (
-    "Each cell is the best objective of the trials in it, dark is low and good; the dots are the "
-    "trials themselves, and empty ones were not tried. A dark diagonal would mean that a slower "
-    "decay makes up for a weaker tau_0. The ring is the form's best trial."
+    "Each cell shows the best objective of the trials in it; dark is low, and low is better. The "
+    "dots are the trials themselves, and empty cells were not tried. A dark diagonal would mean "
+    "that a slower decay makes up for a weaker tau_0. The ring is the form's best trial."
 )
 MIN_TRIALS = 3
 """Fewer trials in all are no map."""
@@ -23,7 +23,7 @@ NUM_CELLS = (5, 4)
 """Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
 KEYS = ("tau_0", "decay_temperature")
 MAX_RATIO = 1.5
-"""Scores so many times the best or more have one colour, so that the good ones can be told."""
+"""Scores of this many times the best or more share a colour, so that good ones differ."""
 
 
 def applies(study: StudyResults) -> bool:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 READING = (
     "Above, the squared distance d_ij of pairs of training images with unequal labels, a mean "
     "over an image's values: the median, with a band from the 10th to the 90th percentile, for "
-    "pairs of two many-shot classes, of a many- and a few-shot, and of two few-shot ones. Below, "
-    "how far the network's prediction moves the distance away from the one under the true noise, "
-    "as a share of it (median over pairs): all that the contrastive loss can work on. Where it is "
-    "tiny the loss is weak by construction."
+    "pairs of two many-shot classes, of a many- and a few-shot class, and of two few-shot "
+    "classes. Below, how far the network's prediction moves the distance away from the one under "
+    "the true noise, as a share of it (median over pairs). The contrastive loss can change this "
+    "share alone: where it is tiny, the loss is weak by construction."
 )
 NUM_TIMES = 11
 NUM_IMAGES = 96

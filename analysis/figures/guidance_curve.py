@@ -11,11 +11,11 @@ from analysis.figures import style
 from analysis.figures.omega_panels import panel_caption, panel_scores, style_panel
 
 READING = (
-    "The baseline and the best trial of each form, their samples drawn at each guidance scale "
+    "The baseline and the best trial of each form, with samples drawn at each guidance scale "
     "omega (0 is no guidance); lower is better. The ring marks the omega at which the trial is "
-    "ranked: the best by the objective, in every panel; its bar is the 95 % interval over "
-    "samples, where the curve has the full N. Groups differ in N, so compare lines within a "
-    "panel only."
+    "ranked, the best by the objective, in every panel; its bar is the 95 % interval over "
+    "samples, where the curve has the full N. Groups differ in N, so compare lines within a panel "
+    "only."
 )
 
 

@@ -12,10 +12,10 @@ from analysis.data.words import score_label
 from analysis.figures import style
 
 READING = (
-    "Above, the noise regression's loss over training (a running median); it tells of trouble, "
-    "not of image quality. Below, the objective at each rung, at the trial's best omega. Rungs "
-    "have the N written above them, and FID falls as N grows, so that markers of unequal N are "
-    "not joined: compare within a rung, where the forms lie side by side. A cross ends a pruned "
+    "Above, the loss of the noise regression over training (a running median); it shows trouble, "
+    "not image quality. Below, the objective at each rung, at the trial's best omega. Each rung "
+    "has its N written above it, and FID falls as N grows, so that markers of unequal N are not "
+    "joined: compare within a rung, where the forms lie side by side. A cross ends a pruned "
     "trial, a star a failed one."
 )
 LOSS = "loss/ddpm"

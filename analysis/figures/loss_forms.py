@@ -11,10 +11,11 @@ from analysis.figures.ablation import ablation_figure
 from diffrop.config import Form
 
 READING = (
-    "Each small marker is a trial scored in full, each large one the best of its form with the "
-    "95 % interval over samples; left is better. The dashed line is the baseline. The best of "
-    "many trials is flattered by having been chosen, the more so the more there are, so compare "
-    "forms of like numbers. Published FIDs stand under another protocol and are not drawn."
+    "Each small marker is a trial scored in full, each large one the best trial of its form with "
+    "the 95 % interval over samples; left is better. The dashed line is the baseline. The best of "
+    "many trials looks better than it is, because it was chosen by this score, and more so the "
+    "more trials there are: compare forms with similar numbers of trials. Published FIDs were "
+    "measured under another protocol and are not drawn."
 )
 
 

@@ -12,9 +12,9 @@ from analysis.figures import style
 
 READING = (
     "Trials with the hinge. Above, the objective of those scored in full; the dashed line is the "
-    "baseline. Below, the share of pairs that the hinge acted on (median over training), of all "
-    "trials that logged it, hollow if not scored in full: at 0 the hinge is no loss at all, at 1 "
-    "it is negative L2. Only a margin in between tests the hinge."
+    "baseline. Below, the share of pairs on which the hinge acted (median over training), for all "
+    "trials that logged it, hollow if not scored in full: at 0 the hinge has no effect at all, at "
+    "1 it is negative L2. Only a margin in between tests the hinge."
 )
 MEASURE = "pcl/active_share"
 

@@ -16,8 +16,8 @@ READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one: the mean "
     "over all trials of a form that were scored in full, with the 95 % interval (Student's t) "
     "over these trials, which differ in tau_0 and the rest. A form of fewer than three trials has "
-    "no interval. A flat, low line is a form that forgives the choice of omega; 0 at one omega "
-    "means that all trials agree on it."
+    "no interval. A flat, low line is a form for which the choice of omega matters little; 0 at "
+    "one omega means that it is the best one of every trial."
 )
 MIN_TRIALS = 3
 """Fewer trials in all have no spread to show."""

@@ -17,10 +17,10 @@ from analysis.data.words import format_score, parameter_label, score_label
 from analysis.figures import style
 
 READING = (
-    "A line is a trial: it runs down through the values of its parameters to its objective, "
-    "further left is better there. The best quarter is drawn bold. Grey lines end above the "
-    "objective: these trials were pruned, failed or run on. A parameter that was not asked for "
-    "(the margin without the hinge) is skipped by the line."
+    "Each line is a trial: it runs down through the values of its parameters to its objective, "
+    "where further left is better. The best quarter is drawn bold. Grey lines end above the "
+    "objective: these trials were pruned, failed or are still running. A line skips a parameter "
+    "that its trial does not have, such as the margin without the hinge."
 )
 ROW_IN = 0.55
 BOLD_SHARE = 0.25

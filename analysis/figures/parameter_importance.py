@@ -14,9 +14,9 @@ from analysis.figures import style
 READING = (
     "Optuna's fANOVA: the share of the objective's variance over the space that a forest of "
     "trees, fitted to the trials scored in full, gives to each parameter alone or in combination. "
-    "Bars are means over forests grown from different seeds, whiskers their range. It says what "
-    "the trials that ran on can tell: a search looks where it is good, stopped trials are "
-    "missing, and under about 30 trials the order is a hint."
+    "Bars are means over forests grown from different seeds, whiskers their range. Read it with "
+    "care: a search samples good regions more densely, stopped trials are missing, and with fewer "
+    "than about 30 trials the order is only a hint."
 )
 MIN_TRIALS = 4
 NUM_FORESTS = 5

@@ -14,12 +14,11 @@ from analysis.data.words import score_label
 from analysis.figures import style
 
 READING = (
-    "Each marker is a trial at an omega that it was scored at in full; lower and further left is "
-    "better. "
-    "The line is the front: for its trials, nothing that meets the constraints is better in one "
-    "score without being worse in another. Hollow markers break a constraint. A study with one "
-    "objective shows the scores of the many- and the few-shot classes, which methods for long "
-    "tails trade against each other."
+    "Each marker is a trial at an omega at which it was scored in full; lower and further left is "
+    "better. The line is the front: no choice that meets the constraints is better than one of "
+    "its trials in one score without being worse in another. Hollow markers break a constraint. A "
+    "study with one objective shows the scores of the many- and the few-shot classes, which "
+    "methods for long tails trade against each other."
 )
 TRADE = ("fid/many", "fid/few")
 """Shown where the study has a single objective."""

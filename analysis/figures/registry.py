@@ -45,7 +45,7 @@ OTHER_TITLES = {
 
 
 def always(study: "StudyResults") -> bool:
-    """Return True: a figure of every study, which is a sentence where there is nothing to draw."""
+    """Return True, for a figure of every study; with nothing to draw it is one sentence."""
     return True
 
 
@@ -60,7 +60,7 @@ class StudyFigure:
     reading: str
     """How to read it; the protocol stands in the figure itself."""
     applies: "Callable[[StudyResults], bool]" = always
-    """Whether the study has what the figure is about; drawn without, it is one sentence."""
+    """Whether the study has what the figure shows; otherwise it is drawn as one sentence."""
 
 
 def study_figure(name: str) -> StudyFigure:

@@ -15,10 +15,10 @@ from analysis.figures import style
 
 READING = (
     "Ranks of the trials that were scored in full: at a rung, and at the end; 1 is best. On the "
-    "diagonal the rung was right. Kendall's tau is 1 for the same order, 0 for none, with its "
+    "diagonal the rung was right. Kendall's tau is 1 for the same order and 0 for none, with its "
     "interval where the study computed one. Ringed trials would have been stopped by the rule and "
-    "ran on to check it; trials that were stopped have no final rank, so without ringed ones tau "
-    "tells of the survivors alone."
+    "ran on to check it. Trials that were stopped have no final rank, so without ringed ones tau "
+    "describes the survivors alone."
 )
 MIN_TRIALS = 3
 """Fewer trials have no order worth a figure."""
@@ -57,9 +57,9 @@ def rung_ranks_figure(study: StudyResults) -> Figure:
         axes.set_ylabel("final rank" if place % columns == 0 else "")
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(ranks), *_ring_handle(ranks)])
-    verdict = str(study.fidelity.get("verdict") or "")
+    conclusion = str(study.fidelity.get("verdict") or "")
     text = f"{style.caption(study)}; each rung with its own N"
-    style.add_caption(figure, f"{text}.\n{verdict.rstrip('.')}" if verdict else text)
+    style.add_caption(figure, f"{text}.\n{conclusion.rstrip('.')}" if conclusion else text)
     return figure
 
 

@@ -11,9 +11,10 @@ from analysis.data.words import format_count, format_score
 from analysis.figures import style
 
 READING = (
-    "The baseline and the best trial of each form (best by the objective, at that omega); lower "
-    "is better. Each group is compared with its own balanced real images, and groups take equal "
-    "numbers of samples. Compare bars within a group: groups have references of their own."
+    "The bars are the baseline and the best trial of each form, by the objective and at its own "
+    "omega; lower is better. Each group is compared with balanced real images of its own classes, "
+    "and all groups have equally many samples. Compare bars within a group, because each group "
+    "has a reference of its own."
 )
 GROUP_WIDTH = 0.84
 MAX_LYING = 3
@@ -48,17 +49,17 @@ def shot_groups_figure(study: StudyResults) -> Figure:
     axes.margins(y=0.2)
     style.add_legend(figure, handles)
     scores = columns if study.objective in columns else [study.objective, *columns]
-    style.add_caption(figure, style.caption(study, scores=scores) + anchor_text(study))
+    style.add_caption(figure, style.caption(study, scores=scores) + reference_score_text(study))
     return figure
 
 
-def anchor_text(study: StudyResults) -> str:
+def reference_score_text(study: StudyResults) -> str:
     """Return the scores of real images and of noise as more lines of a caption, if known."""
     names = {"real": "Real images in place of samples", "noise": "Pure noise"}
     lines = []
     for key, name in names.items():
-        anchor = study.anchors.get(key) or {}
-        scores, counts = anchor.get("scores") or {}, anchor.get("num_samples") or {}
+        stored = study.reference_scores.get(key) or {}
+        scores, counts = stored.get("scores") or {}, stored.get("num_samples") or {}
         groups = [group for group in SHOT_GROUPS if f"fid/{group}" in scores]
         found = [f"{group} {format_score(scores[f'fid/{group}'])}" for group in groups]
         each = " / ".join(dict.fromkeys(format_count(counts.get(group)) for group in groups))

@@ -1,4 +1,10 @@
-"""Figure: the best of several studies beside each other, under each protocol for itself."""
+"""Figure: the best of several studies beside each other, each protocol in a panel of its own.
+
+Each study has its baseline and its best contrastive trial, with the 95 % interval over samples;
+left is better, and the number at the right is the best less its own study's baseline. A panel
+holds what was scored alike: the same data, score, N, sampler, extractor, reference and images
+seen. Studies in different panels are not comparable.
+"""
 
 from collections.abc import Sequence
 
@@ -12,12 +18,6 @@ from analysis.data.words import difference_text, format_count, format_score, sco
 from analysis.figures import style
 from analysis.figures.wrapping import wrap_clauses
 
-READING = (
-    "Of each study the baseline and the best contrastive trial, with the 95 % interval over "
-    "samples; left is better, and the number at the right is the best less its own study's "
-    "baseline. A panel holds what was scored alike: the same data, score, N, sampler, extractor, "
-    "reference and images seen. Studies in different panels do not compare."
-)
 ROW_IN = 0.38
 TITLE_IN = 3.4
 
@@ -34,7 +34,7 @@ def study_comparison_figure(studies: Sequence[StudyResults]) -> Figure:
     """
     rows = comparison(studies)
     if rows.empty:
-        raise ValueError("no study has a complete trial; allowed: one at least that has")
+        raise ValueError("no study has a complete trial, so there is nothing to compare")
     panels = list(rows.groupby("protocol", sort=False))
     sizes = [group["study"].nunique() for _, group in panels]
     figure = style.new_figure(1.0 + ROW_IN * sum(sizes) + 0.95 * len(panels))
@@ -67,12 +67,12 @@ def comparison(studies: Sequence[StudyResults]) -> pd.DataFrame:
         for role, rows in (("baseline", trials[trials["baseline"]]), ("best", contrastive)):
             if len(rows):
                 trial = rows.iloc[0]
-                told = {
+                shared = {
                     "role": role,
                     "objective": study.objective,
                     "protocol": protocol_text(study, trial),
                 }
-                found.append(pd.concat([trial, pd.Series(told)]))
+                found.append(pd.concat([trial, pd.Series(shared)]))
     if not found:
         return pd.DataFrame(columns=["study", "role", "objective", "protocol", "value", "form"])
     table = pd.DataFrame(found)

@@ -12,9 +12,10 @@ from analysis.figures.ablation import ablation_figure
 from diffrop.config import TauSchedule
 
 READING = (
-    "How tau(t) falls over the timesteps: not at all (constant), exponentially (the paper's), "
-    "linearly or as a cosine; markers as in the figure of the forms. The baseline has no "
-    "contrastive loss (the paper's Vanilla); the exponential row is its TS."
+    "Each row is one way in which tau(t) falls over the timesteps: not at all (constant), "
+    "exponentially (the paper's), linearly or as a cosine; markers are those of the figure of the "
+    "forms. The baseline has no contrastive loss (the paper's Vanilla); the exponential row is "
+    "its TS."
 )
 KEY = "contrastive.tau_schedule"
 

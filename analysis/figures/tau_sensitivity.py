@@ -12,8 +12,9 @@ from analysis.figures import style
 
 READING = (
     "Each filled marker is one complete trial at its own best omega; lower is better. The dashed "
-    "line is the baseline, the ring marks the best contrastive trial. Trials that were pruned or "
-    "failed have no comparable score, so the strip below shows only where they lie."
+    "line is the baseline, and the ring marks the best contrastive trial. Trials that were pruned "
+    "or failed have no comparable score, so the strip below shows only their values of the "
+    "parameter."
 )
 
 KEYS = {

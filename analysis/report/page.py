@@ -89,7 +89,7 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "objective": study.objective,
         "objective_label": score_label(study.objective),
-        "anchors": _anchors(study),
+        "reference_scores": _reference_scores(study),
         "figures": [_figure(item, figure) for item, figure in drawn],
         "columns": trial_columns(study),
         "rows": trial_rows(study),
@@ -159,13 +159,13 @@ def _from_here(path: Path) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def _anchors(study: StudyResults) -> list[dict[str, Any]]:
+def _reference_scores(study: StudyResults) -> list[dict[str, Any]]:
     names = {"real": "Real images", "noise": "Pure noise"}
     rows = []
     for key, name in names.items():
-        anchor = study.anchors.get(key)
-        if anchor:
-            scores, counts = anchor.get("scores") or {}, anchor.get("num_samples") or {}
+        found = study.reference_scores.get(key)
+        if found:
+            scores, counts = found.get("scores") or {}, found.get("num_samples") or {}
             cells = [
                 (
                     format_score(scores.get(f"fid/{group}", math.nan)),
@@ -173,7 +173,7 @@ def _anchors(study: StudyResults) -> list[dict[str, Any]]:
                 )
                 for group in GROUPS
             ]
-            rows.append({"name": name, "cells": cells, "note": anchor.get("note", "")})
+            rows.append({"name": name, "cells": cells, "note": found.get("note", "")})
     return rows
 
 

@@ -32,8 +32,9 @@ def confirmation_section(study: StudyResults) -> Section:
     """Return each leader's retrainings beside the baseline's on the same seeds."""
     found = study.confirmation
     if not found:
-        told = "No trial was trained again with fresh seeds; --confirm 3 does so to three leaders."
-        return Section([told])
+        return Section(
+            ["No trial was trained again with fresh seeds; --confirm 3 does so for three leaders."]
+        )
     rows = []
     for leader in mappings(found.get("leaders")):
         seeds = [_signed(value) for value in leader.get("differences") or "-"]
@@ -41,14 +42,14 @@ def confirmation_section(study: StudyResults) -> Section:
         name = str(leader.get("name") or leader.get("trial"))
         rows.append([name, ", ".join(seeds), _signed(leader.get("mean")), ends])
     objective = str(found.get("objective") or study.objective)
-    told = (
+    protocol = (
         f"The leaders and the baseline were trained again with seeds that no search had seen, and "
         f"scored by {objective} on {format_count(found.get('num_samples'))} samples; each "
         "difference is a leader less the baseline with the same seed, and lower is better."
     )
     level = f"{1 - float(found.get('alpha') or 0.05):.0%}".replace("%", " %")
     columns = ["leader", "difference at each seed", "mean", f"{level} interval"]
-    return Section([*_verdict(found), told], columns, rows)
+    return Section([*_conclusion(found), protocol], columns, rows)
 
 
 def stopping_section(study: StudyResults) -> Section:
@@ -60,10 +61,10 @@ def stopping_section(study: StudyResults) -> Section:
         for row in mappings(study.fidelity.get("rungs"))
         if type(row.get("images")) is int
     }
-    sentences = _verdict(study.fidelity)
+    sentences = _conclusion(study.fidelity)
     if not study.fidelity:
         sentences.append(
-            "Nothing has measured yet whether the rungs rank as the end does."
+            "Whether the rungs rank as the end does has not been measured yet."
             if len(stopped)
             else "No trial was stopped."
         )
@@ -101,11 +102,11 @@ _RUNG_KEYS = ("num_samples", "num_steps")
 
 
 def _audited(study: StudyResults) -> list[str]:
-    """Say how trials ended that the rule would have stopped but that ran on."""
+    """Return how the trials ended that the rule would have stopped but that ran on."""
     trials = study.trials[study.trials["audited_at"].notna()]
     ranked = int(study.trials["rank"].notna().sum())
     ends = [
-        f"{trial_name(trial['number'])}, to be stopped at "
+        f"{trial_name(trial['number'])}, which the rule would have stopped at "
         f"{format_count(trial['audited_at'])} images, "
         + (
             f"ended at rank {format_count(trial['rank'])} of {ranked}"
@@ -132,10 +133,12 @@ def front_section(study: StudyResults) -> Section | None:
         "and better in one."
     ]
     if limits:
-        told = f"{(kept == 'yes').sum()} of {len(front)} meet {'; '.join(limits)}"
+        kept_text = f"{(kept == 'yes').sum()} of {len(front)} meet {'; '.join(limits)}"
         unknown = int((kept == "unknown").sum())
-        more = f"; of {unknown} it is unknown, for want of the baseline's score" if unknown else ""
-        sentences.append(f"{told}{more}.")
+        more = (
+            f"; for {unknown} it is unknown, because the baseline has no score" if unknown else ""
+        )
+        sentences.append(f"{kept_text}{more}.")
     if len(front) > MAX_ROWS:
         sentences.append(f"The first {MAX_ROWS} are shown; front.csv has all.")
     ordered = front.assign(_front=on_front, _kept=kept)
@@ -168,13 +171,13 @@ def learned_notes(study: StudyResults) -> list[str]:
 
 
 def cost_section(study: StudyResults) -> Section:
-    """Return the plan's numbers beside what it took."""
-    plan, fact = (study.plan.get(key) or {} for key in ("plan", "fact"))
-    if not isinstance(plan, dict) or not isinstance(fact, dict):
-        plan, fact = {}, {}
+    """Return the planned cost beside the actual one."""
+    plan, actual = (study.plan.get(key) or {} for key in ("plan", "fact"))
+    if not isinstance(plan, dict) or not isinstance(actual, dict):
+        plan, actual = {}, {}
     rows = []
     for key, (name, shown) in _COSTS.items():
-        planned, taken = _number(plan.get(key)), _number(fact.get(key))
+        planned, taken = _number(plan.get(key)), _number(actual.get(key))
         if planned is None and taken is None:
             continue
         ratio = f"{taken / planned:.2f}" if planned and taken is not None else "-"
@@ -182,7 +185,7 @@ def cost_section(study: StudyResults) -> Section:
     sentences = [_spent(study)]
     if not plan:
         sentences.append("No plan was written before the study began.")
-    return Section(sentences, ["", "planned", "taken", "taken / planned"] if rows else [], rows)
+    return Section(sentences, ["", "planned", "actual", "actual / planned"] if rows else [], rows)
 
 
 def _spent(study: StudyResults) -> str:
@@ -219,7 +222,7 @@ _COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def _verdict(found: dict[str, Any]) -> list[str]:
+def _conclusion(found: dict[str, Any]) -> list[str]:
     text = str(found.get("verdict") or "").strip()
     if not text:
         return []

@@ -29,8 +29,9 @@ METRIC_WORDS = {
     "f_1_8": "F_1/8 (precision), higher",
     "memorisation": "memorisation, 0.5 is none",
     "memorisation_z": "memorisation, z score",
-    "accuracy": "accuracy of asked labels, higher",
+    "accuracy": "accuracy of the labels asked for, higher",
 }
+"""Metrics with the better direction; one without an entry is called by its name."""
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -38,9 +39,9 @@ NBSP = "\N{NO-BREAK SPACE}"
 class Answer:
     """The first thing a reader sees."""
 
-    sure: str
+    certainty: str
     """How far to trust it, in a few words."""
-    settled: bool
+    is_confirmed: bool
     """Whether fresh seeds have confirmed it."""
     headline: str
     facts: Sequence[tuple[str, str, str]]
@@ -82,28 +83,30 @@ def constraints(study: StudyResults) -> list[str]:
 def _search_answer(study: StudyResults, best: pd.Series, baseline: pd.Series | None) -> Answer:
     """The answer of the search alone: one training seed a trial."""
     facts = [_fact(f"Best contrastive trial, {trial_name(best['number'])}", best, study)]
-    caveat = "There is one training seed per trial, which no interval here holds. "
+    caveat = (
+        "Each trial has one training seed, and no interval here includes the spread over seeds. "
+    )
     trials = contrastive_trials(study)
     if len(trials) > 1:
         caveat += (
             f"The best of {len(trials)} contrastive trials was also chosen by this very score, "
-            "which flatters it. "
+            "so that it looks better than it is. "
         )
     words = describe(best, study)
     if baseline is None:
-        headline = f"Best: {words}. The baseline is not complete, so nothing says that it helps"
-        limits = "; ".join(constraints(study))
-        headline += (
-            f", or that it keeps {limits}." if pd.isna(best["feasible"]) and limits else "."
+        headline = (
+            f"Best: {words}. The baseline is not complete, so it is not known whether it helps"
         )
+        limits = "; ".join(constraints(study))
+        headline += f", or meets {limits}." if pd.isna(best["feasible"]) and limits else "."
         return Answer("No baseline to compare with", False, headline, facts, caveat.strip())
     facts.append(_fact(_baseline_name(study), baseline, study))
     facts.append(("Difference", *_difference(best, baseline)))
     none_found = bool(best["difference_low"] <= 0 <= best["difference_high"])
-    sure = "No difference found" if none_found else "One training seed, not confirmed"
+    certainty = "No difference found" if none_found else "One training seed, not confirmed"
     headline = _headline(best, baseline, words, score_label(study.objective), none_found)
-    caveat += "Train both again with fresh seeds (--confirm 1) before you believe the order."
-    return Answer(sure, False, headline, facts, caveat + _trade_off(study))
+    caveat += "Train both again with fresh seeds (--confirm 1) before you rely on the order."
+    return Answer(certainty, False, headline, facts, caveat + _trade_off(study))
 
 
 def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
@@ -112,14 +115,16 @@ def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
     words, label, seeds = describe(trial, study), score_label(found.objective), found.num_seeds
     ends = _signed_ends(found.low, found.high)
     if found.is_best:
-        sure = f"Confirmed over {seeds} fresh seeds"
+        certainty = f"Confirmed over {seeds} fresh seeds"
         headline = (
             f"Best: {words}. Over {seeds} fresh seeds its {label} is {-found.mean:.2f} lower than "
             f"the baseline's ({found.level} interval of the difference: {ends})."
         )
     else:
         undecided = found.low <= 0 <= found.high
-        sure = f"{'No difference found' if undecided else 'Not better'} over {seeds} fresh seeds"
+        certainty = (
+            f"{'No difference found' if undecided else 'Not better'} over {seeds} fresh seeds"
+        )
         headline = (
             f"{'No difference found' if undecided else 'No leader is better'}. The nearest, "
             f"{words}, has over {seeds} fresh seeds a {label} that is {found.mean:+.2f} "
@@ -138,10 +143,10 @@ def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
     caveat = "The seeds are new, so the leader was not chosen by these scores."
     if found.conditional:
         caveat += (
-            " All retrainings start from the same weights: what a fresh start would change is in "
-            "no interval."
+            " All retrainings start from the same weights, so no interval includes what a "
+            "fresh start would change."
         )
-    return Answer(sure, found.is_best, headline, facts, caveat + _trade_off(study))
+    return Answer(certainty, found.is_best, headline, facts, caveat + _trade_off(study))
 
 
 def _trade_off(study: StudyResults) -> str:
@@ -165,8 +170,8 @@ def _headline(
     gain = float(baseline["value"] - best["value"])
     if none_found:
         return (
-            f"No difference found. The best contrastive trial, {words}, and the baseline are as "
-            f"far apart in their {label} as samples of one model are."
+            f"No difference found. The best contrastive trial, {words}, and the baseline differ "
+            f"in their {label} no more than two sets of samples of one model do."
         )
     if gain > 0:
         return f"Best: {words}. Its {label} is {gain:.2f} lower than the baseline's."
@@ -230,18 +235,25 @@ def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
     """Return the metrics of the baseline and of the best contrastive trial, all of them.
 
     Returns:
-        metric in words with the better direction, trial, and the value for each of `GROUPS`.
+        metric in words, trial, and the value for each of `GROUPS`.
     """
     shown = [trial for trial in (baseline_trial(study), best_trial(study)) if trial is not None]
     rows = []
-    for metric, words in METRIC_WORDS.items():
+    for metric in _metrics(study):
         for trial in shown:
             values = [trial.get(f"{metric}/{group}", math.nan) for group in GROUPS]
             if any(pd.notna(value) for value in values):
                 cells = [format_metric(metric, value) for value in values]
                 name = "baseline" if trial["baseline"] else trial_name(trial["number"])
-                rows.append((words, name, cells))
+                rows.append((METRIC_WORDS.get(metric, metric.replace("_", " ")), name, cells))
     return rows
+
+
+def _metrics(study: StudyResults) -> list[str]:
+    """Return the metrics that have words, then all others that the trials were scored by."""
+    split = (str(column).rpartition("/") for column in study.trials)
+    scored = [metric for metric, _, group in split if metric and group in GROUPS]
+    return [*METRIC_WORDS, *sorted(set(scored) - {*METRIC_WORDS, "num_samples"})]
 
 
 def counts_in_words(study: StudyResults) -> str:

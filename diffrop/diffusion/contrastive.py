@@ -54,7 +54,7 @@ def tau_table(config: ContrastiveConfig, num_timesteps: int) -> Tensor:
 
 
 def phi(form: Form, distance: Tensor, margin: Tensor) -> Tensor:
-    """Return phi(d) of Section 4.2, elementwise; every form of `Form` is defined here alone.
+    """Return what a pair adds to the loss, phi of Section 4.2; each form is defined here alone.
 
     Args:
         form: which of the losses.

@@ -83,7 +83,7 @@ SPACE = [
         "source": "optimal Gaussian denoiser",
     },
 ]
-ANCHORS = {
+REFERENCE_SCORES = {
     "noise": {
         "scores": {"fid/all": 480.5, "fid/many": 495.0, "fid/medium": 488.0, "fid/few": 501.0},
         "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300},
@@ -101,7 +101,7 @@ def write_study(
     *,
     trials: Sequence[tuple[Any, ...]] = NINE_TRIALS,
     name: str = "tau-sweep",
-    anchors: bool = True,
+    reference_scores: bool = True,
     export: bool = True,
     **more: Any,
 ) -> Path:
@@ -122,8 +122,8 @@ def write_study(
     for rank, row in enumerate(complete, start=1):
         row["rank"] = rank
     write_trials(directory, rows)
-    if anchors:
-        (directory / "anchors.json").write_text(json.dumps(ANCHORS))
+    if reference_scores:
+        (directory / "anchors.json").write_text(json.dumps(REFERENCE_SCORES))
     if export:
         best = EXPERIMENT.with_values({"contrastive.form": "reciprocal"}).to_dict()
         provenance = {
@@ -209,7 +209,7 @@ def _write_trial(
 
 def _score(number: int, form: str, tau_0: float | None, images: int) -> dict[str, Any]:
     final = images == RUNGS[-1]
-    base = BEST_OMEGA_FID[form] + 30 * (1 - images / RUNGS[-1])
+    base = BEST_OMEGA_FID.get(form, 42.7) + 30 * (1 - images / RUNGS[-1])
     if tau_0 is not None:
         base += 2.5 * abs(math.log10(tau_0 / 3))
     best_omega = OMEGAS[1 + number % 2]

@@ -8,7 +8,7 @@ import yaml
 from diffrop.data import load_dataset
 from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
-from tests.made.full_study import FINAL, write_full_study
+from tests.made.full_study import FINAL, TRIALS, write_full_study
 from tests.made.small import small_experiment
 
 BEST = 1
@@ -16,8 +16,14 @@ BEST = 1
 
 
 def write_trained_study(directory: Path, form: str = "reciprocal") -> Path:
-    """Write the full study, whose baseline and best trial have networks of a single step."""
-    write_full_study(directory)
+    """Write the full study, whose baseline and best trial have networks of a single step.
+
+    Args:
+        directory: the study's; its store of trainings lies beside it.
+        form: of the best trial, and of all others that have the reciprocal form by themselves.
+    """
+    trials = [tuple(form if x == "reciprocal" else x for x in trial) for trial in TRIALS]
+    write_full_study(directory, trials=trials)
     config = small_experiment(evaluation__num_samples=1_000)
     dataset = load_dataset(config.data)
     content = yaml.safe_load((directory / "study.yaml").read_text())

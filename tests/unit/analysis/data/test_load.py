@@ -11,9 +11,9 @@ import yaml
 from analysis.data.load import GROUPS, StudyResults, load_studies, load_study
 from analysis.data.tables import MEASUREMENT_TYPES
 from tests.made.analysed_study import (
-    ANCHORS,
     EXPERIMENT,
     OMEGAS,
+    REFERENCE_SCORES,
     SPACE,
     read_trials,
     write_study,
@@ -139,8 +139,8 @@ def test_torn_and_repeated_lines_of_a_killed_trial_are_cleaned(tmp_path: Path) -
     ]
 
 
-def test_anchors_and_export_are_read(study: StudyResults) -> None:
-    assert study.anchors == ANCHORS
+def test_reference_scores_and_export_are_read(study: StudyResults) -> None:
+    assert study.reference_scores == REFERENCE_SCORES
     assert study.best["omega"] == 1.0 and study.objective == "fid/all"
     assert study.setting("training.num_images") == 24_000 and study.setting("no.such") is None
 
@@ -149,7 +149,7 @@ def test_unfinished_study_has_empty_typed_frames(tmp_path: Path) -> None:
     directory = write_study(
         tmp_path / "study",
         trials=[(1, "FAIL", "hinge", 1.0, 0.3, 1.0, 0, "died")],
-        anchors=False,
+        reference_scores=False,
         export=False,
     )
     (directory / "trials" / "t001" / "training/metrics.jsonl").unlink()
@@ -158,7 +158,7 @@ def test_unfinished_study_has_empty_typed_frames(tmp_path: Path) -> None:
     assert (
         study.measurements["final"].dtype == np.bool_ and study.curves["value"].dtype == np.float64
     )
-    assert study.anchors == {} and study.best == {}
+    assert study.reference_scores == {} and study.best == {}
 
 
 SCORE = "trials/t001/scores/images_000000006016.json"

@@ -47,7 +47,7 @@ def test_model_samples_with_the_trials_sampler_and_omega(trained_study: StudyRes
     assert torch.equal(images, model.samples(labels, seed=3))
 
 
-def test_missing_data_and_damaged_checkpoints_are_told_in_a_sentence(
+def test_missing_data_and_damaged_checkpoints_give_a_sentence(
     trained_study: StudyResults, tmp_path: Path
 ) -> None:
     directory = write_full_study(tmp_path / "full")

@@ -35,7 +35,7 @@ def test_cost_figure_stacks_the_hours(full_study: StudyResults) -> None:
     assert f"{hours.sum().sum():.3g} worker-hours in all (0.75 planned)" in text_of(figure)
 
 
-def test_study_without_cost_records_tells_the_trials_durations(study: StudyResults) -> None:
+def test_study_without_cost_records_shows_the_trials_durations(study: StudyResults) -> None:
     hours, _ = cost_hours(study.costs)
     assert hours.columns.tolist() == ["not split"]
     assert hours.sum().sum() == pytest.approx(study.trials["duration_s"].sum() / 3600)

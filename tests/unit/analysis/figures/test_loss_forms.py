@@ -6,7 +6,7 @@ from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.drawn import text_of
 
 
-def test_forms_tell_the_paired_difference_and_how_many_trials_were_scored(
+def test_forms_show_the_paired_difference_and_how_many_trials_were_scored(
     full_study: StudyResults,
 ) -> None:
     figure = loss_forms_figure(full_study)

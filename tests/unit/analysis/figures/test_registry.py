@@ -84,7 +84,7 @@ def test_too_little_for_a_search_figure_is_a_sentence(tmp_path: Path) -> None:
     assert sentence_of(confirmation_figure(study)).startswith("No leader was trained again")
 
 
-def test_studies_without_a_hinge_or_a_tau_are_told_in_a_sentence(tmp_path: Path) -> None:
+def test_studies_without_a_hinge_or_a_tau_give_a_sentence(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:3]))
     assert sentence_of(margin_sensitivity_figure(study)).startswith("No trial with the hinge")
     bare = dataclasses.replace(study, trials=study.trials.assign(decay_temperature=np.nan))

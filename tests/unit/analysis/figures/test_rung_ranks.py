@@ -24,7 +24,7 @@ def test_rung_ranks_are_those_of_the_trials_scored_in_full(full_study: StudyResu
     assert set(ranks.loc[ranks["audited"], "number"]) == set(AUDITED)
 
 
-def test_rung_figure_has_the_stored_tau_its_interval_and_the_verdict(
+def test_rung_figure_has_the_stored_tau_its_interval_and_the_conclusion(
     full_study: StudyResults,
 ) -> None:
     figure = rung_ranks_figure(full_study)
@@ -36,7 +36,9 @@ def test_rung_figure_has_the_stored_tau_its_interval_and_the_verdict(
     assert len(ring.get_xdata()) == len(AUDITED)
 
 
-def test_rung_figure_without_a_verdict_has_tau_and_no_interval(full_study: StudyResults) -> None:
+def test_rung_figure_without_a_conclusion_has_tau_and_no_interval(
+    full_study: StudyResults,
+) -> None:
     study = dataclasses.replace(full_study, fidelity={})
     ranks = rung_ranks(study)
     group = ranks[ranks["images"] == 6_016]

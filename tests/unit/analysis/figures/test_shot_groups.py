@@ -5,7 +5,7 @@ from matplotlib.container import BarContainer
 
 from analysis.data.load import SHOT_GROUPS, StudyResults, load_study
 from analysis.figures.shot_groups import shot_groups_figure
-from tests.made.analysed_study import ANCHORS, write_study
+from tests.made.analysed_study import REFERENCE_SCORES, write_study
 from tests.made.drawn import text_of
 
 
@@ -20,10 +20,10 @@ def test_shot_group_bars_are_the_trials_scores(study: StudyResults) -> None:
     assert all(right <= left for (_, right), (left, _) in itertools.pairwise(edges))
 
 
-def test_shot_groups_mention_the_anchors(study: StudyResults, tmp_path: Path) -> None:
+def test_shot_groups_mention_the_reference_scores(study: StudyResults, tmp_path: Path) -> None:
     text = text_of(shot_groups_figure(study))
-    few = ANCHORS["real"]["scores"]["fid/few"]
+    few = REFERENCE_SCORES["real"]["scores"]["fid/few"]
     assert "Real images in place of samples (N = 300 each): many 5.20" in text
     assert f"few {few:.2f}" in text and "Pure noise" in text and "501.0" in text
-    bare = load_study(write_study(tmp_path / "study", anchors=False))
+    bare = load_study(write_study(tmp_path / "study", reference_scores=False))
     assert "Real images" not in text_of(shot_groups_figure(bare))

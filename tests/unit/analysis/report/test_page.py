@@ -75,7 +75,10 @@ def test_answer_comes_first_and_is_honest(page: Page, study: StudyResults) -> No
     assert "Best: reciprocal form, tau_0 = 3.2, decay temperature = 0.3." in words
     for number in (f"{best:.2f}", f"{baseline:.2f}", f"{best - baseline:+.2f}", "N = 1,000"):
         assert number in words[: words.index("Scale:")]
-    assert "There is one training seed per trial, which no interval here holds" in words
+    assert (
+        "Each trial has one training seed, and no interval here includes the spread over seeds"
+        in words
+    )
     assert words.index("Answer") < words.index("Figures") < words.index("Trials")
 
 
@@ -141,7 +144,7 @@ def test_sample_grids_of_baseline_and_best_are_embedded(page: Page, study_dir: P
     assert sources == [f"data:image/png;base64,{data}" for data in expected]
 
 
-def test_protocol_reproduction_and_versions_are_told(page: Page) -> None:
+def test_protocol_reproduction_and_versions_are_stated(page: Page) -> None:
     for part in (
         "python -m studies.tau_sweep --trials 9",
         "python -m analysis report",
@@ -159,7 +162,7 @@ def test_protocol_reproduction_and_versions_are_told(page: Page) -> None:
 
 def test_unfinished_study_has_a_report(unfinished_study: StudyResults) -> None:
     page = Page(write_report(unfinished_study.directory).read_text(encoding="utf-8"))
-    assert "so there is no answer yet" in page.words and "stored no anchors" in page.words
+    assert "so there is no answer yet" in page.words and "stored no reference scores" in page.words
     assert "The study stored no command" in page.words and page.open == []
 
 
@@ -210,7 +213,7 @@ def test_confirmation_that_tells_nothing_leaves_the_answer_to_the_search(
     full_study: StudyResults, content: dict[str, Any]
 ) -> None:
     study = with_confirmation(full_study, **content)
-    assert answer(study).sure == "One training seed, not confirmed"
+    assert answer(study).certainty == "One training seed, not confirmed"
     assert confirmation_section(study).sentences
 
 

@@ -12,18 +12,18 @@ from tests.made.analysed_study import NINE_TRIALS, write_checkpoint, write_study
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "text"),
     [
         ([170, 131, 17], "170, 131, 17 (3 classes in label order, 318 images)"),
         ([1_500] * 98 + [7, 6, 5], "1,500, 1,500, 1,500, ..., 7, 6, 5 (101 classes"),
     ],
 )
-def test_class_counts_come_from_a_checkpoint(tmp_path: Path, counts: list, told: str) -> None:
+def test_class_counts_come_from_a_checkpoint(tmp_path: Path, counts: list, text: str) -> None:
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[6:8])
     write_checkpoint(directory, 6, 1_024, counts)
     (directory / "trials/t006/training/images_000000002048.safetensors").write_bytes(b"torn")
     rows = dict(protocol_rows(load_study(directory)))
-    assert rows["Training images per class"].startswith(told)
+    assert rows["Training images per class"].startswith(text)
 
 
 @pytest.mark.parametrize(

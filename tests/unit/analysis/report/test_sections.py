@@ -22,14 +22,17 @@ def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
 ) -> None:
     verdict = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
     study = with_confirmation(full_study, current=False, verdict=verdict)
-    assert not answer(study).settled and answer(full_study).settled
+    assert not answer(study).is_confirmed and answer(full_study).settled
     assert verdict in confirmation_section(study).sentences[0]
 
 
 def test_stopping_gives_agreement_counts_and_audits(full_study: StudyResults) -> None:
     section = stopping_section(full_study)
     assert section.sentences[0] == "The rungs rank as the end does, from 6,016 images on."
-    assert "t008, to be stopped at 12,032 images, ended at rank 11 of 13" in section.sentences[1]
+    assert (
+        "t008, which the rule would have stopped at 12,032 images, ended at rank 11 of 13"
+        in section.sentences[1]
+    )
     assert section.rows == [
         ["6,016", "250", "4", "2", "13", "2", "0.62", "0.21 to 0.87"],
         ["12,032", "500", "8", "1", "13", "2", "0.81", "0.55 to 0.95"],
@@ -39,7 +42,7 @@ def test_stopping_gives_agreement_counts_and_audits(full_study: StudyResults) ->
 def test_stopping_without_a_measurement_is_said_so(study: StudyResults, tmp_path: Path) -> None:
     section = stopping_section(study)
     assert section.sentences == [
-        "Nothing has measured yet whether the rungs rank as the end does."
+        "Whether the rungs rank as the end does has not been measured yet."
     ]
     assert section.rows == [["6,016", "-", "-", "1", "-", "-", "-", "-"]]
     trials = [(0, "RUNNING", "none", None, None, None, 1, "")]
@@ -69,12 +72,12 @@ def test_constraint_that_cannot_be_judged_is_unknown(
     assert section is not None
     assert {row[-2] for row in section.rows} == {"unknown"}
     assert any(
-        text.startswith("0 of 13 meet fid/many <= baseline + 5%; of 13 it is unknown")
+        text.startswith("0 of 13 meet fid/many <= baseline + 5%; for 13 it is unknown")
         for text in section.sentences
     )
 
 
-def test_cost_puts_the_plan_beside_the_fact(full_study: StudyResults) -> None:
+def test_cost_puts_the_plan_beside_the_actual_cost(full_study: StudyResults) -> None:
     fact = {"worker_hours": 1.5, "images": 330_000, "disk_mib": 2_048, "cost": "unknown"}
     section = cost_section(dataclasses.replace(full_study, plan={**full_study.plan, "fact": fact}))
     rows = {row[0]: row[1:] for row in section.rows}

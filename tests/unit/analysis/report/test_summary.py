@@ -15,7 +15,7 @@ def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
     return dataclasses.replace(study, confirmation={**study.confirmation, **more})
 
 
-def test_counts_are_told_in_words(study: StudyResults) -> None:
+def test_counts_are_stated_in_words(study: StudyResults) -> None:
     assert counts_in_words(study).startswith("9 trials: 6 complete, 1 pruned, 2 failed; ")
 
 
@@ -32,9 +32,9 @@ def test_missing_baseline_is_said_so(tmp_path: Path) -> None:
     assert "The baseline is not complete" in found.headline and len(found.facts) == 1
 
 
-def test_confirmed_answer_tells_the_gain_over_fresh_seeds(full_study: StudyResults) -> None:
+def test_confirmed_answer_states_the_gain_over_fresh_seeds(full_study: StudyResults) -> None:
     found = answer(full_study)
-    assert found.settled and found.sure == "Confirmed over 3 fresh seeds"
+    assert found.is_confirmed and found.certainty == "Confirmed over 3 fresh seeds"
     assert "2.33 lower than the baseline's (95 % interval of the difference: -3.23 to -1.43)" in (
         found.headline
     )
@@ -48,20 +48,20 @@ def test_leader_whose_interval_holds_0_is_no_difference(
 ) -> None:
     leader = dict(full_study.confirmation["leaders"][1])  # -1.33 to +0.47
     found = answer(with_confirmation(full_study, leaders=[leader], best=None))
-    assert not found.settled and found.sure == "No difference found over 3 fresh seeds"
+    assert not found.is_confirmed and found.certainty == "No difference found over 3 fresh seeds"
     assert "-0.43 (-1.33 to +0.47)" in found.headline
 
 
 def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
     leader = {**full_study.confirmation["leaders"][0], "mean": 1.2, "low": 0.4, "high": 2.0}
     found = answer(with_confirmation(full_study, leaders=[leader], best=None))
-    assert found.sure == "Not better over 3 fresh seeds"
+    assert found.certainty == "Not better over 3 fresh seeds"
     assert found.headline.startswith("No leader is better. The nearest, reciprocal form")
 
 
 def test_search_alone_says_that_it_is_one_seed(full_study: StudyResults) -> None:
     found = answer(dataclasses.replace(full_study, confirmation={}))
-    assert found.sure == "One training seed, not confirmed" and "--confirm 1" in found.caveat
+    assert found.certainty == "One training seed, not confirmed" and "--confirm 1" in found.caveat
     assert (
         "fresh seeds; --confirm 3"
         in confirmation_section(dataclasses.replace(full_study, confirmation={})).sentences[0]
@@ -76,5 +76,7 @@ def test_best_meets_the_constraints(full_study: StudyResults) -> None:
     trials["feasible"] = trials["feasible"].where(trials["baseline"], False)
     study = dataclasses.replace(full_study, trials=trials, confirmation={})
     found = answer(study)
-    assert found.sure == "Constraints not met" and "fid/many <= baseline + 5%" in found.headline
+    assert (
+        found.certainty == "Constraints not met" and "fid/many <= baseline + 5%" in found.headline
+    )
     assert not any(row.best for row in trial_rows(study))

@@ -41,7 +41,7 @@ def test_other_searched_keys_become_columns(tmp_path: Path) -> None:
     assert "decay temperature = 0.3, contrastive.space = x0." in answer(study).headline
 
 
-def test_table_tells_difference_constraints_front_and_audits(full_study: StudyResults) -> None:
+def test_table_has_difference_constraints_front_and_audits(full_study: StudyResults) -> None:
     columns, rows = trial_columns(full_study), trial_rows(full_study)
     table = {row.cells[1].text: dict(zip(columns, row.cells, strict=False)) for row in rows}
     assert table["t001"]["less baseline [95 %]"].text == "-2.68 [-3.28, -2.08]"
