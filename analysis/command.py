@@ -1,54 +1,167 @@
-"""The command line that every module of this package shares: one study, and where to draw it."""
+"""The command `python -m analysis`: one figure by its name, all that apply, or the report.
+
+What draws is imported when it is needed: help, the list of names and a mistyped name answer at
+once.
+"""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from matplotlib.figure import Figure
-
-from analysis.load import StudyResults, load_study
-from analysis.style import save_figure
+from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.errors import DiffropError
 
+if TYPE_CHECKING:
+    from analysis.data.load import StudyResults
 
-def run_command(write: Callable[[Path], Iterable[Path]], description: str) -> int:
-    """Run `write` on the folder of the command line, print what it wrote; return the exit code."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("study", type=Path, help="folder of a study, such as runs/tau-sweep")
-    study = parser.parse_args().study
-    return print_written(lambda: write(study))
-
-
-def figure_command(draw: Callable[[StudyResults], Figure], name: str) -> int:
-    """Draw one figure of the study on the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description=f"Draw {name} of a study, as PNG and SVG.")
-    add = parser.add_argument
-    add(
-        "study", type=Path, help="folder of a study, such as runs/tau-sweep; or its name in MLflow"
-    )
-    add("--tracking-uri", metavar="URI", help="read the study from MLflow, not from a folder")
-    add("--out", type=Path, metavar="DIR", help="folder for the figure (STUDY/figures)")
-    args = parser.parse_args()
-
-    def write() -> list[Path]:
-        if args.tracking_uri is None:
-            study = load_study(args.study)
-        else:
-            from analysis.tracked import load_tracked
-
-            study = load_tracked(args.tracking_uri, str(args.study))
-        return save_figure(draw(study), args.out or study.directory / "figures", name)
-
-    return print_written(write)
+ACTIONS = {
+    "list": "List all figures with their titles",
+    "all": "Draw all figures that a study has something for",
+    "report": "Write report.html of a study",
+}
+NAMES = (*ACTIONS, *TITLES, *OTHER_TITLES)
+FIGURES = Path("figures")
+"""Where figures go that belong to no single study."""
 
 
-def print_written(write: Callable[[], Iterable[Path]]) -> int:
-    """Print the paths that `write` returns; refuse bad input in one sentence with exit code 2."""
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse like all other wrong input: in one sentence, without the usage."""
+        raise ValueError(message)
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line asks for, and print the files that were written.
+
+    Returns:
+        the exit code: 2, after one sentence, for wrong input and for a study that cannot be read.
+    """
     try:
-        for path in write():
-            print(path)
+        _check_name(argv)
+        args = _parser().parse_args(argv)
+        for line in args.run(args):
+            print(line)
     except (ValueError, OSError, DiffropError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check_name(argv: list[str]) -> None:
+    """Refuse a name that there is not, with the nearest ones."""
+    if not argv or argv[0].startswith("-") or argv[0] in NAMES:
+        return
+    nearest = ", ".join(difflib.get_close_matches(argv[0], NAMES, n=3))
+    hint = f"the nearest names are {nearest}; " if nearest else ""
+    raise ValueError(
+        f"there is no figure {argv[0]!r}; {hint}`python -m analysis list` lists all figures"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m analysis",
+        description="Draw figures of finished studies, as PNG and SVG; nothing is trained.",
+    )
+    names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
+    for name, title in (ACTIONS | TITLES | OTHER_TITLES).items():
+        own = names.add_parser(name, help=title, description=f"{title}.")
+        match name:
+            case "list":
+                own.set_defaults(run=_list)
+            case "toy_landscape":
+                own.set_defaults(run=_draw_toy_landscape)
+                own.add_argument("--tau", type=float, default=0.2, help="weight of the loss (0.2)")
+                _add_out(own, f"({FIGURES})")
+            case "guidance_sweep":
+                own.set_defaults(run=_draw_guidance_sweep)
+                own.add_argument("folder", type=Path, help="what run_guidance_sweep.py wrote")
+                _add_out(own, "(the same folder)")
+            case "study_comparison":
+                own.set_defaults(run=_draw_study_comparison)
+                _add_study(own, "studies", nargs="+")
+                _add_out(own, f"({FIGURES})")
+            case "report":
+                own.set_defaults(run=_write_report)
+                _add_study(own, "study")
+                _add_out(own, "(STUDY)")
+            case _:
+                own.set_defaults(run=_draw_all if name == "all" else _draw_figure)
+                _add_study(own, "study")
+                _add_out(own, "(STUDY/figures)")
+    return parser
+
+
+def _add_study(parser: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
+    words = "folder of a study, such as runs/tau-sweep; or its name in MLflow"
+    parser.add_argument(name, nargs=nargs, metavar="STUDY", help=words)
+    words = "read the study from MLflow, not from a folder"
+    parser.add_argument("--tracking-uri", metavar="URI", help=words)
+
+
+def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write to {default}")
+
+
+def _load(study: str, tracking_uri: str | None) -> "StudyResults":
+    if tracking_uri is None:
+        from analysis.data.load import load_study
+
+        return load_study(Path(study))
+    from analysis.data.tracked import load_tracked
+
+    return load_tracked(tracking_uri, study)
+
+
+def _list(args: argparse.Namespace) -> Iterable[str]:
+    width = max(map(len, TITLES | OTHER_TITLES))
+    return [f"{name:{width}}  {title}" for name, title in (TITLES | OTHER_TITLES).items()]
+
+
+def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.style import save_figure
+
+    study = _load(args.study, args.tracking_uri)
+    figure = study_figure(args.name).draw(study)
+    return save_figure(figure, args.out or study.directory / "figures", args.name)
+
+
+def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.drawing import draw_figures, save_figures
+
+    study = _load(args.study, args.tracking_uri)
+    return save_figures(draw_figures(study), args.out or study.directory / "figures")
+
+
+def _write_report(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.drawing import draw_figures
+    from analysis.report.page import write_page
+
+    study = _load(args.study, args.tracking_uri)
+    return [write_page(study, draw_figures(study), args.out or study.directory)]
+
+
+def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.study_comparison import study_comparison_figure
+    from analysis.figures.style import save_figure
+
+    studies = [_load(study, args.tracking_uri) for study in args.studies]
+    return save_figure(study_comparison_figure(studies), args.out or FIGURES, args.name)
+
+
+def _draw_guidance_sweep(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
+    from analysis.figures.style import save_figure
+
+    figure = guidance_sweep_figure(read_guidance_sweep(args.folder))
+    return save_figure(figure, args.out or args.folder, args.name)
+
+
+def _draw_toy_landscape(args: argparse.Namespace) -> Iterable[Path]:
+    from analysis.figures.style import save_figure
+    from analysis.figures.toy_landscape import toy_landscape_figure
+
+    return save_figure(toy_landscape_figure(args.tau), args.out or FIGURES, args.name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from analysis.guidance_sweep import write_guidance_sweep
+from analysis.figures.guidance_sweep import write_guidance_sweep
 from diffrop.console.commands import relative
 from diffrop.console.options import Formatter, names, numbers
 from diffrop.engine.guidance_sweep import (

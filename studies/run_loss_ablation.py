@@ -4,11 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.report import render_study
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
+from diffrop.schema import load_yaml
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "loss.yaml"
-FORMS = ("negative_l2", "hinge", "reciprocal", "exponential")
+FORMS = load_yaml(SPACE)["parameters"]["contrastive.form"]["choices"]
+"""All that the space lists: a form that is added there is tried, too."""
 TAU_0 = 3.0
 
 

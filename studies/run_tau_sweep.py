@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from analysis.report import render_study
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau.yaml"

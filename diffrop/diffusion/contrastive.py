@@ -4,8 +4,8 @@ For ordered pairs (i, j) of a group of images with unequal labels, the loss is
 
     PCL = mean over pairs of tau(t_i) * phi(d_ij),    d_ij = || r_i - r_j ||^2 / (C H W)
 
-where r is mu_theta (Eq. 9) or one of two other representations, and phi is one of the four forms
-of Section 4.2. Distances come from Gram products, so that memory is O(B D + B^2).
+where r is mu_theta (Eq. 9) or one of two other representations, and phi is one of the forms of
+Section 4.2. Distances come from Gram products, so that memory is O(B D + B^2).
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrop import distributed
-from diffrop.config import ContrastiveConfig, DistanceSpace
+from diffrop.config import ContrastiveConfig, DistanceSpace, Form
 from diffrop.diffusion.schedule import NoiseSchedule, at
 from diffrop.models.compiled import compile_function_checked
 
@@ -51,6 +51,27 @@ def tau_table(config: ContrastiveConfig, num_timesteps: int) -> Tensor:
         case "cosine":
             shape = (1 + torch.cos(math.pi * s)) / 2
     return (config.tau_0 * shape).float()
+
+
+def phi(form: Form, distance: Tensor, margin: Tensor) -> Tensor:
+    """Return what a pair adds to the loss, phi of Section 4.2; each form is defined here alone.
+
+    Args:
+        form: which of the losses.
+        distance: squared distances d, of any shape and floating dtype, 0 or more.
+        margin: the hinge's, which broadcasts with `distance`; the other forms ignore it.
+    """
+    match form:
+        case "negative_l2":
+            return -distance
+        case "hinge":
+            return (margin - distance).clamp(min=0)
+        case "reciprocal":
+            return 1 / (1 + distance)
+        case "exponential":
+            return torch.exp(-distance)
+        case "none":
+            return torch.zeros_like(distance)
 
 
 def representation(
@@ -160,7 +181,7 @@ class ContrastiveLoss(nn.Module):
         if self.config.form == "hinge":
             true = self._grouped(representation(space, self.schedule, x_t, t, eps))
             margin = self._margin(distance.detach(), valid, row_t, true)
-        value = self._form(distance, margin) * self.tau[row_t].unsqueeze(2)
+        value = phi(self.config.form, distance, margin) * self.tau[row_t].unsqueeze(2)
         total = torch.where(valid, value, 0).sum()
         own_pairs = valid.sum().to(total.dtype)
         num_pairs = distributed.all_reduce_sum(own_pairs)
@@ -233,17 +254,3 @@ class ContrastiveLoss(nn.Module):
         old = torch.where(self.margin_quantile.isnan(), batch, self.margin_quantile)
         moved = old.lerp(batch, QUANTILE_MOMENTUM)
         self.margin_quantile.copy_(torch.where(hits > 0, moved, self.margin_quantile))
-
-    def _form(self, distance: Tensor, margin: Tensor) -> Tensor:
-        """phi(d): the four losses of Section 4.2."""
-        match self.config.form:
-            case "negative_l2":
-                return -distance
-            case "hinge":
-                return (margin - distance).clamp(min=0)
-            case "reciprocal":
-                return 1 / (1 + distance)
-            case "exponential":
-                return torch.exp(-distance)
-            case "none":
-                return torch.zeros_like(distance)

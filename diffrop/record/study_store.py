@@ -205,8 +205,8 @@ class StudyStore:
         """
         if storage is None and not self.folder.database.exists():
             raise StudyError(
-                f"{self.folder.database} is missing; name the study's database by --storage if it is on "
-                "a server, or restore it from a copy"
+                f"{self.folder.database} is missing; name the study's database by "
+                "--storage if it is on a server, or restore it from a copy"
             )
         url = storage or f"sqlite:///file:{self.folder.database}?mode=ro&uri=true"
         options = {"connect_args": {"timeout": LOCK_WAIT_S}} if storage is None else {}

@@ -26,7 +26,7 @@ STEP_KEYS = ("images_seen", "time", "log_every_images")
 """Keys of a row of the curves that are no measures."""
 TAIL_BYTES = 8192
 Row = dict[str, Any]
-"""A row of the curves: `images_seen`, `time`, the interval at which it was logged, and measures."""
+"""A row of the curves: `images_seen`, `time`, the interval of the logging, and measures."""
 
 
 @dataclass(frozen=True)

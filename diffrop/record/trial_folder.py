@@ -88,7 +88,7 @@ class TrialFolder:
         link.symlink_to(target, target_is_directory=True)
 
     def pull(self, store: Path, mirror: RemoteMirror | None) -> None:
-        """Fetch all that is known of the trial but weights, from the remote storage if there is one.
+        """Fetch all that is known of the trial but weights, where there is a remote storage.
 
         Its scores, samples, log and curves then lie as if it had run here.
 

@@ -10,9 +10,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
-from analysis.report import write_report
+from analysis.report.page import write_report
 from tests.browser.browsing import HEIGHT, look, take_picture
-from tests.unit.analysis.full_study import write_full_study
+from tests.made.full_study import write_full_study
 
 PAGE = {"light": (255, 255, 255), "dark": (20, 23, 26)}
 """Colour of the page in each theme."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from diffrop.engine.run import FinishedStudy
-from diffrop.record.study_files import read_record
+from diffrop.record.json_files import read_record
 from diffrop.study.config import StudyConfig
 from diffrop.training.store import CheckpointStore
 from tests.made.ray_head import ray_head

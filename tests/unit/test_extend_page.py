@@ -28,7 +28,7 @@ from diffrop.config import DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.study.space import SearchSpace
-from analysis.style import form_style
+from analysis.figures.style import form_style
 from pathlib import Path
 schedule = NoiseSchedule.linear(DiffusionConfig())
 config = ContrastiveConfig(form="student", space="eps", tau_schedule="constant", tau_0=2.0)
@@ -46,7 +46,7 @@ import torch
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
-from analysis.summary import METRIC_WORDS
+from analysis.report.summary import METRIC_WORDS
 rng = torch.Generator().manual_seed(0)
 real = torch.randn(300, 6, generator=rng)
 labels = torch.arange(300) % 3
@@ -82,7 +82,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("program", [DATASET, LOSS, METRIC], ids=["dataset", "loss", "metric"])
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True,
-        timeout=200, env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]

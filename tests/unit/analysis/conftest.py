@@ -2,10 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load import StudyResults, load_study
-
-from .fake_study import NINE_TRIALS, write_study
-from .full_study import write_full_study
+from analysis.data.load import StudyResults, load_study
+from analysis.figures import class_confusion
+from diffrop.metrics import classifier
+from tests.made.analysed_study import NINE_TRIALS, write_study
+from tests.made.full_study import write_full_study
+from tests.made.trained_study import write_trained_study
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +35,30 @@ def full_study(full_dir: Path) -> StudyResults:
 
 @pytest.fixture
 def unfinished_study(tmp_path: Path) -> StudyResults:
-    """Nothing complete, no anchors, no export."""
+    """Nothing complete, no reference scores, no export."""
     running = [
         (number, "RUNNING", form, tau_0, kappa, margin, 1, "")
         for number, _, form, tau_0, kappa, margin, _, _ in NINE_TRIALS
     ]
     return load_study(
-        write_study(tmp_path / "unfinished", trials=running, anchors=False, export=False)
+        write_study(tmp_path / "unfinished", trials=running, reference_scores=False, export=False)
     )
+
+
+@pytest.fixture(scope="session")
+def trained_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """The full study with two checkpoints, for figures that look inside the network."""
+    return load_study(write_trained_study(tmp_path_factory.mktemp("trained") / "full"))
+
+
+@pytest.fixture
+def quick_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A classifier of a few steps and few samples, for tests that are not of how good it is."""
+    monkeypatch.setattr(classifier, "NUM_IMAGES", 2_560)
+    monkeypatch.setattr(class_confusion, "PER_CLASS", {20: 3})
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the drawing, most of a report's time."""
+    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [])

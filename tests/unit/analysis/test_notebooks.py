@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from .fake_study import write_study
+from tests.made.analysed_study import write_study
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
 nbclient = pytest.importorskip("nbclient", reason="the notebooks extra is not installed")

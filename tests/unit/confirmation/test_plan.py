@@ -23,9 +23,9 @@ from diffrop.confirmation.plan import (
     record_failure,
 )
 from diffrop.cost.actual import actual_cost
-from diffrop.cost.budget import CostAccount
 from diffrop.execution.tasks import TaskMaker
 from diffrop.execution.trial import run_trial
+from diffrop.record.cost_account import CostAccount
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.trial_folder import TRAINING_NOTE
 from diffrop.storage import write_atomically

@@ -4,18 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from analysis.data.folders import training_folder
 from diffrop.cost.actual import actual_cost, comparison
-from diffrop.cost.budget import (
-    Budget,
-    CostAccount,
-    Spending,
-    stretches,
-    training_folder,
-    units_per_trial,
-)
+from diffrop.cost.budget import Budget, Spending, stretches
+from diffrop.execution.placement import units_per_trial
+from diffrop.record.cost_account import CostAccount
+from diffrop.record.trainings import TrainingSegment
 from diffrop.study.config import LaunchConfig
 from diffrop.training.identity import identify
-from diffrop.training.segment import TrainingSegment
 from diffrop.training.store import CheckpointStore
 from tests.made.small import small_experiment, small_study
 

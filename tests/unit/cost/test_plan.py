@@ -12,11 +12,12 @@ from rich.console import Console
 
 from diffrop.console.dry_run import comparison_table, head_lines, plan_lines, plan_table
 from diffrop.cost.plan import make_plan
-from diffrop.cost.probe import Probe, measure_speeds, peak_memory_mib, stand_ins
+from diffrop.cost.probe import measure_speeds, peak_memory_mib, stand_ins
 from diffrop.data import load_dataset
 from diffrop.errors import ResourceError
 from diffrop.execution.cluster import concurrency
 from diffrop.execution.placement import check_placement, placement_sentence, trials_at_once
+from diffrop.record.cost import Probe
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.search.stopping_rules import bracket_of, goes_on

@@ -9,8 +9,10 @@ import pytest
 from diffrop.cost.actual import comparison
 from diffrop.engine import records as books
 from diffrop.engine.records import close_plan, open_plan, write_fidelity
-from diffrop.record.study_files import FIDELITY, PLAN, read_record
+from diffrop.record.json_files import read_record
+from diffrop.record.study_files import FIDELITY
 from diffrop.study.config import LaunchConfig
+from tests.made.full_study import PLAN
 from tests.made.small import small_inputs, small_study
 from tests.unit.cost.test_plan import NODES, PROBE
 

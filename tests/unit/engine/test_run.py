@@ -15,7 +15,7 @@ from diffrop.engine import run as engine
 from diffrop.engine.drivers import StopSignal
 from diffrop.engine.prepare import PreparedStudy, facts_of
 from diffrop.engine.run import FinishedStudy, run_study
-from diffrop.record.study_files import read_record
+from diffrop.record.json_files import read_record
 from diffrop.record.study_store import StudyStore
 from diffrop.record.trial_state import RUNGS, VALUES
 from diffrop.storage import write_atomically

@@ -16,8 +16,8 @@ from diffrop.engine.drivers import Drivers, StopSignal
 from diffrop.engine.stages import Stages
 from diffrop.errors import StudyError
 from diffrop.execution.trial import TrialTask, run_trial
+from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.record.study_files import read_record
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
 from tests.made.checkpoints import damage

@@ -22,11 +22,11 @@ from diffrop.metrics.intervals import influence_interval
 from diffrop.record.results import ResultReader, StudyResult
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_store import StudyStore
+from diffrop.record.trainings import TrainingSegment
 from diffrop.record.trial_folder import TRAINING_NOTE, influence_path
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.study.config import LaunchConfig
-from diffrop.training.segment import TrainingSegment
 from diffrop.training.store import CheckpointStore
 from tests.made.small import small_study
 

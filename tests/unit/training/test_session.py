@@ -9,7 +9,8 @@ import torch.multiprocessing as mp
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError, StopRequested
-from diffrop.storage import RemoteMirror, read_json_lines
+from diffrop.record.json_files import read_json_lines
+from diffrop.storage import RemoteMirror
 from diffrop.training.identity import identify
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice, withdraw_stop

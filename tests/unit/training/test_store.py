@@ -11,9 +11,9 @@ import pytest
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
+from diffrop.record.trainings import TrainingSegment
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.identity import checkpoint_key, identify
-from diffrop.training.segment import TrainingSegment
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
 from tests.made.checkpoints import checkpoint, damage, identity

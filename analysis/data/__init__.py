@@ -1,0 +1,1 @@
+"""What a study left, as tidy frames, and which of its trials compare."""

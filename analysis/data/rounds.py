@@ -1,0 +1,43 @@
+"""Which round of the search for omega a figure can draw: its samples are equally many."""
+
+import pandas as pd
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+
+
+def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFrame:
+    """Return the scores over omega of some comparable trials at the end of training.
+
+    A search by halving tries many omegas with few samples and few omegas with many, and FIDs of
+    unequal N do not compare: so the rows are of one round, that with the most omegas, of the
+    larger N if two have as many.
+
+    Args:
+        study: its measurements are looked through.
+        numbers: the trials.
+        score: one score, such as "fid/few".
+
+    Returns:
+        rows of `study.measurements`, all with one `round_samples`, with the sampler that the
+        comparable trials share.
+    """
+    rows = study.measurements
+    samplers = comparable_trials(study)["sampler"].unique()
+    rows = rows[rows["final"] & (rows["score"] == score) & rows["sampler"].isin(samplers)]
+    rows = rows[rows["number"].isin(numbers)]
+    if rows.empty:
+        return rows
+    tried = rows.groupby("round_samples").size()
+    if tried.empty:
+        return rows.iloc[:0]
+    widest = tried[tried == tried.max()].index.max()
+    return rows[rows["round_samples"] == widest].sort_values(["number", "omega"])
+
+
+def round_note(rows: pd.DataFrame, full: int | None) -> str:
+    """Return ", first rounds at N = 250" for a caption, "" where the round is the full score."""
+    drawn = rows["round_samples"].dropna()
+    if drawn.empty or drawn.iloc[0] == full:
+        return ""
+    return f"curves from the round with N = {int(drawn.iloc[0]):,} of the search for omega"

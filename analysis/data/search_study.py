@@ -1,0 +1,87 @@
+"""The trials of a study as an Optuna study, for the analyses that Optuna has itself."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+
+if TYPE_CHECKING:
+    import optuna
+
+COLUMNS = {
+    "contrastive.form": "form",
+    "contrastive.tau_0": "tau_0",
+    "contrastive.decay_temperature": "decay_temperature",
+    "contrastive.margin": "margin",
+}
+"""Columns of trials.csv whose key is another."""
+
+
+def searched_columns(study: StudyResults) -> dict[str, dict[str, Any]]:
+    """Return each searched parameter that the trials have, by its column in `study.trials`."""
+    found = {}
+    for item in study.space:
+        column = COLUMNS.get(str(item.get("name")), str(item.get("name")))
+        ends = [item.get("low"), item.get("high")]
+        has_range = all(type(end) in (int, float) for end in ends)
+        if column in study.trials and (isinstance(item.get("choices"), list) or has_range):
+            found[column] = item
+    return found
+
+
+def optuna_study(study: StudyResults) -> "optuna.Study":
+    """Rebuild an Optuna study, in memory, of the comparable trials but the baseline.
+
+    From the frame and not from study.db: that one also holds the values of rungs and of other
+    protocols, lies in a database server for some studies, and cannot be read from MLflow.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    columns = searched_columns(study)
+    trials = comparable_trials(study)
+    trials = trials[~trials["baseline"]].sort_values("number")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        rebuilt = optuna.create_study(direction="minimize")
+        for _, trial in trials.iterrows():
+            values = {
+                column: _value(trial[column], item)
+                for column, item in columns.items()
+                if pd.notna(trial[column]) and trial[column] != ""
+            }
+            spaces = {name: _distribution(columns[name], value) for name, value in values.items()}
+            rebuilt.add_trial(
+                optuna.trial.create_trial(
+                    params=values, distributions=spaces, value=float(trial["value"])
+                )
+            )
+    return rebuilt
+
+
+def _value(value: Any, item: dict[str, Any]) -> Any:
+    """Return a cell of the frame as the parameter's own type."""
+    choices = item.get("choices")
+    if choices is not None:
+        texts = {str(choice): choice for choice in choices}
+        numbers = {float(choice): choice for choice in choices if type(choice) in (int, float)}
+        return texts.get(str(value), numbers.get(value, value))
+    return int(value) if item.get("integer") else float(value)
+
+
+def _distribution(item: dict[str, Any], value: Any) -> "optuna.distributions.BaseDistribution":
+    """Return the range of a parameter; wider where a trial was started outside of it."""
+    import optuna
+
+    if item.get("choices") is not None:
+        choices = list(item["choices"])
+        return optuna.distributions.CategoricalDistribution(
+            choices if value in choices else [*choices, value]
+        )
+    low, high = min(item["low"], value), max(item["high"], value)
+    if item.get("integer"):
+        return optuna.distributions.IntDistribution(int(low), int(high), log=bool(item.get("log")))
+    return optuna.distributions.FloatDistribution(low, high, log=bool(item.get("log")))

@@ -1,0 +1,56 @@
+"""Numbers and scores as a reader sees them."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis.data.load import SHOT_GROUPS
+
+
+def format_score(value: float) -> str:
+    """Return a score with three or four digits, or a dash where there is none."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def format_metric(metric: str, value: Any) -> str:
+    """Return a metric's value: FIDs as scores, KID with three digits, shares with three places."""
+    if value is None or pd.isna(value):
+        return "-"
+    if metric.startswith("fid"):
+        return format_score(value)
+    if metric == "kid":
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 1 or metric.endswith("_z") else f"{value:.3f}"
+
+
+def format_count(value: Any) -> str:
+    """Return a count as "1,000", or "unknown" where there is none."""
+    return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def score_label(score: str) -> str:
+    """Return a score's name in words: "fid/few" is "FID of few-shot classes"."""
+    measure, _, group = score.partition("/")
+    name = {"fid": "FID", "fid_full": "FID against all classes"}.get(measure, measure)
+    return (
+        f"{name} of {group}-shot classes" if group in SHOT_GROUPS else f"{name} of {group} classes"
+    )
+
+
+def difference_text(trial: pd.Series, baseline: pd.Series | None) -> str:
+    """Return a trial's score less the baseline's with its interval: "-0.80 [-1.5, -0.1]"."""
+    if baseline is None:
+        return format_score(trial["value"])
+    change = float(trial["value"] - baseline["value"])
+    if pd.isna(trial["difference_low"]):
+        return f"{change:+.2f}"
+    return f"{change:+.2f} [{trial['difference_low']:+.2f}, {trial['difference_high']:+.2f}]"
+
+
+def parameter_label(name: str) -> str:
+    """Return a searched key as a figure has it: "contrastive.tau_schedule" is "tau schedule"."""
+    last = name.rpartition(".")[2]
+    return last if last == "tau_0" else last.replace("_", " ")

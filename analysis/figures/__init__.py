@@ -1,0 +1,1 @@
+"""The figures of studies: one module a figure, and what they share."""

@@ -1,0 +1,165 @@
+"""Figure: which classes the samples of each asked class are taken for."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from analysis.data.load import StudyResults
+from analysis.data.model import (
+    CLASSIFIER,
+    can_read_model,
+    load_data,
+    load_model,
+    model_trials,
+    study_extractor,
+)
+from analysis.data.names import trial_name
+from analysis.figures import style
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffrop.data import Dataset
+    from diffrop.metrics.features import FeatureExtractor
+
+READING = (
+    "Rows are the classes that were asked for, columns what a classifier of real images sees in "
+    "the samples, both from the most frequent to the rarest class of the training images. "
+    "Everything off the diagonal is the overlap that the contrastive loss is meant to reduce; "
+    "rare classes whose samples look like frequent ones appear at the lower left. Numbers are "
+    "percentages of a row, from 5 % on."
+)
+PER_CLASS = {20: 40, 10_000: 10}
+"""Samples of each class, by the largest number of classes."""
+MAX_NAMED = 20
+"""More classes than these are neither named nor numbered."""
+LEAST_SHOWN = 0.05
+DARK = 0.55
+"""Shares from which numbers are white."""
+SEED = 0
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether there is a checkpoint that this machine can sample from."""
+    return can_read_model(study)
+
+
+def class_confusion_figure(study: StudyResults) -> Figure:
+    """Draw one matrix each for the baseline and for the best contrastive trial.
+
+    Returns:
+        axes "baseline" and "best", as far as these have a checkpoint, with one picture each.
+    """
+    trials = model_trials(study)
+    if not trials:
+        return style.sentence_figure(
+            study, "No trial to show has a checkpoint left to sample from."
+        )
+    try:
+        data = load_data(study)
+        extractor = study_extractor(study, data, CLASSIFIER)
+        found = [confusion(study, trial, data, extractor) for trial in trials]
+    except ValueError as error:
+        return style.sentence_figure(study, f"No samples can be classified: {error}")
+    figure = style.new_figure(1.1 + 3.0 * len(found))
+    image = None
+    for place, (trial, shares) in enumerate(zip(trials, found, strict=True)):
+        label = "baseline" if trial["baseline"] else "best"
+        axes = figure.add_subplot(len(found), 1, place + 1, label=label)
+        image = _draw(axes, trial, shares, data)
+        axes.tick_params(labelbottom=place == len(found) - 1)
+    figure.axes[-1].set_xlabel("class that the classifier sees", fontsize=style.TEXT_PT)
+    if data.num_classes > MAX_NAMED:
+        bar = figure.colorbar(image, ax=figure.axes, shrink=0.6, aspect=25)  # type: ignore[arg-type]
+        bar.set_label("share of a row", fontsize=style.SMALL_PT)
+        bar.ax.tick_params(labelsize=style.SMALL_PT)
+    real = extractor.extract(data.reference.images).predictions
+    assert real is not None  # the classifier knows the labels
+    right = float((real == data.reference.labels).double().mean())
+    per_class = samples_per_class(data.num_classes)
+    style.add_caption(
+        figure,
+        f"N = {per_class * data.num_classes:,} samples, {per_class} a class, "
+        f"{trials[-1]['sampler']}; classified by {extractor.name}, which is right on {right:.1%} "
+        f"of the real images, which it learned; trials scored by {style.caption(study)}",
+    )
+    return figure
+
+
+def samples_per_class(num_classes: int) -> int:
+    """Return how many samples of each class are classified."""
+    return next(count for limit, count in PER_CLASS.items() if num_classes <= limit)
+
+
+def frequent_first(data: "Dataset") -> list[int]:
+    """Return the classes from the most frequent to the rarest, equal ones in label order."""
+    counts = data.train.class_counts
+    return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
+
+
+def confusion(
+    study: StudyResults, trial: pd.Series, data: "Dataset", extractor: "FeatureExtractor"
+) -> np.ndarray:
+    """Return the share of samples of the asked class (row) that are taken for each (column)."""
+    import torch
+
+    num_classes = data.num_classes
+    labels = torch.arange(samples_per_class(num_classes) * num_classes) % num_classes
+    predictions = extractor.extract(load_model(study, trial).samples(labels, SEED)).predictions
+    assert predictions is not None  # the classifier knows the labels
+    return confusion_shares(labels, predictions, frequent_first(data))
+
+
+def confusion_shares(labels: "Tensor", predictions: "Tensor", order: list[int]) -> np.ndarray:
+    """Return the confusion matrix with rows that sum to 1 and the classes in `order`."""
+    from sklearn.metrics import confusion_matrix
+
+    shares: np.ndarray = confusion_matrix(
+        labels.numpy(), predictions.numpy(), labels=order, normalize="true"
+    )
+    return shares
+
+
+def _draw(axes: Axes, trial: pd.Series, shares: np.ndarray, data: "Dataset") -> AxesImage:
+    image = axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    look = style.form_style(str(trial["form"]))
+    right = float(np.diag(shares).mean())
+    axes.set_title(
+        f"{trial_name(trial['number'])}, {look.label}, omega = {trial['omega']:g}\n{right:.1%} "
+        f"seen as asked, {_tail_as_head(shares, data):.1%} of few-shot as many-shot",
+        fontsize=style.LEGEND_PT,
+        loc="left",
+    )
+    axes.set_ylabel("class asked for", fontsize=style.TEXT_PT)
+    axes.tick_params(labelsize=style.CAPTION_PT, length=2)
+    if len(shares) > MAX_NAMED:
+        return image
+    names = [data.train.class_names[label] for label in frequent_first(data)]
+    long = max(map(len, names)) > 2
+    axes.set_xticks(range(len(names)), names, rotation=90 if long else 0)
+    axes.set_yticks(range(len(names)), names)
+    for row, column in zip(*np.where(shares >= LEAST_SHOWN), strict=True):
+        share = shares[row, column]
+        axes.text(
+            column,
+            row,
+            f"{100 * share:.0f}",
+            ha="center",
+            va="center",
+            fontsize=style.CAPTION_PT,
+            color="white" if share > DARK else "black",
+        )
+    return image
+
+
+def _tail_as_head(shares: np.ndarray, data: "Dataset") -> float:
+    """The share of the few-shot classes' samples that are taken for many-shot classes."""
+    order, groups = frequent_first(data), data.shot_groups
+    few, many = (
+        [order.index(label) for label in groups.get(name, [])] for name in ("few", "many")
+    )
+    return float(shares[np.ix_(few, many)].sum(axis=1).mean()) if few and many else 0.0

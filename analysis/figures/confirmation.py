@@ -1,0 +1,124 @@
+"""Figure: the leaders trained again with fresh seeds, each seed less the baseline's."""
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.data.load import StudyResults
+from analysis.data.words import score_label
+from analysis.figures import style
+
+READING = (
+    "The leaders of the search were trained again with fresh seeds. Each difference is a leader's "
+    "objective less that of the baseline trained with the same seed: small markers are single "
+    "seeds, large ones their mean with its interval, and left of 0 is better than the baseline. "
+    "These gains are not inflated by selection, as those that the search itself found are."
+)
+ROW_IN = 0.42
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether trials were trained again."""
+    return bool(study.confirmation.get("leaders"))
+
+
+def confirmation_figure(study: StudyResults) -> Figure:
+    """Draw the differences of every leader that was trained again.
+
+    Returns:
+        one axes with a line "NAME" of the seeds and a line "NAME mean" for each leader.
+    """
+    found = study.confirmation
+    leaders = [leader for leader in found.get("leaders") or [] if leader.get("differences")]
+    if not leaders:
+        return style.sentence_figure(study, "No leader was trained again with fresh seeds.")
+    figure = style.new_figure(1.5 + ROW_IN * len(leaders))
+    axes = figure.add_subplot(label="differences")
+    axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=1)
+    for place, leader in enumerate(leaders):
+        look = style.form_style(_form(study, leader["trial"]))
+        seeds = leader["differences"]
+        axes.plot(
+            seeds,
+            [place] * len(seeds),
+            linestyle="none",
+            marker=look.marker,
+            markersize=5,
+            color=look.colour,
+            alpha=0.45,
+            markeredgewidth=0,
+            label=leader["name"],
+        )
+        if leader.get("low") is not None:
+            axes.plot(
+                [leader["low"], leader["high"]],
+                [place] * 2,
+                color=look.colour,
+                linewidth=1.8,
+                label="interval",
+            )
+        axes.plot(
+            [leader["mean"]],
+            [place],
+            linestyle="none",
+            marker=look.marker,
+            markersize=8,
+            color=look.colour,
+            markeredgecolor="white",
+            label=f"{leader['name']} mean",
+        )
+        axes.annotate(
+            f"{leader['mean']:+.2f}",
+            (1.02, place),
+            va="center",
+            fontsize=style.CAPTION_PT,
+            xycoords=axes.get_yaxis_transform(),
+        )
+    axes.set_yticks(range(len(leaders)), [leader["name"] for leader in leaders])
+    axes.set_ylim(len(leaders) - 0.5, -0.5)
+    axes.set_xlabel(f"{score_label(str(found.get('objective')))} less the baseline's")
+    style.tidy_axes(axes)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    style.add_legend(figure, _handles())
+    style.add_caption(figure, _caption(study))
+    return figure
+
+
+def _form(study: StudyResults, number: int) -> str:
+    forms = study.trials.loc[study.trials["number"] == number, "form"]
+    return "" if forms.empty else str(forms.iloc[0])
+
+
+def _handles() -> list[Line2D]:
+    seed = Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker="o",
+        ms=5,
+        color=style.NEUTRAL,
+        alpha=0.5,
+        label="one seed",
+    )
+    mean = Line2D(
+        [],
+        [],
+        marker="o",
+        ms=8,
+        color=style.NEUTRAL,
+        linewidth=1.8,
+        markeredgecolor="white",
+        label="mean, with its interval",
+    )
+    return [seed, mean]
+
+
+def _caption(study: StudyResults) -> str:
+    found = study.confirmation
+    alpha = found.get("alpha")
+    level = f"{100 * (1 - alpha):g} % over seeds" if isinstance(alpha, float) else "over seeds"
+    text = f"{style.caption(study)}; {len(found.get('seeds') or [])} seeds, intervals {level}"
+    if found.get("conditional_on_prefix"):
+        text += "; all share the trunk of their training, whose seed no interval holds"
+    conclusion = str(found.get("verdict") or "").rstrip(".")
+    return f"{text}.\n{conclusion}" if conclusion else text

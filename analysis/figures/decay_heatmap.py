@@ -1,0 +1,152 @@
+"""Figure: the objective over tau_0 and the decay temperature, one map for each form."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from analysis.data.compare import contrastive_trials
+from analysis.data.load import StudyResults
+from analysis.data.words import format_score, score_label
+from analysis.figures import style
+
+READING = (
+    "Each cell shows the best objective of the trials in it; dark is low, and low is better. The "
+    "dots are the trials themselves, and empty cells were not tried. A dark diagonal would mean "
+    "that a slower decay makes up for a weaker tau_0. The ring is the form's best trial."
+)
+MIN_TRIALS = 3
+"""Fewer trials in all are no map."""
+NUM_CELLS = (5, 4)
+"""Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
+KEYS = ("tau_0", "decay_temperature")
+MAX_RATIO = 1.5
+"""Scores of this many times the best or more share a colour, so that good ones differ."""
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether enough trials make a map."""
+    return len(contrastive_trials(study)) >= MIN_TRIALS
+
+
+def decay_heatmap_figure(study: StudyResults) -> Figure:
+    """Draw one map for each form with comparable trials, all on one scale of colours.
+
+    Returns:
+        axes labelled by form, each with a mesh and the trials as dots; and the colour bar's.
+    """
+    trials = contrastive_trials(study)
+    trials = style.in_form_order(trials[(trials[list(KEYS)] > 0).all(axis=1)])
+    if trials.empty:
+        return style.sentence_figure(
+            study, "No complete trial has a tau_0 and a decay temperature, so there is no map."
+        )
+    forms = list(dict.fromkeys(trials["form"]))
+    num_columns = min(2, len(forms))
+    num_rows = -(-len(forms) // num_columns)
+    figure = style.new_figure(1.25 + 1.55 * num_rows)
+    least, most = float(trials["value"].min()), float(trials["value"].max())
+    limit = min(most, MAX_RATIO * least)
+    norm = Normalize(least, limit)
+    edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
+    mesh = None
+    for place, form in enumerate(forms):
+        axes = figure.add_subplot(num_rows, num_columns, place + 1, label=form)
+        mesh = _draw_form(axes, trials[trials["form"] == form], edges, norm)
+        axes.set_title(
+            style.form_style(form).label,
+            fontsize=style.LEGEND_PT,
+            loc="left",
+            color=style.form_style(form).colour,
+            fontweight="bold",
+        )
+        style.tidy_axes(axes)
+        axes.grid(visible=False)
+        axes.tick_params(labelleft=place % num_columns == 0)
+        axes.tick_params(labelbottom=place + num_columns >= len(forms))
+    figure.supylabel("decay temperature (share of T)", fontsize=style.TEXT_PT)
+    extend = "max" if most > limit else "neither"
+    bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
+    bar.set_label(score_label(study.objective), fontsize=style.SMALL_PT)
+    bar.ax.tick_params(labelsize=style.SMALL_PT)
+    for axes in figure.axes[:-1][-num_columns:]:
+        axes.set_xlabel("tau_0", fontsize=style.TEXT_PT)
+    style.add_caption(figure, style.caption(study))
+    return figure
+
+
+def cell_edges(study: StudyResults, trials: pd.DataFrame, key: str, num_cells: int) -> np.ndarray:
+    """Return the edges of the cells along one axis: the searched range, in equal factors."""
+    low, high = float(trials[key].min()), float(trials[key].max())
+    for item in study.space:
+        if str(item.get("name")).rpartition(".")[2] == key and item.get("low"):
+            low, high = min(low, float(item["low"])), max(high, float(item["high"]))
+    if low == high:
+        low, high = low / 2, high * 2
+    edges = np.geomspace(low, high, num_cells + 1)
+    edges[[0, -1]] = low, high  # rounding must not put the outermost trial outside
+    return edges
+
+
+def best_in_cells(trials: pd.DataFrame, edges: list[np.ndarray]) -> np.ndarray:
+    """Return the least value in each cell, NaN in empty ones; rows run along the second key."""
+    best = np.full((len(edges[1]) - 1, len(edges[0]) - 1), np.nan)
+    places = [
+        np.clip(np.searchsorted(edge, trials[key], side="right") - 1, 0, len(edge) - 2)
+        for key, edge in zip(KEYS, edges, strict=True)
+    ]
+    for column, row, value in zip(*places, trials["value"], strict=True):
+        best[row, column] = np.fmin(best[row, column], value)
+    return best
+
+
+def _draw_form(
+    axes: Axes, trials: pd.DataFrame, edges: list[np.ndarray], norm: Normalize
+) -> QuadMesh:
+    mesh = axes.pcolormesh(
+        *edges,
+        best_in_cells(trials, edges),
+        norm=norm,
+        cmap=style.MAP_COLOURS,
+        edgecolors="white",
+        linewidth=0.8,
+    )
+    axes.plot(
+        trials["tau_0"],
+        trials["decay_temperature"],
+        linestyle="none",
+        marker="o",
+        markersize=3.5,
+        color="white",
+        markeredgecolor="black",
+        markeredgewidth=0.7,
+        label="trials",
+        clip_on=False,
+    )
+    best = trials.iloc[int(trials["value"].argmin())]
+    axes.plot(
+        [best["tau_0"]],
+        [best["decay_temperature"]],
+        linestyle="none",
+        marker="o",
+        markersize=9,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        markeredgewidth=1.3,
+        label="best",
+        clip_on=False,
+    )
+    axes.annotate(
+        format_score(best["value"]),
+        (0.98, 1.02),
+        xycoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=style.CAPTION_PT,
+    )
+    style.set_log(axes, "x")
+    style.set_log(axes, "y")
+    axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
+    return mesh

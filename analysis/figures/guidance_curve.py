@@ -1,0 +1,91 @@
+"""Figure: scores against the guidance scale omega, for the baseline and each form's best trial."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.data.compare import best_of_each_form
+from analysis.data.load import StudyResults
+from analysis.data.rounds import omega_rows
+from analysis.figures import style
+from analysis.figures.omega_panels import panel_caption, panel_scores, style_panel
+
+READING = (
+    "The baseline and the best trial of each form, with samples drawn at each guidance scale "
+    "omega (0 is no guidance); lower is better. The ring marks the omega at which the trial is "
+    "ranked, the best by the objective, in every panel; its bar is the 95 % interval over "
+    "samples, where the curve has the full N. Groups differ in N, so compare lines within a panel "
+    "only."
+)
+
+
+def guidance_curve_figure(study: StudyResults) -> Figure:
+    """Draw the objective, and FID of the few-shot classes, against omega.
+
+    Returns:
+        axes labelled by score, with one line per form, and a ring at the best omega.
+    """
+    trials = style.in_form_order(best_of_each_form(study))
+    numbers = [int(number) for number in trials["number"]]
+    panels = {score: omega_rows(study, numbers, score) for score in panel_scores(study.objective)}
+    panels = {score: rows for score, rows in panels.items() if len(rows)}
+    if not panels:
+        return style.sentence_figure(
+            study, "No trial is complete yet, so there are no scores over omega to compare."
+        )
+    figure = style.new_figure(3.3)
+    for place, (score, rows) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1, label=score)
+        for _, trial in trials.iterrows():
+            own = rows[rows["number"] == trial["number"]]
+            _draw_trial(axes, trial, own.set_index("omega")["value"])
+            if score == study.objective:
+                _draw_interval(axes, trial, own)
+        style_panel(axes, score, rows)
+    figure.axes[0].set_ylabel("FID")
+    style.add_legend(figure, style.form_handles(trials, line=True))
+    style.add_caption(
+        figure, panel_caption(study, panels) + f"; rings: best omega by {study.objective}"
+    )
+    return figure
+
+
+def _draw_trial(axes: Axes, trial: pd.Series, curve: pd.Series) -> None:
+    look = style.form_style(str(trial["form"]))
+    axes.plot(
+        curve.index,
+        curve,
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.5,
+        label=look.label,
+    )
+    if trial["omega"] in curve.index:
+        axes.plot(
+            [trial["omega"]],
+            [curve[trial["omega"]]],
+            linestyle="none",
+            marker="o",
+            markersize=10,
+            markerfacecolor="none",
+            markeredgecolor=look.colour,
+            markeredgewidth=1.2,
+            label="best omega",
+        )
+
+
+def _draw_interval(axes: Axes, trial: pd.Series, own: pd.DataFrame) -> None:
+    """Draw the interval of the trial's value, if the curve passes through that very value."""
+    at_best = own.loc[own["omega"] == trial["omega"], "value"]
+    if at_best.empty or pd.isna(trial["value_low"]) or at_best.iloc[0] != trial["value"]:
+        return
+    axes.plot(
+        [trial["omega"]] * 2,
+        [trial["value_low"], trial["value_high"]],
+        linewidth=3,
+        alpha=0.5,
+        color=style.form_style(str(trial["form"])).colour,
+        solid_capstyle="butt",
+        label="interval",
+    )

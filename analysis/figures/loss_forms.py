@@ -1,0 +1,31 @@
+"""Figure: the forms of the contrastive loss beside each other (the paper's Table 5)."""
+
+from typing import get_args
+
+from matplotlib.figure import Figure
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+from analysis.figures import style
+from analysis.figures.ablation import ablation_figure
+from diffrop.config import Form
+
+READING = (
+    "Each small marker is a trial scored in full, each large one the best trial of its form with "
+    "the 95 % interval over samples; left is better. The dashed line is the baseline. The best of "
+    "many trials looks better than it is, because it was chosen by this score, and more so the "
+    "more trials there are: compare forms with similar numbers of trials. Published FIDs were "
+    "measured under another protocol and are not drawn."
+)
+
+
+def loss_forms_figure(study: StudyResults) -> Figure:
+    """Draw the objective of every form's trials; forms that were not tried have no row."""
+    tried = set(study.trials.loc[~study.trials["baseline"], "form"]) - {"none"}
+    known = [form for form in get_args(Form) if form in tried]
+    choices = [*known, *sorted(tried - set(known))]
+    if comparable_trials(study).empty or not choices:
+        return style.sentence_figure(
+            study, "No complete trial has a contrastive loss yet, so no forms can be compared."
+        )
+    return ablation_figure(study, "form", choices, lambda form: style.form_style(form).label)

@@ -1,0 +1,137 @@
+"""Figure: the objective against the hinge's margin, and how often the hinge was active."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.data.compare import baseline_trial, contrastive_trials
+from analysis.data.load import StudyResults
+from analysis.data.words import format_score, score_label
+from analysis.figures import style
+
+READING = (
+    "Trials with the hinge. Above, the objective of those scored in full; the dashed line is the "
+    "baseline. Below, the share of pairs on which the hinge acted (median over training), for all "
+    "trials that logged it, hollow if not scored in full: at 0 the hinge has no effect at all, at "
+    "1 it is negative L2. Only a margin in between tests the hinge."
+)
+MEASURE = "pcl/active_share"
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether the study tried the hinge."""
+    return bool((study.trials["form"] == "hinge").any())
+
+
+def margin_sensitivity_figure(study: StudyResults) -> Figure:
+    """Draw the hinge trials' objective and active share against the margin.
+
+    Returns:
+        axes "value", and below it "active share" where a trial logged one.
+    """
+    scored = contrastive_trials(study)
+    scored = scored[(scored["form"] == "hinge") & scored["margin"].notna()]
+    shares = active_shares(study)
+    if scored.empty and shares.empty:
+        return style.sentence_figure(
+            study, "No trial with the hinge has a score or a share of active pairs to show."
+        )
+    parts = [name for name, found in (("value", scored), ("active share", shares)) if len(found)]
+    figure = style.new_figure(1.5 + 1.5 * len(parts))
+    grid = figure.add_gridspec(len(parts), 1)
+    first: Axes | None = None
+    for place, part in enumerate(parts):
+        axes = figure.add_subplot(grid[place], label=part, sharex=first)
+        first = first or axes
+        if part == "value":
+            _draw_values(axes, study, scored)
+        else:
+            _draw_shares(axes, shares)
+        style.tidy_axes(axes)
+        axes.tick_params(labelbottom=place == len(parts) - 1)
+    figure.axes[-1].set_xlabel(_margin_label(study))
+    figure.axes[-1].locator_params(axis="x", nbins=5)
+    baseline = baseline_trial(study)
+    handles = [style.form_handle("hinge")]
+    if baseline is not None:
+        label = f"baseline {format_score(baseline['value'])}"
+        colour = style.form_style("none").colour
+        handles.insert(0, Line2D([], [], color=colour, linestyle="--", label=label))
+    style.add_legend(figure, handles)
+    style.add_caption(
+        figure, f"{style.caption(study)}; trials with the hinge scored in full: {len(scored)}"
+    )
+    return figure
+
+
+def active_shares(study: StudyResults) -> pd.DataFrame:
+    """Return margin, share (median over training) and complete of each hinge trial that logged it.
+
+    Returns:
+        columns number, margin, share, complete.
+    """
+    logged = study.curves[study.curves["measure"] == MEASURE].groupby("number")["value"].median()
+    hinge = study.trials[(study.trials["form"] == "hinge") & study.trials["margin"].notna()]
+    hinge = hinge.set_index("number").assign(complete=hinge["state"].to_numpy() == "COMPLETE")
+    return hinge[["margin", "complete"]].join(logged.rename("share"), how="inner").reset_index()
+
+
+def _margin_label(study: StudyResults) -> str:
+    rule = study.setting("contrastive.margin_rule")
+    meaning = {
+        "oracle": "multiple of the true distance",
+        "constant": "distance itself",
+        "quantile": "quantile of an image's distances",
+    }
+    return f"margin ({meaning.get(str(rule), rule)})"
+
+
+def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
+    look = style.form_style("hinge")
+    axes.plot(
+        scored["margin"],
+        scored["value"],
+        linestyle="none",
+        marker=look.marker,
+        markersize=6,
+        color=look.colour,
+        label="hinge",
+    )
+    known = scored[scored["value_low"].notna()]
+    axes.vlines(
+        known["margin"],
+        known["value_low"],
+        known["value_high"],
+        color=look.colour,
+        linewidth=1.2,
+        alpha=0.6,
+    )
+    baseline = baseline_trial(study)
+    if baseline is not None:
+        axes.axhline(
+            baseline["value"],
+            color=style.form_style("none").colour,
+            linestyle="--",
+            linewidth=1.2,
+            label="baseline",
+        )
+    style.scale_scores(axes, scored["value"])
+    axes.set_ylabel(score_label(study.objective).replace(" of ", "\nof "))
+
+
+def _draw_shares(axes: Axes, shares: pd.DataFrame) -> None:
+    look = style.form_style("hinge")
+    for complete, group in shares.groupby("complete"):
+        axes.plot(
+            group["margin"],
+            group["share"],
+            linestyle="none",
+            marker=look.marker,
+            markersize=6,
+            color=look.colour,
+            markerfacecolor=look.colour if complete else "none",
+            label="active share" if complete else "active share, not complete",
+        )
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_ylabel("share of pairs\nacted on")

@@ -1,0 +1,47 @@
+"""Panels of a score against the guidance scale omega, which two figures have."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.data.load import StudyResults
+from analysis.data.rounds import round_note
+from analysis.data.words import score_label
+from analysis.figures import style
+
+TICK_GAP = 0.14
+"""Least distance of two omegas that are both named on the axis, as a share of the range."""
+
+
+def panel_scores(objective: str) -> tuple[str, str]:
+    """Return the objective, and a second score that is worth a panel beside it."""
+    return (objective, "fid/all" if objective == "fid/few" else "fid/few")
+
+
+def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:
+    """Give one panel over omega its title with N, its ticks and its common look."""
+    counts = rows["num_samples"].dropna()
+    note = f"\nN = {int(counts.iloc[0]):,}" if len(counts) else ""
+    axes.set_title(score_label(score) + note, fontsize=style.LEGEND_PT, loc="left")
+    axes.set_xlabel("guidance scale omega")
+    ticks = spaced_ticks(sorted(rows["omega"].unique()))
+    axes.set_xticks(ticks, [f"{omega:g}" for omega in ticks])
+    style.widen_scores(axes)
+    style.tidy_axes(axes)
+
+
+def spaced_ticks(omegas: list[float]) -> list[float]:
+    """Return the omegas, from the least on, that have room for their names beside each other."""
+    ticks: list[float] = []
+    for omega in omegas:
+        if not ticks or omega - ticks[-1] >= TICK_GAP * (omegas[-1] - omegas[0]):
+            ticks.append(float(omega))
+    return ticks
+
+
+def panel_caption(study: StudyResults, panels: dict[str, pd.DataFrame]) -> str:
+    """Return the protocol of panels over omega, with the round that they show."""
+    text = style.caption(study, scores=list(panels))
+    rows = next(iter(panels.values()))
+    full = study.trials.loc[study.trials["number"].isin(rows["number"]), "num_samples/all"].max()
+    note = round_note(rows, None if pd.isna(full) else int(full))
+    return f"{text}; {note}" if note else text

@@ -1,0 +1,113 @@
+"""Figure: what a wrong omega costs, for each form, with intervals (the paper's Figure 4b)."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.stats import t as student
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+from analysis.data.rounds import omega_rows
+from analysis.figures import style
+from analysis.figures.omega_panels import panel_caption, panel_scores, style_panel
+
+READING = (
+    "How much worse a score is at each guidance scale than at the trial's own best one: the mean "
+    "over all trials of a form that were scored in full, with the 95 % interval (Student's t) "
+    "over these trials, which differ in tau_0 and the rest. A form of fewer than three trials has "
+    "no interval. A flat, low line is a form for which the choice of omega matters little; 0 at "
+    "one omega means that it is the best one of every trial."
+)
+MIN_TRIALS = 3
+"""Fewer trials in all have no spread to show."""
+CONFIDENCE = 0.95
+SMALLEST_BAND = 3
+"""Trials from which on a mean has an interval."""
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether enough trials were scored over omega."""
+    return len(comparable_trials(study)) >= MIN_TRIALS
+
+
+def omega_sensitivity_figure(study: StudyResults) -> Figure:
+    """Draw the mean loss against omega of each form, with its interval.
+
+    Returns:
+        axes labelled by score, with a line for each form and a band where it has three trials.
+    """
+    numbers = [int(number) for number in comparable_trials(study)["number"]]
+    panels = {score: omega_rows(study, numbers, score) for score in panel_scores(study.objective)}
+    panels = {score: rows for score, rows in panels.items() if len(rows)}
+    if not panels:
+        return style.sentence_figure(
+            study, "No trial is complete yet, so there are no scores over omega to compare."
+        )
+    figure = style.new_figure(3.4)
+    counts: dict[str, int] = {}
+    for place, (score, rows) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1, label=score)
+        losses = omega_losses(rows)
+        for form, found in style.in_form_order(losses).groupby("form", sort=False):
+            _draw_form(axes, str(form), found)
+            counts[str(form)] = int(found["num_trials"].max())
+        style_panel(axes, score, rows)
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    figure.axes[0].set_ylabel("FID above the trial's best omega")
+    style.add_legend(figure, [_handle(form, count) for form, count in counts.items()])
+    style.add_caption(
+        figure, panel_caption(study, panels) + "; bands: 95 % over the trials of a form"
+    )
+    return figure
+
+
+def omega_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how much worse each omega is than a trial's own best, as means over trials.
+
+    Args:
+        rows: one score, as `omega_rows` returns it.
+
+    Returns:
+        columns form, omega, num_trials, mean, low, high (NaN below `SMALLEST_BAND` trials).
+    """
+    loss = rows["value"] - rows.groupby("number")["value"].transform("min")
+    groups = rows.assign(loss=loss).groupby(["form", "omega"])["loss"]
+    found = groups.agg(num_trials="size", mean="mean", spread="sem").reset_index()
+    count = found["num_trials"]
+    reach = found["spread"] * student.ppf((1 + CONFIDENCE) / 2, (count - 1).clip(lower=1))
+    reach = reach.where(count >= SMALLEST_BAND)
+    return found.assign(low=found["mean"] - reach, high=found["mean"] + reach).drop(
+        columns="spread"
+    )
+
+
+def _draw_form(axes: Axes, form: str, found: pd.DataFrame) -> None:
+    look = style.form_style(form)
+    axes.plot(
+        found["omega"],
+        found["mean"],
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.5,
+        label=look.label,
+    )
+    if found["low"].notna().any():
+        axes.fill_between(
+            found["omega"],
+            found["low"].clip(lower=0),
+            found["high"],
+            color=look.colour,
+            alpha=0.18,
+            linewidth=0,
+            label=f"{look.label} interval",
+        )
+
+
+def _handle(form: str, count: int) -> Line2D:
+    look = style.form_style(form)
+    noun = "trial" if count == 1 else "trials"
+    return Line2D(
+        [], [], color=look.colour, marker=look.marker, label=f"{look.label} ({count} {noun})"
+    )

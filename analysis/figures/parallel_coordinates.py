@@ -1,0 +1,178 @@
+"""Figure: every trial as a line through all searched parameters down to its objective."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.data.compare import comparable_trials, contrastive_trials
+from analysis.data.load import StudyResults
+from analysis.data.names import trial_name
+from analysis.data.search_study import searched_columns
+from analysis.data.words import format_score, parameter_label, score_label
+from analysis.figures import style
+
+READING = (
+    "Each line is a trial: it runs down through the values of its parameters to its objective, "
+    "where further left is better. The best quarter is drawn bold. Grey lines end above the "
+    "objective: these trials were pruned, failed or are still running. A line skips a parameter "
+    "that its trial does not have, such as the margin without the hinge."
+)
+ROW_IN = 0.55
+BOLD_SHARE = 0.25
+OBJECTIVE = "value"
+# Optuna draws this figure too (optuna.visualization.matplotlib): beside each other its axes take
+# twice a column's width before the names of forms stop covering the lines, and pruned trials and
+# parameters that were not asked for lie on them as if they had values.
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the values of one row lie, from 0 at the left to 1 at the right."""
+
+    name: str
+    choices: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+
+    def place(self, value: Any) -> float | None:
+        """Return the place of a value; None where there is none."""
+        if self.choices:
+            if str(value) not in self.choices:
+                return None
+            return (self.choices.index(str(value)) + 0.5) / len(self.choices)
+        if value is None or pd.isna(value):
+            return None
+        if self.high == self.low:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (float(value) - self.low) / (self.high - self.low)
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether there are lines to compare."""
+    return len(contrastive_trials(study)) >= 2
+
+
+def parallel_coordinates_figure(study: StudyResults) -> Figure:
+    """Draw the parameters as rows, and every contrastive trial as a line through them.
+
+    Returns:
+        one axes, with a line named after each trial.
+    """
+    scored = comparable_trials(study)
+    scored = scored[~scored["baseline"]]
+    scales = row_scales(study, scored)
+    if scored.empty or len(scales) < 2:
+        return style.sentence_figure(
+            study, "No complete trial has searched parameters yet, so there are no lines to draw."
+        )
+    figure = style.new_figure(1.2 + ROW_IN * len(scales))
+    axes = figure.add_subplot(label="parameters")
+    _draw_rows(axes, study, scales)
+    trials = study.trials[~study.trials["baseline"]]
+    bold = scored["number"].head(max(1, round(BOLD_SHARE * len(scored)))).tolist()
+    for _, trial in trials.iterrows():
+        complete = trial["number"] in scored["number"].tolist()
+        _draw_trial(axes, trial, scales, complete, trial["number"] in bold)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(scales) - 0.55, -0.35))
+    axes.set_axis_off()
+    grey = Line2D([], [], color=style.NEUTRAL, alpha=0.5, label="not scored in full")
+    style.add_legend(figure, [*style.form_handles(scored, line=True), grey])
+    style.add_caption(
+        figure, f"{style.caption(study)}; {len(scored)} of {len(trials)} trials scored in full"
+    )
+    return figure
+
+
+def row_scales(study: StudyResults, scored: pd.DataFrame) -> list[Scale]:
+    """Return the rows: the parameters that vary over all trials, then the objective."""
+    trials = study.trials[~study.trials["baseline"]]
+    scales = []
+    for column, item in searched_columns(study).items():
+        values = trials[column][trials[column].notna() & (trials[column].astype(str) != "")]
+        if values.nunique() < 2:
+            continue
+        if item.get("choices") is not None:
+            known = [str(choice) for choice in item["choices"]]
+            tried = [str(value) for value in values.unique()]
+            scales.append(Scale(column, (*known, *(t for t in tried if t not in known))))
+        else:
+            low = min(float(item["low"]), float(values.min()))
+            high = max(float(item["high"]), float(values.max()))
+            scales.append(Scale(column, low=low, high=high, log=bool(item.get("log"))))
+    if len(scored):
+        values = scored[OBJECTIVE]
+        scales.append(Scale(OBJECTIVE, low=float(values.min()), high=float(values.max())))
+    return scales
+
+
+def _draw_rows(axes: Axes, study: StudyResults, scales: list[Scale]) -> None:
+    for row, scale in enumerate(scales):
+        axes.plot([0, 1], [row, row], color=style.NEUTRAL, linewidth=0.8, zorder=1)
+        is_score = scale.name == OBJECTIVE
+        label = score_label(study.objective) if is_score else parameter_label(scale.name)
+        # The best trials end at the left of the objective's row, so its name stands at the right.
+        axes.annotate(
+            label,
+            (float(is_score), row),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="right" if is_score else "left",
+            fontsize=style.SMALL_PT,
+            fontweight="bold",
+            zorder=4,
+        )
+        for place, text, side in _ticks(scale):
+            axes.plot([place] * 2, [row - 0.06, row + 0.06], color=style.NEUTRAL, linewidth=0.8)
+            axes.annotate(
+                text,
+                (place, row),
+                xytext=(0, -4),
+                textcoords="offset points",
+                ha=side,
+                va="top",
+                fontsize=style.CAPTION_PT,
+                zorder=4,
+            )
+
+
+def _ticks(scale: Scale) -> list[tuple[float, str, str]]:
+    """Return place, text and alignment of a row's ticks."""
+    if scale.choices:
+        words = [style.form_style(choice).label for choice in scale.choices]
+        middles = [(i + 0.5) / len(words) for i in range(len(words))]
+        return [(place, word, "center") for place, word in zip(middles, words, strict=True)]
+    is_score = scale.name == OBJECTIVE
+    low, high = ((format_score(v) if is_score else f"{v:g}") for v in (scale.low, scale.high))
+    if scale.low == scale.high:
+        return [(0.5, low, "center")]
+    return [(0.0, low, "left"), (1.0, high, "right")]
+
+
+def _draw_trial(
+    axes: Axes, trial: pd.Series, scales: list[Scale], complete: bool, bold: bool
+) -> None:
+    places = [
+        None if scale.name == OBJECTIVE and not complete else scale.place(trial[scale.name])
+        for scale in scales
+    ]
+    rows = [row for row, place in enumerate(places) if place is not None]
+    look = style.form_style(str(trial["form"]))
+    axes.plot(
+        [place for place in places if place is not None],
+        rows,
+        color=look.colour if complete else style.NEUTRAL,
+        marker=look.marker,
+        markersize=3,
+        linewidth=2.0 if bold else 0.9,
+        alpha=0.95 if bold else 0.5,
+        zorder=3 if bold else 2,
+        label=trial_name(trial["number"]),
+    )

@@ -1,0 +1,155 @@
+"""Figure: trials over two scores at once, the front of the best, and what is feasible."""
+
+import itertools
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+from analysis.data.names import trial_name
+from analysis.data.words import score_label
+from analysis.figures import style
+
+READING = (
+    "Each marker is a trial at an omega at which it was scored in full; lower and further left is "
+    "better. The line is the front: no choice that meets the constraints is better than one of "
+    "its trials in one score without being worse in another. Hollow markers break a constraint. A "
+    "study with one objective shows the scores of the many- and the few-shot classes, which "
+    "methods for long tails trade against each other."
+)
+TRADE = ("fid/many", "fid/few")
+"""Shown where the study has a single objective."""
+MAX_PAIRS = 3
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether there are trials to trade against each other."""
+    return len(comparable_trials(study)) >= 2
+
+
+def pareto_front_figure(study: StudyResults) -> Figure:
+    """Draw every pair of objectives, three pairs at most.
+
+    Returns:
+        axes labelled "X against Y", with a line of markers for the feasible and one for the
+        infeasible trials of each form, and the line "front".
+    """
+    scores = front_scores(study)
+    trials = front_trials(study, scores)
+    if trials.empty:
+        return style.sentence_figure(
+            study, f"No trial is complete with {' and '.join(scores)}, so there is no trade-off."
+        )
+    pairs = list(itertools.combinations(scores, 2))[:MAX_PAIRS]
+    figure = style.new_figure(1.2 + 2.3 * len(pairs))
+    for place, (x, y) in enumerate(pairs):
+        axes = figure.add_subplot(len(pairs), 1, place + 1, label=f"{x} against {y}")
+        for (form, feasible), group in style.in_form_order(trials).groupby(
+            ["form", "feasible"], sort=False
+        ):
+            _draw_trials(axes, str(form), bool(feasible), group, x, y)
+        front = trials[trials["front"]].sort_values([x, y])
+        axes.step(
+            front[x],
+            front[y],
+            where="post",
+            color=style.NEUTRAL,
+            linewidth=1.2,
+            label="front",
+            zorder=1,
+        )
+        axes.set_xlabel(score_label(x))
+        axes.set_ylabel(score_label(y))
+        style.widen_scores(axes, "x")
+        style.widen_scores(axes, "y")
+        style.tidy_axes(axes)
+    style.add_legend(figure, [*style.form_handles(trials), *_other_handles(trials)])
+    style.add_caption(figure, _caption(study, scores, trials))
+    return figure
+
+
+def front_scores(study: StudyResults) -> list[str]:
+    """Return the scores that are traded.
+
+    Those of the study's own front (objectives, and scores with a constraint), or two shot groups.
+    """
+    if study.front is not None:
+        known = [str(name) for name in study.front.columns if "/" in str(name)]
+        if len(known) > 1:
+            return known
+    return study.objectives if len(study.objectives) > 1 else list(TRADE)
+
+
+def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
+    """Return what can lie on the front, of the comparable trials, with feasible and front.
+
+    The study's own front has a point for every omega that a trial was scored at in full. Where it
+    has none, the points are the trials at their omega, and dominance tells the front.
+    """
+    trials = comparable_trials(study)
+    own = study.front
+    if own is not None and set(scores) <= set(own.columns):
+        alike = own["number"].isin(trials["number"]) & own["sampler"].isin(trials["sampler"])
+        points = own[alike].merge(trials[["number", "form"]], on="number")
+        points = points.assign(feasible=_flags(points["feasible"], True))
+        return points.assign(front=_flags(points["front"], False))
+    if not set(scores) <= set(trials.columns):
+        return trials.iloc[:0]
+    trials = trials[trials[scores].notna().all(axis=1)]
+    trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
+    return trials.assign(front=trials["feasible"] & ~dominated(trials, scores))
+
+
+def _flags(column: pd.Series, default: bool) -> pd.Series:
+    """Return a column of front.csv as bools; what is empty takes the default."""
+    known = {"true": True, "false": False}
+    return column.astype(str).str.lower().map(known).fillna(default).astype(bool)
+
+
+def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
+    """Return whether a feasible trial is as good in all scores and better in one, for each."""
+    values, feasible = trials[scores].to_numpy(), trials["feasible"].to_numpy()
+    found = [
+        bool(((values <= own).all(axis=1) & (values < own).any(axis=1) & feasible).any())
+        for own in values
+    ]
+    return pd.Series(found, index=trials.index, dtype=bool)
+
+
+def _draw_trials(
+    axes: Axes, form: str, feasible: bool, group: pd.DataFrame, x: str, y: str
+) -> None:
+    look = style.form_style(form)
+    axes.plot(
+        group[x],
+        group[y],
+        linestyle="none",
+        marker=look.marker,
+        markersize=6.5,
+        color=look.colour,
+        markerfacecolor=look.colour if feasible else "none",
+        label=look.label if feasible else f"{look.label}, infeasible",
+    )
+
+
+def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
+    front = Line2D([], [], color=style.NEUTRAL, linewidth=1.2, label="front")
+    if trials["feasible"].all():
+        return [front]
+    hollow = Line2D(
+        [], [], linestyle="none", marker="o", mfc="none", color=style.NEUTRAL, label="infeasible"
+    )
+    return [front, hollow]
+
+
+def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:
+    text = style.caption(study, scores=list(dict.fromkeys([study.objective, *scores])))
+    limits = study.setting("evaluation.constraints") or []
+    if limits:
+        text += f"; feasible: {', '.join(map(str, limits))}"
+    numbers = sorted(set(trials.loc[trials["front"], "number"]))
+    on_front = ", ".join(map(trial_name, numbers))
+    return f"{text}; front: {on_front or 'no feasible trial'}"

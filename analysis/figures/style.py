@@ -1,0 +1,274 @@
+"""The look of all figures: one colour and marker a form, and the protocol under each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import matplotlib
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
+from analysis.data.load import StudyResults
+from analysis.data.words import format_count
+from analysis.figures.wrapping import text_width_in, wrap_clauses
+from diffrop.config import Form
+
+WIDTH_IN = 4.2
+"""Width of every figure; at one column's 3.3 inches no text is below 6 points."""
+TEXT_PT = 9.0
+SMALL_PT = 8.2
+LEGEND_PT = 8.0
+CAPTION_PT = 7.7
+PNG_DPI = 200
+MARGIN_IN = 0.05
+LINE_IN = 0.15
+"""Height of a line of a caption or legend."""
+CAPTION_LINES = 3
+LEGEND_ROWS = 2
+"""Heights of figures allow for so many lines; more make a figure higher."""
+LEGEND_HANDLE_IN = 0.42
+"""Room of a legend's entry beside its text."""
+LOG_SPAN = 6.0
+"""An axis of scores is logarithmic where the worst is this many times the best."""
+LEAST_SPAN = 0.05
+"""Share of its values that an axis of scores spans at least, so that ties look like ties."""
+
+
+@dataclass(frozen=True)
+class FormStyle:
+    """How one form of the contrastive loss is drawn and called."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+# Okabe and Ito (2008), safe for colour-blind readers; their yellow is too pale for lines.
+FORM_STYLES = {
+    "none": FormStyle("#000000", "s", "baseline"),
+    "negative_l2": FormStyle("#E69F00", "v", "negative L2"),
+    "hinge": FormStyle("#009E73", "D", "hinge"),
+    "reciprocal": FormStyle("#0072B2", "o", "reciprocal"),
+    "exponential": FormStyle("#CC79A7", "^", "exponential"),
+}
+ADDED_COLOURS = ("#8A5A00", "#882255", "#332288", "#999933")
+ADDED_MARKERS = ("X", "p", "h", "<", ">")
+"""Of forms without a style above, in the order of `diffrop.config.Form`."""
+NEUTRAL = "#808080"
+OTHER_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", NEUTRAL)
+"""Okabe and Ito's that are no method's, for parts of a cost or kinds of pairs."""
+MAP_COLOURS = "cividis"
+"""Of maps of scores: dark is low, which is good, also without colour."""
+
+
+def form_style(form: str) -> FormStyle:
+    """Return a form's style.
+
+    A form without an entry in `FORM_STYLES` takes the next free colour and marker, and its own
+    name; one that this version does not know at all is grey.
+    """
+    if form in FORM_STYLES:
+        return FORM_STYLES[form]
+    added = [name for name in get_args(Form) if name not in FORM_STYLES]
+    if form not in added:
+        return FormStyle(NEUTRAL, "P", form)
+    place = added.index(form)
+    colour = ADDED_COLOURS[place % len(ADDED_COLOURS)]
+    return FormStyle(colour, ADDED_MARKERS[place % len(ADDED_MARKERS)], form)
+
+
+def in_form_order(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return trials with the forms in the one order that all figures use."""
+    order = {form: place for place, form in enumerate(get_args(Form))}
+    return trials.sort_values("form", key=lambda forms: forms.map(order), kind="stable")
+
+
+def caption(study: StudyResults, *, scores: Sequence[str] = (), before: str = "FID") -> str:
+    """Return the protocol: extractor, N, sampler, dataset, imbalance factor and images seen.
+
+    Args:
+        study: whose complete trials are shown; before there are any, its settings are taken.
+        scores: drawn in the figure, to give the N of each; the objective if empty.
+        before: what was measured, as in "FID" on classifier-digits.
+    """
+    data = _data_text(study)
+    images = format_count(study.setting("training.num_images"))
+    trials = comparable_trials(study)
+    if trials.empty:
+        return f"{_plan(study, before)}; {data}; {images} images; planned, no trial is complete"
+    counts = _num_samples_text(trials, scores or [study.objective])
+    first = trials.iloc[0]
+    protocol = [f"{before} on {first['extractor']}", counts, first["sampler"]]
+    if first["reference"]:
+        protocol.append(f"against the {first['reference']}")
+    images = format_count(trials["images_seen"].max())
+    left_out = num_incomparable(study)
+    note = f"; {left_out} complete without a comparable score" if left_out else ""
+    return f"{', '.join(part for part in protocol if part)}; {data}; {images} images seen{note}"
+
+
+def _data_text(study: StudyResults) -> str:
+    """Return "digits, imbalance 0.1", or what of it is known."""
+    dataset = study.setting("data.dataset") or "data set unknown"
+    if "imbalance_factor" not in (study.config["experiment"].get("data") or {}):
+        return str(dataset)
+    factor = study.setting("data.imbalance_factor")
+    imbalance = "the data's own imbalance" if factor is None else f"imbalance {factor:g}"
+    return f"{dataset}, {imbalance}"
+
+
+def _plan(study: StudyResults, before: str) -> str:
+    sampler = str(study.setting("sampling.sampler"))
+    ancestral = sampler == "ancestral"
+    steps = study.setting("diffusion.num_timesteps" if ancestral else "sampling.num_steps")
+    count = format_count(study.setting("evaluation.num_samples"))
+    return f"{before} on {study.setting('evaluation.extractor')}, N = {count}, {sampler}-{steps}"
+
+
+def _num_samples_text(trials: pd.DataFrame, scores: Sequence[str]) -> str:
+    """Return "N = 1,000 (300 per shot group)" or what of it is known of the scores' groups."""
+    columns = [num_samples_column(score) for score in scores]
+    counts = {
+        column.rpartition("/")[2]: int(trials[column].dropna().iloc[0])
+        for column in dict.fromkeys(columns)
+        if column in trials and trials[column].notna().any()
+    }
+    whole = counts.pop("all", None)
+    parts = [f"{count:,} {group}-shot" for group, count in counts.items()]
+    if len(set(counts.values())) == 1:
+        parts = [f"{min(counts.values()):,} per shot group"]
+    shots = ", ".join(parts)
+    if whole is None:
+        return f"N = {shots}" if shots else ""
+    return f"N = {whole:,} ({shots})" if shots else f"N = {whole:,}"
+
+
+def new_figure(height_in: float) -> Figure:
+    """Return an empty figure of the common width, free of pyplot's global state."""
+    return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Write the caption under a figure's axes, which grows by long ones; "$" is no formula."""
+    width = WIDTH_IN - 2 * MARGIN_IN
+    wrapped = "\n".join(wrap_clauses(line, width, CAPTION_PT) for line in text.split("\n"))
+    figure.supxlabel(
+        wrapped, x=MARGIN_IN / WIDTH_IN, ha="left", fontsize=CAPTION_PT, parse_math=False
+    )
+    _grow(figure, wrapped.count("\n") + 1 - CAPTION_LINES)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Write the legend above all axes, where it covers no data."""
+    widest = max((text_width_in(str(h.get_label()), LEGEND_PT) for h in handles), default=0.0)
+    fitting = max(1, int((WIDTH_IN - 2 * MARGIN_IN) / (widest + LEGEND_HANDLE_IN)))
+    num_rows = -(-len(handles) // fitting)
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=-(-len(handles) // max(1, num_rows)),
+        frameon=False,
+        fontsize=LEGEND_PT,
+        columnspacing=1.0,
+        handletextpad=0.3,
+        borderaxespad=0.2,
+    )
+    _grow(figure, num_rows - LEGEND_ROWS)
+
+
+def _grow(figure: Figure, num_lines: int) -> None:
+    """Make room for lines beyond those that a figure's height allows for."""
+    if num_lines > 0:
+        figure.set_figheight(figure.get_figheight() + LINE_IN * num_lines)
+
+
+def form_handle(form: str, *, line: bool = False) -> Line2D:
+    """Return a form's legend entry."""
+    style = form_style(form)
+    return Line2D(
+        [],
+        [],
+        color=style.colour,
+        marker=style.marker,
+        label=style.label,
+        linestyle="-" if line else "none",
+    )
+
+
+def form_handles(trials: pd.DataFrame, *, line: bool = False) -> list[Line2D]:
+    """Return a legend entry for each form that trials have."""
+    forms = dict.fromkeys(in_form_order(trials)["form"])
+    return [form_handle(str(form), line=line) for form in forms]
+
+
+def tidy_axes(axes: Axes) -> None:
+    """Give axes the common look: two spines, a light grid, small tick labels."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(which="both", labelsize=SMALL_PT)
+    axes.xaxis.label.set_fontsize(TEXT_PT)
+    axes.yaxis.label.set_fontsize(TEXT_PT)
+    axes.grid(color=NEUTRAL, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    missing = LEAST_SPAN * abs(low + high) / 2 - (high - low)
+    if missing > 0:
+        set_limits = axes.set_xlim if which == "x" else axes.set_ylim
+        set_limits(low - missing / 2, high + missing / 2)
+
+
+def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis that has its data logarithmic, with ticks 1, 10, 100; 1, 2, 5 if short."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    subs = (1.0,) if high > 30 * low else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def scale_scores(axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y") -> None:
+    """Make an axis that has its scores logarithmic if the worst is far off, else widen it."""
+    if len(values) and values.min() > 0 and values.max() > LOG_SPAN * values.min():
+        set_log(axes, which)
+    else:
+        widen_scores(axes, which)
+
+
+def sentence_figure(study: StudyResults, sentence: str) -> Figure:
+    """Return a figure that says in words why there is nothing to draw."""
+    figure = new_figure(1.1)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.text(
+        0.5,
+        0.5,
+        wrap_clauses(sentence, 0.9 * WIDTH_IN, TEXT_PT),
+        ha="center",
+        va="center",
+        fontsize=TEXT_PT,
+        transform=axes.transAxes,
+        parse_math=False,
+    )
+    add_caption(figure, caption(study))
+    return figure
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write NAME.png and NAME.svg, the same bytes for the same study, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    figure.savefig(paths[0], dpi=PNG_DPI)
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths

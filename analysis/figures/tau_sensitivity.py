@@ -1,0 +1,151 @@
+"""Figure: the objective against tau_0, and against the decay temperature, per form."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.data.compare import baseline_trial, comparable_trials, contrastive_trials
+from analysis.data.load import StudyResults
+from analysis.data.words import format_score, score_label
+from analysis.figures import style
+
+READING = (
+    "Each filled marker is one complete trial at its own best omega; lower is better. The dashed "
+    "line is the baseline, and the ring marks the best contrastive trial. Trials that were pruned "
+    "or failed have no comparable score, so the strip below shows only their values of the "
+    "parameter."
+)
+
+KEYS = {
+    "tau_0": "tau_0",
+    "decay_temperature": "decay temperature\n(share of T)",
+}
+STRIP_STATES = ("PRUNED", "FAIL", "RUNNING")
+STRIP_MARKS = {"PRUNED": None, "FAIL": "x", "RUNNING": "."}
+"""None is the form's own marker, left open."""
+
+
+def tau_sensitivity_figure(study: StudyResults) -> Figure:
+    """Draw the objective of all complete trials against what weighs the contrastive loss.
+
+    Returns:
+        axes "tau_0" and "decay_temperature", each with a line of markers per form; below them
+        "tau_0 strip" and "decay_temperature strip" if a trial is not complete.
+    """
+    baseline = baseline_trial(study)
+    if not (contrastive_trials(study)["tau_0"] > 0).any():
+        score = "" if baseline is None else f" The baseline has {format_score(baseline['value'])}."
+        sentence = "No complete trial has a contrastive loss and a tau_0, so there is no curve."
+        return style.sentence_figure(study, sentence + score)
+    states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
+    figure = style.new_figure(3.5 + 0.2 * len(states))
+    heights = [3.2, 0.23 * len(states)] if states else [1.0]
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(1.6, 1), height_ratios=heights)
+    main: list[Axes] = []
+    for column, (key, label) in enumerate(KEYS.items()):
+        axes = figure.add_subplot(grid[0, column], label=key, sharey=main[0] if main else None)
+        main.append(axes)
+        _draw_scores(axes, study, key)
+        bottom = axes
+        if states:
+            bottom = figure.add_subplot(grid[1, column], label=f"{key} strip", sharex=axes)
+            _draw_strip(bottom, study, key, states)
+            axes.tick_params(which="both", labelbottom=False)
+        bottom.set_xlabel(label)
+        if key == "tau_0" or _is_log(study, key):
+            style.set_log(axes, "x")
+    main[0].set_ylabel(score_label(study.objective))
+    main[1].tick_params(labelleft=False)
+    if states:
+        figure.axes[3].tick_params(labelleft=False)
+    style.scale_scores(main[0], comparable_trials(study)["value"])
+    style.add_legend(figure, _handles(study, baseline))
+    style.add_caption(figure, f"{style.caption(study)}; ring: best contrastive trial")
+    return figure
+
+
+def _placed(trials: pd.DataFrame, state: str, key: str) -> pd.Series:
+    """Whether a trial has that state and a place on the key's axis (0 has none on a log axis)."""
+    return (trials["state"] == state) & (trials[key] > 0)
+
+
+def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
+    trials = contrastive_trials(study)
+    for form, group in style.in_form_order(trials[trials[key] > 0]).groupby("form", sort=False):
+        look = style.form_style(str(form))
+        axes.plot(
+            group[key],
+            group["value"],
+            linestyle="none",
+            marker=look.marker,
+            markersize=6,
+            color=look.colour,
+            alpha=0.9,
+            label=look.label,
+        )
+    best = trials.iloc[0]
+    if best[key] > 0:
+        axes.plot(
+            [best[key]],
+            [best["value"]],
+            linestyle="none",
+            marker="o",
+            markersize=12,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markeredgewidth=1.2,
+            label="best",
+        )
+    baseline = baseline_trial(study)
+    if baseline is not None:
+        axes.axhline(
+            baseline["value"],
+            color=style.form_style("none").colour,
+            linestyle="--",
+            linewidth=1.2,
+            label="baseline",
+        )
+    axes.margins(x=0.1)
+    style.tidy_axes(axes)
+
+
+def _is_log(study: StudyResults, key: str) -> bool:
+    return any(
+        str(item.get("name")).rpartition(".")[2] == key and item.get("log") for item in study.space
+    )
+
+
+def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) -> None:
+    for height, state in enumerate(reversed(states)):
+        trials = study.trials[_placed(study.trials, state, key)]
+        for form, group in trials.groupby("form"):
+            look = style.form_style(str(form))
+            axes.plot(
+                group[key],
+                [height] * len(group),
+                linestyle="none",
+                label=state,
+                marker=STRIP_MARKS[state] or look.marker,
+                markersize=5,
+                markerfacecolor="none",
+                markeredgecolor=look.colour,
+            )
+    style.tidy_axes(axes)
+    names = {"PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+    axes.set_yticks(range(len(states)), [names[state] for state in reversed(states)])
+    axes.set_ylim(-0.6, len(states) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:
+    trials = study.trials[study.trials["form"] != "none"]
+    forms = style.form_handles(trials)
+    if baseline is None:
+        return forms
+    label = f"baseline {format_score(baseline['value'])}"
+    return [
+        Line2D([], [], color=style.form_style("none").colour, linestyle="--", label=label),
+        *forms,
+    ]

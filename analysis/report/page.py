@@ -1,0 +1,193 @@
+"""One self-contained report.html of a study: the answer, the figures, the trials, the protocol."""
+
+import base64
+import hashlib
+import io
+import math
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from analysis.data.compare import baseline_trial
+from analysis.data.load import GROUPS, StudyResults, load_study
+from analysis.data.names import trial_name
+from analysis.data.words import format_count, format_score, score_label
+from analysis.figures.drawing import draw_figures
+from analysis.figures.registry import StudyFigure
+from analysis.figures.style import caption
+from analysis.report.protocol import protocol_rows, space_row, versions_text
+from analysis.report.sections import (
+    confirmation_section,
+    cost_section,
+    front_section,
+    learned_notes,
+    stopping_section,
+)
+from analysis.report.summary import (
+    answer,
+    best_trial,
+    counts_in_words,
+    describe,
+    has_accuracy,
+    metric_rows,
+)
+from analysis.report.trial_table import trial_columns, trial_rows
+
+SORT_SCRIPT = Path(__file__).parent / "sort.js"
+MAX_SVG_CHARACTERS = 700_000
+"""A figure of more shapes than this is drawn in pixels, so that the page stays light."""
+PIXELS_DPI = 160
+
+
+def write_report(study_dir: Path) -> Path:
+    """Write report.html into a study's folder and return its path.
+
+    Raises:
+        ValueError: the folder is no study.
+    """
+    study = load_study(study_dir)
+    return write_page(study, draw_figures(study), study_dir)
+
+
+def write_page(
+    study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]], folder: Path
+) -> Path:
+    """Write report.html of a study and its drawn figures into a folder; return its path."""
+    # Autoescape: names, messages and commands come from files that anyone may have edited.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(_context(study, drawn))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    scratch = path.with_suffix(".html.tmp")
+    scratch.write_text(html, encoding="utf-8")
+    scratch.replace(path)
+    return path
+
+
+def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    script = SORT_SCRIPT.read_text(encoding="utf-8")
+    return {
+        "name": study.name,
+        "counts": counts_in_words(study),
+        "caption": caption(study),
+        "answer": answer(study),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "objective": study.objective,
+        "objective_label": score_label(study.objective),
+        "reference_scores": _reference_scores(study),
+        "figures": [_figure(item, figure) for item, figure in drawn],
+        "columns": trial_columns(study),
+        "rows": trial_rows(study),
+        "has_accuracy": has_accuracy(study),
+        "confirmation": confirmation_section(study),
+        "learned": learned_notes(study),
+        "stopping": stopping_section(study),
+        "front": front_section(study),
+        "cost": cost_section(study),
+        "groups": GROUPS,
+        "metrics": metric_rows(study),
+        "samples": _samples(study),
+        "protocol": protocol_rows(study),
+        "space": [space_row(item) for item in study.space],
+        "command": study.config.get("command"),
+        "exported": bool(study.best),
+        "directory": _from_here(study.directory),
+        "versions": versions_text(study),
+        "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
+    }
+
+
+def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
+    # The caption moves from the picture to the page, where it keeps its size on a phone.
+    text = " ".join(figure.get_supxlabel().split())
+    figure.supxlabel("")
+    return {
+        "title": item.title,
+        "picture": picture(figure, item),
+        "caption": f"{text}." if text else "",
+        "reading": item.reading,
+    }
+
+
+def picture(figure: Figure, item: StudyFigure) -> Markup:
+    """Return a figure as inline SVG, or as pixels on white paper where that would be too long."""
+    svg = inline_svg(figure, item)
+    if len(svg) <= MAX_SVG_CHARACTERS:
+        return svg
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=PIXELS_DPI)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    source = f"data:image/png;base64,{data}"
+    return Markup('<img class="paper" alt="{}" src="{}">').format(item.title, source)
+
+
+def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
+    """Return a figure as SVG for HTML: no references, and its black ink in the page's colour."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": item.name}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(item.title)}"', 1)
+    # All figures share the page, so that their ids must not meet.
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{item.name}-", svg)
+    return Markup(re.sub(r"#000000\b", "currentColor", svg))
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as short as it can be typed from here, quoted for a shell."""
+    path, here = path.resolve(), Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _reference_scores(study: StudyResults) -> list[dict[str, Any]]:
+    names = {"real": "Real images", "noise": "Pure noise"}
+    rows = []
+    for key, name in names.items():
+        found = study.reference_scores.get(key)
+        if found:
+            scores, counts = found.get("scores") or {}, found.get("num_samples") or {}
+            cells = [
+                (
+                    format_score(scores.get(f"fid/{group}", math.nan)),
+                    format_count(counts.get(group)),
+                )
+                for group in GROUPS
+            ]
+            rows.append({"name": name, "cells": cells, "note": found.get("note", "")})
+    return rows
+
+
+def _samples(study: StudyResults) -> list[dict[str, str]]:
+    """The newest sample grids of the baseline and of the best contrastive trial."""
+    samples = []
+    for trial in (baseline_trial(study), best_trial(study)):
+        if trial is None:
+            continue
+        grids = sorted((study.folder(int(trial["number"])) / "samples").glob("images_*.png"))
+        if grids:
+            images = re.sub(r"\D", "", grids[-1].stem)
+            seen = f" after {int(images):,} images" if images else ""
+            data = base64.b64encode(grids[-1].read_bytes()).decode("ascii")
+            title = f"{trial_name(trial['number'])}: {describe(trial, study)}{seen}"
+            samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
+    return samples

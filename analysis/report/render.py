@@ -1,0 +1,19 @@
+"""What a study draws at its end; the means to draw are imported when it gets there."""
+
+from pathlib import Path
+
+
+def render_study(study_dir: Path) -> list[Path]:
+    """Draw a study's figures and write its report; return the files.
+
+    Raises:
+        ValueError: the folder is no study.
+    """
+    from analysis.data.load import load_study
+    from analysis.figures.drawing import draw_figures, save_figures
+    from analysis.report.page import write_page
+
+    study = load_study(study_dir)
+    drawn = list(draw_figures(study))
+    paths = save_figures(drawn, study_dir / "figures")
+    return [*paths, write_page(study, drawn, study_dir)]

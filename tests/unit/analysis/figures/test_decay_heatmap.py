@@ -1,0 +1,40 @@
+import numpy as np
+import pandas as pd
+from matplotlib.collections import QuadMesh
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+from analysis.figures.decay_heatmap import best_in_cells, decay_heatmap_figure
+from tests.made.drawn import lines_of, points
+
+
+def test_cells_hold_the_best_of_their_trials() -> None:
+    trials = pd.DataFrame(
+        {
+            "tau_0": [1.0, 1.1, 9.9, 10.0],
+            "decay_temperature": [0.1, 0.1, 0.9, 1.0],
+            "value": [5.0, 4.0, 7.0, 8.0],
+        }
+    )
+    edges = [np.array([1.0, 3.0, 10.0]), np.array([0.1, 0.3, 1.0])]
+    cells = best_in_cells(trials, edges)
+    np.testing.assert_array_equal(cells, [[4.0, np.nan], [np.nan, 7.0]])
+
+
+def test_heat_map_has_a_panel_a_form_on_one_scale(full_study: StudyResults) -> None:
+    figure = decay_heatmap_figure(full_study)
+    forms = [axes.get_label() for axes in figure.axes[:-1]]
+    assert forms == ["negative_l2", "hinge", "reciprocal", "exponential"]
+    trials = comparable_trials(full_study)
+    meshes = [
+        next(c for c in axes.collections if isinstance(c, QuadMesh)) for axes in figure.axes[:-1]
+    ]
+    contrastive = trials[~trials["baseline"]]
+    assert {mesh.norm.vmin for mesh in meshes} == {contrastive["value"].min()}
+    assert {mesh.norm.vmax for mesh in meshes} == {contrastive["value"].max()}
+    for axes, mesh in zip(figure.axes, meshes, strict=False):
+        own = contrastive[contrastive["form"] == axes.get_label()]
+        (dots,) = lines_of(axes, "trials")
+        assert points(dots) == set(zip(own["tau_0"], own["decay_temperature"], strict=True))
+        filled = np.ma.compressed(np.ma.masked_invalid(mesh.get_array()))
+        assert set(filled) <= set(own["value"]) and own["value"].min() in filled

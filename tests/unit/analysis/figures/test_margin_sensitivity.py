@@ -1,0 +1,24 @@
+import json
+
+import numpy as np
+import pytest
+
+from analysis.data.load import StudyResults
+from analysis.figures.margin_sensitivity import active_shares, margin_sensitivity_figure
+from tests.made.drawn import axes_of, lines_of, points, text_of
+
+
+def test_margin_figure_shows_values_and_active_shares(full_study: StudyResults) -> None:
+    figure = margin_sensitivity_figure(full_study)
+    hinge = full_study.trials[full_study.trials["form"] == "hinge"]
+    complete = hinge[hinge["state"] == "COMPLETE"]
+    (line,) = lines_of(axes_of(figure, "value"), "hinge")
+    assert points(line) == set(zip(complete["margin"], complete["value"], strict=True))
+    shares = active_shares(full_study).set_index("number")
+    assert set(shares.index) == set(hinge["number"])
+    path = full_study.folder(3) / "training" / "metrics.jsonl"
+    logged = [json.loads(row)["pcl/active_share"] for row in path.read_text().splitlines()]
+    assert shares.loc[3, "share"] == pytest.approx(np.median(logged))
+    hollow = lines_of(axes_of(figure, "active share"), "active share, not complete")
+    assert {x for line in hollow for x in line.get_xdata()} == {1.045}
+    assert "trials with the hinge scored in full: 3" in text_of(figure)

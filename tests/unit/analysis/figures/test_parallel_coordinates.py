@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from analysis.data.compare import comparable_trials
+from analysis.data.load import StudyResults
+from analysis.figures.parallel_coordinates import parallel_coordinates_figure, row_scales
+from analysis.figures.style import form_style
+from tests.made.drawn import lines_of, text_of
+from tests.made.full_study import KEY
+
+
+def test_parallel_coordinates_place_every_value(full_study: StudyResults) -> None:
+    figure = parallel_coordinates_figure(full_study)
+    (axes,) = figure.axes
+    scales = row_scales(full_study, comparable_trials(full_study))
+    assert [scale.name for scale in scales] == [
+        "form",
+        "tau_0",
+        "decay_temperature",
+        "margin",
+        KEY,
+        "value",
+    ]
+    (line,) = lines_of(axes, "t001")
+    trial = full_study.trials.loc[1]
+    rows = [0, 1, 2, 4, 5]  # the margin was not asked for
+    assert list(line.get_ydata()) == rows
+    expected = [scales[row].place(trial[scales[row].name]) for row in rows]
+    np.testing.assert_allclose(np.asarray(line.get_xdata(), float), np.asarray(expected, float))
+    assert expected[1] == pytest.approx(np.log(3.2 / 0.1) / np.log(1000))
+    assert line.get_color() == form_style("reciprocal").colour
+    (pruned,) = lines_of(axes, "t006")
+    assert max(pruned.get_ydata()) == 4 and pruned.get_color() == "#808080"
+    assert "12 of 17 trials scored in full" in text_of(figure)

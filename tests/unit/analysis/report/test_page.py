@@ -1,0 +1,275 @@
+import base64
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.data.load import StudyResults
+from analysis.figures.registry import StudyFigure
+from analysis.figures.style import new_figure
+from analysis.report.page import picture, write_report
+from analysis.report.sections import confirmation_section, learned_notes
+from analysis.report.summary import answer
+from diffrop.tracking.study import study_tags
+from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
+from tests.made.full_study import write_full_study
+from tests.made.html_page import Page
+
+
+@pytest.fixture(scope="module")
+def html(study_dir: Path) -> str:
+    path = write_report(study_dir)
+    assert path == study_dir / "report.html" and not list(study_dir.glob("*.tmp"))
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+EVIL = "<script>alert('x')</script><img src=https://evil.example/x.png onerror=alert(1)>"
+
+
+def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
+    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
+
+
+@pytest.fixture
+def own_dir(full_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the whole runs folder, to damage."""
+    shutil.copytree(full_dir.parent, tmp_path / "runs", symlinks=True)
+    return tmp_path / "runs" / full_dir.name
+
+
+REMOVED: dict[str, Callable[[Path], Any]] = {
+    **{
+        name: lambda study, name=name: (study / name).unlink()
+        for name in ("anchors.json", "fidelity.json", "confirm.json", "plan.json", "front.csv")
+    },
+    "trials": lambda study: shutil.rmtree(study / "trials"),
+    "store": lambda study: shutil.rmtree(study.parent / "checkpoints"),
+    "scores": lambda study: shutil.rmtree(study / "trials" / "t001"),
+    "confirm": lambda study: shutil.rmtree(study / "confirm"),
+    "rows": lambda study: (study / "trials.csv").write_text("number,state,baseline,value\n"),
+}
+
+
+def test_answer_comes_first_and_is_honest(page: Page, study: StudyResults) -> None:
+    best, baseline = study.trials.loc[1, "value"], study.trials.loc[0, "value"]
+    words = page.words
+    assert "Best: reciprocal form, tau_0 = 3.2, decay temperature = 0.3." in words
+    for number in (f"{best:.2f}", f"{baseline:.2f}", f"{best - baseline:+.2f}", "N = 1,000"):
+        assert number in words[: words.index("Scale:")]
+    assert (
+        "Each trial has one training seed, and no interval here includes the spread over seeds"
+        in words
+    )
+    assert words.index("Answer") < words.index("Figures") < words.index("Trials")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_difference_within_the_noise_of_samples_is_called_none(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "close")
+    rows = read_trials(study)
+    rows[1] |= {"difference_value": "-1.5", "difference_low": "-4", "difference_high": "1"}
+    write_trials(study, rows)
+    words = Page(write_report(study).read_text()).words
+    assert "No difference found. The best contrastive trial, reciprocal form" in words
+    assert "-4.00 to +1.00, paired over samples" in words
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "metrics")
+    rows = read_trials(study)
+    for row in rows[:2]:
+        row |= {"kid/all": "0.0123", "recall/few": "0.5", "inception_score/all": "7.25"}
+    write_trials(study, rows)
+    words = Page(write_report(study).read_text()).words
+    assert "KID, lowert0010.0123---" in words
+    assert "improved recall, higherbaseline---0.500" in words
+    assert "Inception Score, higherbaseline7.25" in words
+
+
+def test_page_is_whole_and_loads_nothing(page: Page, html: str) -> None:
+    assert page.open == []
+    assert "http://" not in html and "https://" not in html and "@import" not in html
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "base", "form")
+        for name in ("src", "href", "xlink:href"):
+            target = attributes.get(name) or "#"
+            assert target.startswith(("#", "data:image/png;base64,"))
+        assert not [name for name in attributes if name.startswith("on")]
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html))
+
+
+def test_figures_are_inline_and_their_ids_unique(page: Page) -> None:
+    assert [tag for tag, _ in page.tags].count("svg") >= 4
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) > 50 and len(ids) == len(set(ids))
+    used = [a["xlink:href"] for tag, a in page.tags if tag == "use"]
+    assert used and {str(target).removeprefix("#") for target in used} <= set(ids)
+    assert page.words.count("FID on classifier-digits, N = 1,000") >= 5
+
+
+def test_page_adapts_to_dark_and_to_phones(html: str) -> None:
+    assert "prefers-color-scheme: dark" in html and "#000000" not in html
+    assert 'name="viewport"' in html and ".scroll { overflow-x: auto" in html
+    assert html.count("<table") == html.count('<div class="scroll')
+
+
+def test_sample_grids_of_baseline_and_best_are_embedded(page: Page, study_dir: Path) -> None:
+    sources = [a["src"] for tag, a in page.tags if tag == "img"]
+    grids = [
+        study_dir / "trials" / name / "samples" / "images_000000024000.png"
+        for name in ("t000", "t001")
+    ]
+    expected = [base64.b64encode(grid.read_bytes()).decode() for grid in grids]
+    assert sources == [f"data:image/png;base64,{data}" for data in expected]
+
+
+def test_protocol_reproduction_and_versions_are_stated(page: Page) -> None:
+    for part in (
+        "python -m studies.tau_sweep --trials 9",
+        "python -m analysis report",
+        "torch 2.14.1",
+        "imbalance 0.1",
+        "sampling 12345",
+        "0123abc",
+        "1000 real images against the other 797",
+        "0.995 to 1.05",
+        "contrastive.form is hinge",
+        "best of 0, 0.5, 1, 2 by the objective",
+    ):
+        assert part in page.words
+
+
+def test_unfinished_study_has_a_report(unfinished_study: StudyResults) -> None:
+    page = Page(write_report(unfinished_study.directory).read_text(encoding="utf-8"))
+    assert "so there is no answer yet" in page.words and "stored no reference scores" in page.words
+    assert "The study stored no command" in page.words and page.open == []
+
+
+def test_everything_a_user_can_write_is_escaped(tmp_path: Path) -> None:
+    space = [
+        {
+            "name": EVIL,
+            "type": "float",
+            "low": EVIL,
+            "high": 1,
+            "when": {EVIL: EVIL},
+            "source": EVIL,
+        }
+    ]
+    trials = [NINE_TRIALS[number] for number in (0, 1, 7)]
+    texts = {"name": EVIL, "command": EVIL, "seed": EVIL}
+    directory = write_study(tmp_path / "study", trials=trials, space=space, **texts)
+    rows = read_trials(directory)
+    for row in rows:
+        row["message"], row["extractor"] = EVIL, EVIL
+    rows[1]["form"] = EVIL
+    write_trials(directory, [row | {EVIL: str(i)} for i, row in enumerate(rows)])
+    html = write_report(directory).read_text(encoding="utf-8")
+    page = Page(html)
+    assert html.count("<script") == 1 and "<img src=https" not in html
+    assert page.words.count(EVIL) >= 8  # as text
+    assert [tag for tag, _ in page.tags].count("script") == 1 and page.open == []
+    assert all(a["src"].startswith("data:") for tag, a in page.tags if tag == "img")
+
+
+def test_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no study"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"leaders": []},
+        {"leaders": None, "baseline": None},
+        {"leaders": [{"trial": 1, "mean": None, "low": None, "high": None, "differences": []}]},
+        {"leaders": [{"trial": 99, "mean": 1, "low": 0, "high": 2, "differences": [1, 1]}]},
+        {"leaders": ["t001"], "baseline": {"values": ["x"]}},
+    ],
+)
+def test_confirmation_that_tells_nothing_leaves_the_answer_to_the_search(
+    full_study: StudyResults, content: dict[str, Any]
+) -> None:
+    study = with_confirmation(full_study, **content)
+    assert answer(study).certainty == "One training seed, not confirmed"
+    assert confirmation_section(study).sentences
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("part", REMOVED)
+def test_half_deleted_study_shows_what_there_is(own_dir: Path, part: str) -> None:
+    REMOVED[part](own_dir)
+    page = Page(write_report(own_dir).read_text(encoding="utf-8"))
+    assert page.open == [] and "Trials" in page.words and "How to reproduce" in page.words
+
+
+def test_report_of_a_study_that_lost_nearly_all_draws_what_it_can(own_dir: Path) -> None:
+    for name in ("trials", "store", "confirm", "front.csv", "fidelity.json", "anchors.json"):
+        REMOVED[name](own_dir)
+    page = Page(write_report(own_dir).read_text(encoding="utf-8"))
+    assert page.open == [] and page.words.count("reciprocal") > 3
+    assert "could not be drawn" not in page.words
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("name", ["fidelity.json", "confirm.json", "plan.json"])
+@pytest.mark.parametrize("content", [{}, {"verdict": 3, "rungs": 7, "leaders": "x", "plan": [1]}])
+def test_foreign_content_of_a_result_file_is_no_stack_trace(
+    own_dir: Path, name: str, content: dict[str, Any]
+) -> None:
+    (own_dir / name).write_text(json.dumps(content))
+    assert Page(write_report(own_dir).read_text(encoding="utf-8")).open == []
+
+
+def test_torn_result_file_is_refused_in_one_sentence(own_dir: Path) -> None:
+    (own_dir / "confirm.json").write_text('{"seeds": [1')
+    with pytest.raises(ValueError, match=r"cannot read .*confirm\.json"):
+        write_report(own_dir)
+
+
+def test_figure_that_fails_costs_only_itself(
+    full_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(study: StudyResults) -> Figure:
+        raise KeyError("fid/all")
+
+    item = StudyFigure("broken", "A title", fail, "How to read it.")
+    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [item])
+    page = Page(write_report(full_dir).read_text(encoding="utf-8"))
+    [label] = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
+    assert label == "A title" and "How to read it." in page.words
+
+
+def test_figure_of_very_many_shapes_is_drawn_in_pixels() -> None:
+    figure = new_figure(2.0)
+    figure.add_subplot().scatter(range(9_000), range(9_000))
+    item = StudyFigure("many", "Many <points>", lambda study: figure, "")
+    html = picture(figure, item)
+    assert html.startswith('<img class="paper" alt="Many &lt;points&gt;" src="data:image/png')
+    assert len(html) < 200_000
+
+
+def test_what_earlier_studies_taught_is_in_the_report_and_a_tag(
+    full_study: StudyResults, tmp_path: Path
+) -> None:
+    assert learned_notes(full_study) == [] and "warm_start" not in study_tags(full_study.directory)
+    study = write_full_study(tmp_path / "s")
+    note = "3 of 9 trials of 'first' are known to the sampler"
+    (study / "warm_start.json").write_text(json.dumps({"notes": [note]}))
+    text = Page(write_report(study).read_text("utf-8")).text
+    assert "Learned from earlier studies" in text and f"{note}." in text
+    assert study_tags(study)["warm_start"] == note

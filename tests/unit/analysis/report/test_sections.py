@@ -1,0 +1,91 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from analysis.data.load import StudyResults, load_study
+from analysis.report.sections import (
+    confirmation_section,
+    cost_section,
+    front_section,
+    stopping_section,
+)
+from analysis.report.summary import answer
+from tests.made.analysed_study import write_study
+
+
+def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
+    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
+
+
+def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
+    full_study: StudyResults,
+) -> None:
+    verdict = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
+    study = with_confirmation(full_study, current=False, verdict=verdict)
+    assert not answer(study).is_confirmed and answer(full_study).settled
+    assert verdict in confirmation_section(study).sentences[0]
+
+
+def test_stopping_gives_agreement_counts_and_audits(full_study: StudyResults) -> None:
+    section = stopping_section(full_study)
+    assert section.sentences[0] == "The rungs rank as the end does, from 6,016 images on."
+    assert (
+        "t008, which the rule would have stopped at 12,032 images, ended at rank 11 of 13"
+        in section.sentences[1]
+    )
+    assert section.rows == [
+        ["6,016", "250", "4", "2", "13", "2", "0.62", "0.21 to 0.87"],
+        ["12,032", "500", "8", "1", "13", "2", "0.81", "0.55 to 0.95"],
+    ]
+
+
+def test_stopping_without_a_measurement_is_said_so(study: StudyResults, tmp_path: Path) -> None:
+    section = stopping_section(study)
+    assert section.sentences == [
+        "Whether the rungs rank as the end does has not been measured yet."
+    ]
+    assert section.rows == [["6,016", "-", "-", "1", "-", "-", "-", "-"]]
+    trials = [(0, "RUNNING", "none", None, None, None, 1, "")]
+    running = load_study(write_study(tmp_path / "s", trials=trials))
+    assert stopping_section(running).sentences == ["No trial was stopped."]
+
+
+def test_front_is_shown_best_first_for_several_objectives_only(
+    full_study: StudyResults, study: StudyResults
+) -> None:
+    section = front_section(full_study)
+    assert section is not None
+    assert section.columns[3:] == ["fid/all", "fid/few", "constraints", "on the front"]
+    assert section.sentences[0].startswith("2 of 13 choices")
+    assert [row[0] for row in section.rows[:2]] == ["t001", "t010"]
+    assert [row[-1] for row in section.rows[:3]] == ["yes", "yes", ""]
+    assert "10 of 13 meet fid/many <= baseline + 5%." in section.sentences
+    assert front_section(study) is None
+
+
+def test_constraint_that_cannot_be_judged_is_unknown(
+    full_study: StudyResults,
+) -> None:
+    assert full_study.front is not None
+    unjudged = full_study.front.assign(feasible=None, front=False)
+    section = front_section(dataclasses.replace(full_study, front=unjudged))
+    assert section is not None
+    assert {row[-2] for row in section.rows} == {"unknown"}
+    assert any(
+        text.startswith("0 of 13 meet fid/many <= baseline + 5%; for 13 it is unknown")
+        for text in section.sentences
+    )
+
+
+def test_cost_puts_the_plan_beside_the_actual_cost(full_study: StudyResults) -> None:
+    fact = {"worker_hours": 1.5, "images": 330_000, "disk_mib": 2_048, "cost": "unknown"}
+    section = cost_section(dataclasses.replace(full_study, plan={**full_study.plan, "fact": fact}))
+    rows = {row[0]: row[1:] for row in section.rows}
+    assert rows["worker hours"] == ["0.75", "1.50", "2.00"]
+    assert rows["disk"] == ["120 MiB", "2.0 GiB", "17.07"]
+    assert rows["samples drawn"] == ["90,000", "-", "-"] and "GPU hours" in rows
+    assert "29.3 min of training, 8.8 min of scoring" in section.sentences[0]
+    assert (
+        "No plan was written"
+        in cost_section(dataclasses.replace(full_study, plan={})).sentences[1]
+    )

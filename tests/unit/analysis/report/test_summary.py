@@ -1,0 +1,80 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from analysis.data.load import StudyResults, load_study
+from analysis.report.sections import confirmation_section
+from analysis.report.summary import answer, best_trial, counts_in_words
+from analysis.report.trial_table import trial_rows
+from tests.made.analysed_study import NINE_TRIALS, write_study
+
+
+def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
+    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
+
+
+def test_counts_are_stated_in_words(study: StudyResults) -> None:
+    assert counts_in_words(study).startswith("9 trials: 6 complete, 1 pruned, 2 failed; ")
+
+
+def test_loss_that_did_not_help_is_said_so(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path / "s", trials=[NINE_TRIALS[0], NINE_TRIALS[4]]))
+    found = answer(study)
+    assert found.headline.startswith("No contrastive loss scored better than the baseline.")
+    gap = study.trials.loc[1, "value"] - study.trials.loc[0, "value"]
+    assert f"{gap:.2f} higher" in found.headline and found.facts[2][1] == f"+{gap:.2f}"
+
+
+def test_missing_baseline_is_said_so(tmp_path: Path) -> None:
+    found = answer(load_study(write_study(tmp_path / "s", trials=NINE_TRIALS[1:3])))
+    assert "The baseline is not complete" in found.headline and len(found.facts) == 1
+
+
+def test_confirmed_answer_states_the_gain_over_fresh_seeds(full_study: StudyResults) -> None:
+    found = answer(full_study)
+    assert found.is_confirmed and found.certainty == "Confirmed over 3 fresh seeds"
+    assert "2.33 lower than the baseline's (95 % interval of the difference: -3.23 to -1.43)" in (
+        found.headline
+    )
+    assert [number for _, number, _ in found.facts] == ["43.67", "46.03", "-2.33"]
+    assert "start from the same weights" in found.caveat
+    assert "see the Pareto front" in found.caveat
+
+
+def test_leader_whose_interval_holds_0_is_no_difference(
+    full_study: StudyResults,
+) -> None:
+    leader = dict(full_study.confirmation["leaders"][1])  # -1.33 to +0.47
+    found = answer(with_confirmation(full_study, leaders=[leader], best=None))
+    assert not found.is_confirmed and found.certainty == "No difference found over 3 fresh seeds"
+    assert "-0.43 (-1.33 to +0.47)" in found.headline
+
+
+def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
+    leader = {**full_study.confirmation["leaders"][0], "mean": 1.2, "low": 0.4, "high": 2.0}
+    found = answer(with_confirmation(full_study, leaders=[leader], best=None))
+    assert found.certainty == "Not better over 3 fresh seeds"
+    assert found.headline.startswith("No leader is better. The nearest, reciprocal form")
+
+
+def test_search_alone_says_that_it_is_one_seed(full_study: StudyResults) -> None:
+    found = answer(dataclasses.replace(full_study, confirmation={}))
+    assert found.certainty == "One training seed, not confirmed" and "--confirm 1" in found.caveat
+    assert (
+        "fresh seeds; --confirm 3"
+        in confirmation_section(dataclasses.replace(full_study, confirmation={})).sentences[0]
+    )
+
+
+def test_best_meets_the_constraints(full_study: StudyResults) -> None:
+    trials = full_study.trials.copy()
+    trials.loc[trials["number"] == 1, "feasible"] = False
+    best = best_trial(dataclasses.replace(full_study, trials=trials))
+    assert best is not None and best["number"] == 13
+    trials["feasible"] = trials["feasible"].where(trials["baseline"], False)
+    study = dataclasses.replace(full_study, trials=trials, confirmation={})
+    found = answer(study)
+    assert (
+        found.certainty == "Constraints not met" and "fid/many <= baseline + 5%" in found.headline
+    )
+    assert not any(row.best for row in trial_rows(study))
