@@ -72,7 +72,7 @@ class AugmentationConfig(Config):
     """Parts of DiffAug (Zhao et al., 2020) that every training image goes through."""
     conditional_probability: float = 0.0
     """Probability of each geometric change of Karras et al. (2022), appendix F.2, whose
-    parameters the network is told; more than 0 adds that input to the network."""
+    parameters become an input of the network; 0 leaves the network without that input."""
 
     def check(self) -> None:
         """Refuse doubled parts and what is no probability."""

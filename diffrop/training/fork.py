@@ -20,7 +20,7 @@ SHARED_KEYS = (
     "diffusion.num_timesteps", "diffusion.beta_start", "diffusion.beta_end",
 )  # fmt: skip
 FIXED_KEYS = (*SHARED_KEYS, *DATA_KEYS, "augmentation.conditional_probability")
-"""What a training cannot change where it goes on from another's checkpoint; see `check_fork`."""
+"""What a training cannot change where it continues another's checkpoint; see `check_fork`."""
 MARGIN_KEYS = (
     "contrastive.form", "contrastive.margin_rule", "contrastive.margin", "contrastive.space",
     "contrastive.distance_reduction", "contrastive.variance_scale",
@@ -72,9 +72,9 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
     differing = [
         f"{key} {old[key]!r} -> {new[key]!r}" for key in SHARED_KEYS if old[key] != new[key]
     ]
-    told = [c.augmentation.conditional_probability > 0 for c in (before, config)]
-    if told[0] != told[1]:
-        differing.append(f"augmentation inputs {told[0]} -> {told[1]}")
+    takes_inputs = [c.augmentation.conditional_probability > 0 for c in (before, config)]
+    if takes_inputs[0] != takes_inputs[1]:
+        differing.append(f"augmentation inputs {takes_inputs[0]} -> {takes_inputs[1]}")
     if differing:
         raise ValueError(
             f"it holds another network or forward process ({'; '.join(differing)}); allowed: the "
