@@ -237,10 +237,17 @@ class TrainingConfig(Config):
     def check(self) -> None:
         """Refuse lengths and rates that make no training."""
         positive = (
-            "num_images", "batch_size", "learning_rate", "gradient_clip_norm",
-            "ema_half_life_images", "ema_ramp", "log_every_images", "grad_ratio_every_steps",
-            "checkpoint_every_images", "keep_checkpoints",
-        )  # fmt: skip
+            "num_images",
+            "batch_size",
+            "learning_rate",
+            "gradient_clip_norm",
+            "ema_half_life_images",
+            "ema_ramp",
+            "log_every_images",
+            "grad_ratio_every_steps",
+            "checkpoint_every_images",
+            "keep_checkpoints",
+        )
         for name in positive:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         lengths = self.ema_lengths

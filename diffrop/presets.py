@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
         row="DiffROP without time-dependent tau, Figure 4(a)",
         changes={**DIFFROP, "contrastive.tau_schedule": "constant"},
     ),
-}  # fmt: skip
+}
 
 
 def apply_preset(name: str, experiment: ExperimentConfig) -> ExperimentConfig:

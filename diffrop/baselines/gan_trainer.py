@@ -177,9 +177,10 @@ class GanTrainer:
     def checkpoint(self) -> Checkpoint:
         """Return the whole state and its card."""
         parts: dict[str, nn.Module] = {
-            "generator": self.generator, "discriminator": self.discriminator,
+            "generator": self.generator,
+            "discriminator": self.discriminator,
             "balance": self.balance,
-        }  # fmt: skip
+        }
         if self.classifier is not None:
             parts["classifier"] = self.classifier
         tensors = {

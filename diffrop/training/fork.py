@@ -15,16 +15,24 @@ from diffrop.training.identity import DATA_KEYS, canonical
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
 # free to change.
 SHARED_KEYS = (
-    "model.base_channels", "model.channel_multipliers", "model.num_res_blocks",
+    "model.base_channels",
+    "model.channel_multipliers",
+    "model.num_res_blocks",
     "model.attention_resolutions",
-    "diffusion.num_timesteps", "diffusion.beta_start", "diffusion.beta_end",
-)  # fmt: skip
+    "diffusion.num_timesteps",
+    "diffusion.beta_start",
+    "diffusion.beta_end",
+)
 FIXED_KEYS = (*SHARED_KEYS, *DATA_KEYS, "augmentation.conditional_probability")
 """What a training cannot change where it continues another's checkpoint; see `check_fork`."""
 MARGIN_KEYS = (
-    "contrastive.form", "contrastive.margin_rule", "contrastive.margin", "contrastive.space",
-    "contrastive.distance_reduction", "contrastive.variance_scale",
-)  # fmt: skip
+    "contrastive.form",
+    "contrastive.margin_rule",
+    "contrastive.margin",
+    "contrastive.space",
+    "contrastive.distance_reduction",
+    "contrastive.variance_scale",
+)
 
 
 @dataclass(frozen=True)

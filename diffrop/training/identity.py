@@ -26,15 +26,22 @@ KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
 PARTS_WITHOUT_EFFECT_ON_WEIGHTS = ("sampling", "evaluation")
 # Where images lie and how they were thinned out: the digest of the training images says it all.
 DATA_KEYS = (
-    "data.dataset", "data.root", "data.imbalance_factor", "data.image_size",
-    "data.reference", "data.reference_root",
-)  # fmt: skip
+    "data.dataset",
+    "data.root",
+    "data.imbalance_factor",
+    "data.image_size",
+    "data.reference",
+    "data.reference_root",
+)
 # How often it is written down, and how fast. `compile` only reorders roundings, and where it fails
 # the training continues without it.
 PACE_KEYS = (
-    "training.log_every_images", "training.grad_ratio_every_steps",
-    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
-)  # fmt: skip
+    "training.log_every_images",
+    "training.grad_ratio_every_steps",
+    "training.checkpoint_every_images",
+    "training.keep_checkpoints",
+    "training.compile",
+)
 # Nor does it matter how long it is. What `init_from` holds counts, as the origin, not its path.
 KEYS_WITHOUT_EFFECT_ON_WEIGHTS = (
     *DATA_KEYS,

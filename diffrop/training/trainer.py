@@ -266,10 +266,11 @@ class Trainer(TrainingState):
         if self._compiles:
             torch.compiler.reset()  # or an earlier trial's networks would count to its limit
             self._denoiser = FastDenoiser(
-                self.ema.model, self.config.training.precision,
+                self.ema.model,
+                self.config.training.precision,
                 self.config.sampling.batch_size,
                 CudaCapture(self.device) if records else None,
-            )  # fmt: skip
+            )
 
     @property
     def num_warm_up_steps(self) -> int:

@@ -82,7 +82,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("program", [DATASET, LOSS, METRIC], ids=["dataset", "loss", "metric"])
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True,
-        timeout=200, env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
