@@ -73,7 +73,7 @@ class AugmentationConfig(Config):
     """Parts of DiffAug (Zhao et al., 2020) that every training image goes through."""
     conditional_probability: float = 0.0
     """Probability of each geometric change of Karras et al. (2022), appendix F.2, whose
-    parameters the network is told; more than 0 adds that input to the network."""
+    parameters become an input of the network; 0 leaves the network without that input."""
 
     def check(self) -> None:
         """Refuse doubled parts and what is no probability."""
@@ -238,10 +238,17 @@ class TrainingConfig(Config):
     def check(self) -> None:
         """Refuse lengths and rates that make no training."""
         positive = (
-            "num_images", "batch_size", "learning_rate", "gradient_clip_norm",
-            "ema_half_life_images", "ema_ramp", "log_every_images", "grad_ratio_every_steps",
-            "checkpoint_every_images", "keep_checkpoints",
-        )  # fmt: skip
+            "num_images",
+            "batch_size",
+            "learning_rate",
+            "gradient_clip_norm",
+            "ema_half_life_images",
+            "ema_ramp",
+            "log_every_images",
+            "grad_ratio_every_steps",
+            "checkpoint_every_images",
+            "keep_checkpoints",
+        )
         for name in positive:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         lengths = self.ema_lengths

@@ -20,14 +20,14 @@ class Graph(Protocol):
 class Capture(Protocol):
     """Records work without doing it."""
 
-    def rehearse(self, work: Callable[[], Result]) -> Result:
-        """Do work as it will be recorded."""
+    def warm_up(self, work: Callable[[], Result]) -> Result:
+        """Do work in the way in which it will be recorded."""
 
     def record(self, work: Callable[[], Result]) -> tuple[Graph, Result]:
         """Return the recorded work and its results, whose memory every replay fills."""
 
-    def forget(self) -> None:
-        """Begin afresh: no earlier recording will be replayed."""
+    def reset(self) -> None:
+        """Start over: no earlier recording will be replayed."""
 
 
 class CudaCapture:
@@ -43,7 +43,7 @@ class CudaCapture:
         self.stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
-    def rehearse(self, work: Callable[[], Result]) -> Result:
+    def warm_up(self, work: Callable[[], Result]) -> Result:
         """Do work on the stream that will record it, as CUDA graphs ask for."""
         current = torch.cuda.current_stream(self._device)
         self.stream.wait_stream(current)
@@ -53,10 +53,10 @@ class CudaCapture:
         return result
 
     def record(self, work: Callable[[], Result]) -> tuple[Graph, Result]:
-        """As in `Capture`; a recording that breaks off leaves the device usable."""
+        """Record as `Capture` says; a recording that breaks off leaves the device usable."""
         gc.collect()
         torch.cuda.synchronize(self._device)
-        torch.cuda.empty_cache()  # what rehearsals held would lie beside the graph's own memory
+        torch.cuda.empty_cache()  # what warm-ups held would lie beside the graph's own memory
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self.stream):
@@ -67,12 +67,12 @@ class CudaCapture:
             raise
         return graph, result
 
-    def forget(self) -> None:
-        """As in `Capture`: a pool that lost all of its graphs cannot be recorded into again."""
+    def reset(self) -> None:
+        """Take a new pool: one that lost all of its graphs cannot be recorded into again."""
         self._pool = torch.cuda.graph_pool_handle()
 
     def _release_generator(self) -> None:
-        """A recording that broke off leaves the default generator waiting for its end."""
+        """Free the default generator, which waits for the end of a recording that broke off."""
         index = self._device.index
         index = torch.cuda.current_device() if index is None else index
         default = torch.cuda.default_generators[index]

@@ -36,7 +36,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "ada": Preset(
         row="conditional augmentation (Karras et al., 2022), Section 5.2; probability 0.12",
-        # It mirrors by itself, and tells the network.
+        # It mirrors by itself, and the network knows of it.
         changes={"augmentation.conditional_probability": 0.12, "data.horizontal_flip": False},
     ),
     "reweighting": Preset(
@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
         row="DiffROP without time-dependent tau, Figure 4(a)",
         changes={**DIFFROP, "contrastive.tau_schedule": "constant"},
     ),
-}  # fmt: skip
+}
 
 
 def apply_preset(name: str, experiment: ExperimentConfig) -> ExperimentConfig:

@@ -9,10 +9,9 @@ import pandas as pd
 
 from analysis.data.compare import baseline_trial, contrastive_trials, num_samples_column
 from analysis.data.confirmed import Confirmed, confirmed
-from analysis.data.load import StudyResults
+from analysis.data.load import GROUPS, StudyResults
 from analysis.data.names import trial_name
 from analysis.data.words import format_count, format_metric, score_label
-from analysis.load import GROUPS
 from analysis.report.protocol import method_text
 
 STATE_WORDS = {"COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed"}

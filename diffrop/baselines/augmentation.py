@@ -70,8 +70,13 @@ def generated_images(
     images = draw_samples(
         load_ema(checkpoint, device, config.sampling.ema_length),
         NoiseSchedule.linear(config.diffusion).to(device),
-        config.sampling, (channels, height, width), labels, omega, len(names), seed,
-    )  # fmt: skip
+        config.sampling,
+        (channels, height, width),
+        labels,
+        omega,
+        len(names),
+        seed,
+    )
     return LabelledImages(images.cpu(), labels, names)
 
 

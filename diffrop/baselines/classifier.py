@@ -81,9 +81,12 @@ def train_classifier(
     torch.manual_seed(derive_seed(config.seed, CLASSIFIER))
     network = ResNet32(data.images.shape[1], len(data.class_names)).to(device)
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=config.learning_rate, momentum=MOMENTUM,
-        weight_decay=config.weight_decay, nesterov=True,
-    )  # fmt: skip
+        network.parameters(),
+        lr=config.learning_rate,
+        momentum=MOMENTUM,
+        weight_decay=config.weight_decay,
+        nesterov=True,
+    )
     steps = -(-config.num_images // config.batch_size)
     warmup = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.SequentialLR(

@@ -38,9 +38,13 @@ class GanConfig(Config):
     def check(self) -> None:
         """Refuse lengths and rates that make no training."""
         for name in (
-            "base_channels", "z_dim", "num_images", "discriminator_steps", "learning_rate",
+            "base_channels",
+            "z_dim",
+            "num_images",
+            "discriminator_steps",
+            "learning_rate",
             "cycle_images",
-        ):  # fmt: skip
+        ):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         size = self.batch_size
         require(size >= 2, "batch_size", size, "at least 2, for batch normalisation")

@@ -104,9 +104,13 @@ def score_gan(
         samples = dataclasses.replace(samples, predictions=None)
     # CBGAN's numbers of each class are not fixed, as intervals within classes take them to be.
     return evaluate(
-        samples, labels, inputs.reference, sampler=model, metrics=evaluation.metrics,
+        samples,
+        labels,
+        inputs.reference,
+        sampler=model,
+        metrics=evaluation.metrics,
         details=model != "cbgan",
-    )  # fmt: skip
+    )
 
 
 def report_lines(

@@ -21,8 +21,8 @@ from diffrop.provenance import git_commit, package_versions
 from diffrop.seeds import INITIAL, SAMPLES, STEP, derive_seed, generator
 
 SAMPLING_BATCH = 500
-FREE_KEYS = ("num_images",)
-"""Keys that may differ between a checkpoint and the training that goes on from it."""
+KEYS_THAT_MAY_CHANGE = ("num_images",)
+"""Keys that may differ between a checkpoint and the training that continues from it."""
 
 
 class GanTrainer:
@@ -177,9 +177,10 @@ class GanTrainer:
     def checkpoint(self) -> Checkpoint:
         """Return the whole state and its card."""
         parts: dict[str, nn.Module] = {
-            "generator": self.generator, "discriminator": self.discriminator,
+            "generator": self.generator,
+            "discriminator": self.discriminator,
             "balance": self.balance,
-        }  # fmt: skip
+        }
         if self.classifier is not None:
             parts["classifier"] = self.classifier
         tensors = {
@@ -211,7 +212,7 @@ class GanTrainer:
         """
         card, ours = checkpoint.card, self.config.to_dict()
         theirs = card.get("gan", {})
-        differing = [k for k in ours if k not in FREE_KEYS and theirs.get(k) != ours[k]]
+        differing = [k for k in ours if k not in KEYS_THAT_MAY_CHANGE and theirs.get(k) != ours[k]]
         if differing or card["data_digest"] != self.dataset.train_digest:
             what = ", ".join(differing) or "images"
             raise CheckpointError(f"the checkpoint is of another training: it differs in {what}")
@@ -262,5 +263,5 @@ def gan_samples(
 
 
 def _num_conditions(config: GanConfig, num_classes: int) -> int:
-    """Classes that the networks are told of: one, that is none, for CBGAN."""
+    """Return the number of classes that condition the networks: 1, that is none, for CBGAN."""
     return 1 if config.model == "cbgan" else num_classes

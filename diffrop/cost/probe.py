@@ -76,7 +76,7 @@ def _measure(
 ) -> Probe:
     with peak_memory_mib(device) as memory:
         trainer = Trainer(config, dataset, device)
-        for _ in range(trainer.num_settling_steps):  # on a GPU they compile and record
+        for _ in range(trainer.num_warm_up_steps):  # on a GPU they compile and record
             trainer.step()
         first = _timed(lambda: trainer.step()["loss/ddpm"].item(), 0.0, 1)
         timed = first

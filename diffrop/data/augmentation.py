@@ -36,7 +36,7 @@ def augmented(
         position: images seen before this batch.
 
     Returns:
-        The images, and what the network is told of the whole batch, float32 (B, 9); None if the
+        The images, and the network's inputs for the whole batch, float32 (B, 9); None if the
         conditional augmentation is off.
     """
     inputs = None
@@ -137,7 +137,7 @@ def draw_geometry(count: int, probability: float, generator: torch.Generator) ->
 
 
 def augmentation_inputs(parameters: Tensor) -> Tensor:
-    """Return the nine numbers the network is told of (B, 8) parameters; all 0 for no change.
+    """Return the network's nine inputs for (B, 8) parameters, (B, 9); all 0 for no change.
 
     (a_0, a_1, a_2, cos a_3 - 1, sin a_3, a_5 cos a_4, a_5 sin a_4, a_6, a_7), appendix F.2.
     """

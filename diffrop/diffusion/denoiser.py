@@ -11,7 +11,7 @@ from diffrop.cuda_graph import Capture, Graph
 from diffrop.models.compiled import DisagreementError, Network, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
 
-NUM_REHEARSALS = 2
+NUM_WARM_UP_RUNS = 2
 REPLAY_TOLERANCE = 1e-2
 """Between the outputs of a replay and of the same network before it was recorded, relative L2."""
 
@@ -76,8 +76,8 @@ class FastDenoiser:
         recorded = self._recorded.get(size)
         if recorded is None:
             return self._compiled[size](*inputs)[:count].float()
-        for ours, given in zip(recorded.inputs, (x_t, t, labels), strict=True):
-            ours[:count].copy_(given)
+        for ours, theirs in zip(recorded.inputs, (x_t, t, labels), strict=True):
+            ours[:count].copy_(theirs)
         recorded.graph.replay()
         return recorded.output[:count].to(
             torch.float32, copy=True
@@ -94,8 +94,8 @@ class FastDenoiser:
             return network(x_t, t, labels)
 
         try:
-            for _ in range(NUM_REHEARSALS):
-                expected = self._capture.rehearse(work).float()
+            for _ in range(NUM_WARM_UP_RUNS):
+                expected = self._capture.warm_up(work).float()
             graph, output = self._capture.record(work)
             graph.replay()
             distance = (output.float() - expected).norm() / expected.norm()
@@ -106,7 +106,7 @@ class FastDenoiser:
         except Exception as error:  # whatever stops a recording must not stop a study
             self._capture = None
             cause = " ".join(str(error).split())[:300] or type(error).__name__
-            message = f"CUDA graph capture failed, sampling goes on without it: {cause}"
+            message = f"CUDA graph capture failed, sampling continues without it: {cause}"
             warnings.warn(message, stacklevel=2)
             return
         self._recorded[size] = _Recorded(graph, (x_t, t, labels), output)

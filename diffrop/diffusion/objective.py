@@ -31,7 +31,7 @@ class Draws:
     other_labels: Tensor | None = None
     """CBDM's y_bal, int64 (B,); None without CBDM."""
     augmentation: Tensor | None = None
-    """What the network is told of each image's augmentation, float32 (B, 9); None without it."""
+    """The network's inputs about each image's augmentation, float32 (B, 9); None without it."""
 
 
 @dataclass(frozen=True)

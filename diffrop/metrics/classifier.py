@@ -25,11 +25,14 @@ class Classifier(nn.Module):
         channels, height, width = image_shape
         torch.manual_seed(derive_seed(0, CLASSIFIER))
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(channels, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(64 * (-(-height // 2)) * (-(-width // 2)), NUM_FEATURES), nn.ReLU(),
-        )  # fmt: skip
+            nn.Linear(64 * (-(-height // 2)) * (-(-width // 2)), NUM_FEATURES),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(NUM_FEATURES, num_classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

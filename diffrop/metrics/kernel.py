@@ -58,8 +58,10 @@ def kernel_distance(
     rng = np.random.RandomState(seed)  # legacy on purpose: torch-fidelity's subsets
     values = []
     for _ in range(num_subsets):
-        a, b = (x[torch.from_numpy(rng.choice(len(x), subset_size, replace=False))]
-                for x in (samples, reference))  # fmt: skip
+        a, b = (
+            x[torch.from_numpy(rng.choice(len(x), subset_size, replace=False))]
+            for x in (samples, reference)
+        )
         values.append(float(_distance(*_row_means(a, b))))
     return KernelDistance(float(np.mean(values)), float(np.std(values)), num_subsets, subset_size)
 

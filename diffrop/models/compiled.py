@@ -34,7 +34,7 @@ def compile_checked(network: nn.Module, model: nn.Module, inputs: Sequence[Tenso
     Args:
         network: what is compiled: `model` or its working copy, on the same device.
         model: holds the same weights in float32.
-        inputs: x_t, t, labels and the rest of a batch, of the shapes that will come.
+        inputs: x_t, t, labels and what else a batch has, of the shapes that will come.
     """
     compiled = torch.compile(network, fullgraph=True, dynamic=False)
     try:

@@ -105,9 +105,13 @@ def make_plan(
     for row, config in configs.items():
         _check_method(row, presets[row], config)
     return TablePlan(
-        table=table, rows=rows, configs=configs, data=base.data, directory=directory,
+        table=table,
+        rows=rows,
+        configs=configs,
+        data=base.data,
+        directory=directory,
         classifier=classifier if number == 3 else None,
-    )  # fmt: skip
+    )
 
 
 def _check_method(row: str, preset: str, config: ExperimentConfig) -> None:
@@ -200,11 +204,13 @@ def cost_lines(plan: TablePlan, done: Sequence[str]) -> list[str]:
     for row in plan.rows:
         cost = row_cost(plan, row)
         num = plan.configs[row].evaluation.num_samples if row in plan.configs else 0
+        if row in done:
+            lines.append(f"{row:20} done, costs nothing")
+            continue
         lines.append(
-            f"{row:20} done, costs nothing" if row in done else
             f"{row:20} {cost.trained:>12,} {num:>7,} {cost.sampled:>9,} {cost.evaluations:>15,} "
             f"{cost.classified:>12,}"
-        )  # fmt: skip
+        )
     lines.append(
         f"{'to do':20} {sum(c.trained for c in left):>12,} {'':>7} "
         f"{sum(c.sampled for c in left):>9,} {sum(c.evaluations for c in left):>15,} "

@@ -47,10 +47,11 @@ def protocol_lines(
     lines = [
         ProtocolLine("dataset", ours, columns),
         ProtocolLine(
-            "imbalance factor", "own" if factor is None else f"{factor:g}",
+            "imbalance factor",
+            "own" if factor is None else f"{factor:g}",
             f"{PUBLISHED_IMBALANCE_FACTOR:g}",
         ),
-    ]  # fmt: skip
+    ]
     if cards:
         lines += _model_lines(plan, cards)
     if split is not None and plan.classifier is not None:
@@ -58,12 +59,13 @@ def protocol_lines(
         count = len(split.test.labels)
         lines += [
             ProtocolLine(
-                "generated images", f"{plan.classifier.num_generated:,}",
+                "generated images",
+                f"{plan.classifier.num_generated:,}",
                 f"{PUBLISHED_NUM_SAMPLES:,}",
             ),
             ProtocolLine("classifier", f"ResNet-32, {seen:,} images seen", "not in the paper"),
             ProtocolLine("held-out images", f"{count:,}", "not in the paper"),
-        ]  # fmt: skip
+        ]
     return lines
 
 

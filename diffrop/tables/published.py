@@ -90,20 +90,34 @@ def _table_1() -> PublishedTable:
     """Table 1, "Performance of evaluated methods on benchmarks": FID, F_8, Recall, IS, F_1/8."""
     scores = ("fid/all", "f_8/all", "recall/all", "inception_score/all", "f_1_8/all")
     rows = {
-        "ddpm": _row(scores, "DDPM", "ddpm", (5.76, 0.97, 0.57, 9.17, 0.95),
-                     (7.38, 0.85, 0.52, 13.11, 0.88)),
-        "diffaug": _row(scores, "DDPM + DiffAug", "diffaug", None,
-                        (9.19, 0.88, 0.47, 11.56, 0.86)),
+        "ddpm": _row(
+            scores, "DDPM", "ddpm", (5.76, 0.97, 0.57, 9.17, 0.95), (7.38, 0.85, 0.52, 13.11, 0.88)
+        ),
+        "diffaug": _row(
+            scores, "DDPM + DiffAug", "diffaug", None, (9.19, 0.88, 0.47, 11.56, 0.86)
+        ),
         "rs": _row(scores, "DDPM + RS", "rs", None, (10.50, 0.65, 0.49, 12.60, 0.83)),
-        "sqrt-rs": _row(scores, "DDPM + SQRT-RS", "sqrt-rs", None,
-                        (9.72, 0.66, 0.47, 13.47, 0.83)),
-        "diffrop": _row(scores, "DDPM + DiffROP", "diffrop", (5.34, 0.95, 0.58, 9.18, 0.97),
-                        (6.84, 0.89, 0.56, 12.88, 0.90)),
-        "cbdm": _row(scores, "CBDM", "cbdm", (5.46, 0.97, 0.59, 9.28, 0.95),
-                     (6.26, 0.91, 0.57, 13.24, 0.89)),
-        "cbdm-diffrop": _row(scores, "CBDM + DiffROP", "cbdm-diffrop",
-                             (5.35, 0.95, 0.60, 9.19, 0.97), (5.99, 0.89, 0.57, 13.24, 0.91)),
-    }  # fmt: skip
+        "sqrt-rs": _row(
+            scores, "DDPM + SQRT-RS", "sqrt-rs", None, (9.72, 0.66, 0.47, 13.47, 0.83)
+        ),
+        "diffrop": _row(
+            scores,
+            "DDPM + DiffROP",
+            "diffrop",
+            (5.34, 0.95, 0.58, 9.18, 0.97),
+            (6.84, 0.89, 0.56, 12.88, 0.90),
+        ),
+        "cbdm": _row(
+            scores, "CBDM", "cbdm", (5.46, 0.97, 0.59, 9.28, 0.95), (6.26, 0.91, 0.57, 13.24, 0.89)
+        ),
+        "cbdm-diffrop": _row(
+            scores,
+            "CBDM + DiffROP",
+            "cbdm-diffrop",
+            (5.35, 0.95, 0.60, 9.19, 0.97),
+            (5.99, 0.89, 0.57, 13.24, 0.91),
+        ),
+    }
     remarks = (
         NO_TAU,
         TWO_NUMBERS,
@@ -120,12 +134,14 @@ def _table_2() -> PublishedTable:
     scores = ("fid/many", "fid/medium", "fid/few")
     rows = {
         "ddpm": _row(scores, "DDPM", "ddpm", (28.82, 37.01, 46.51), (23.30, 27.90, 30.43)),
-        "diffrop": _row(scores, "DDPM + DiffROP", "diffrop", (23.51, 33.63, 39.23),
-                        (21.73, 27.50, 29.13)),
+        "diffrop": _row(
+            scores, "DDPM + DiffROP", "diffrop", (23.51, 33.63, 39.23), (21.73, 27.50, 29.13)
+        ),
         "cbdm": _row(scores, "CBDM", "cbdm", (26.18, 37.53, 47.01), (21.99, 27.40, 28.33)),
-        "cbdm-diffrop": _row(scores, "CBDM + DiffROP", "cbdm-diffrop", (21.77, 36.00, 36.65),
-                             (21.52, 26.81, 27.10)),
-    }  # fmt: skip
+        "cbdm-diffrop": _row(
+            scores, "CBDM + DiffROP", "cbdm-diffrop", (21.77, 36.00, 36.65), (21.52, 26.81, 27.10)
+        ),
+    }
     remarks = (
         NO_TAU,
         "Ours are against the reference images of the group's own classes.",
@@ -149,17 +165,21 @@ def _table_3() -> PublishedTable:
         "ddpm": _row(scores, "+ DDPM's", "ddpm", None, (44.08, 48.22, 43.58)),
         "diffrop": _row(scores, "+ DDPM + DiffROP's", "diffrop", None, (46.41, 48.22, 45.54)),
         "cbdm": _row(scores, "+ CBDM's", "cbdm", None, (46.01, 48.95, 45.46)),
-        "cbdm-diffrop": _row(scores, "+ CBDM + DiffROP's", "cbdm-diffrop", None,
-                             (47.22, 49.13, 46.76)),
-    }  # fmt: skip
+        "cbdm-diffrop": _row(
+            scores, "+ CBDM + DiffROP's", "cbdm-diffrop", None, (47.22, 49.13, 46.76)
+        ),
+    }
     remarks = (
         NO_TAU,
         "The paper does not name its classifier; ours is a ResNet-32 (He et al., 2016).",
     )
     return PublishedTable(
-        number=3, title="classifiers with generated images",
-        scores=scores, rows=rows, remarks=remarks,
-    )  # fmt: skip
+        number=3,
+        title="classifiers with generated images",
+        scores=scores,
+        rows=rows,
+        remarks=remarks,
+    )
 
 
 def _table_4() -> PublishedTable:
@@ -171,9 +191,12 @@ def _table_4() -> PublishedTable:
         "reweighting": _row(scores, "DDPM + Reweighting", "reweighting", (6.45,)),
     }
     return PublishedTable(
-        number=4, title="DiffROP and reweighting", scores=scores, rows=rows,
+        number=4,
+        title="DiffROP and reweighting",
+        scores=scores,
+        rows=rows,
         remarks=(NO_TAU, TWO_NUMBERS),
-    )  # fmt: skip
+    )
 
 
 def _table_5() -> PublishedTable:
@@ -181,12 +204,14 @@ def _table_5() -> PublishedTable:
     scores = ("fid/all",)
     rows = {
         "ddpm": _row(scores, "DDPM", "ddpm", (5.76,), (7.38,)),
-        "diffrop-negative-l2": _row(scores, "+ DiffROP (negative L2)", "diffrop-negative-l2",
-                                    (11.73,), (12.43,)),
+        "diffrop-negative-l2": _row(
+            scores, "+ DiffROP (negative L2)", "diffrop-negative-l2", (11.73,), (12.43,)
+        ),
         "diffrop": _row(scores, "+ DiffROP (exponential)", "diffrop", (5.43,), (6.84,)),
-        "diffrop-reciprocal": _row(scores, "+ DiffROP (reciprocal)", "diffrop-reciprocal",
-                                   (5.72,), (6.98,)),
-    }  # fmt: skip
+        "diffrop-reciprocal": _row(
+            scores, "+ DiffROP (reciprocal)", "diffrop-reciprocal", (5.72,), (6.98,)
+        ),
+    }
     remarks = (
         NO_TAU,
         TWO_NUMBERS,

@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs: rehearsed, recorded, checked once, then replayed."""
+"""Training steps as CUDA graphs: warmed up, recorded, checked once, then replayed."""
 
 import functools
 import math
@@ -12,18 +12,18 @@ from torch import Tensor
 from diffrop.cuda_graph import Capture, Graph
 from diffrop.models.compiled import DisagreementError
 
-NUM_REHEARSALS = 3
-"""Steps that a training takes before one is recorded: compilers, caches and the optimiser's
-state must have settled."""
-MEASURES_TOLERANCE = 1e-2
+NUM_WARM_UP_STEPS = 3
+"""Steps that a training takes before one is recorded: compilers and caches must be warm, and the
+optimiser's state must exist."""
+MEASURED_TOLERANCE = 1e-2
 CHANGE_TOLERANCE = 0.3
-"""Between a recorded and a plain step of the same batch: relative, of each measure, and relative
-L2, of what the step changed. Adam's first steps turn rounding of tiny gradients into whole steps
-of those weights; a part of the step that was not recorded is off by 1."""
+"""Between a recorded and a plain step of the same batch: relative, of each measured value, and
+relative L2, of what the step changed. Adam's first steps turn rounding of tiny gradients into
+whole steps of those weights; a part of the step that was not recorded is off by 1."""
 
 Batch = Sequence[Tensor]
-Measures = dict[str, Tensor]
-Work = Callable[[Batch], Measures]
+Measured = dict[str, Tensor]
+Work = Callable[[Batch], Measured]
 State = dict[str, list[Tensor]]
 
 
@@ -53,16 +53,16 @@ class CapturedSteps:
         self._capture = capture
         self._state = state
         self._recorded: dict[tuple[object, ...], _Recorded] = {}
-        self._rehearsals = 0
+        self._num_warm_up_steps = 0
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Record anew, because tensors of the state were replaced."""
         self._recorded.clear()
-        self._rehearsals = 0
+        self._num_warm_up_steps = 0
         if self._capture is not None:
-            self._capture.forget()
+            self._capture.reset()
 
-    def run(self, key: tuple[object, ...], work: Work, batch: Batch, seed: int) -> Measures:
+    def run(self, key: tuple[object, ...], work: Work, batch: Batch, seed: int) -> Measured:
         """Do one part of a step.
 
         Args:
@@ -77,18 +77,18 @@ class CapturedSteps:
         if recorded is not None:
             return _replay(recorded, batch, seed)
         plain = functools.partial(_seeded, work, batch, seed)
-        if self._rehearsals < NUM_REHEARSALS:
-            self._rehearsals += 1
-            return self._capture.rehearse(plain)
+        if self._num_warm_up_steps < NUM_WARM_UP_STEPS:
+            self._num_warm_up_steps += 1
+            return self._capture.warm_up(plain)
         return self._record(self._capture, key, work, batch, seed)
 
     def _record(
         self, capture: Capture, key: tuple[object, ...], work: Work, batch: Batch, seed: int
-    ) -> Measures:
+    ) -> Measured:
         """Record a part, and do it both ways: the state afterwards is that of the plain one."""
         inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in batch]
         before = _clones(self._state())
-        expected = capture.rehearse(functools.partial(_seeded, work, inputs, seed))
+        expected = capture.warm_up(functools.partial(_seeded, work, inputs, seed))
         after = _clones(self._state())
         try:
             graph, values = capture.record(lambda: _packed(work(inputs)))
@@ -107,21 +107,21 @@ class CapturedSteps:
         return expected
 
 
-def _seeded(work: Work, batch: Batch, seed: int) -> Measures:
+def _seeded(work: Work, batch: Batch, seed: int) -> Measured:
     torch.manual_seed(seed)
     return work(batch)
 
 
-def _replay(recorded: _Recorded, batch: Batch, seed: int) -> Measures:
-    for ours, given in zip(recorded.inputs, batch, strict=True):
-        ours.copy_(given)
+def _replay(recorded: _Recorded, batch: Batch, seed: int) -> Measured:
+    for ours, theirs in zip(recorded.inputs, batch, strict=True):
+        ours.copy_(theirs)
     torch.manual_seed(seed)
     recorded.graph.replay()
     return dict(zip(recorded.names, recorded.values.clone().unbind(), strict=True))
 
 
-def _packed(measures: Measures) -> Tensor:
-    return torch.stack([value.float() for value in measures.values()])
+def _packed(measured: Measured) -> Tensor:
+    return torch.stack([value.float() for value in measured.values()])
 
 
 def _clones(state: State) -> State:
@@ -136,11 +136,11 @@ def _copy(ours: State, theirs: State) -> None:
 
 
 @torch.no_grad()
-def _check(expected: Measures, found: Measures, before: State, after: State, now: State) -> None:
+def _check(expected: Measured, found: Measured, before: State, after: State, now: State) -> None:
     """Raise DisagreementError unless a replay measured and changed what the plain step did."""
     for name, value in expected.items():
         plain, replayed = value.float().item(), found[name].item()
-        if not math.isclose(plain, replayed, rel_tol=MEASURES_TOLERANCE, abs_tol=1e-6):
+        if not math.isclose(plain, replayed, rel_tol=MEASURED_TOLERANCE, abs_tol=1e-6):
             raise DisagreementError(f"{name} is {replayed:.6g} replayed, {plain:.6g} plainly")
     for name, group in after.items():
         distance = _distance(now[name], group)

@@ -47,10 +47,18 @@ class WeightAverage:
         weights, and the share stays on the device, where a captured step can read it.
         """
         torch._fused_sgd_(
-            list(self.model.parameters()), list(model.parameters()), [], lr=self._share,
-            weight_decay=1.0, momentum=0.0, dampening=0.0, nesterov=False, maximize=True,
-            is_first_step=False, found_inf=skip,
-        )  # fmt: skip
+            list(self.model.parameters()),
+            list(model.parameters()),
+            [],
+            lr=self._share,
+            weight_decay=1.0,
+            momentum=0.0,
+            dampening=0.0,
+            nesterov=False,
+            maximize=True,
+            is_first_step=False,
+            found_inf=skip,
+        )
 
     def update(self, model: nn.Module, batch_size: int, images_seen: int) -> None:
         """Move towards the model after a step that brought the count to `images_seen`."""

@@ -15,16 +15,24 @@ from diffrop.training.identity import DATA_KEYS, canonical
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
 # free to change.
 SHARED_KEYS = (
-    "model.base_channels", "model.channel_multipliers", "model.num_res_blocks",
+    "model.base_channels",
+    "model.channel_multipliers",
+    "model.num_res_blocks",
     "model.attention_resolutions",
-    "diffusion.num_timesteps", "diffusion.beta_start", "diffusion.beta_end",
-)  # fmt: skip
+    "diffusion.num_timesteps",
+    "diffusion.beta_start",
+    "diffusion.beta_end",
+)
 FIXED_KEYS = (*SHARED_KEYS, *DATA_KEYS, "augmentation.conditional_probability")
-"""What a training cannot change where it goes on from another's checkpoint; see `check_fork`."""
+"""What a training cannot change where it continues another's checkpoint; see `check_fork`."""
 MARGIN_KEYS = (
-    "contrastive.form", "contrastive.margin_rule", "contrastive.margin", "contrastive.space",
-    "contrastive.distance_reduction", "contrastive.variance_scale",
-)  # fmt: skip
+    "contrastive.form",
+    "contrastive.margin_rule",
+    "contrastive.margin",
+    "contrastive.space",
+    "contrastive.distance_reduction",
+    "contrastive.variance_scale",
+)
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,9 @@ def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset)
     differing = [
         f"{key} {old[key]!r} -> {new[key]!r}" for key in SHARED_KEYS if old[key] != new[key]
     ]
-    told = [c.augmentation.conditional_probability > 0 for c in (before, config)]
-    if told[0] != told[1]:
-        differing.append(f"augmentation inputs {told[0]} -> {told[1]}")
+    takes_inputs = [c.augmentation.conditional_probability > 0 for c in (before, config)]
+    if takes_inputs[0] != takes_inputs[1]:
+        differing.append(f"augmentation inputs {takes_inputs[0]} -> {takes_inputs[1]}")
     if differing:
         raise ValueError(
             f"it holds another network or forward process ({'; '.join(differing)}); allowed: the "

@@ -23,8 +23,8 @@ def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> 
 
     Args:
         store: the checkpoints of all studies.
-        study: whose trainings are given up.
-        keep: keys of the trainings that it keeps on to, its unfinished trials' among them.
+        study: the one that gives up its trainings.
+        keep: keys of the trainings that it keeps, those of its unfinished trials among them.
     """
     kept, folders = set(keep), store.folders()
     for folder in folders:

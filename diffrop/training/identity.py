@@ -22,20 +22,33 @@ from diffrop.schema import flatten
 FORMAT = 1
 KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
 
-FREE_PARTS = ("sampling", "evaluation")
+# Parts and keys that leave the weights alone at every number of images.
+PARTS_WITHOUT_EFFECT_ON_WEIGHTS = ("sampling", "evaluation")
 # Where images lie and how they were thinned out: the digest of the training images says it all.
 DATA_KEYS = (
-    "data.dataset", "data.root", "data.imbalance_factor", "data.image_size",
-    "data.reference", "data.reference_root",
-)  # fmt: skip
+    "data.dataset",
+    "data.root",
+    "data.imbalance_factor",
+    "data.image_size",
+    "data.reference",
+    "data.reference_root",
+)
 # How often it is written down, and how fast. `compile` only reorders roundings, and where it fails
-# training goes on without it.
+# the training continues without it.
 PACE_KEYS = (
-    "training.log_every_images", "training.grad_ratio_every_steps",
-    "training.checkpoint_every_images", "training.keep_checkpoints", "training.compile",
-)  # fmt: skip
+    "training.log_every_images",
+    "training.grad_ratio_every_steps",
+    "training.checkpoint_every_images",
+    "training.keep_checkpoints",
+    "training.compile",
+)
 # Nor does it matter how long it is. What `init_from` holds counts, as the origin, not its path.
-FREE_KEYS = (*DATA_KEYS, *PACE_KEYS, "training.num_images", "training.init_from")
+KEYS_WITHOUT_EFFECT_ON_WEIGHTS = (
+    *DATA_KEYS,
+    *PACE_KEYS,
+    "training.num_images",
+    "training.init_from",
+)
 HINGE_KEYS = ("contrastive.margin", "contrastive.margin_rule")
 
 
@@ -50,15 +63,16 @@ def canonical(config: ExperimentConfig) -> dict[str, Any]:
     kept = {
         key: value
         for key, value in flat.items()
-        if key not in FREE_KEYS and key.partition(".")[0] not in FREE_PARTS
+        if key not in KEYS_WITHOUT_EFFECT_ON_WEIGHTS
+        and key.partition(".")[0] not in PARTS_WITHOUT_EFFECT_ON_WEIGHTS
     }
-    for key in _without_effect(config):
+    for key in _keys_switched_off(config):
         kept.pop(key, None)
     kept["training.ema_lengths"] = sorted(kept["training.ema_lengths"])
     return kept
 
 
-def _without_effect(config: ExperimentConfig) -> list[str]:
+def _keys_switched_off(config: ExperimentConfig) -> list[str]:
     keys: list[str] = []
     contrastive = config.contrastive
     if contrastive.form == "none":
@@ -76,7 +90,7 @@ def _without_effect(config: ExperimentConfig) -> list[str]:
     return keys
 
 
-def differences(theirs: ExperimentConfig, ours: ExperimentConfig) -> list[str]:
+def differing_settings(theirs: ExperimentConfig, ours: ExperimentConfig) -> list[str]:
     """Return "key old -> new" for every canonical setting in which two trainings differ."""
     old, new = canonical(theirs), canonical(ours)
     return [
@@ -92,9 +106,9 @@ class TrainingIdentity:
 
     canonical: Mapping[str, Any]
     world_size: int
-    """Workers; each has its own dropout masks."""
+    """Number of workers; each has its own dropout masks."""
     data_digest: str
-    """Of the training images."""
+    """SHA-256 of the training images."""
     parent: str | None = None
     """Key of the checkpoint that it forks from."""
     origin: str | None = None
@@ -103,7 +117,7 @@ class TrainingIdentity:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the rest, 32 hexadecimal digits."""
+        """Hash of the fields, 32 hexadecimal digits."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -179,7 +193,7 @@ def forked(
 ) -> TrainingIdentity:
     """Return the identity of a training that starts from another's checkpoint.
 
-    It is the parent's own where nothing changes: that training merely goes on.
+    It is the parent's own where nothing changes: that training merely continues.
     """
     unchanged = TrainingIdentity(
         canonical(config), world_size, data_digest, parent.parent, parent.origin

@@ -22,8 +22,9 @@ def build_network(
         ValueError: network or augmentation does not fit the images.
     """
     check_augmentation_fits(config.augmentation, image_shape[0])
-    told = config.augmentation.conditional_probability > 0
-    return UNet(config.model, num_classes, image_shape, NUM_AUGMENTATION_INPUTS if told else 0)
+    conditional = config.augmentation.conditional_probability > 0
+    num_inputs = NUM_AUGMENTATION_INPUTS if conditional else 0
+    return UNet(config.model, num_classes, image_shape, num_inputs)
 
 
 def check_network(config: ExperimentConfig, dataset: Dataset) -> None:

@@ -28,7 +28,7 @@ POLL_S = 1.0
 class TrainingSession:
     """Brings one training to any number of images, at the least cost.
 
-    What is in the store is loaded, and training goes on from the newest intact checkpoint. While
+    What is in the store is loaded, and training continues from the newest intact checkpoint. While
     one process trains, others that ask for the same training wait and then find it done. Every
     worker of a training calls the same methods; rank 0 alone writes, and decides what is loaded.
     """
@@ -128,7 +128,7 @@ class TrainingSession:
         clock = _StopClock(self.stop, self.device)
         begin, since = trainer.images_seen, time.monotonic()
 
-        def account() -> None:
+        def add_segment() -> None:
             nonlocal begin, since
             now, workers = time.monotonic(), distributed.world_size()
             if distributed.rank() == 0 and trainer.images_seen > begin:
@@ -149,7 +149,7 @@ class TrainingSession:
         def save() -> None:
             if distributed.rank() == 0:
                 self.folder.save(trainer.images_seen, trainer.checkpoint())
-            account()
+            add_segment()
             if distributed.rank() == 0:
                 self._push()
             distributed.barrier()
@@ -166,7 +166,7 @@ class TrainingSession:
             trainer.train_until(images, curves.append, save, check)
             save()
         finally:
-            account()  # what failed was paid for, too
+            add_segment()  # what failed was paid for, too
 
     def _push(self) -> None:
         try:

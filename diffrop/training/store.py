@@ -245,9 +245,11 @@ class CheckpointStore:
             identity = TrainingFolder(path.parent).identity()
         except CheckpointError:
             identity = TrainingIdentity(
-                canonical(config_of(card)), card.get("world_size", 1), card["data_digest"],
+                canonical(config_of(card)),
+                card.get("world_size", 1),
+                card["data_digest"],
                 origin=f"checkpoint {read_digest(path)}",
-            )  # fmt: skip
+            )
         folder = self.open(identity)
         target = folder.path_of(card["images_seen"])
         if not folder.holds(card["images_seen"]):

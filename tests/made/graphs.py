@@ -34,10 +34,10 @@ class ActedCapture:
     def __init__(self, state: Callable[[], dict[str, list[Tensor]]] = dict) -> None:
         self.state = state
         self.graphs: list[ActedGraph] = []
-        self.num_rehearsals = self.num_forgotten = 0
+        self.num_warm_ups = self.num_resets = 0
 
-    def rehearse(self, work: Callable[[], Tensor]) -> Tensor:
-        self.num_rehearsals += 1
+    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+        self.num_warm_ups += 1
         return work()
 
     def record(self, work: Callable[[], Tensor]) -> tuple[ActedGraph, Tensor]:
@@ -50,8 +50,8 @@ class ActedCapture:
         self.graphs.append(self.graph_type(work, result))
         return self.graphs[-1], result
 
-    def forget(self) -> None:
-        self.num_forgotten += 1
+    def reset(self) -> None:
+        self.num_resets += 1
 
 
 def trace_without_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 import yaml
 
+from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.training.checkpoint import write_checkpoint
 from diffrop.training.trainer import Trainer
 from tests.made.full_study import FINAL, TRIALS, write_full_study
 from tests.made.small import small_experiment

@@ -33,9 +33,14 @@ def classifier(digits: Dataset) -> ResNet32:
 
 def small_gan(model: GanModel, **changes: object) -> GanConfig:
     config = GanConfig(
-        model=model, base_channels=8, z_dim=4, batch_size=8, num_images=64, discriminator_steps=2,
+        model=model,
+        base_channels=8,
+        z_dim=4,
+        batch_size=8,
+        num_images=64,
+        discriminator_steps=2,
         cycle_images=32,
-    )  # fmt: skip
+    )
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 

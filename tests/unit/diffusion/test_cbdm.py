@@ -121,8 +121,9 @@ def test_other_labels_follow_their_distribution(labels: str, mass: list[float]) 
 
 def test_class_weights_are_inverse_counts_with_mean_1_over_images() -> None:
     weights = class_weights(torch.tensor([60, 0, 30, 10]))
-    torch.testing.assert_close(weights * torch.tensor([60, 0, 30, 10]), torch.tensor(
-        [100 / 3, 0, 100 / 3, 100 / 3]))  # fmt: skip
+    torch.testing.assert_close(
+        weights * torch.tensor([60, 0, 30, 10]), torch.tensor([100 / 3, 0, 100 / 3, 100 / 3])
+    )
     images = torch.tensor([0] * 60 + [2] * 30 + [3] * 10)
     assert weights[images].mean().item() == pytest.approx(1, rel=1e-6)
 

@@ -24,9 +24,12 @@ from diffrop.training.trainer import Trainer
 from tests.made.small import ROOT, small_experiment
 
 SMALL = {
-    "model.base_channels": 16, "model.channel_multipliers": [1, 2], "model.num_res_blocks": 2,
-    "model.attention_resolutions": [4], "training.ema_lengths": [0.1],
-}  # fmt: skip
+    "model.base_channels": 16,
+    "model.channel_multipliers": [1, 2],
+    "model.num_res_blocks": 2,
+    "model.attention_resolutions": [4],
+    "training.ema_lengths": [0.1],
+}
 
 
 def trained(**changes: object) -> Checkpoint:
@@ -65,14 +68,21 @@ def test_diffusers_draws_the_same_images(
     labels, seed = [0, 3, 9, 3], 5
     config = ExperimentConfig.from_dict(checkpoint.card["config"])
     ours = sample(
-        load_ema(checkpoint, torch.device("cpu")), NoiseSchedule.linear(config.diffusion),
-        config.sampling, (1, 8, 8), torch.tensor(labels), omega, 10,
+        load_ema(checkpoint, torch.device("cpu")),
+        NoiseSchedule.linear(config.diffusion),
+        config.sampling,
+        (1, 8, 8),
+        torch.tensor(labels),
+        omega,
+        10,
         torch.Generator().manual_seed(seed),
-    )  # fmt: skip
+    )
     theirs = load(folder)(
-        labels, guidance_scale=omega, generator=torch.Generator().manual_seed(seed),
+        labels,
+        guidance_scale=omega,
+        generator=torch.Generator().manual_seed(seed),
         output_type="pt",
-    ).images  # fmt: skip
+    ).images
     assert ours.std() > 0.1
     torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
 
@@ -82,10 +92,15 @@ def test_ancestral_sampler_travels_with_the_folder(tmp_path: Path) -> None:
     export_pipeline(found, tmp_path / "out", omega=1.0)
     config = ExperimentConfig.from_dict(found.card["config"])
     ours = sample(
-        load_ema(found, torch.device("cpu")), NoiseSchedule.linear(config.diffusion),
-        config.sampling, (1, 8, 8), torch.tensor([1, 2]), 1.0, 10,
+        load_ema(found, torch.device("cpu")),
+        NoiseSchedule.linear(config.diffusion),
+        config.sampling,
+        (1, 8, 8),
+        torch.tensor([1, 2]),
+        1.0,
+        10,
         torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    )
     theirs = load(tmp_path / "out")(
         [1, 2], generator=torch.Generator().manual_seed(0), output_type="pt"
     ).images

@@ -127,9 +127,17 @@ def test_command_trains_writes_resumes_and_refuses_another_budget(
     monkeypatch.setattr(run, "scoring_inputs", made)
     main = command("run_paper_tables")
     options = [
-        *TINY, "--omegas", "0", "--set", "sampling.num_steps=2", "--runs-root", str(tmp_path),
-        "--name", "t", "--set",
-    ]  # fmt: skip
+        *TINY,
+        "--omegas",
+        "0",
+        "--set",
+        "sampling.num_steps=2",
+        "--runs-root",
+        str(tmp_path),
+        "--name",
+        "t",
+        "--set",
+    ]
     assert main([*options, "training.seed=1", "--dry-run"], {}) == 0
     assert not (tmp_path / "t").exists()
     assert main([*options, "training.seed=1"], {}) == 0

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import NonFiniteError
-from diffrop.training.captured import NUM_REHEARSALS, CapturedSteps
+from diffrop.training.captured import NUM_WARM_UP_STEPS, CapturedSteps
 from diffrop.training.trainer import Trainer
 from tests.made.graphs import ActedCapture, ActedGraph
 from tests.made.small import small_experiment
@@ -57,7 +57,7 @@ def test_each_part_of_a_step_is_recorded_once(dataset: Dataset) -> None:
     capture = recording(trainer)
     measured(trainer, 12)
     assert len(capture.graphs) == 3  # the contrastive gradient, the step with it, and without
-    assert capture.num_rehearsals == NUM_REHEARSALS + 3  # and each beside its first replay
+    assert capture.num_warm_ups == NUM_WARM_UP_STEPS + 3  # and each beside its first replay
 
 
 def test_loading_a_checkpoint_records_anew(dataset: Dataset) -> None:
@@ -72,7 +72,7 @@ def test_loading_a_checkpoint_records_anew(dataset: Dataset) -> None:
     replayed.load(middle)
     measured(replayed, 5)
     measured(plain, 5)
-    assert len(capture.graphs) == 2 and capture.num_forgotten == 2
+    assert len(capture.graphs) == 2 and capture.num_resets == 2
     assert_same_state(replayed, plain)
 
 
@@ -144,10 +144,10 @@ def test_late_check_of_a_replayed_fault_leaves_the_state_before_it(dataset: Data
     trainer._check_finite = lambda: None  # type: ignore[method-assign]
     measured(trainer, 5)
     assert capture.graphs[0].num_replays == 2
-    images = trainer._images
-    trainer._images = torch.full(images.shape, float("nan"))
+    images = trainer.batches.images
+    trainer.batches.images = torch.full(images.shape, float("nan"))
     measured(trainer, 1)
-    trainer._images = images
+    trainer.batches.images = images
     measured(trainer, 3)  # the numbers are finite again, and too late
     del trainer._check_finite  # type: ignore[misc]
     with pytest.raises(NonFiniteError, match=r"images_seen 160 \(step 5\): loss/ddpm nan"):

@@ -7,12 +7,12 @@ from diffrop.checkpoint_file import write_checkpoint
 from diffrop.errors import CheckpointError
 from diffrop.schema import flatten
 from diffrop.training.identity import (
-    FREE_KEYS,
-    FREE_PARTS,
+    KEYS_WITHOUT_EFFECT_ON_WEIGHTS,
+    PARTS_WITHOUT_EFFECT_ON_WEIGHTS,
     TrainingIdentity,
     canonical,
     checkpoint_key,
-    differences,
+    differing_settings,
     forked,
     identify,
     split_key,
@@ -77,10 +77,10 @@ def test_settings_without_effect_under_others_do_not_count() -> None:
     assert key(**lengths) == key(training__ema_lengths=[0.05, 0.1])
 
 
-def test_free_keys_are_keys_of_the_configuration() -> None:
+def test_keys_without_effect_are_keys_of_the_configuration() -> None:
     known = flatten(small_experiment().to_dict())
-    assert set(FREE_KEYS) <= known.keys()
-    assert {name.partition(".")[0] for name in known} >= set(FREE_PARTS)
+    assert set(KEYS_WITHOUT_EFFECT_ON_WEIGHTS) <= known.keys()
+    assert {name.partition(".")[0] for name in known} >= set(PARTS_WITHOUT_EFFECT_ON_WEIGHTS)
 
 
 def test_workers_data_and_parent_count() -> None:
@@ -138,6 +138,9 @@ def test_identity_is_read_as_it_was_written_and_not_otherwise() -> None:
 
 
 def test_differences_name_old_and_new() -> None:
-    found = differences(small_experiment(), small_experiment(contrastive__tau_0=2.0))
+    found = differing_settings(small_experiment(), small_experiment(contrastive__tau_0=2.0))
     assert found == ["contrastive.tau_0 1.0 -> 2.0"]
-    assert differences(small_experiment("none"), small_experiment("none", training__seed=0)) == []
+    assert (
+        differing_settings(small_experiment("none"), small_experiment("none", training__seed=0))
+        == []
+    )

@@ -116,7 +116,9 @@ def test_workers_stop_at_one_step_and_go_on_from_one_checkpoint(tmp_path: Path) 
     assert [(tmp_path / f"reached{rank}").read_text() for rank in (0, 1)] == ["128", "128"]
     (folder,) = CheckpointStore(tmp_path / "node0/runs/checkpoints").folders()
     assert [(s.begin, s.end, s.workers) for s in folder.segments()] == [
-        (0, 32, 2), (32, 64, 2), (64, 128, 2),
-    ]  # fmt: skip
+        (0, 32, 2),
+        (32, 64, 2),
+        (64, 128, 2),
+    ]
     rows = [row["images_seen"] for row in read_json_lines(folder.curves)]
     assert rows == [32, 64, 96, 128]

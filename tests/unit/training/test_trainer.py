@@ -128,7 +128,7 @@ def test_out_of_memory_names_the_batch_size(
 
 def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> None:
     trainer = Trainer(small_experiment("reciprocal", contrastive__tau_0=50.0), dataset, CPU)
-    parts = trainer._losses(trainer._batch())
+    parts = trainer._losses(trainer.batches.at(0))
     assert parts.contrastive is not None
     parameters = list(trainer.model.parameters())
     norms = []
@@ -143,7 +143,7 @@ def test_gradient_ratio_is_that_of_the_two_losses_alone(dataset: Dataset) -> Non
 def test_gradient_ratio_with_cbdm_is_over_all_other_losses(dataset: Dataset) -> None:
     config = small_experiment("reciprocal", contrastive__tau_0=50.0, objective__loss="cbdm")
     trainer = Trainer(config, dataset, CPU)
-    parts = trainer._losses(trainer._batch())
+    parts = trainer._losses(trainer.batches.at(0))
     assert parts.contrastive is not None and parts.cbdm is not None
     norms = []
     for loss in (parts.contrastive.loss, parts.ddpm + parts.cbdm):

@@ -17,9 +17,11 @@ CASES: dict[str, dict[str, Any]] = {
     "fp32": {"contrastive__tau_0": 10.0},
     "bf16 with CBDM": {"training__precision": "bf16", "objective__loss": "cbdm"},
     "quantile": {
-        "form": "hinge", "contrastive__margin_rule": "quantile", "contrastive__margin": 0.3
+        "form": "hinge",
+        "contrastive__margin_rule": "quantile",
+        "contrastive__margin": 0.3,
     },
-}  # fmt: skip
+}
 
 
 def config(case: str) -> ExperimentConfig:
