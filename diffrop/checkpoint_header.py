@@ -1,6 +1,7 @@
 """The header of a checkpoint file: what it is, read without torch and without its tensors."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,15 @@ def read_digest(path: Path) -> str:
         CheckpointError: the file is missing, or no checkpoint of ours.
     """
     return read_header(path)["sha256"]
+
+
+def num_values(path: Path, part: str) -> int:
+    """Return how many numbers the tensors of a part, such as "model", hold in all.
+
+    Raises:
+        CheckpointError: the file is missing, or no checkpoint of ours.
+    """
+    read_header(path)
+    with safe_open(path, framework="np") as file:
+        names = [name for name in file.keys() if name.startswith(f"{part}.")]  # noqa: SIM118
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)

@@ -1,8 +1,8 @@
 """What the retrainings with fresh seeds found, from confirm.json."""
 
 import math
+import statistics
 from dataclasses import dataclass
-from typing import Any
 
 from analysis.data.load import StudyResults
 
@@ -24,7 +24,7 @@ class Confirmed:
     """Mean of the leader's objective over the seeds."""
     baseline_value: float
     num_seeds: int
-    num_samples: Any
+    num_samples: int | None
     conditional: bool
     """Whether all retrainings start from the same weights."""
 
@@ -32,45 +32,29 @@ class Confirmed:
 def confirmed(study: StudyResults) -> Confirmed | None:
     """Return the outcome of a confirmation of the present leaders; None where there is none."""
     found = study.confirmation
-    leaders = [leader for leader in mappings(found.get("leaders")) if _is_measured(leader)]
-    trained = found.get("baseline")
-    baseline = _mean(trained.get("values")) if isinstance(trained, dict) else math.nan
-    known = set(study.trials["number"])
-    leaders = [leader for leader in leaders if leader.get("trial") in known]
-    if not leaders or math.isnan(baseline) or not found.get("current", True):
+    if found is None or not found.current or not found.baseline.values:
         return None
-    best = found.get("best")
-    leader = next(
-        (leader for leader in leaders if leader["trial"] == best),
-        min(leaders, key=lambda leader: leader["mean"]),
-    )
+    known = set(study.trials["number"])
+    measured = [
+        (leader, leader.mean, leader.low, leader.high)
+        for leader in found.leaders
+        if leader.trial in known
+        if leader.mean is not None and leader.low is not None and leader.high is not None
+    ]
+    if not measured:
+        return None
+    leader, mean, low, high = min(measured, key=lambda one: (one[0].trial != found.best, one[1]))
     return Confirmed(
-        number=leader["trial"],
-        is_best=leader["trial"] == best,
-        objective=str(found.get("objective") or study.objective),
-        mean=float(leader["mean"]),
-        low=float(leader["low"]),
-        high=float(leader["high"]),
-        level=f"{1 - float(found.get('alpha') or 0.05):.0%}".replace("%", " %"),
-        value=_mean(leader.get("values")),
-        baseline_value=baseline,
-        num_seeds=len(leader["differences"]),
-        num_samples=found.get("num_samples"),
-        conditional=bool(found.get("conditional_on_prefix")),
+        number=leader.trial,
+        is_best=leader.trial == found.best,
+        objective=found.objective,
+        mean=mean,
+        low=low,
+        high=high,
+        level=f"{1 - found.alpha:.0%}".replace("%", " %"),
+        value=statistics.fmean(leader.values) if leader.values else math.nan,
+        baseline_value=statistics.fmean(found.baseline.values),
+        num_seeds=len(leader.by_seed),
+        num_samples=found.num_samples,
+        conditional=found.conditional_on_prefix,
     )
-
-
-def mappings(rows: Any) -> list[dict[str, Any]]:
-    """Return the mappings of a list; an empty list where it is none."""
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _is_measured(leader: dict[str, Any]) -> bool:
-    known = all(type(leader.get(key)) in (int, float) for key in ("mean", "low", "high"))
-    return known and isinstance(leader.get("differences"), list)
-
-
-def _mean(values: Any) -> float:
-    known = values if isinstance(values, list) else []
-    numbers = [value for value in known if type(value) in (int, float)]
-    return sum(numbers) / len(numbers) if numbers else math.nan

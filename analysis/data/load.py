@@ -4,28 +4,31 @@
 `load_studies` puts any number of either into one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.data.folders import trial_folder as trial_folder
-from analysis.data.tables import GROUPS as GROUPS
-from analysis.data.tables import SHOT_GROUPS as SHOT_GROUPS
-from analysis.data.tables import (
-    mapping,
-    read_costs,
-    read_curves,
-    read_json,
-    read_measurements,
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.cost import CostRecord
+from diffrop.record.cost_account import CostAccount
+from diffrop.record.json_files import read_json, read_record
+from diffrop.record.rung_agreement import AgreementRecord
+from diffrop.record.settings import read_settings
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.tables import (
+    costs_frame,
+    curves_frame,
+    measurements_frame,
+    read_front,
     read_trials,
 )
+from diffrop.record.trial_folder import TrialFolder
+from diffrop.record.warm_start import WarmStartRecord
 from diffrop.schema import flatten, load_yaml
-
-FORMATS = (2, 3)
-"""Formats of study.yaml that can be read; the last is the present one."""
+from diffrop.study.config import StudyConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,8 @@ class StudyFrames:
     ("pcl/grad_ratio"), value."""
     costs: pd.DataFrame
     """One row a part of the work: study, number (NA where trials share it), purpose (full, pruned,
-    failed, running, confirmation, shared training), part (training, sampling, features, metrics,
-    or scoring and "not split" where no more is known), seconds on the clock, workers, gpus (of all
-    its workers)."""
+    failed, running, confirmation, shared training), part (training, sampling, features, metrics),
+    seconds of wall clock, workers, gpus (over all workers)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,29 +70,26 @@ class StudyResults(StudyFrames):
     """Scores of pure noise and of real images; empty where the study has none."""
     best: dict[str, Any] = field(default_factory=dict)
     """best.yaml: the exported configuration with its provenance; empty before the export."""
-    fidelity: dict[str, Any] = field(default_factory=dict)
-    """fidelity.json: whether the rungs rank as the end does; empty before it is known."""
-    confirmation: dict[str, Any] = field(default_factory=dict)
-    """confirm.json: the leaders trained again; empty without a confirmation."""
-    plan: dict[str, Any] = field(default_factory=dict)
-    """plan.json: what was planned, and what it took; empty where none was written."""
-    warm_start: dict[str, Any] = field(default_factory=dict)
-    """warm_start.json: what the sampler knew of earlier studies; empty where that was nothing."""
+    agreement: AgreementRecord | None = None
+    """Whether the rungs rank as the end does; None before it is known."""
+    confirmation: ConfirmationRecord | None = None
+    """What the leaders scored when they were trained again; None without a confirmation."""
+    cost: CostRecord | None = None
+    """What was planned, and what it took; None where none was written."""
+    warm_start: tuple[str, ...] = ()
+    """What the sampler knew of earlier studies, a sentence each."""
     front: pd.DataFrame | None = None
     """front.csv: number, omega, sampler, a column a score, feasible, front; None without one."""
 
     @property
     def name(self) -> str:
         """What the study is called."""
-        return str(self.config.get("name") or self.directory.resolve().name)
+        return str(self.config["name"])
 
     @property
     def objectives(self) -> list[str]:
         """The scores that it minimises, such as ["fid/all"]."""
-        several = self.setting("evaluation.objectives")
-        if isinstance(several, list) and several:
-            return [str(name) for name in several]
-        return [str(self.setting("evaluation.objective") or "fid/all")]
+        return [str(name) for name in self.setting("evaluation.objectives")]
 
     @property
     def objective(self) -> str:
@@ -100,12 +99,11 @@ class StudyResults(StudyFrames):
     @property
     def space(self) -> list[dict[str, Any]]:
         """What was searched: one entry a parameter, with name, choices or low and high, source."""
-        space = self.config.get("space") or []
-        return list(space.get("parameters") or []) if isinstance(space, dict) else list(space)
+        return list(self.config["space"]["parameters"])
 
-    def folder(self, number: int) -> Path:
+    def folder(self, number: int) -> TrialFolder:
         """Return the folder of one trial."""
-        return trial_folder(self.directory, number)
+        return StudyFolder(self.directory).trial(number)
 
     def setting(self, key: str) -> Any:
         """Return one value of the study's base experiment by its dotted key, None if not there."""
@@ -118,27 +116,41 @@ def load_study(directory: Path) -> StudyResults:
     Raises:
         ValueError: the folder is no study, or one of its files cannot be read.
     """
-    directory = Path(directory)
-    config = _study_config(directory)
-    base_form = flatten(config["experiment"]).get("contrastive.form")
-    name = str(config.get("name") or directory.resolve().name)
-    trials = read_trials(directory / "trials.csv", name, str(base_form or ""))
-    best = directory / "best.yaml"
+    folder = StudyFolder(Path(directory))
+    settings = read_settings(folder)
+    config = StudyConfig.from_settings(settings)
+    if not folder.trials_table.is_file():
+        raise ValueError(f"{folder.path} has no results yet: it holds no trials.csv")
+    experiment = config.experiment
+    trials = read_trials(folder.trials_table, config.name, experiment.contrastive.form)
+    cost = read_record(folder.cost, CostRecord)
+    account = CostAccount.of(folder, cost.began if cost else 0.0, config.prefix_images)
+    warm_start = read_record(folder.warm_start, WarmStartRecord)
     return StudyResults(
-        directory=directory,
-        config=config,
+        directory=folder.path,
+        config=settings | config.to_dict(),
         trials=trials,
-        measurements=read_measurements(directory, trials),
-        curves=read_curves(directory, trials),
-        costs=read_costs(directory, trials),
-        reference_scores=_optional_json(directory / "anchors.json"),
-        best=mapping(load_yaml(best), best) if best.is_file() else {},
-        fidelity=_optional_json(directory / "fidelity.json"),
-        confirmation=_optional_json(directory / "confirm.json"),
-        plan=_optional_json(directory / "plan.json"),
-        warm_start=_optional_json(directory / "warm_start.json"),
-        front=_front(directory / "front.csv"),
+        measurements=measurements_frame(folder, trials),
+        curves=curves_frame(
+            folder, trials, experiment.training.log_every_images, config.rungs[-1].images
+        ),
+        costs=costs_frame(account.entries(), trials),
+        reference_scores=_optional(folder.reference_scores, read_json),
+        best=_optional(folder.best, load_yaml),
+        agreement=read_record(folder.rung_agreement, AgreementRecord),
+        confirmation=read_record(folder.confirmation, ConfirmationRecord),
+        cost=cost,
+        warm_start=warm_start.notes if warm_start else (),
+        front=read_front(folder.front_table),
     )
+
+
+def _optional(path: Path, read: Callable[[Path], Any]) -> dict[str, Any]:
+    """Return a file's mapping; empty without the file."""
+    found = read(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"cannot read {path} (it holds no mapping)")
+    return found
 
 
 def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:
@@ -171,36 +183,3 @@ def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """One below the other; frames without a row would turn the types of the others."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
-
-
-def _study_config(directory: Path) -> dict[str, Any]:
-    path = directory / "study.yaml"
-    if not path.is_file():
-        known = sorted(found.parent.name for found in directory.glob("*/study.yaml"))
-        hint = f"; allowed: one of its folders {', '.join(known)}" if known else ""
-        raise ValueError(f"{directory} is no study: it holds no study.yaml{hint}")
-    config = mapping(load_yaml(path), path)
-    if config.get("format") not in FORMATS:
-        allowed = ", ".join(map(str, FORMATS))
-        raise ValueError(f"{path} has format {config.get('format')!r}; allowed: {allowed}")
-    mapping(config.get("experiment"), f"experiment of {path}")
-    if not (directory / "trials.csv").is_file():
-        raise ValueError(f"{directory} has no results yet: it holds no trials.csv")
-    return config
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _front(path: Path) -> pd.DataFrame | None:
-    if not path.is_file():
-        return None
-    try:
-        front = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    missing = [name for name in ("number", "sampler", "feasible", "front") if name not in front]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}, so it is no Pareto front")
-    return front

@@ -3,6 +3,7 @@
 Torch is imported where it is used: the figures of stored results do without it.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.data.checkpoint_card import num_parameters, read_card
 from analysis.data.compare import baseline_trial, contrastive_trials
-from analysis.data.folders import checkpoint_files
 from analysis.data.load import StudyResults
+from diffrop.checkpoint_header import num_values, read_card
+from diffrop.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +71,9 @@ def model_trials(study: StudyResults) -> list[pd.Series]:
 
 def newest_checkpoint(study: StudyResults, trial: pd.Series) -> Path | None:
     """Return the newest checkpoint of a trial whose card can be read."""
-    for path in reversed(checkpoint_files(study.folder(int(trial["number"])))):
-        if read_card(path):
+    for path in reversed(study.folder(int(trial["number"])).training().checkpoints()):
+        with contextlib.suppress(CheckpointError):
+            read_card(path)
             return path
     return None
 
@@ -79,7 +81,7 @@ def newest_checkpoint(study: StudyResults, trial: pd.Series) -> Path | None:
 def can_read_model(study: StudyResults) -> bool:
     """Whether there is a checkpoint, and hardware that samples from it in acceptable time."""
     paths = [newest_checkpoint(study, trial) for trial in model_trials(study)]
-    sizes = [num_parameters(path) for path in paths if path is not None]
+    sizes = [num_values(path, "model") for path in paths if path is not None]
     if not any(sizes):
         return False
     return max(sizes) <= MAX_CPU_PARAMETERS or _device().type == "cuda"
@@ -93,7 +95,6 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     """
     from diffrop.checkpoint_file import Checkpoint, read_checkpoint
     from diffrop.diffusion.schedule import NoiseSchedule
-    from diffrop.errors import CheckpointError
     from diffrop.training.checkpoint import config_of
     from diffrop.training.network import load_ema
 

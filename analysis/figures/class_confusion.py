@@ -17,8 +17,8 @@ from analysis.data.model import (
     model_trials,
     study_extractor,
 )
-from analysis.data.names import trial_name
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,7 +129,7 @@ def _draw(axes: Axes, trial: pd.Series, shares: np.ndarray, data: "Dataset") -> 
     look = style.form_style(str(trial["form"]))
     right = float(np.diag(shares).mean())
     axes.set_title(
-        f"{trial_name(trial['number'])}, {look.label}, omega = {trial['omega']:g}\n{right:.1%} "
+        f"{trial_label(trial['number'])}, {look.label}, omega = {trial['omega']:g}\n{right:.1%} "
         f"seen as asked, {_tail_as_head(shares, data):.1%} of few-shot as many-shot",
         fontsize=style.LEGEND_PT,
         loc="left",

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from analysis.data.load import StudyResults
 from analysis.data.words import score_label
 from analysis.figures import style
+from diffrop.record.confirmation import ConfirmationRecord
 
 READING = (
     "The leaders of the search were trained again with fresh seeds. Each difference is a leader's "
@@ -18,7 +19,7 @@ ROW_IN = 0.42
 
 def applies(study: StudyResults) -> bool:
     """Return whether trials were trained again."""
-    return bool(study.confirmation.get("leaders"))
+    return study.confirmation is not None and bool(study.confirmation.leaders)
 
 
 def confirmation_figure(study: StudyResults) -> Figure:
@@ -28,15 +29,15 @@ def confirmation_figure(study: StudyResults) -> Figure:
         one axes with a line "NAME" of the seeds and a line "NAME mean" for each leader.
     """
     found = study.confirmation
-    leaders = [leader for leader in found.get("leaders") or [] if leader.get("differences")]
-    if not leaders:
+    leaders = [leader for leader in found.leaders if leader.by_seed] if found else []
+    if found is None or not leaders:
         return style.sentence_figure(study, "No leader was trained again with fresh seeds.")
     figure = style.new_figure(1.5 + ROW_IN * len(leaders))
     axes = figure.add_subplot(label="differences")
     axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=1)
     for place, leader in enumerate(leaders):
-        look = style.form_style(_form(study, leader["trial"]))
-        seeds = leader["differences"]
+        look = style.form_style(_form(study, leader.trial))
+        seeds, mean = leader.by_seed, leader.mean or 0.0
         axes.plot(
             seeds,
             [place] * len(seeds),
@@ -46,41 +47,41 @@ def confirmation_figure(study: StudyResults) -> Figure:
             color=look.colour,
             alpha=0.45,
             markeredgewidth=0,
-            label=leader["name"],
+            label=leader.name,
         )
-        if leader.get("low") is not None:
+        if leader.low is not None and leader.high is not None:
             axes.plot(
-                [leader["low"], leader["high"]],
+                [leader.low, leader.high],
                 [place] * 2,
                 color=look.colour,
                 linewidth=1.8,
                 label="interval",
             )
         axes.plot(
-            [leader["mean"]],
+            [mean],
             [place],
             linestyle="none",
             marker=look.marker,
             markersize=8,
             color=look.colour,
             markeredgecolor="white",
-            label=f"{leader['name']} mean",
+            label=f"{leader.name} mean",
         )
         axes.annotate(
-            f"{leader['mean']:+.2f}",
+            f"{mean:+.2f}",
             (1.02, place),
             va="center",
             fontsize=style.CAPTION_PT,
             xycoords=axes.get_yaxis_transform(),
         )
-    axes.set_yticks(range(len(leaders)), [leader["name"] for leader in leaders])
+    axes.set_yticks(range(len(leaders)), [leader.name for leader in leaders])
     axes.set_ylim(len(leaders) - 0.5, -0.5)
-    axes.set_xlabel(f"{score_label(str(found.get('objective')))} less the baseline's")
+    axes.set_xlabel(f"{score_label(found.objective)} less the baseline's")
     style.tidy_axes(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     style.add_legend(figure, _handles())
-    style.add_caption(figure, _caption(study))
+    style.add_caption(figure, _caption(study, found))
     return figure
 
 
@@ -113,12 +114,9 @@ def _handles() -> list[Line2D]:
     return [seed, mean]
 
 
-def _caption(study: StudyResults) -> str:
-    found = study.confirmation
-    alpha = found.get("alpha")
-    level = f"{100 * (1 - alpha):g} % over seeds" if isinstance(alpha, float) else "over seeds"
-    text = f"{style.caption(study)}; {len(found.get('seeds') or [])} seeds, intervals {level}"
-    if found.get("conditional_on_prefix"):
+def _caption(study: StudyResults, found: ConfirmationRecord) -> str:
+    level = f"{100 * (1 - found.alpha):g} % over seeds"
+    text = f"{style.caption(study)}; {len(found.seeds)} seeds, intervals {level}"
+    if found.conditional_on_prefix:
         text += "; all share the trunk of their training, whose seed no interval holds"
-    conclusion = str(found.get("verdict") or "").rstrip(".")
-    return f"{text}.\n{conclusion}" if conclusion else text
+    return f"{text}.\n{found.conclusion.rstrip('.')}"

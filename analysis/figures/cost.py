@@ -28,8 +28,6 @@ PART_COLOURS = {
     "sampling": style.OTHER_COLOURS[1],
     "features": style.OTHER_COLOURS[2],
     "metrics": style.NEUTRAL,
-    "scoring": style.OTHER_COLOURS[1],
-    "not split": "#C8C8C8",
 }
 ROW_IN = 0.36
 
@@ -95,11 +93,10 @@ def _scale(largest_hours: float, unit: str) -> tuple[float, str]:
 
 
 def _planned(study: StudyResults, unit: str, scale: float) -> str:
-    plan = study.plan.get("plan") or {}
-    planned = plan.get("gpu_hours" if unit == "GPU" else "worker_hours")
-    if not isinstance(planned, int | float) or not planned:
+    plan = study.cost.plan if study.cost else None
+    if plan is None or plan.on_gpu != (unit == "GPU"):
         return ""
-    return f" ({planned * scale:,.3g} planned)"
+    return f" ({plan.hours * scale:,.3g} planned)"
 
 
 def _draw_bars(axes: Axes, hours: pd.DataFrame) -> None:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from analysis.data.load import StudyResults
 from analysis.data.model import TrialModel, can_read_model, load_data, load_model, model_trials
-from analysis.data.names import trial_name
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def distance_over_time_figure(study: StudyResults) -> Figure:
     trial = trials[-1]
     style.add_caption(
         figure,
-        f"{trial_name(trial['number'])}, {contrastive.space} space, {noise} noise, "
+        f"{trial_label(trial['number'])}, {contrastive.space} space, {noise} noise, "
         f"N = {NUM_IMAGES} training images of equally many classes at each of {NUM_TIMES} t; "
         f"trial scored by {style.caption(study)}",
     )

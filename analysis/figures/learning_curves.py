@@ -7,9 +7,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from analysis.data.load import StudyResults
-from analysis.data.names import trial_name
 from analysis.data.words import score_label
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 READING = (
     "Above, the loss of the noise regression over training (a running median); it shows trouble, "
@@ -95,7 +95,7 @@ def _draw_losses(axes: Axes, study: StudyResults, losses: pd.DataFrame) -> None:
             color=look.colour,
             linewidth=1.1,
             alpha=0.85 if state == "COMPLETE" else 0.45,
-            label=trial_name(int(str(number))),
+            label=trial_label(int(str(number))),
         )
         if state in ENDS:
             _draw_end(axes, state, look.colour, curve["images_seen"].iloc[-1], smooth.iloc[-1])
@@ -119,7 +119,7 @@ def _draw_scores(axes: Axes, study: StudyResults, scores: pd.DataFrame) -> None:
             markersize=4.5,
             linewidth=1.1,
             alpha=0.85,
-            label=trial_name(int(str(number))),
+            label=trial_label(int(str(number))),
             markerfacecolor=look.colour if state == "COMPLETE" else "none",
         )
     last = scores.sort_values("images_seen").groupby("number").last()

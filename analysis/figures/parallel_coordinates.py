@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 
 from analysis.data.compare import comparable_trials, contrastive_trials
 from analysis.data.load import StudyResults
-from analysis.data.names import trial_name
 from analysis.data.search_study import searched_columns
 from analysis.data.words import format_score, parameter_label, score_label
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 READING = (
     "Each line is a trial: it runs down through the values of its parameters to its objective, "
@@ -174,5 +174,5 @@ def _draw_trial(
         linewidth=2.0 if bold else 0.9,
         alpha=0.95 if bold else 0.5,
         zorder=3 if bold else 2,
-        label=trial_name(trial["number"]),
+        label=trial_label(trial["number"]),
     )

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 
 from analysis.data.compare import comparable_trials
 from analysis.data.load import StudyResults
-from analysis.data.names import trial_name
 from analysis.data.words import score_label
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 READING = (
     "Each marker is a trial at an omega at which it was scored in full; lower and further left is "
@@ -151,5 +151,5 @@ def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> st
     if limits:
         text += f"; feasible: {', '.join(map(str, limits))}"
     numbers = sorted(set(trials.loc[trials["front"], "number"]))
-    on_front = ", ".join(map(trial_name, numbers))
+    on_front = ", ".join(map(trial_label, numbers))
     return f"{text}; front: {on_front or 'no feasible trial'}"

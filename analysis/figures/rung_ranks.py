@@ -1,7 +1,5 @@
 """Figure: whether the early rungs ranked the trials as the end of training does."""
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +10,7 @@ from analysis.data.compare import comparable_trials
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count
 from analysis.figures import style
+from diffrop.record.rung_agreement import RungAgreement
 
 READING = (
     "Ranks of the trials that were scored in full: at a rung, and at the end; 1 is best. On the "
@@ -57,7 +56,7 @@ def rung_ranks_figure(study: StudyResults) -> Figure:
         axes.set_ylabel("final rank" if place % columns == 0 else "")
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(ranks), *_ring_handle(ranks)])
-    conclusion = str(study.fidelity.get("verdict") or "")
+    conclusion = study.agreement.conclusion if study.agreement else ""
     text = f"{style.caption(study)}; each rung with its own N"
     style.add_caption(figure, f"{text}.\n{conclusion.rstrip('.')}" if conclusion else text)
     return figure
@@ -138,19 +137,17 @@ def _rung_title(study: StudyResults, images: int, found: pd.DataFrame) -> str:
         lines.append(f"tau {tau:.2f}, no interval ({len(found)} trials)")
     else:
         ends = ""
-        if stored.get("low") is not None:
-            ends = f" [{stored['low']:.2f}, {stored['high']:.2f}]"
-        lines.append(f"tau {stored['tau']:.2f}{ends}")
-        lines.append(f"{stored['num_trials']} trials, {stored['num_audited']} audited")
+        if stored.low is not None and stored.high is not None:
+            ends = f" [{stored.low:.2f}, {stored.high:.2f}]"
+        lines.append(f"tau {stored.tau:.2f}{ends}")
+        lines.append(f"{stored.num_trials} trials, {stored.num_audited} audited")
     return "\n".join(lines)
 
 
-def _stored_rung(study: StudyResults, images: int) -> dict[str, Any] | None:
-    for rung in study.fidelity.get("rungs") or []:
-        if isinstance(rung, dict) and rung.get("images") == images:
-            known = type(rung.get("tau")) in (int, float)
-            return rung if known else None
-    return None
+def _stored_rung(study: StudyResults, images: int) -> RungAgreement | None:
+    """Return a rung's stored agreement, None where its tau is unknown."""
+    rungs = study.agreement.rungs if study.agreement else ()
+    return next((row for row in rungs if row.images == images and row.tau is not None), None)
 
 
 def _ring_handle(ranks: pd.DataFrame) -> list[Line2D]:

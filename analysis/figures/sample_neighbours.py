@@ -18,8 +18,8 @@ from analysis.data.model import (
     model_trials,
     study_extractor,
 )
-from analysis.data.names import trial_name
 from analysis.figures import style
+from diffrop.record.names import trial_label
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ def sample_neighbours_figure(study: StudyResults) -> Figure:
         _draw(axes, name, data, find_neighbours(model, data, extractor, label))
     look = style.form_style(str(trial["form"]))
     figure.suptitle(
-        f"{trial_name(trial['number'])}, {look.label}: samples above, "
+        f"{trial_label(trial['number'])}, {look.label}: samples above, "
         "nearest training images below",
         fontsize=style.LEGEND_PT,
         x=0.01,

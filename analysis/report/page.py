@@ -16,8 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis.data.compare import baseline_trial
-from analysis.data.load import GROUPS, StudyResults, load_study
-from analysis.data.names import trial_name
+from analysis.data.load import StudyResults, load_study
 from analysis.data.words import format_count, format_score, score_label
 from analysis.figures.drawing import draw_figures
 from analysis.figures.registry import StudyFigure
@@ -39,6 +38,8 @@ from analysis.report.summary import (
     metric_rows,
 )
 from analysis.report.trial_table import trial_columns, trial_rows
+from diffrop.record.names import images_of, trial_label
+from diffrop.record.tables import GROUPS
 
 SORT_SCRIPT = Path(__file__).parent / "sort.js"
 MAX_SVG_CHARACTERS = 700_000
@@ -183,11 +184,10 @@ def _samples(study: StudyResults) -> list[dict[str, str]]:
     for trial in (baseline_trial(study), best_trial(study)):
         if trial is None:
             continue
-        grids = sorted((study.folder(int(trial["number"])) / "samples").glob("images_*.png"))
+        grids = study.folder(int(trial["number"])).grids()
         if grids:
-            images = re.sub(r"\D", "", grids[-1].stem)
-            seen = f" after {int(images):,} images" if images else ""
+            seen = f" after {images_of(grids[-1]):,} images"
             data = base64.b64encode(grids[-1].read_bytes()).decode("ascii")
-            title = f"{trial_name(trial['number'])}: {describe(trial, study)}{seen}"
+            title = f"{trial_label(trial['number'])}: {describe(trial, study)}{seen}"
             samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
     return samples

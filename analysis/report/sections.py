@@ -2,17 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from analysis.data.confirmed import mappings
 from analysis.data.load import StudyResults
-from analysis.data.names import trial_name
 from analysis.data.words import format_count, format_score
 from analysis.report.summary import constraints
+from diffrop.cost.actual import comparison
+from diffrop.record.names import trial_label
+from diffrop.record.rung_agreement import RungAgreement
 
 _FLAGS = {"true": "yes", "1": "yes", "1.0": "yes", "false": "no", "0": "no", "0.0": "no"}
 MAX_ROWS = 60
@@ -31,60 +31,42 @@ class Section:
 def confirmation_section(study: StudyResults) -> Section:
     """Return each leader's retrainings beside the baseline's on the same seeds."""
     found = study.confirmation
-    if not found:
+    if found is None:
         return Section(
             ["No trial was trained again with fresh seeds; --confirm 3 does so for three leaders."]
         )
     rows = []
-    for leader in mappings(found.get("leaders")):
-        seeds = [_signed(value) for value in leader.get("differences") or "-"]
-        ends = f"{_signed(leader.get('low'))} to {_signed(leader.get('high'))}"
-        name = str(leader.get("name") or leader.get("trial"))
-        rows.append([name, ", ".join(seeds), _signed(leader.get("mean")), ends])
-    objective = str(found.get("objective") or study.objective)
+    for leader in found.leaders:
+        seeds = ", ".join(_signed(value) for value in leader.by_seed) or "-"
+        ends = f"{_signed(leader.low)} to {_signed(leader.high)}"
+        rows.append([leader.name, seeds, _signed(leader.mean), ends])
     protocol = (
         f"The leaders and the baseline were trained again with seeds that no search had seen, and "
-        f"scored by {objective} on {format_count(found.get('num_samples'))} samples; each "
+        f"scored by {found.objective} on {format_count(found.num_samples)} samples; each "
         "difference is a leader less the baseline with the same seed, and lower is better."
     )
-    level = f"{1 - float(found.get('alpha') or 0.05):.0%}".replace("%", " %")
+    level = f"{1 - found.alpha:.0%}".replace("%", " %")
     columns = ["leader", "difference at each seed", "mean", f"{level} interval"]
-    return Section([*_conclusion(found), protocol], columns, rows)
+    return Section([*_sentence(found.conclusion), protocol], columns, rows)
 
 
 def stopping_section(study: StudyResults) -> Section:
     """Return how many trials were stopped at each rung, and whether that was right."""
     stopped = study.trials[study.trials["state"] == "PRUNED"]
     counts = Counter(stopped["rung"].dropna().astype(int))
-    measured = {
-        int(row["images"]): row
-        for row in mappings(study.fidelity.get("rungs"))
-        if type(row.get("images")) is int
-    }
-    sentences = _conclusion(study.fidelity)
-    if not study.fidelity:
-        sentences.append(
-            "Whether the rungs rank as the end does has not been measured yet."
-            if len(stopped)
-            else "No trial was stopped."
-        )
+    agreement = study.agreement
+    measured = {row.images: row for row in agreement.rungs} if agreement else {}
+    if agreement is not None:
+        sentences = _sentence(agreement.conclusion)
+    elif len(stopped):
+        sentences = ["Whether the rungs rank as the end does has not been measured yet."]
+    else:
+        sentences = ["No trial was stopped."]
     sentences += _audited(study)
-    rows = []
-    for images in sorted({*counts, *measured}):
-        row = measured.get(images, {})
-        ends = f"{_real(row.get('low'))} to {_real(row.get('high'))}" if row else "-"
-        samples = (format_count(row[key]) if row.get(key) else "-" for key in _RUNG_KEYS)
-        rows.append(
-            [
-                f"{images:,}",
-                *samples,
-                str(counts.get(images, 0)),
-                str(row.get("num_trials", "-")),
-                str(row.get("num_audited", "-")),
-                _real(row.get("tau")),
-                ends,
-            ]
-        )
+    rows = [
+        _rung_row(images, counts.get(images, 0), measured.get(images))
+        for images in sorted({*counts, *measured})
+    ]
     columns = [
         "rung, images",
         "N",
@@ -98,7 +80,19 @@ def stopping_section(study: StudyResults) -> Section:
     return Section(sentences, columns if rows else [], rows)
 
 
-_RUNG_KEYS = ("num_samples", "num_steps")
+def _rung_row(images: int, num_stopped: int, found: RungAgreement | None) -> list[str]:
+    if found is None:
+        return [f"{images:,}", "-", "-", str(num_stopped), "-", "-", "-", "-"]
+    return [
+        f"{images:,}",
+        format_count(found.num_samples),
+        format_count(found.num_steps) if found.num_steps else "-",
+        str(num_stopped),
+        str(found.num_trials),
+        str(found.num_audited),
+        _real(found.tau),
+        f"{_real(found.low)} to {_real(found.high)}",
+    ]
 
 
 def _audited(study: StudyResults) -> list[str]:
@@ -106,7 +100,7 @@ def _audited(study: StudyResults) -> list[str]:
     trials = study.trials[study.trials["audited_at"].notna()]
     ranked = int(study.trials["rank"].notna().sum())
     ends = [
-        f"{trial_name(trial['number'])}, which the rule would have stopped at "
+        f"{trial_label(trial['number'])}, which the rule would have stopped at "
         f"{format_count(trial['audited_at'])} images, "
         + (
             f"ended at rank {format_count(trial['rank'])} of {ranked}"
@@ -151,8 +145,8 @@ def front_section(study: StudyResults) -> Section | None:
     words = {"yes": "met", "no": "not met"}
     rows = [
         [
-            trial_name(row["number"]),
-            _omega(row.get("omega")),
+            trial_label(row["number"]),
+            f"{row['omega']:g}",
             str(row["sampler"]),
             *(format_score(_float(row[name])) for name in scores),
             *([words.get(row["_kept"], "unknown")] if limits else []),
@@ -166,64 +160,43 @@ def front_section(study: StudyResults) -> Section | None:
 
 def learned_notes(study: StudyResults) -> list[str]:
     """Return a sentence for each earlier study whose trials the sampler knew."""
-    notes = study.warm_start.get("notes")
-    return [f"{note}." for note in notes] if isinstance(notes, list) else []
+    return [f"{note}." for note in study.warm_start]
 
 
 def cost_section(study: StudyResults) -> Section:
     """Return the planned cost beside the actual one."""
-    plan, actual = (study.plan.get(key) or {} for key in ("plan", "fact"))
-    if not isinstance(plan, dict) or not isinstance(actual, dict):
-        plan, actual = {}, {}
-    rows = []
-    for key, (name, shown) in _COSTS.items():
-        planned, taken = _number(plan.get(key)), _number(actual.get(key))
-        if planned is None and taken is None:
-            continue
-        ratio = f"{taken / planned:.2f}" if planned and taken is not None else "-"
-        rows.append([name, *("-" if v is None else shown(v) for v in (planned, taken)), ratio])
     sentences = [_spent(study)]
-    if not plan:
-        sentences.append("No plan was written before the study began.")
-    return Section(sentences, ["", "planned", "actual", "actual / planned"] if rows else [], rows)
+    plan, actual = (study.cost.plan, study.cost.actual) if study.cost else (None, None)
+    if plan is None:
+        return Section([*sentences, "No plan was written before the study began."])
+    if actual is None:
+        return Section(sentences)
+    rows = [list(row) for row in comparison(plan, actual)]
+    return Section(sentences, ["", "planned", "actual"], rows)
 
 
 def _spent(study: StudyResults) -> str:
-    trials = study.trials
-    parts = [
-        f"{_hours(float(trials[column].sum()))} of {name}"
-        for column, name in (("training_s", "training"), ("scoring_s", "scoring"))
-        if trials[column].notna().any()
-    ]
-    drawn = trials["samples_drawn"].sum()
-    parts += [f"{int(drawn):,} samples drawn"] if drawn else []
-    whole = f"All trials together took {_hours(float(trials['duration_s'].sum()))}"
-    return f"{whole}: {', '.join(parts)}." if parts else f"{whole}."
+    """Return in one sentence what the study took, from its cost account."""
+    costs = study.costs
+    on_gpu = bool((costs["gpus"] > 0).any())
+    hours = costs["seconds"] * (costs["gpus"] if on_gpu else costs["workers"]) / 3600
+    trained = costs["part"] == "training"
+    unit = "GPU" if on_gpu else "worker"
+    drawn = int(study.trials["samples_drawn"].sum())
+    return (
+        f"The study took {_hours(float(hours.sum()), unit)}: "
+        f"{_hours(float(hours[trained].sum()), unit)} of training and "
+        f"{_hours(float(hours[~trained].sum()), unit)} of scoring, with {drawn:,} samples drawn."
+    )
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+def _hours(hours: float, unit: str) -> str:
+    return f"{hours:,.1f} {unit}-hours" if hours >= 1 else f"{60 * hours:.1f} {unit}-minutes"
 
 
-def _mib(value: float) -> str:
-    return f"{value / 1024:,.1f} GiB" if value >= 1024 else f"{value:,.0f} MiB"
-
-
-_COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "gpu_hours": ("GPU hours", "{:,.2f}".format),
-    "worker_hours": ("worker hours", "{:,.2f}".format),
-    "wall_s": ("time on the clock", _hours),
-    "images": ("images trained", "{:,.0f}".format),
-    "samples": ("samples drawn", "{:,.0f}".format),
-    "memory_mib": ("memory of a worker", _mib),
-    "disk_mib": ("disk", _mib),
-    "cost": ("cost, in the currency of the price", "{:,.2f}".format),
-    "price_per_gpu_hour": ("price of a GPU hour", "{:,.2f}".format),
-}
-
-
-def _conclusion(found: dict[str, Any]) -> list[str]:
-    text = str(found.get("verdict") or "").strip()
+def _sentence(text: str) -> list[str]:
+    """Return a conclusion as a sentence; none for an empty one."""
+    text = text.strip()
     if not text:
         return []
     if not re.match(r"t\d", text):  # the name of a trial stays as it is
@@ -231,24 +204,16 @@ def _conclusion(found: dict[str, Any]) -> list[str]:
     return [text + ("" if text.endswith((".", "!", "?")) else ".")]
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
-
-
 def _float(value: Any) -> float:
     return float(pd.to_numeric(value, errors="coerce"))
 
 
-def _signed(value: Any) -> str:
-    return "-" if _number(value) is None else f"{value:+.2f}"
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
 
 
-def _real(value: Any) -> str:
-    return "-" if _number(value) is None else f"{value:.2f}"
-
-
-def _omega(value: Any) -> str:
-    return "-" if _number(value) is None else f"{value:g}"
+def _real(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _flag(value: object) -> str:

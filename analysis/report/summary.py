@@ -9,10 +9,11 @@ import pandas as pd
 
 from analysis.data.compare import baseline_trial, contrastive_trials, num_samples_column
 from analysis.data.confirmed import Confirmed, confirmed
-from analysis.data.load import GROUPS, StudyResults
-from analysis.data.names import trial_name
+from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_metric, score_label
 from analysis.report.protocol import method_text
+from diffrop.record.names import trial_label
+from diffrop.record.tables import GROUPS
 
 STATE_WORDS = {"COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed"}
 STATES = tuple(STATE_WORDS)
@@ -82,7 +83,7 @@ def constraints(study: StudyResults) -> list[str]:
 
 def _search_answer(study: StudyResults, best: pd.Series, baseline: pd.Series | None) -> Answer:
     """The answer of the search alone: one training seed a trial."""
-    facts = [_fact(f"Best contrastive trial, {trial_name(best['number'])}", best, study)]
+    facts = [_fact(f"Best contrastive trial, {trial_label(best['number'])}", best, study)]
     caveat = (
         "Each trial has one training seed, and no interval here includes the spread over seeds. "
     )
@@ -132,7 +133,7 @@ def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
         )
     note = f"{label}; mean of {seeds} fresh seeds; N = {format_count(found.num_samples)}"
     facts = [
-        (f"{trial_name(trial['number'])}, trained again", f"{found.value:.2f}", _bound(note)),
+        (f"{trial_label(trial['number'])}, trained again", f"{found.value:.2f}", _bound(note)),
         ("Baseline, same seeds", f"{found.baseline_value:.2f}", _bound(note)),
         (
             "Difference",
@@ -244,7 +245,7 @@ def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
             values = [trial.get(f"{metric}/{group}", math.nan) for group in GROUPS]
             if any(pd.notna(value) for value in values):
                 cells = [format_metric(metric, value) for value in values]
-                name = "baseline" if trial["baseline"] else trial_name(trial["number"])
+                name = "baseline" if trial["baseline"] else trial_label(trial["number"])
                 rows.append((METRIC_WORDS.get(metric, metric.replace("_", " ")), name, cells))
     return rows
 

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.data.compare import baseline_trial, comparable_trials
-from analysis.data.load import GROUPS, StudyResults
-from analysis.data.names import trial_name
+from analysis.data.load import StudyResults
 from analysis.data.words import difference_text, format_count, format_score
 from analysis.report.summary import (
     SEARCHED,
@@ -18,6 +17,8 @@ from analysis.report.summary import (
     has_accuracy,
     other_searched,
 )
+from diffrop.record.names import trial_label
+from diffrop.record.tables import GROUPS
 
 MESSAGE_CHARACTERS = 200
 
@@ -88,7 +89,7 @@ def _identity(study: StudyResults, trial: pd.Series) -> list[Cell]:
         state += " (audited)"
     return [
         Cell(rank, rank.replace(",", "")),
-        _text(trial_name(trial["number"])),
+        _text(trial_label(trial["number"])),
         _text(state),
         _text("baseline" if trial["baseline"] else trial["form"]),
         *(_cell(trial[key]) for key in (*SEARCHED, *other_searched(study))),

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from diffrop.cost.plan import fork_start
 from diffrop.record.cost import CostPart, PlannedCost, RungCost, StudyCost
 from diffrop.record.cost_account import CostAccount, CostEntry, unit_hours
 from diffrop.record.study_folder import StudyFolder
@@ -54,7 +53,7 @@ def actual_cost(
         wall_s: of all launches, in seconds.
         since: when the study began, in seconds since 1970.
     """
-    entries = CostAccount.of(folder, since, fork_start(config)[0]).entries()
+    entries = CostAccount.of(folder, since, config.prefix_images).entries()
     sums = _by_rung(entries, [rung.images for rung in config.rungs])
     hours, price = unit_hours(entries), launch.price_per_gpu_hour
     on_gpu = launch.gpus_per_worker > 0

@@ -10,7 +10,6 @@ from diffrop.search.expected_survivors import expected_survivors
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import sampling_choices
-from diffrop.training.fork import parse_fork
 
 
 def make_plan(
@@ -29,7 +28,8 @@ def make_plan(
         probe: speeds of one worker. Several are taken to be as many times as fast.
         nodes: what each node of the cluster has.
     """
-    fork_images, own_prefix = fork_start(config)
+    fork = config.fork_point
+    fork_images, prefix_images = fork.images if fork else 0, config.prefix_images
     reach = expected_survivors(config)
     rungs, before = [], fork_images
     for rung, trials in zip(config.rungs, reach, strict=True):
@@ -48,11 +48,11 @@ def make_plan(
             )
         )
         before = rung.images
-    prefix = _prefix(fork_images, launch, probe) if own_prefix else None
+    prefix = _prefix(prefix_images, launch, probe) if prefix_images else None
     fitting = trials_at_once(nodes, launch)
     limit = launch.max_concurrent or max(1, config.num_trials // 2)
     at_once = min(fitting, limit)
-    confirmed = _confirm(config, launch, probe, fork_images if own_prefix else 0, fork_images)
+    confirmed = _confirm(config, launch, probe, prefix_images, fork_images)
     files, files_at_most = _checkpoints(config, launch, reach)
     units, price = units_per_trial(launch), launch.price_per_gpu_hour
     parts = [part for part in (prefix, *rungs, confirmed) if part is not None]
@@ -61,7 +61,7 @@ def make_plan(
     return PlannedCost(
         rungs=tuple(rungs),
         prefix=prefix,
-        prefix_saved=(config.num_trials - 1) * fork_images if own_prefix else 0,
+        prefix_saved=(config.num_trials - 1) * prefix_images,
         confirm=confirmed,
         trials=rungs[0].trials,
         gpu_hours=hours if on_gpu else 0.0,
@@ -141,14 +141,6 @@ def _scoring(
         seconds += rung.num_samples * probe.metrics_s
     reports = candidates + sum(current.num_kept for current in rounds[:-1])
     return samples, seconds + reports * probe.fid_s
-
-
-def fork_start(config: StudyConfig) -> tuple[int, bool]:
-    """Return the images at which trials begin, and whether the study trains them itself."""
-    if config.fork_from is None:
-        return 0, False
-    fork = parse_fork(config.fork_from, config.experiment.training.batch_size)
-    return fork.images, fork.path is None
 
 
 def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:

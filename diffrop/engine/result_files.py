@@ -15,7 +15,6 @@ from diffrop.record.tables import write_front, write_trials
 from diffrop.storage import write_atomically
 from diffrop.study.config import StudyConfig
 from diffrop.study.sampling_choice import fixed_choice
-from diffrop.training.fork import parse_fork
 
 
 def write_results(result: StudyResult, folder: StudyFolder) -> list[Path]:
@@ -46,8 +45,7 @@ def _exported(config: StudyConfig, best: TrialResult) -> tuple[ExperimentConfig,
         return experiment, start
     if experiment.contrastive.form == "none":
         return experiment, None
-    images = parse_fork(start, experiment.training.batch_size).images
-    return experiment.with_values({"contrastive.start_images": images}), None
+    return experiment.with_values({"contrastive.start_images": config.prefix_images}), None
 
 
 def export(result: StudyResult) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.fork import parse_fork
 from diffrop.study.rung import Rung
-from diffrop.training.fork import check_fork, parse_fork
+from diffrop.training.fork import check_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
 from diffrop.training.store import CheckpointStore
 
@@ -48,10 +49,8 @@ class TaskMaker:
     ) -> "TaskMaker":
         """Return the maker of a study, its checkpoint to fork from taken into the store."""
         made = cls(study, launch, directory, data_digest, driver)
-        if study.fork_from is None:
-            return made
-        fork = parse_fork(study.fork_from, study.experiment.training.batch_size)
-        if fork.path is None:
+        fork = study.fork_point
+        if fork is None or fork.path is None:
             return made
         return replace(
             made, given=made.store.import_checkpoint(fork.path), given_images=fork.images
@@ -88,11 +87,10 @@ class TaskMaker:
 
     def prefix(self, seed: int) -> TrialTask | None:
         """Return the training up to where trials of a training seed fork, None without one."""
-        if self.study.fork_from is None or self.given is not None:
+        if not self.study.prefix_images:
             return None
-        fork = parse_fork(self.study.fork_from, self.study.experiment.training.batch_size)
         config = self.study.baseline.with_values({"training.seed": seed})
-        rung = Rung(images=fork.images, num_samples=0, num_steps=None, final=True)
+        rung = Rung(images=self.study.prefix_images, num_samples=0, num_steps=None, final=True)
         directory = StudyFolder(self.directory).prefix(seed).path
         return self._task(directory, config, (rung,), self._identify(config), scored=False)
 
@@ -148,8 +146,8 @@ class TaskMaker:
             origin = folder.identity()
         elif self.given is not None:
             origin, start = self.given, self.given_images
-        elif self.study.fork_from is not None:
-            start = parse_fork(self.study.fork_from, config.training.batch_size).images
+        elif self.study.prefix_images:
+            start = self.study.prefix_images
             seed = {"training.seed": config.training.seed}
             origin = self._identify(self.study.baseline.with_values(seed))
         else:

@@ -220,7 +220,7 @@ class ResultReader:
 
     def read(self) -> StudyResult:
         """Return the trials as they stand now; their costs are in `account`."""
-        self.account.add_prefixes(0)
+        self.account.add_prefixes(self._config.prefix_images)
         trials = []
         for frozen in self._study.get_trials(deepcopy=False):
             known = self._ended.get(frozen.number)

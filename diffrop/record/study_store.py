@@ -155,10 +155,7 @@ class StudyStore:
         Raises:
             ValueError: it cannot be read, or is of another format.
         """
-        settings = read_settings(self.folder)
-        settings.pop("format")
-        settings.pop("command", None)
-        return StudyConfig.from_dict(settings)
+        return StudyConfig.from_settings(read_settings(self.folder))
 
     def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.

@@ -1,11 +1,13 @@
 """What a study is (StudyConfig), and how one launch of it runs (LaunchConfig)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, require
+from diffrop.study.fork import ForkPoint, parse_fork
 from diffrop.study.rung import Rung
 from diffrop.study.space import SearchSpace
 
@@ -86,6 +88,30 @@ class StudyConfig(Config):
             require(check_name(name) != self.name, "warm_start", name, "other studies")
         for _ in self.space.corners(self.experiment):
             pass  # building each checks it, before anything starts
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "StudyConfig":
+        """Build from the content of study.yaml, which has format and command beside the fields.
+
+        Raises:
+            ValueError: a key is unknown or a value is not allowed.
+        """
+        kept = {key: value for key, value in settings.items() if key not in ("format", "command")}
+        return cls.from_dict(kept)
+
+    @property
+    def fork_point(self) -> ForkPoint | None:
+        """Where trials start from; None if they start afresh."""
+        if self.fork_from is None:
+            return None
+        return parse_fork(self.fork_from, self.experiment.training.batch_size)
+
+    @property
+    def prefix_images(self) -> int:
+        """Images of what the study itself trains before its trials fork; 0 if it does not."""
+        own = self.fork_from is not None and self.fork_from.startswith("baseline@")
+        fork = self.fork_point if own else None
+        return 0 if fork is None else fork.images
 
     @property
     def baseline(self) -> ExperimentConfig:

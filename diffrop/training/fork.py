@@ -1,14 +1,9 @@
 """Forks: a training that starts from another's checkpoint, and what both must share."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from diffrop.checkpoint_header import read_card
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
-from diffrop.errors import CheckpointError
-from diffrop.schema import require
 from diffrop.training.checkpoint import config_of
 from diffrop.training.identity import DATA_KEYS, canonical
 
@@ -33,36 +28,6 @@ MARGIN_KEYS = (
     "contrastive.distance_reduction",
     "contrastive.variance_scale",
 )
-
-
-@dataclass(frozen=True)
-class ForkPoint:
-    """Where the trainings of a study start from."""
-
-    images: int
-    path: Path | None
-    """A checkpoint; None is the study's own baseline at `images`."""
-
-
-def parse_fork(text: str, batch_size: int) -> ForkPoint:
-    """Read `baseline@IMAGES`, rounded up to whole batches, or the path of a checkpoint.
-
-    Of a checkpoint only the card is read, not whether it is intact.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    start, mark, number = text.rpartition("@")
-    if start == "baseline" and mark:
-        images = int(number) if number.replace("_", "").isdigit() else 0
-        require(images > 0, "fork_from", text, "baseline@IMAGES, over 0 images, or a file")
-        return ForkPoint(-(-images // batch_size) * batch_size, None)
-    path = Path(text)
-    require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
-    try:
-        return ForkPoint(read_card(path)["images_seen"], path)
-    except CheckpointError as error:
-        raise ValueError(f"fork_from: {error}") from error
 
 
 def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset) -> None:

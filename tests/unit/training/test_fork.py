@@ -7,7 +7,8 @@ from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoin
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError
-from diffrop.training.fork import ForkPoint, check_fork, parse_fork
+from diffrop.study.fork import ForkPoint, parse_fork
+from diffrop.training.fork import check_fork
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
 from tests.made.trainings import CPU, measured

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.data.load import GROUPS, StudyResults, load_studies, load_study
+from analysis.data.load import StudyResults, load_studies, load_study
 from analysis.data.tables import MEASUREMENT_TYPES
+from diffrop.record.tables import GROUPS
 from tests.made.analysed_study import (
     EXPERIMENT,
     OMEGAS,
