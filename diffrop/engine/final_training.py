@@ -18,8 +18,9 @@ from diffrop.engine.drivers import StopSignal, hold
 from diffrop.engine.prepare import scoring_inputs
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
-from diffrop.execution.trial import TrialTask
+from diffrop.execution.trial import Report, TrialTask
 from diffrop.record.score_card import ScoreCard
+from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
 from diffrop.schema import flatten, load_yaml
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
@@ -148,23 +149,24 @@ def _train(
             message=message,
         )
 
-    reported: dict[str, Any] = {}  # of the results, {"failure": ...} and {"stopped": True} matter
+    reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed
     stop = StopSignal(directory)
     with stop.watched():
         _in_background(
-            lambda: _execute(task, inputs, launch, reported.update),
+            lambda: _execute(task, inputs, launch, reports.append),
             lambda: _print_progress(task, images, console),
         )
     cards = task.folder.scores()
     card = cards[-1] if cards and cards[-1].final else None
     if card is not None:
         state, ended, failure = "COMPLETE", "FINISHED", ""
-    elif stop.given or "stopped" in reported:
+    elif stop.given or any(isinstance(report, Stopped) for report in reports):
         state, ended, failure = "RUNNING", "KILLED", ""
     else:
         state, ended = "FAIL", "FAILED"
-        failure = reported.get("failure", "the workers failed too often")
+        failures = [report.message for report in reports if isinstance(report, Failed)]
+        failure = failures[-1] if failures else "the workers failed too often"
     tracker.sync(tracked(state, failure))
     return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
 
@@ -204,7 +206,7 @@ def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[st
     return [*lines, f"against the {card.reference}"]
 
 
-def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Any) -> None:
+def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Report) -> None:
     if launch.workers_per_trial == 1:  # no cluster is needed
         run_task(task, inputs, launch, report, "", "", [])
         return
@@ -216,11 +218,11 @@ def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, repor
             run_task(task, inputs, launch, report, storage, name, callbacks)
         except TrainingFailedError as error:
             last = str(error).strip().splitlines()[-1]
-            report(
-                {"failure": f"the workers failed more than {launch.max_failures} times: {last}"}
-            )
+            lost = f"the workers failed more than {launch.max_failures} times: {last}"
+            report(Failed(message=lost))
         while not queue.empty():
-            report(queue.get())
+            if (found := read_report(queue.get())) is not None:
+                report(found)
 
 
 def _print_progress(task: TrialTask, images: int, console: Console) -> None:

@@ -33,6 +33,7 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import share_record
+from diffrop.record.trial_state import to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import COOL_DOWN_S, OptunaStudySearcher
@@ -252,7 +253,7 @@ def _run_point(
         task,
         inputs,
         launch,
-        tune.report,
+        lambda found: tune.report(to_result(found)),
         storage_path=str(Path(root) / "ray" / "train"),
         run_name=f"{task.directory.name}-{uuid.uuid4().hex[:8]}",
         callbacks=[TuneReportCallback()] if launch.workers_per_trial > 1 else [],

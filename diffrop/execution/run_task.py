@@ -10,6 +10,7 @@ from ray.util.queue import Queue
 
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
 from diffrop.execution.trial import Report, TrialTask, run_trial
+from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
 
@@ -26,7 +27,7 @@ def run_task(
     """Run a trial on the workers that `launch` asks for, with restarts.
 
     Failures that a restart would repeat (a non-finite loss, too little memory) are reported as
-    {"failure": sentence} instead of raised, and a request to stop as {"stopped": True}.
+    `Failed` instead of raised, and a request to stop as `Stopped`.
 
     Args:
         task: the trial.
@@ -69,7 +70,7 @@ class QueueCallback(UserCallback):
     """Puts a worker group's results into a queue, for Ray Train calls it in another process."""
 
     def __init__(self, queue: Queue) -> None:
-        """Use a queue that whoever called `execute` reads."""
+        """Use a queue that whoever called `run_task` reads."""
         self._queue = queue
 
     def after_report(
@@ -86,7 +87,10 @@ def _train_worker(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(config["launch"].cpus_per_worker)
     inputs = ray.get(config["inputs"][0])
-    _run_and_report(config["task"], inputs, ray.train.torch.get_device(), ray.train.report)
+    device = ray.train.torch.get_device()
+    _run_and_report(
+        config["task"], inputs, device, lambda found: ray.train.report(to_result(found))
+    )
 
 
 def _run_and_report(
@@ -95,10 +99,10 @@ def _run_and_report(
     try:
         run_trial(task, inputs, device, report)
     except StopRequested:  # raised by every worker at the same step
-        report({"stopped": True})
+        report(Stopped())
     except NonFiniteError as error:  # raised by every worker at the same step
-        report({"failure": str(error)})
+        report(Failed(message=str(error)))
     except OutOfMemoryError as error:
         if torch.distributed.is_initialized():
             raise  # the other workers wait in a collective: only a restart frees them
-        report({"failure": str(error)})
+        report(Failed(message=str(error)))

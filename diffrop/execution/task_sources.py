@@ -8,6 +8,7 @@ from ray.tune.search import Searcher
 
 from diffrop.execution.tasks import TaskMaker
 from diffrop.execution.trial import TrialTask
+from diffrop.record.trial_state import Failed, read_report
 from diffrop.search.searcher import WORKER_LOST
 
 
@@ -70,9 +71,11 @@ class FixedTaskSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Note why a task failed; one that was stopped did not."""
-        failure = WORKER_LOST if error else (result or {}).get("failure")
-        if failure:
-            self.failures[self._places[trial_id]] = failure
+        report = read_report(result)
+        if error:
+            self.failures[self._places[trial_id]] = WORKER_LOST
+        elif isinstance(report, Failed):
+            self.failures[self._places[trial_id]] = report.message
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: what was done lies in the tasks' folders."""

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.record.score_card import ScoreCard, write_score
 from diffrop.record.trial_folder import TrialFolder
+from diffrop.record.trial_state import RungReached, TrialReport
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import score_model, scored_alike
@@ -33,7 +33,7 @@ from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
 
-Report = Callable[[dict[str, Any]], object]
+Report = Callable[[TrialReport], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,7 @@ def run_trial(
         task: what to train.
         inputs: dataset, extractor and reference.
         device: of this worker.
-        report: receives, at each rung and on every worker, `images_seen`, `score` (the objective
-            at the best omega), `omega`, `final`, `training_key` and every score by its name.
+        report: receives `RungReached` at each rung, on every worker.
 
     Raises:
         StopRequested: the study or this node was asked to stop; a checkpoint is saved, and the
@@ -127,7 +126,7 @@ def run_trial(
         for rung in task.rungs:
             if not task.scored:
                 session.reach(rung.images)
-                report({"images_seen": rung.images, "final": rung.final})
+                report(RungReached(images_seen=rung.images, final=rung.final))
                 continue
             baseline = distributed.from_rank_0(task.baseline_scores(rung), device)
             card = _stored_score(rung, task, inputs, baseline, device)
@@ -135,7 +134,7 @@ def run_trial(
                 trainer = session.reach(rung.images)
                 session.raise_if_stopped()  # scoring may take longer than there is
                 card = _score(rung, trainer, task, inputs, baseline)
-            report(_result(card, task))
+            report(_rung_reached(card, task))
 
 
 def _take_up(task: TrialTask) -> None:
@@ -201,16 +200,15 @@ def _score(
     return scored.card
 
 
-def _result(card: ScoreCard, task: TrialTask) -> dict[str, Any]:
-    return {
-        "images_seen": card.images_seen,
-        "score": card.value,
-        "values": card.values,
-        "omega": card.omega,
-        "final": card.final,
-        "training_key": task.key,
-        **card.scores,
-    }
+def _rung_reached(card: ScoreCard, task: TrialTask) -> RungReached:
+    return RungReached(
+        images_seen=card.images_seen,
+        final=card.final,
+        values=tuple(card.values),
+        scores=card.scores,
+        omega=card.omega,
+        training_key=task.key,
+    )
 
 
 @contextlib.contextmanager

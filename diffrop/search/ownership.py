@@ -27,7 +27,7 @@ class PeerDrivers:
 
 
 def unfinished(
-    trials: Sequence[FrozenTrial], neighbours: PeerDrivers, mine: AbstractSet[int] = frozenset()
+    trials: Sequence[FrozenTrial], peers: PeerDrivers, mine: AbstractSet[int] = frozenset()
 ) -> list[FrozenTrial]:
     """Return the trials that nobody runs and that have not ended."""
     return [
@@ -35,25 +35,25 @@ def unfinished(
         for trial in trials
         if not trial.state.is_finished()
         and trial.number not in mine
-        and not _is_held(trial, neighbours)
+        and not _is_held(trial, peers)
     ]
 
 
 def num_remaining(
-    study: optuna.Study, config: StudyConfig, neighbours: PeerDrivers | None = None
+    study: optuna.Study, config: StudyConfig, peers: PeerDrivers | None = None
 ) -> int:
     """Return how many trials of a study have not ended, those that have not begun included.
 
     What another living driver runs is not counted.
     """
     trials = study.get_trials(deepcopy=False)
-    left = unfinished(trials, neighbours or PeerDrivers())
+    left = unfinished(trials, peers or PeerDrivers())
     return len(left) + max(0, config.num_trials - len(trials))
 
 
-def _is_held(trial: FrozenTrial, neighbours: PeerDrivers) -> bool:
+def _is_held(trial: FrozenTrial, peers: PeerDrivers) -> bool:
     driver = trial.user_attrs.get(DRIVER)
-    return driver is not None and driver != neighbours.driver and neighbours.alive(driver)
+    return driver is not None and driver != peers.driver and peers.alive(driver)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def next_child(
     config: StudyConfig,
     number: int,
     trials: Sequence[FrozenTrial],
-    ladder: RungScores,
+    rung_scores: RungScores,
     forkable: Callable[[int, int], bool],
 ) -> Child | None:
     """Return the child that trial `number` is, None if no stopped trial waits for one.
@@ -55,7 +55,7 @@ def next_child(
         config: space, seed, and 1/eta as the share of leaders.
         number: of the trial to come.
         trials: of the study, by number.
-        ladder: their scores.
+        rung_scores: their scores.
         forkable: whether a trial's checkpoint at so many images can be forked from.
     """
     replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
@@ -64,7 +64,7 @@ def next_child(
         waits = stopped.state == TrialState.PRUNED and stopped.number not in replaced
         if images is None or not waits:
             continue
-        best = leaders(config, images, stopped.number, trials, ladder)
+        best = leaders(config, images, stopped.number, trials, rung_scores)
         able = [leader for leader in best if forkable(leader, images)]
         if able:
             rng = np.random.default_rng(derive_seed(config.seed, EXPLORATION, number))
@@ -79,10 +79,10 @@ def leaders(
     images: int,
     stopped: int,
     trials: Sequence[FrozenTrial],
-    ladder: RungScores,
+    rung_scores: RungScores,
 ) -> list[int]:
     """Return the best 1/eta of the trials at a rung; not the baseline, which has no values."""
-    seen = ladder.best_first(images)
+    seen = rung_scores.best_first(images)
     count = max(1, int(len(seen) / config.reduction_factor))
     return [
         number

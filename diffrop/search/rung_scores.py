@@ -53,13 +53,13 @@ class RungScores:
             if trial.number in self._ended:
                 continue
             for images, score in rung_scores(trial).items():
-                self.note(trial.number, images, score)
+                self.add(trial.number, images, score)
             if AUDITED_AT in trial.user_attrs:
                 self.audit(trial.number, trial.user_attrs[AUDITED_AT])
             if trial.state.is_finished():
                 self._ended.add(trial.number)
 
-    def note(self, number: int, images: int, score: RungScore) -> None:
+    def add(self, number: int, images: int, score: RungScore) -> None:
         """Take up one score."""
         self._rungs.setdefault(images, {})[number] = score
 
@@ -73,8 +73,8 @@ class RungScores:
 
     def goes_on(self, number: int, images: int) -> bool:
         """Return what the study's rule says of a trial at a rung; True if it has no score."""
-        standings = self.standings(images)
-        own = standings.pop(number, None)
+        ranked_scores = self.ranked_scores(images)
+        own = ranked_scores.pop(number, None)
         if own is None:
             return True
         rule, factor = self._config.scheduler, self._config.reduction_factor
@@ -82,17 +82,17 @@ class RungScores:
             bracket = self._bracket(number)
             if self._early.index(images) < bracket:
                 return True
-            standings = {n: s for n, s in standings.items() if self._bracket(n) == bracket}
-        others = list(standings.values())
+            ranked_scores = {n: s for n, s in ranked_scores.items() if self._bracket(n) == bracket}
+        others = list(ranked_scores.values())
         return goes_on(rule, count_better(own, others), len(others), factor)
 
     def best_first(self, images: int) -> list[int]:
         """Return the numbers of the trials at a rung, best first."""
-        standings = self.standings(images)
-        keys = dict(zip(standings, sort_keys(list(standings.values())), strict=True))
-        return sorted(standings, key=lambda number: (keys[number], number))
+        ranked_scores = self.ranked_scores(images)
+        keys = dict(zip(ranked_scores, sort_keys(list(ranked_scores.values())), strict=True))
+        return sorted(ranked_scores, key=lambda number: (keys[number], number))
 
-    def standings(self, images: int) -> dict[int, RankedScore]:
+    def ranked_scores(self, images: int) -> dict[int, RankedScore]:
         """Return how trials stand at a rung, by number; audited ones up to where they stopped."""
         scores = self._rungs.get(images, {})
         return {

@@ -4,6 +4,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from diffrop.record.trial_state import RungReached, read_report
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.stopping_rules import is_audited
 from diffrop.study.config import StudyConfig
@@ -27,11 +28,12 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return CONTINUE or STOP for a trial that reached a rung."""
-        number, images = trial.config["number"], result.get("images_seen")
+        number, report = trial.config["number"], read_report(result)
         self._searcher.on_trial_result(trial.trial_id, result)  # stored before it is judged
-        if images is None or "failure" in result or result.get("final", False):
+        if not isinstance(report, RungReached) or report.final:
             return str(TrialScheduler.CONTINUE)
-        if trial.config["baseline"] or self._searcher.ladder.is_audited(number):
+        images = report.images_seen
+        if trial.config["baseline"] or self._searcher.rung_scores.is_audited(number):
             return str(TrialScheduler.CONTINUE)
         if self._searcher.keeps(trial.trial_id, images):
             return str(TrialScheduler.CONTINUE)

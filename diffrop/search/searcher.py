@@ -1,7 +1,6 @@
 """The bridge between Ray Tune and an Optuna study, which alone remembers the trials."""
 
 import contextlib
-import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,16 +15,20 @@ from ray.tune.search import Searcher
 
 from diffrop.record.trial_state import (
     AUDITED_AT,
-    BASELINE,
     DRIVER,
     FAILURE,
+    IS_BASELINE,
     MESSAGE,
     PARENT,
     REPLACES,
     RUNGS,
     STOPPED_AT,
     VALUES,
+    Failed,
+    RungReached,
     RungScore,
+    Stopped,
+    read_report,
     rung_scores,
 )
 from diffrop.search.optuna_private import open_trial
@@ -58,8 +61,8 @@ class Running:
     scores: dict[int, RungScore] = field(default_factory=dict)
     audited_at: int | None = None
     stopped_at: int | None = None
-    twin: int | None = None
-    """An earlier trial at the same point."""
+    same_as: int | None = None
+    """The first earlier trial at the same point."""
 
 
 class OptunaStudySearcher(Searcher):
@@ -76,7 +79,7 @@ class OptunaStudySearcher(Searcher):
         study: optuna.Study,
         config: StudyConfig,
         max_concurrent: int = 1,
-        neighbours: PeerDrivers | None = None,
+        peers: PeerDrivers | None = None,
         forkable: Callable[[int, int], bool] = lambda number, images: True,
         may_begin: Callable[[], bool] = lambda: True,
         num_trials: int | None = None,
@@ -87,14 +90,14 @@ class OptunaStudySearcher(Searcher):
             study: the real one.
             config: of the study.
             max_concurrent: trials at a time.
-            neighbours: other drivers; None if there are none.
+            peers: other drivers; None if there are none.
             forkable: whether a trial's checkpoint at so many images can be forked from.
             may_begin: asked before each trial; False ends the launch, as a spent budget does.
             num_trials: how many of the study's trials, from the first on, may begin; None is all.
         """
         super().__init__()
         self._study, self._config = study, config
-        self._neighbours = neighbours or PeerDrivers()
+        self._peers = peers or PeerDrivers()
         self._forkable, self._may_begin = forkable, may_begin
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
@@ -102,8 +105,8 @@ class OptunaStudySearcher(Searcher):
         self._running: dict[str, Running] = {}
         self._resting: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()
-        self._history = SamplerView(config, max_concurrent, recall(study, config.space))
-        self.ladder = RungScores(config)
+        self._view = SamplerView(config, max_concurrent, recall(study, config.space))
+        self.rung_scores = RungScores(config)
         self._waits = False
         self.refresh()
 
@@ -125,13 +128,13 @@ class OptunaStudySearcher(Searcher):
             return str(Searcher.FINISHED)
         if self._read_at > time.monotonic() - REFRESH_S and self._waits:
             return None
-        with locked(self._neighbours.lock):
+        with locked(self._peers.lock):
             trials = self.refresh()
             now = time.monotonic()
             resting = {number for number, until in self._resting.items() if until > now}
             ours = self._numbers | self._interrupted | resting
             allowed = trials[: self._num_trials]
-            left = unfinished(allowed, self._neighbours, ours)
+            left = unfinished(allowed, self._peers, ours)
             self._waits = False
             if left:
                 running = self._take_over(left[0], trials)
@@ -144,28 +147,32 @@ class OptunaStudySearcher(Searcher):
         attributes = running.trial.user_attrs
         return {
             "number": running.number,
-            "baseline": attributes[BASELINE],
+            "baseline": attributes[IS_BASELINE],
             "values": attributes[VALUES],
             "parent": attributes.get(PARENT),
         }
 
     def refresh(self) -> list[FrozenTrial]:
-        """Read the study, bring the ladder up to date and return all trials by number."""
+        """Read the study, bring the scores by rung up to date and return all trials by number."""
         trials = self._study.get_trials(deepcopy=False)
-        self.ladder.sync(trials)
+        self.rung_scores.sync(trials)
         self._read_at = time.monotonic()
         return trials
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Store the score of a rung, once."""
-        running, images = self._running[trial_id], result.get("images_seen")
-        values = self._values(result)
+        report = read_report(result)
+        if isinstance(report, RungReached):
+            self._store_score(self._running[trial_id], report)
+
+    def _store_score(self, running: Running, report: RungReached) -> None:
+        images, values = report.images_seen, report.finite_values
         if values is None or images not in self._rungs or images in running.scores:
             return  # a restarted trial reports its earlier rungs again
-        scores = {c.score: float(result[c.score]) for c in self._constraints}
+        scores = {c.score: float(report.scores[c.score]) for c in self._constraints}
         score = RungScore(values, self._rungs[images].num_samples, scores)
         running.scores[images] = score
-        self.ladder.note(running.number, images, score)
+        self.rung_scores.add(running.number, images, score)
         rows = {str(at): known.to_dict() for at, known in running.scores.items()}
         with _unless_ended_elsewhere():
             running.trial.set_user_attr(RUNGS, rows)
@@ -181,7 +188,7 @@ class OptunaStudySearcher(Searcher):
             return True
         if time.monotonic() - self._read_at > REFRESH_S:
             self.refresh()
-        return self.ladder.goes_on(self._running[trial_id].number, images)
+        return self.rung_scores.goes_on(self._running[trial_id].number, images)
 
     def stop(self, trial_id: str, images: int) -> None:
         """Note that a trial ends at a rung."""
@@ -193,30 +200,33 @@ class OptunaStudySearcher(Searcher):
         running.audited_at = images
         with _unless_ended_elsewhere():
             running.trial.set_user_attr(AUDITED_AT, images)
-        self.ladder.audit(running.number, images)
+        self.rung_scores.audit(running.number, images)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how a trial ended."""
-        result = result or {}
-        if not error and "failure" not in result:
-            self.on_trial_result(trial_id, result)
         running = self._running.pop(trial_id)
+        report = None if error else read_report(result)
+        if isinstance(report, RungReached):
+            self._store_score(running, report)
         with _unless_ended_elsewhere():
-            if error or "failure" in result:
-                self._fail(running, result.get("failure"), error)
-            elif result.get("final", False):
-                self._complete(running, self._values(result))
-            elif "stopped" in result:
-                # It goes on in this launch or the next, but not at once on a node that empties.
-                self._resting[running.number] = time.monotonic() + COOL_DOWN_S
-            elif running.stopped_at is not None:
-                images = running.stopped_at
-                running.trial.set_user_attr(STOPPED_AT, images)
-                self._end(running, TrialState.PRUNED, None, f"stopped at {images:,} images")
-            else:
-                self._interrupted.add(running.number)
+            match report:
+                case _ if error:
+                    self._end(running, TrialState.FAIL, None, WORKER_LOST)
+                case Failed(message=message):
+                    self._fail(running, message)
+                case RungReached(final=True):
+                    self._complete(running, report.finite_values)
+                case Stopped():
+                    # It goes on in this launch or the next, but not on a node that empties.
+                    self._resting[running.number] = time.monotonic() + COOL_DOWN_S
+                case _ if running.stopped_at is not None:
+                    images = running.stopped_at
+                    running.trial.set_user_attr(STOPPED_AT, images)
+                    self._end(running, TrialState.PRUNED, None, f"stopped at {images:,} images")
+                case _:
+                    self._interrupted.add(running.number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study's storage holds everything."""
@@ -235,31 +245,35 @@ class OptunaStudySearcher(Searcher):
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
         """Make a new trial: the baseline, a given point, a child, or what the sampler suggests."""
         config, child = self._config, None
-        self._history.sync(trials, self.ladder.baseline)
+        self._view.sync(trials, self.rung_scores.baseline)
         if number == 0:
             values: dict[str, Any] = {"contrastive.form": "none"}
         elif number <= len(config.points):
-            values = self._history.suggest(number, config.points[number - 1])
+            values = self._view.suggest(number, config.points[number - 1])
         else:
             if config.scheduler == "pbt":
-                child = next_child(config, number, trials, self.ladder, self._forkable)
-            values = child.values if child else self._history.suggest(number)
+                child = next_child(config, number, trials, self.rung_scores, self._forkable)
+            values = child.values if child else self._view.suggest(number)
         attributes: dict[str, Any] = {}
         if child:
             attributes[PARENT] = {"trial": child.parent, "images": child.images}
             attributes[REPLACES] = child.replaces
-        self._give(values)
+        self._fix_next_draw(values)
         trial = self._study.ask()
-        trial.set_user_attr(DRIVER, self._neighbours.driver)
+        trial.set_user_attr(DRIVER, self._peers.driver)
         if trial.number > 0:
             values = self._config.space.suggest(trial)
-        attributes |= {BASELINE: trial.number == 0, VALUES: values}
+        attributes |= {IS_BASELINE: trial.number == 0, VALUES: values}
         for name, given in attributes.items():
             trial.set_user_attr(name, given)
-        return Running(trial, trial.number, twin=_twin(trial, trials))
+        return Running(trial, trial.number, same_as=_first_alike(trial, trials))
 
-    def _give(self, values: dict[str, Any]) -> None:
-        """Let the real study draw these values, so that it shows them with their ranges."""
+    def _fix_next_draw(self, values: dict[str, Any]) -> None:
+        """Let the real study draw these values, so that it shows them with their ranges.
+
+        `Study.enqueue_trial` would serve new trials alone: one that was left behind before it had
+        all of its values draws the rest under its own number.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             base = RandomSampler(self._config.seed)
@@ -268,31 +282,25 @@ class OptunaStudySearcher(Searcher):
     def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
         """Go on with a trial that was left behind, even before it had all its values."""
         trial = open_trial(self._study, frozen)
-        trial.set_user_attr(DRIVER, self._neighbours.driver)
+        trial.set_user_attr(DRIVER, self._peers.driver)
         if VALUES not in frozen.user_attrs:
             values: dict[str, Any] = {"contrastive.form": "none"}
             if frozen.number > 0:
-                self._history.sync(trials, self.ladder.baseline)
-                self._give(self._history.suggest(frozen.number, frozen.params))
+                self._view.sync(trials, self.rung_scores.baseline)
+                self._fix_next_draw(self._view.suggest(frozen.number, frozen.params))
                 values = self._config.space.suggest(trial)
-            trial.set_user_attr(BASELINE, frozen.number == 0)
+            trial.set_user_attr(IS_BASELINE, frozen.number == 0)
             trial.set_user_attr(VALUES, values)
         audited_at = frozen.user_attrs.get(AUDITED_AT)
-        twin = _twin(trial, trials)
-        return Running(trial, frozen.number, rung_scores(frozen), audited_at, twin)
-
-    def _values(self, result: dict[str, Any]) -> tuple[float, ...] | None:
-        """Return the objectives of a result; None if one is missing or not finite."""
-        found = result.get("values", [result.get("score")])
-        finite = all(value is not None and math.isfinite(value) for value in found)
-        return tuple(float(value) for value in found) if finite else None
+        same_as = _first_alike(trial, trials)
+        return Running(trial, frozen.number, rung_scores(frozen), audited_at, None, same_as)
 
     def _complete(self, running: Running, values: tuple[float, ...] | None) -> None:
         if values is None:
-            self._fail(running, None, error=False)
+            self._fail(running, "the score is missing or not finite")
             return
         final = self._config.rungs[-1].images
-        score, baseline = running.scores.get(final), self.ladder.baseline(final)
+        score, baseline = running.scores.get(final), self.rung_scores.baseline(final)
         if score is not None:
             judged = judged_violations(score, baseline, self._constraints, full=True)
             for text, excess in judged.items():
@@ -301,11 +309,10 @@ class OptunaStudySearcher(Searcher):
         message = "" if at is None else f"was to stop at {at:,} images; ran on as an audit"
         self._end(running, TrialState.COMPLETE, values, message)
 
-    def _fail(self, running: Running, failure: str | None, error: bool) -> None:
-        lost = WORKER_LOST if error else "the score is missing or not finite"
-        if not error:  # the point's own doing: the sampler keeps away from it
-            running.trial.set_user_attr(FAILURE, True)
-        self._end(running, TrialState.FAIL, None, failure or lost)
+    def _fail(self, running: Running, message: str) -> None:
+        """End a trial that failed by its own doing: the search sampler keeps away from it."""
+        running.trial.set_user_attr(FAILURE, True)
+        self._end(running, TrialState.FAIL, None, message)
 
     def _end(
         self,
@@ -314,15 +321,15 @@ class OptunaStudySearcher(Searcher):
         values: tuple[float, ...] | None,
         message: str,
     ) -> None:
-        if running.twin is not None:
+        if running.same_as is not None:
             message = f"{message}; " if message else ""
-            message += f"the same point as trial {running.twin}"
+            message += f"the same point as trial {running.same_as}"
         if message:
             running.trial.set_user_attr(MESSAGE, message)
         self._study.tell(running.trial, values, state, skip_if_finished=True)
 
 
-def _twin(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
+def _first_alike(trial: optuna.Trial, trials: Sequence[FrozenTrial]) -> int | None:
     """Return the first trial before this one that trains the same."""
     mine = trial.user_attrs
     for other in trials[: trial.number]:

@@ -13,7 +13,7 @@ class RankedScore:
     """How one trial stands at one rung."""
 
     values: tuple[float, ...]
-    """The objectives, the less the better."""
+    """The objectives; lower is better."""
     violation: float = 0.0
     """By what share of their bounds its constraints are broken, in all; 0 if they are kept."""
 
@@ -24,18 +24,18 @@ def count_better(own: RankedScore, others: Sequence[RankedScore]) -> int:
     return sum(key < mine for key in theirs)
 
 
-def sort_keys(standings: Sequence[RankedScore]) -> list[tuple[float, ...]]:
-    """Return a key for each standing, the best one's being the least.
+def sort_keys(scores: Sequence[RankedScore]) -> list[tuple[float, ...]]:
+    """Return a key for each score, the best one's being the least.
 
     Kept constraints come before broken ones, which are ordered by how far. One objective orders
     the rest; several do by fronts of non-dominated trials and, within a front, by crowding
     distance, the lonelier first (Deb et al., 2002).
     """
-    if all(len(standing.values) == 1 for standing in standings):
-        return [(s.violation, 0.0 if s.violation else s.values[0]) for s in standings]
-    kept = [i for i, standing in enumerate(standings) if standing.violation == 0]
-    keys: list[tuple[float, ...]] = [(standing.violation, 0.0, 0.0) for standing in standings]
-    values = np.array([standings[i].values for i in kept], dtype=float)
+    if all(len(score.values) == 1 for score in scores):
+        return [(s.violation, 0.0 if s.violation else s.values[0]) for s in scores]
+    kept = [i for i, score in enumerate(scores) if score.violation == 0]
+    keys: list[tuple[float, ...]] = [(score.violation, 0.0, 0.0) for score in scores]
+    values = np.array([scores[i].values for i in kept], dtype=float)
     if kept:
         ranks = front_ranks(values)
         distances = _crowding(values, ranks)

@@ -29,17 +29,17 @@ def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path
     study, config = optuna.create_study(), small_study(num_trials=5)
     alive = {"a", "b"}
 
-    def neighbours(name: str) -> PeerDrivers:
+    def peers(name: str) -> PeerDrivers:
         return PeerDrivers(name, lambda driver: driver in alive, tmp_path / "ask.lock")
 
-    one = OptunaStudySearcher(study, config, neighbours=neighbours("a"))
-    two = OptunaStudySearcher(study, config, neighbours=neighbours("b"))
+    one = OptunaStudySearcher(study, config, peers=peers("a"))
+    two = OptunaStudySearcher(study, config, peers=peers("b"))
     assert numbers(one, "kl") == [0, 1]
     assert numbers(two, "mno") == [2, 3, 4]
     assert one.suggest("p") is None  # there may yet be something to take over
-    assert num_remaining(study, config, neighbours("a")) == 2
+    assert num_remaining(study, config, peers("a")) == 2
     alive.remove("b")
-    assert num_remaining(study, config, neighbours("a")) == 5
+    assert num_remaining(study, config, peers("a")) == 5
     one._read_at = -math.inf
     assert numbers(one, "qrs") == [2, 3, 4]
     assert one.suggest("t") == Searcher.FINISHED
@@ -55,8 +55,8 @@ def test_no_trial_begins_before_the_baseline_has_ended(
     study, config = optuna.create_study(), small_study()
 
     def found(name: str) -> OptunaStudySearcher:
-        neighbours = PeerDrivers(name, lambda driver: True, tmp_path / "ask.lock")
-        return OptunaStudySearcher(study, config, neighbours=neighbours, num_trials=1)
+        peers = PeerDrivers(name, lambda driver: True, tmp_path / "ask.lock")
+        return OptunaStudySearcher(study, config, peers=peers, num_trials=1)
 
     monkeypatch.setattr("diffrop.search.searcher.REFRESH_S", -1.0)
     one, two = found("a"), found("b")
@@ -79,8 +79,8 @@ def drive(config: StudyConfig, url: str, lock: Path, name: str, ran: list[int]) 
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     storage = optuna.storages.RDBStorage(url, options)
     study = optuna.load_study(study_name="shared", storage=storage)
-    neighbours = PeerDrivers(name, lambda driver: True, lock)
-    found = OptunaStudySearcher(study, config, neighbours=neighbours)
+    peers = PeerDrivers(name, lambda driver: True, lock)
+    found = OptunaStudySearcher(study, config, peers=peers)
     turn = 0
     while (point := found.suggest(f"{name}{turn}")) != Searcher.FINISHED:
         if isinstance(point, dict):
