@@ -94,7 +94,7 @@ def test_scores_of_other_drivers_count(monkeypatch: pytest.MonkeyPatch) -> None:
     one = driver()
     other = Driver(one.config, one.study)
     one.begin(2)
-    monkeypatch.setattr(other.searcher, "_neighbours", PeerDrivers("b", lambda driver: True))
+    monkeypatch.setattr(other.searcher, "_peers", PeerDrivers("b", lambda driver: True))
     other.begin()
     one.report(1, 64, 3.0)
     assert other.report(2, 64, 4.0) == STOPS
