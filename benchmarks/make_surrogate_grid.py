@@ -1,7 +1,7 @@
 """Train a grid of digits trials for `search_efficiency.py`, appending to a CSV file.
 
 Every trial is a real one: the digits recipe through the project's own trainer, sampler and
-scorer. A killed run goes on where it stopped: trials whose rows are there are left alone.
+scorer. A killed run goes on where it stopped: trials that have their rows are not repeated.
 """
 
 import argparse
@@ -33,12 +33,12 @@ RUNGS = {5_120: 250, 10_240: 250, 20_480: 500}
 """Images seen, and how many samples are drawn there."""
 FINAL_SAMPLES_OF_SEED_0 = 1_000
 PREFIXES = (30, 60, 125, 250, 500, 1_000)
-"""The samples' first N are scored too: they show how FID depends on N."""
+"""The first N samples are scored too, to show how FID depends on N."""
 OMEGAS = (0.0, 0.5, 1.0, 2.0)
 FORK_IMAGES = 10_240
 DEVICE = torch.device("cpu")
 RUINED = 1.5
-"""A point whose seed 0 comes to so many times the baseline's final FID is not trained again."""
+"""A point whose final FID with seed 0 is this many times the baseline's is not repeated."""
 LOSS = "objective."
 """Where a checkpoint keeps the state of the loss, which a fork begins afresh."""
 CHUNK = 125
@@ -60,14 +60,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Point:
-    """One training but for its seed."""
+    """The settings of one training, without its seed."""
 
     form: str
     tau_0: float = 0.0
     decay_temperature: float = 0.0
     margin: float = 0.0
     start_images: int = 0
-    """Where the contrastive loss sets in: at a fork from the baseline, or 0."""
+    """Images seen at which the contrastive loss begins: at a fork from the baseline, or 0."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def design() -> list[list[Point]]:
 
 
 class Chunked(nn.Module):
-    """A compiled network that always sees `CHUNK` images; it takes up any EMA's weights."""
+    """A compiled network that always sees `CHUNK` images; it can take the weights of any EMA."""
 
     def __init__(self, network: nn.Module) -> None:
         """Compile a network, which keeps its weights."""
@@ -136,7 +136,7 @@ class Grid:
         self._network = Chunked(Trainer(self._base, self._dataset, DEVICE).ema.model)
         shape = (CHUNK, *self._dataset.image_shape)
         labels = torch.zeros(CHUNK, dtype=torch.int64)
-        self._network(torch.zeros(shape), labels, labels)  # compiles: in nobody's time
+        self._network(torch.zeros(shape), labels, labels)  # compiles, before anything is timed
         self._trunks: dict[int, Checkpoint] = {}
 
     def rows(self, point: Point, seed: int) -> Iterator[dict[str, Any]]:
@@ -216,7 +216,7 @@ class Grid:
 
 
 def _seeds(seed: int) -> dict[str, int]:
-    """Another seed is another training and other noise of the samples."""
+    """Return the keys of a seed: another training and other noise of the samples."""
     return {"training.seed": seed, "evaluation.seed": 12_345 + seed}
 
 
@@ -229,7 +229,7 @@ def finished(path: Path) -> set[tuple[str, ...]]:
 
 
 def is_ruined(path: Path, point: Point) -> bool:
-    """Whether seed 0 says that further seeds of a point would tell nothing of use."""
+    """Return whether seed 0 shows that further seeds of a point would not be useful."""
     with path.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["seed"] == "0"]
     last = str(max(RUNGS))
@@ -264,8 +264,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--table", type=Path, default=Path(__file__).parent / "data" / "digits_grid.csv")
-    add("--runs-root", type=Path, default=Path("runs"), help="its .cache holds the extractor")
-    add("--max-trials", type=int, help="stop after so many, to go on later")
+    add(
+        "--runs-root",
+        type=Path,
+        default=Path("runs"),
+        help="folder whose .cache holds the extractor",
+    )
+    add("--max-trials", type=int, help="stop after this many; a later run goes on")
     args = parser.parse_args()
     torch.set_num_threads(1)
     grid, done = Grid(args.runs_root), finished(args.table)

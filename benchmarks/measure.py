@@ -34,22 +34,22 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table; what is None was not measured."""
+    """One line of a table; None means that it was not measured."""
 
     what: str
     plain: float | None = None
-    """Of what ours is compared with, in `unit`."""
+    """The measure of what ours is compared with, in `unit`."""
     ours: float | None = None
     unit: str = "images/s"
     ratio: float | None = None
-    """Of this run; its sense stands in `aim`."""
+    """It is of this run; `aim` says which way round it is."""
     memory_mib: float | None = None
-    """Peak of ours, on a GPU, from its making on; of a loss, what it adds."""
+    """Peak memory of ours on a GPU since it was made; for a loss, what it adds."""
     of_ceiling: float | None = None
-    """Arithmetic of ours over the bf16 matrix products measured in this run."""
+    """Share of ours in the rate of bf16 matrix products measured in this run."""
     aim: str = ""
     reached: bool | None = None
-    """Whether the aim, which is one for a GPU, was reached on one."""
+    """Whether the aim, which is for a GPU, was reached on one."""
 
 
 def device() -> torch.device:
@@ -193,7 +193,7 @@ def cells(row: Row) -> list[str]:
 
     unit = f" {row.unit}"
     form = ",.0f" if row.unit == "images/s" else ".3g"
-    verdict = "" if not row.aim else {None: NOT_MEASURED, True: "yes", False: "no"}[row.reached]
+    reached = "" if not row.aim else {None: NOT_MEASURED, True: "yes", False: "no"}[row.reached]
     return [
         row.what,
         number(row.plain, form, unit),
@@ -202,5 +202,5 @@ def cells(row: Row) -> list[str]:
         number(row.memory_mib, ",.0f"),
         number(row.of_ceiling, ".1%"),
         row.aim,
-        verdict,
+        reached,
     ]

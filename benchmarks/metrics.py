@@ -1,4 +1,4 @@
-"""Time the metrics against independent implementations; prints one table of ratios.
+"""Time the metrics beside independent implementations; prints one table of ratios.
 
 All rows are measured in this run, on this machine.
 """
@@ -229,7 +229,12 @@ def main() -> None:
     add("--report-samples", type=int, default=10_000, metavar="N")
     add("--precision-recall-images", type=int, default=50_000, metavar="N")
     add("--no-sqrtm", action="store_true", help="leave scipy's sqrtm out (half a minute)")
-    add("--inception-weights", type=Path, metavar="FILE", help="for its rows (best on a GPU)")
+    add(
+        "--inception-weights",
+        type=Path,
+        metavar="FILE",
+        help="file of weights, for InceptionV3's rows (best on a GPU)",
+    )
     add("--only-precision-recall", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only_precision_recall:

@@ -1,9 +1,9 @@
-"""Compare the search for omega with the full grid, both judged on fresh noise at the full N.
+"""Compare the search for omega with the full grid, on fresh noise at the full N.
 
-Regret is the score at the omega that halving found less that at the one the grid found, on noise
-that neither has seen, with its paired 95 % interval over samples, and beside it half the interval
-of the score itself. Without --study, it trains a few
-small models on digits first: under three minutes on a core.
+The regret is the score at the omega that halving found, minus that at the omega that the grid
+found, on noise that neither has seen. It is printed with its paired 95 % interval over samples,
+beside half the interval of the score itself. Without --study it first trains a few small models on
+digits, which takes under three minutes on a core.
 """
 
 import argparse
@@ -41,19 +41,19 @@ from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.training.trainer import Trainer
 
 LENGTHS = (10_240, 20_480)
-"""Images at which the model that this trains is kept."""
+"""Images seen at which checkpoints of the models that this trains are kept."""
 Z = 1.96
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Grid and halving on one checkpoint and noise, judged on another."""
+    """Grid and halving on one checkpoint and one noise, compared on another noise."""
 
     checkpoint: str
     omega_grid: float
     omega_halving: float
     value_grid: float
-    """On fresh noise, as all values here."""
+    """It is measured on fresh noise, as all values here."""
     value_halving: float
     regret: float
     low: float
@@ -62,7 +62,7 @@ class Comparison:
     score_half_width: float
     """Half the 95 % interval of the grid's score."""
     share: float
-    """Samples that halving drew, of the grid's."""
+    """The samples that halving drew, divided by those of the grid."""
     seconds_grid: float
     seconds_halving: float
 
@@ -84,7 +84,7 @@ def trained_checkpoints(folder: Path, device: torch.device) -> dict[str, Path]:
 def compare(
     swept: SweptCheckpoint, inputs: ScoringInputs, objective: str, repeat: int
 ) -> Comparison:
-    """Search by both methods on one noise, and judge both choices on another."""
+    """Search by both methods on one noise, and score both choices on another."""
     config = swept.config
     seeds = [derive_seed(config.evaluation.seed, repeat, use) % 2**31 for use in (0, 1)]
     full = config.evaluation.num_samples
@@ -133,7 +133,7 @@ def compare(
 
 
 def overall(rows: Sequence[Comparison]) -> Interval:
-    """Return the mean regret; the noises are independent, the models are taken as given."""
+    """Return the mean regret over independent noises; the models count as fixed."""
     mean = float(np.mean([row.regret for row in rows]))
     error = float(np.sqrt(np.sum([row.standard_error**2 for row in rows]))) / len(rows)
     return Interval(mean, mean - Z * error, mean + Z * error, error, 0.95, len(rows))
@@ -193,8 +193,8 @@ def main() -> None:
         f"Mean regret {mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}] over {len(rows)} "
         f"searches at N = {swept[0].config.evaluation.num_samples:,}, grid "
         f"{', '.join(f'{omega:g}' for omega in swept[0].config.evaluation.guidance_scales)}; the "
-        f"paired interval of {within} reaches 0 or lies below, the regret of {inside} is within "
-        "the interval of the grid's score.",
+        f"paired interval of {within} includes 0 or lies below it, the regret of {inside} is "
+        "within the interval of the grid's score.",
         markup=False,
     )
     drawn = np.mean([row.share for row in rows])

@@ -1,4 +1,4 @@
-"""Time the sampler's denoising evaluations: as the studies run them against plain float32.
+"""Time the sampler's denoising evaluations, as the studies run them, beside plain float32.
 
 An evaluation with guidance counts as two. All ratios are of this run.
 
@@ -37,7 +37,7 @@ AIM = ">= 4.8 times fp32"
 
 
 class Bench:
-    """A network and what it evaluates."""
+    """A network and the images that it evaluates."""
 
     def __init__(self, batch_size: int) -> None:
         on = device()
@@ -94,7 +94,7 @@ class Bench:
 
 
 def evaluation_rows(bench: Bench) -> list[Row]:
-    """One evaluation, with and without guidance."""
+    """Time one evaluation, with and without guidance."""
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
     base, memory = bench.speed(lambda: bench.model, 0.0)
     size = bench.batch_size
@@ -125,7 +125,7 @@ def evaluation_rows(bench: Bench) -> list[Row]:
 
 
 def sampler_row(bench: Bench, num_steps: int) -> Row:
-    """Whole images by guided DDIM: evaluations, updates and noise, nothing else."""
+    """Time whole images by guided DDIM: evaluations, updates and noise, and nothing else."""
     config = SamplingConfig(num_steps=num_steps, batch_size=bench.batch_size)
 
     def draw(model: nn.Module) -> Tensor:

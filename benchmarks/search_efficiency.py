@@ -1,9 +1,9 @@
-"""How much it costs to find a good point: this engine against other ways to search.
+"""Compare what it costs to find a good point: this engine and other ways to search.
 
 On a surrogate of real digits trials (`benchmarks/data/README.md`), each method searches
-`search_spaces/tau.yaml`, with noise, on simulated workers that are never idle. Printed is what
-they have worked, training, sampling and scoring, until the trial that looks best is truly in the
-best share of the space. All numbers follow from the table, the seeds and the packages' versions.
+`search_spaces/tau.yaml`, with noise, on simulated workers that are never idle. It prints the time
+that they have trained, sampled and scored until the trial that looks best is truly in the best
+share of the space. All numbers follow from the table, the seeds and the packages' versions.
 
     python -m benchmarks.search_efficiency
 """
@@ -32,7 +32,7 @@ from diffrop.study.space import SearchSpace
 ENGINE, OPTUNA, TUNE = "this engine", "plain Optuna (TPE)", "Tune's OptunaSearch + ASHA"
 QUICK = (OPTUNA, TUNE, ENGINE)
 AIMS = {OPTUNA: 4.0, TUNE: 2.0}
-"""How many times as much as the engine these methods are hoped to cost."""
+"""The aims: how many times the engine's cost these methods should have."""
 
 
 def cost(method: Method, setting: Setting, threshold: float, seed: int) -> tuple[float, Quest]:
@@ -135,7 +135,7 @@ def surrogate_table(surrogate: Surrogate) -> Table:
     rows = [
         ("points, trainings", f"{len(fitted)}, {fitted['trainings'].sum()}"),
         ("effects, standard deviation of final log FID", f"{fitted['measured'].std():.3f}"),
-        ("left out point predicted from the others, RMSE", f"{np.sqrt((error**2).mean()):.3f}"),
+        ("a point predicted from the others, RMSE", f"{np.sqrt((error**2).mean()):.3f}"),
         (
             "fitted, RMSE",
             f"{np.sqrt(((fitted['predicted'] - fitted['measured']) ** 2).mean()):.3f}",
@@ -156,7 +156,7 @@ def surrogate_table(surrogate: Surrogate) -> Table:
 
 
 def main() -> None:
-    """Fit, search, print, write."""
+    """Fit the surrogate, run all searches, print the table and write the numbers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -167,7 +167,7 @@ def main() -> None:
     add("--seeds", type=int, default=50)
     add("--trials", type=int, default=48, help="budget of every method")
     add("--workers", type=int, default=4)
-    add("--share", type=float, default=0.05, help="of the space that counts as found")
+    add("--share", type=float, default=0.05, help="share of the space that counts as found")
     add(
         "--at-best-omega",
         action="store_true",
@@ -195,7 +195,7 @@ def main() -> None:
     names, seeds = (QUICK, 3) if args.quick else (tuple(METHODS), args.seeds)
     if set(surrogate.fork_shares) != set(surrogate.processes):
         names = tuple(name for name in names if name != FORKS)
-        console.print("Not every form has forks in the table: forks are not judged.")
+        console.print("Not every form has forks in the table: forks are not measured.")
     found = measure(setting, threshold, names, seeds, console)
     for row in found.values():
         row["ratio"] = ratio_interval(row["costs_s"], found[ENGINE]["costs_s"])

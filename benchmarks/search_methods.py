@@ -1,4 +1,4 @@
-"""How each way to search spends its time on the surrogate: trials as the simulation runs them."""
+"""The ways to search, as trials that the simulation runs on the surrogate."""
 
 import dataclasses
 import itertools
@@ -28,12 +28,12 @@ from diffrop.study.space import SearchSpace
 NUM_CLASSES = 10
 REDUCTION_FACTOR = 2.0
 RUNG_SAMPLES = 200
-"""At the first rung, as in the digits recipe; a score later has more in step with its images."""
+"""Samples at the first rung, as in the digits recipe; later rungs have more by their images."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What every method is given: the problem, and how much it may spend."""
+    """The problem that every method solves, and how much it may spend."""
 
     surrogate: Surrogate
     space: SearchSpace
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def final_images(self) -> int:
-        """Where training ends."""
+        """Images seen at which training ends."""
         return self.surrogate.rungs[-1]
 
 
@@ -55,9 +55,9 @@ class Engine:
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
     common: bool = True
-    """Common random numbers over the trials."""
+    """Whether trials share their random numbers."""
     fork_images: int = 0
-    """Where trials fork from the baseline; 0 is nowhere."""
+    """Images seen at which trials fork from the baseline; 0 means that they do not."""
 
     def begin(
         self, setting: Setting, seed: int, noise: StudyNoise, quest: Quest
@@ -131,7 +131,7 @@ class Engine:
                 "final": rung.final,
             }
             action = scheduler.on_trial_result(None, tune_trial, result)
-            if rung.final and not point["baseline"]:  # which is no point of the space
+            if rung.final and not point["baseline"]:  # the baseline is no point of the space
                 quest.complete(trained, omega, score)
             if action == TrialScheduler.STOP:
                 break
@@ -168,7 +168,7 @@ def search_omega(
 
 @dataclass(frozen=True)
 class PlainOptuna:
-    """Optuna's ask and tell: omega is one more parameter, and every trial is trained in full."""
+    """Optuna's ask and tell, with omega as one more parameter and every trial trained in full."""
 
     random: bool = False
     common: bool = True

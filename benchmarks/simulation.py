@@ -14,12 +14,12 @@ from diffrop.study.space import FORM_KEY, Parameter, SearchSpace
 
 NUM_OMEGAS = 17
 NUM_VALUES = {"contrastive.tau_0": 30, "contrastive.decay_temperature": 10}
-"""Values of a parameter on the fine grid; 5 of the others."""
+"""Number of values of a parameter on the fine grid; other parameters have 5."""
 SAMPLES_STEP = 10
-"""Sampling noise is drawn for every so many samples."""
+"""Sampling noise is drawn once for this many samples."""
 Trial = Iterator[float]
 """A trial in progress: it yields the seconds that its next piece of work takes, and is resumed
-when these have passed."""
+when they have passed."""
 
 
 def simulate(
@@ -94,7 +94,7 @@ class SimulatedTraining:
     """One training, which can be scored at any rung and omega on any number of samples."""
 
     def __init__(self, surrogate: Surrogate, point: Point, noise: StudyNoise) -> None:
-        """Train."""
+        """Draw the noise of the training."""
         training, self._paths = noise.draw()
         mean = surrogate.log_fid(point)
         self._log_fid = mean + training.reshape(mean.shape)
@@ -111,14 +111,14 @@ class SimulatedTraining:
 
 @dataclass
 class Quest:
-    """Whether a study's best trial, by its own scores, is truly among the best of the space."""
+    """Follows whether the best trial by a study's own scores is truly among the best."""
 
     surrogate: Surrogate
     threshold: float
     """A final FID without noise."""
     reached: bool = False
     value: float = field(default=float("inf"))
-    """The least score so far."""
+    """The lowest score so far."""
     truth: float = field(default=float("inf"))
     """The final FID without noise of that trial."""
 

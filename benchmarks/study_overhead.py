@@ -1,4 +1,4 @@
-"""Time what a study spends beside its steps: start-up, sharing a GPU, and the GPU's idle time.
+"""Time what a study spends apart from its steps: start-up, a shared GPU, and idle time.
 
 Every trial here is a process of its own, as in a study. Idle is the share of a whole study's wall
 time in which the driver reports no kernel running, asked of nvidia-smi several times a second.
@@ -27,7 +27,7 @@ POLL_INTERVAL_MS = 200
 WARM_UP_STEPS = 8
 TRAINING_S = 30 if torch.cuda.is_available() else 3
 READY_S = 300
-"""A trial waits so long for its sibling, which may have failed."""
+"""How long a trial waits for the other one, which may have failed."""
 
 
 def first_step_seconds(cache: Path) -> float:
@@ -38,7 +38,7 @@ def first_step_seconds(cache: Path) -> float:
 
 
 def start_rows(cache: Path) -> list[Row]:
-    """A first trial, which compiles, and one that finds the cache of the first."""
+    """Time a first trial, which compiles, and one that finds the cache of the first."""
     cold, warm = first_step_seconds(cache), first_step_seconds(cache)
     return [
         Row(what="process start to first step, cold cache", ours=cold, unit="s"),
@@ -54,7 +54,7 @@ def start_rows(cache: Path) -> list[Row]:
 
 
 def sharing_row(cache: Path) -> Row:
-    """Two trials at a time on one device, against one: images a second in all."""
+    """Compare two trials at a time on one device with one: images per second in all."""
     alone = _speeds(1, cache)
     both = _speeds(2, cache)
     ratio = sum(speed for speed, _, _ in both) / alone[0][0]
@@ -72,7 +72,7 @@ def sharing_row(cache: Path) -> Row:
 
 
 def _speeds(count: int, cache: Path) -> list[tuple[float, float, float]]:
-    """Images a second, peak MiB and the device's MiB of trials that train at the same time."""
+    """Return images/s, peak MiB and the device's MiB of trials that train at the same time."""
     with tempfile.TemporaryDirectory() as folder:
         children = [
             _child(["--child-train", folder, str(count), str(number)], cache)
@@ -134,7 +134,7 @@ def idle_share(utilisations: Sequence[float]) -> float:
 
 
 def read_utilisations(text: str) -> list[float]:
-    """Parse nvidia-smi's lines of one number; others, such as [N/A], are passed over."""
+    """Parse nvidia-smi's lines of one number; others, such as [N/A], are skipped."""
     return [float(line) for line in text.split("\n") if line.strip().isdigit()]
 
 
@@ -235,9 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="JSON (results/study_overhead.json)")
-    add(
-        "--images", type=int, default=800_000, metavar="N", help="of a trial of the study (800000)"
-    )
+    add("--images", type=int, default=800_000, metavar="N", help="images seen by a trial (800000)")
     add("--child-first-step", action="store_true", help=argparse.SUPPRESS)
     add("--child-train", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()

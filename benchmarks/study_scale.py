@@ -2,7 +2,7 @@
 
 The engine is the real one: Tune's loop, Optuna on SQLite, MLflow, the observer, the results, the
 trials' own code with its checkpoints and files. A stand-in replaces the training loop and the
-sampling inside a trial. Times are of the driver's process; Tune's own share is told apart.
+sampling inside a trial. Times are those of the driver's process, with Tune's own share apart.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class StandInTrainer(Trainer):
         save: Callable[[], object] = lambda: None,
         check: Callable[[], object] = lambda: None,
     ) -> None:
-        """Move to `images` with one row of curves."""
+        """Advance to `images` and log one row of curves."""
         self.images_seen = images
         log({"images_seen": images, "loss/ddpm": 1 / images, "grad_norm": 1.0})
 
@@ -75,7 +75,9 @@ def stand_in_score(
     baseline_scores: Any = None,
 ) -> Scored:
     """Return a score card of the usual size, whose value falls from trial to trial."""
-    value = 1e3 / (1 + number) + 1e5 / images_seen  # the newest is best: none is stopped
+    value = (
+        1e3 / (1 + number) + 1e5 / images_seen
+    )  # the newest trial is the best, so none is stopped
     groups = ("all", "many", "medium", "few")
     scores = {f"{name}/{group}": value for name in ("fid", "accuracy") for group in groups}
     choices = sampling_choices(config, rung.num_steps)
@@ -122,7 +124,7 @@ def stand_in_point(point: dict[str, Any], **others: Any) -> None:
 
 @dataclass
 class Stopwatch:
-    """Seconds of the driver by what it did; of nested parts each has its own only."""
+    """The driver's seconds by part; a part does not include those nested in it."""
 
     wall: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     processor: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -165,7 +167,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("trial: results", ResultReader, "read"),
     ("trial: MLflow", Tracker, "sync"),
 )
-"""What is timed: the part's name, and the function of a class or module that does it."""
+"""The timed parts: name, and the function of a class or module that does the work."""
 
 
 @contextmanager
@@ -295,13 +297,17 @@ def table(found: dict[str, Any]) -> Table:
     """Return the measures beside their aims."""
     ratio = found["trial_s_last"] / found["trial_s_first"]
     rows = [
-        ("driver, a trial", f"{found['trial_s']:.3f} s", "0.25 s"),
-        ("driver, a report", f"{1e3 * found['report_s']:.1f} ms", "20 ms"),
+        ("driver, per trial", f"{found['trial_s']:.3f} s", "0.25 s"),
+        ("driver, per report", f"{1e3 * found['report_s']:.1f} ms", "20 ms"),
         ("memory growth", f"{found['memory_growth_mib']:.0f} MiB", "200 MB"),
-        (f"a trial, last {found['window']} over first", f"{ratio:.2f}", "2"),
-        ("sampler, a trial", f"{found['sampler_s']:.3f} s", "told apart"),
+        (f"per trial, last {found['window']} over first", f"{ratio:.2f}", "2"),
+        ("sampler, per trial", f"{found['sampler_s']:.3f} s", "counted apart"),
         (f"sampler, last {found['window']}", f"{found['sampler_s_last']:.3f} s", ""),
-        ("driver's processor time with Tune, a trial", f"{found['driver_processor_s']:.3f} s", ""),
+        (
+            "driver's processor time with Tune, per trial",
+            f"{found['driver_processor_s']:.3f} s",
+            "",
+        ),
     ]
     rows += [
         (
@@ -321,7 +327,7 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def main() -> None:
-    """Run, print the table, write the JSON."""
+    """Run the study, print the table and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--trials", type=int, default=1_000)

@@ -1,13 +1,13 @@
 """A model of the digits grid: what a trial would score, and what it would cost.
 
-Fitted to the table of `make_surrogate_grid.py`, on the logarithm of fid/all at N = 1,000; every
-rung and omega of the grid is an output of its own:
+It is fitted to the table of `make_surrogate_grid.py`, on the logarithm of fid/all at N = 1,000;
+every rung and omega of the grid is an output of its own:
 
     log FID = baseline + effect of the point + training noise + sampling noise
 
 The effect is a Gaussian process for each form, over the logarithms of the loss's mean strength
-and of its decay, and over the hinge's margin. It is 0 where the strength vanishes, for there every
-form is the baseline. Between the grid's omegas, log FID follows the polynomial through them.
+and of its decay, and over the hinge's margin. It is 0 where the strength vanishes, because there
+every form is the baseline. Between the grid's omegas, log FID follows the polynomial through them.
 """
 
 import math
@@ -35,14 +35,14 @@ WEAK_TRAININGS = 3
 
 @dataclass(frozen=True)
 class Point:
-    """What a trial trains, but for its seed."""
+    """What a trial trains, without its seed."""
 
     form: str = "none"
     tau_0: float = 0.0
     decay_temperature: float = 0.0
     margin: float = 0.0
     start_images: int = 0
-    """Where the loss sets in: at a fork from the baseline, or 0."""
+    """Images seen at which the loss begins: at a fork from the baseline, or 0."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any], start_images: int = 0) -> "Point":
@@ -61,25 +61,25 @@ class Point:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What an idle core takes: medians of the table's times."""
+    """The seconds of one otherwise idle core: medians of the table's times."""
 
     training_per_image: float
     sampling_per_image: float
-    """With one pass of the network a step; guidance takes two."""
+    """It is for one pass of the network per step; guidance takes two."""
     scoring: float
-    """Of one score, whatever its N."""
+    """The seconds of one score, whatever its N."""
 
     @classmethod
     def fit(cls, drawn: pd.DataFrame) -> "Seconds":
         """Take the medians over the rows that are whole draws."""
         trained = drawn.groupby([*POINT, "seed", "images"])["training_s"].first().reset_index()
-        stretch = trained["images"] - trained.groupby([*POINT, "seed"])["images"].shift(
+        segment = trained["images"] - trained.groupby([*POINT, "seed"])["images"].shift(
             fill_value=0
         )
-        stretch -= trained["start_images"].where(stretch == trained["images"], 0)
+        segment -= trained["start_images"].where(segment == trained["images"], 0)
         passes = np.where(drawn["omega"] > 0, 2, 1)
         return cls(
-            float((trained["training_s"] / stretch).median()),
+            float((trained["training_s"] / segment).median()),
             float((drawn["sampling_s"] / drawn["num_samples"] / passes).median()),
             float(drawn["scoring_s"].median()),
         )
@@ -110,8 +110,8 @@ class Surrogate:
     noise: Noise
     seconds: Seconds
     fitted: pd.DataFrame
-    """Of each point of the grid: its final log FID at its best omega as measured (mean over
-    seeds), and as predicted from all the points, and from the others alone."""
+    """For each point of the grid, its final log FID at its best omega: as measured (mean over
+    seeds), as predicted from all points, and as predicted from the others alone."""
 
     @classmethod
     def fit(cls, table: pd.DataFrame) -> "Surrogate":
@@ -183,7 +183,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def fit_bias(scored: pd.DataFrame) -> dict[int, float]:
-    """Return FID_N less FID_1000 by N: sums of the median steps between a draw's prefixes.
+    """Return FID_N minus FID_1000 by N: sums of the median steps between a draw's prefixes.
 
     A negative median is noise that the draws share: the bias of FID falls with N.
     """
@@ -245,7 +245,7 @@ def _fork_shares(
 ) -> dict[str, float]:
     """Return by form the slope of a fork's final effect on the whole training's.
 
-    A fork is held against the baseline of its own seed, whose first half it shares.
+    A fork is compared with the baseline of its own seed, whose first half it shares.
     """
     columns = list(forks.columns)
     own = whole.loc["none", columns].droplevel([*POINT[1:]])

@@ -13,12 +13,12 @@ STEPS = ((60, 125), (125, 250), (250, 500), (500, 1_000))
 
 @dataclass(frozen=True)
 class Noise:
-    """Covariances of log FID; outputs are rungs outside, omegas inside."""
+    """Covariances of log FID; outputs are ordered by rung, then by omega."""
 
     training: np.ndarray
     """(outputs, outputs): a training's own part."""
     training_shared: np.ndarray
-    """(outputs, outputs): of all trainings of a seed, which start and are fed alike."""
+    """(outputs, outputs): of all trainings of a seed, which share start and data."""
     training_observed: np.ndarray
     """The own part with the sampling noise of the grid's rows."""
     sampling: np.ndarray

@@ -1,4 +1,4 @@
-"""Time a training step: the studies' own trainer against plain PyTorch, and what each loss adds.
+"""Time a training step: the studies' own trainer, plain PyTorch, and what each loss adds.
 
 A step is forward, backward, clip, Adam and weight average, with the data on the device. The plain
 one is written out here: eager float32 of the same network with PyTorch's defaults. All ratios are
@@ -43,11 +43,11 @@ from diffrop.training.trainer import Trainer
 FORMS = ("negative_l2", "hinge", "reciprocal", "exponential")
 WARM_UP_STEPS = 8
 LAST_STEPS = 500
-"""Of a training, over which its final loss is a mean."""
+"""The number of last steps of a training over which its final loss is a mean."""
 
 
 class PlainTrainer:
-    """The step as one writes it down first; contiguous memory, a kernel for each operation."""
+    """The step in its simplest form: contiguous memory, and a kernel for each operation."""
 
     def __init__(self, config: ExperimentConfig, dataset: Dataset, on: torch.device) -> None:
         torch.manual_seed(config.training.seed)
@@ -87,7 +87,7 @@ class PlainTrainer:
 
 
 class UnrecordedTrainer(Trainer):
-    """The trainer without CUDA graphs, to tell what they gain."""
+    """The trainer without CUDA graphs, to measure what they gain."""
 
     def _start_fast(self) -> None:
         super()._start_fast()
@@ -129,7 +129,7 @@ class Bench:
 
 
 def speed_rows(bench: Bench) -> list[Row]:
-    """Every precision and way of running against the plain step."""
+    """Compare every precision and way of running with the plain step."""
     plain, memory = with_peak(bench.plain)
     base = bench.batch_size / seconds(plain.step, bench.calls)
     rows = [
@@ -187,7 +187,7 @@ def _speed_row(
 
 
 def contrastive_rows(bench: Bench) -> list[Row]:
-    """What the contrastive loss adds to a step, with the measure of its gradient ratio."""
+    """Measure what the contrastive loss adds to a step, its gradient ratio included."""
     rows = []
     for batch in (128, 512, 1024) if bench.on_gpu else (16,):
         size: dict[str, Any] = {"training__batch_size": batch}
@@ -232,7 +232,7 @@ def _step_with_ratio(trainer: Trainer) -> None:
 
 
 def cbdm_row(bench: Bench) -> Row:
-    """A CBDM step against a DDPM step."""
+    """Compare a CBDM step with a DDPM step."""
     (ddpm, _), (cbdm, memory) = (
         with_peak(partial(bench.trainer, contrastive__form="none", objective__loss=loss))
         for loss in ("ddpm", "cbdm")
