@@ -47,17 +47,22 @@ def optuna_study(study: StudyResults) -> "optuna.Study":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         rebuilt = optuna.create_study(direction="minimize")
-        for _, trial in trials.iterrows():
-            values = {
+        values = [
+            {
                 column: _value(trial[column], item)
                 for column, item in columns.items()
                 if pd.notna(trial[column]) and trial[column] != ""
             }
-            spaces = {name: _distribution(columns[name], value) for name, value in values.items()}
+            for _, trial in trials.iterrows()
+        ]
+        ranges = {
+            column: _distribution(item, [own[column] for own in values if column in own])
+            for column, item in columns.items()
+        }
+        for own, value in zip(values, trials["value"], strict=True):
+            spaces = {column: ranges[column] for column in own}
             rebuilt.add_trial(
-                optuna.trial.create_trial(
-                    params=values, distributions=spaces, value=float(trial["value"])
-                )
+                optuna.trial.create_trial(params=own, distributions=spaces, value=float(value))
             )
     return rebuilt
 
@@ -72,16 +77,20 @@ def _value(value: Any, item: dict[str, Any]) -> Any:
     return int(value) if item.get("integer") else float(value)
 
 
-def _distribution(item: dict[str, Any], value: Any) -> "optuna.distributions.BaseDistribution":
-    """Return the range of a parameter; wider where a trial was started outside of it."""
+def _distribution(
+    item: dict[str, Any], values: list[Any]
+) -> "optuna.distributions.BaseDistribution":
+    """Return the range of a parameter, wide enough for trials that were started outside of it.
+
+    It is the same for all trials, since Optuna's importances refuse ranges that change.
+    """
     import optuna
 
     if item.get("choices") is not None:
-        choices = list(item["choices"])
         return optuna.distributions.CategoricalDistribution(
-            choices if value in choices else [*choices, value]
+            list(dict.fromkeys([*item["choices"], *values]))
         )
-    low, high = min(item["low"], value), max(item["high"], value)
+    low, high = min([item["low"], *values]), max([item["high"], *values])
     if item.get("integer"):
         return optuna.distributions.IntDistribution(int(low), int(high), log=bool(item.get("log")))
     return optuna.distributions.FloatDistribution(low, high, log=bool(item.get("log")))

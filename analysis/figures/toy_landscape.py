@@ -111,15 +111,18 @@ def toy_landscape_figure(tau: float = DEFAULT_TAU) -> Figure:
         raise ValueError(f"tau is {tau!r}; allowed: a finite number, more than 0")
     forms: tuple[Form, ...] = get_args(Form)
     num_rows = -(-(len(forms) + 1) // NUM_COLUMNS)
+    num_places = num_rows * NUM_COLUMNS
     figure = style.new_figure(ROW_IN * num_rows)
     for place, form in enumerate(forms):
         axes = figure.add_subplot(num_rows, NUM_COLUMNS, place + 1, label=form)
         _draw_landscape(axes, form, tau)
-        axes.set_xlabel("mean $m_1$ (95 %)" if place + NUM_COLUMNS > len(forms) else "")
+        below = place + NUM_COLUMNS
+        lowest = below >= len(forms) and below != num_places - 1
+        axes.set_xlabel("mean $m_1$ (95 %)" if lowest else "")
         axes.set_ylabel("mean $m_2$ (5 %)" if place % NUM_COLUMNS == 0 else "")
         style.tidy_axes(axes)
         axes.grid(visible=False)
-    _draw_shifts(figure.add_subplot(num_rows, NUM_COLUMNS, len(forms) + 1, label="shift"), tau)
+    _draw_shifts(figure.add_subplot(num_rows, NUM_COLUMNS, num_places, label="shift"), tau)
     truth = Line2D([], [], color="black", marker="x", linestyle="none", label="true means")
     best = Line2D(
         [],
@@ -205,5 +208,5 @@ def _caption(tau: float) -> str:
         f"tau = {tau:g} (dotted); hinge margin {MARGIN:g}, the true distance; darker is higher, "
         "in equal steps of the root above the panel's least value.\n"
         f"Negative L2 has no minimum from tau = {CURVATURE:g} on (dashed), the product of the "
-        "weights; the arrow points down.\nHinge and baseline shift by 0 at every tau."
+        "weights; the arrow points downhill.\nHinge and baseline shift by 0 at every tau."
     )

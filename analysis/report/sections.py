@@ -145,7 +145,7 @@ def front_section(study: StudyResults) -> Section | None:
     words = {"yes": "met", "no": "not met"}
     rows = [
         [
-            trial_label(row["number"]),
+            trial_label(int(row["number"])),
             f"{row['omega']:g}",
             str(row["sampler"]),
             *(format_score(_float(row[name])) for name in scores),

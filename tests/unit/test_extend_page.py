@@ -10,6 +10,13 @@ import pytest
 from tests.made.small import ROOT
 
 PAGE = ROOT / "docs" / "extend.md"
+CHANGED_FILES = {
+    "Add your dataset": 2,
+    "Add your loss": 2,
+    "Add your metric": 2,
+    "Add your study": 2,
+}
+"""How many files each section's diff changes; a study is one and its search space."""
 DATASET = """
 from diffrop.data import load_dataset
 from diffrop.recipes import recipe
@@ -23,13 +30,9 @@ assert torch.isfinite(Trainer(config, dataset, torch.device("cpu")).step()["loss
 """
 LOSS = """
 import torch
-from diffrop.config import ContrastiveConfig
-from diffrop.config import DiffusionConfig
+from diffrop.config import ContrastiveConfig, DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.study.space import SearchSpace
-from analysis.figures.style import form_style
-from pathlib import Path
 schedule = NoiseSchedule.linear(DiffusionConfig())
 config = ContrastiveConfig(form="student", space="eps", tau_schedule="constant", tau_0=2.0)
 loss = ContrastiveLoss(config, schedule, torch.tensor([5, 5]), group_size=2)
@@ -37,49 +40,126 @@ eps = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 3.0)])
 t, labels = torch.tensor([9, 9]), torch.tensor([0, 1])
 found = loss(torch.zeros_like(eps), t, labels, torch.zeros_like(eps), eps).loss
 assert abs(found.item() - 2 * 10**-0.5) < 1e-6, found
-form = SearchSpace.load(Path("search_spaces/tau.yaml")).parameters[0]
-assert "student" in form.choices
-assert form_style("student").label == "student"
+"""
+LOSS_IN_FIGURES = """
+import math
+import tempfile
+from pathlib import Path
+from typing import get_args
+from analysis.data.load import load_study
+from analysis.figures import class_confusion, parameter_importance
+from analysis.figures.registry import TITLES, study_figure
+from analysis.figures.style import form_style
+from analysis.figures.study_comparison import study_comparison_figure
+from analysis.figures.toy_landscape import optimum, shift, toy_landscape_figure
+from diffrop.config import Form
+from diffrop.metrics import classifier
+from tests.made.trained_study import write_trained_study
+classifier.NUM_IMAGES = 2_560
+class_confusion.PER_CLASS = {20: 3}
+parameter_importance.NUM_FORESTS = 1
+study = load_study(write_trained_study(Path(tempfile.mkdtemp()) / "full", form="student"))
+assert (study.trials["form"] == "student").sum() == 5
+for name in TITLES:
+    entry = study_figure(name)
+    assert entry.applies(study), name
+    figure = entry.draw(study)
+    figure.draw_without_rendering()
+    assert figure.axes[0].axison or name in ("parallel_coordinates", "sample_neighbours"), name
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    if "hinge" in texts and "exponential" in texts:
+        assert "student" in texts, (name, texts)
+study_comparison_figure([study]).draw_without_rendering()
+looks = [form_style(form) for form in get_args(Form)]
+assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 6
+assert looks[-1].label == "student"
+figure = toy_landscape_figure(0.2)
+figure.draw_without_rendering()
+assert [axes.get_label() for axes in figure.axes] == [*get_args(Form), "shift"]
+assert "student" in [line.get_label() for line in figure.axes[-1].lines]
+gap = optimum("student", 0.2)[1] - optimum("student", 0.2)[0]
+slope = 2 * 0.95 * 0.05 * (gap - 2) - 0.2 * gap * (1 + gap**2) ** -1.5
+assert abs(slope) < 1e-6 and math.isfinite(shift("student", 10.0)), slope
 """
 METRIC = """
+import csv
+import tempfile
+from pathlib import Path
 import torch
+from analysis.data.load import load_study
+from analysis.report.summary import metric_rows
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
-from analysis.report.summary import METRIC_WORDS
+from tests.made.analysed_study import read_trials, write_study, write_trials
 rng = torch.Generator().manual_seed(0)
 real = torch.randn(300, 6, generator=rng)
 labels = torch.arange(300) % 3
 reference = Reference.fit(real, labels, {"many": [0], "medium": [1], "few": [2]})
 moved = Extraction("made", real + 2.0)
 report = evaluate(moved, labels, reference, sampler="none", metrics=("fid", "mean_distance"))
-assert abs(report.scores["mean_distance/few"] - 24**0.5) < 1e-4, report.scores
-assert "mean_distance" in METRIC_WORDS
+found = report.scores["mean_distance/few"]
+assert abs(found - 24**0.5) < 1e-4, report.scores
+directory = write_study(Path(tempfile.mkdtemp()) / "study")
+rows = read_trials(directory)
+rows[1]["mean_distance/few"] = str(found)
+write_trials(directory, rows)
+assert ("mean distance", "t001", ["-", "-", "-", "4.90"]) in metric_rows(load_study(directory))
 """
+STUDY = """
+import importlib
+import sys
+from diffrop.recipes import recipe
+from diffrop.study.space import SearchSpace
+sys.path.insert(0, "studies")
+command = importlib.import_module("run_learning_rate_sweep").COMMAND
+space = SearchSpace.load(command.space)
+assert [parameter.name for parameter in space.parameters] == ["training.learning_rate"]
+assert len(list(space.corners(recipe("digits").experiment))) == 2
+"""
+
+
+def sections() -> dict[str, str]:
+    """Return the diff of each section that has one, by the section's heading."""
+    parts = re.split(r"^## (.*)\n", PAGE.read_text("utf-8"), flags=re.M)[1:]
+    found = {}
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        diffs = re.findall(r"```diff\n(.*?)```", text, re.S)
+        if diffs:
+            (found[heading],) = diffs
+    return found
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with all three changes of the page."""
+    """A copy of the project with all changes of the page."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("diffrop", "analysis", "search_spaces"):
+    for name in ("diffrop", "analysis", "search_spaces", "studies", "tests/made"):
         for path in (ROOT / name).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
-    changes = re.findall(r"```diff\n(.*?)```", PAGE.read_text("utf-8"), re.S)
-    assert len(changes) == 3
+    (folder / "tests" / "__init__.py").touch()
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-    for change in changes:
+    for heading, change in sections().items():
         done = subprocess.run(
             ["git", "apply", "-"], cwd=folder, input=change, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"{heading}: {done.stderr}"
     return folder
 
 
-@pytest.mark.parametrize("program", [DATASET, LOSS, METRIC], ids=["dataset", "loss", "metric"])
+def test_changes_cost_as_many_files_as_the_page_says() -> None:
+    changed = {heading: diff.count("\n+++ b/") for heading, diff in sections().items()}
+    assert changed == CHANGED_FILES
+
+
+@pytest.mark.parametrize(
+    "program",
+    [DATASET, LOSS, LOSS_IN_FIGURES, METRIC, STUDY],
+    ids=["dataset", "loss", "loss-in-figures", "metric", "study"],
+)
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
