@@ -18,7 +18,7 @@ from diffrop.baselines.augmentation import (
     table_notes,
     write_results,
 )
-from diffrop.baselines.classifier import classifier_recipe
+from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.checkpoint_file import read_checkpoint
 from diffrop.config import DataConfig
 from diffrop.console.commands import relative

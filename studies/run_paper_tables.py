@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diffrop.baselines.classifier import classifier_recipe
+from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.config import ExperimentConfig
 from diffrop.console.commands import relative
 from diffrop.console.options import (

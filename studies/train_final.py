@@ -20,9 +20,10 @@ from diffrop.console.options import (
 )
 from diffrop.console.results import metrics_table
 from diffrop.console.study_options import add_launch_options, launch_config
-from diffrop.engine.final_training import final_lines, load_export, prepare_final, train_final
+from diffrop.engine.final_training import final_lines, prepare_final, train_final
 from diffrop.errors import StudyError, errors_to_exit
 from diffrop.presets import PRESETS
+from diffrop.record.exported_config import load_export
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import check_name
 
