@@ -1,6 +1,7 @@
 """What all configs share: frozen dataclasses to and from plain data, with checks of each field."""
 
 import dataclasses
+import difflib
 import math
 import sys
 import types
@@ -120,8 +121,10 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         inner = inner.get(parent) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
-        known = ", ".join(flatten(values))
-        raise ValueError(f"unknown configuration key {key!r}; allowed: {known}")
+        known = list(flatten(values))
+        near = difflib.get_close_matches(key, known)
+        allowed = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(known)}"
+        raise ValueError(f"unknown configuration key {key!r}; {allowed}")
     inner[last] = value
 
 

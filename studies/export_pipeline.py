@@ -4,19 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffrop.checkpoint_file import read_checkpoint
-from diffrop.console.options import Formatter
+from diffrop.console.options import command_parser
 from diffrop.errors import errors_to_exit
-from diffrop.export import export_pipeline
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=Formatter,
-        usage="%(prog)s --checkpoint FILE --out DIR",
-    )
+    parser = command_parser(__doc__, "%(prog)s --checkpoint FILE --out DIR")
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
     add("--out", type=Path, required=True, metavar="DIR", help="new folder")
@@ -36,6 +30,9 @@ def main(argv: list[str]) -> int:
     with errors_to_exit():
         if args.omega < 0:
             raise ValueError(f"omega is {args.omega}; allowed: 0 or more")
+        from diffrop.checkpoint_file import read_checkpoint
+        from diffrop.export import export_pipeline
+
         export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega)
     print(f"pipeline in {args.out}/; load it with")
     print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")

@@ -4,47 +4,38 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 
-from analysis.figures.guidance_sweep import write_guidance_sweep
 from diffrop.console.commands import relative
-from diffrop.console.options import Formatter, names, numbers
-from diffrop.engine.guidance_sweep import (
-    newest_study,
-    ready_to_sample,
-    score_choices,
-    study_checkpoints,
-    sweep_tables,
-)
+from diffrop.console.configs import experiment_changes, runs_root
+from diffrop.console.option_table import numbers
+from diffrop.console.options import add_options, command_parser, shown
 from diffrop.errors import errors_to_exit
 from diffrop.study.config import check_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=Formatter, usage="%(prog)s [options]"
-    )
+    parser = command_parser(__doc__)
     add = parser.add_argument
     add("--study", metavar="NAME", help="whose checkpoints (the newest with results)")
     add("--trials", type=numbers, metavar="N,N,...", help="(the baseline and the best other)")
     add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="or checkpoints of one's own")
-    add(
-        "--omegas",
-        type=numbers,
-        default=OMEGAS,
-        metavar="X,X,...",
-        help=f"({','.join(f'{omega:g}' for omega in OMEGAS)})",
-    )
-    add("--samplers", type=names, metavar="X,...", help="ddim-STEPS, ancestral (as in the study)")
-    add("--num-samples", type=int, metavar="N", help="for each omega (as in the study)")
-    add("--seed", type=int, metavar="N", help="of the noise (as in the study)")
-    add("--runs-root", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
+    scales = "guidance scales to score"
+    add_options(parser, "evaluation.guidance_scales", help=scales, default=shown(OMEGAS))
+    study = "as in the study"
+    words = "samplers to score, ddim-STEPS or ancestral"
+    add_options(parser, "evaluation.samplers", help=words, default=study)
+    add_options(parser, "evaluation.num_samples", help="for each omega", default=study)
+    add_options(parser, "evaluation.seed", default=study)
+    add_options(parser, "launch.runs_root")
     add("--name", help="folder in runs/ (guidance-, and the time)")
     return parser.parse_args(argv)
 
@@ -60,35 +51,47 @@ def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
             path.stem if distinct else f"{path.resolve().parent.name}/{path.stem}": path
             for path in args.checkpoint
         }
-    root = args.runs_root.resolve()
+    from diffrop.engine.guidance_sweep import newest_study, study_checkpoints
+
+    root = runs_root(args).resolve()
     study = newest_study(root) if args.study is None else root / check_name(args.study)
     trials = None if args.trials is None else [int(number) for number in args.trials]
     return study_checkpoints(study, trials)
 
 
-def main(argv: list[str]) -> int:
-    """Score, print, write; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFrame":
+    """Score every checkpoint at every choice, and print which they are.
+
+    Raises:
+        ValueError: an option is not allowed, or does not fit the checkpoints.
+    """
+    import torch
+
+    from diffrop.engine.guidance_sweep import ready_to_sample, score_choices
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with errors_to_exit():
-        root = args.runs_root.resolve()
-        folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
-        if folder.exists():
-            raise ValueError(f"folder {str(folder)!r} exists; allowed: a new --name")
-        given: dict[str, Any] = {
-            "evaluation.guidance_scales": list(args.omegas),
-            "evaluation.samplers": args.samplers,
-            "evaluation.num_samples": args.num_samples,
-            "evaluation.seed": args.seed,
-        }
-        changes = {key: value for key, value in given.items() if value is not None}
-        swept, inputs = ready_to_sample(checkpoints(args), changes, root / ".cache", device)
+    changes = {"evaluation.guidance_scales": OMEGAS, **experiment_changes(args)}
+    swept, inputs = ready_to_sample(checkpoints(args), changes, root / ".cache", device)
     for each in swept:
         console.print(f"{each.label}, {each.images_seen:,} images seen", soft_wrap=True)
     with console.status("") as status:
-        frame = score_choices(
+        return score_choices(
             swept, inputs, lambda done, total: status.update(f"{done} of {total} choices")
         )
+
+
+def main(argv: list[str]) -> int:
+    """Score, print, write; return the exit code."""
+    args, console = parse(argv), Console(highlight=False)
+    with errors_to_exit():
+        root = runs_root(args).resolve()
+        folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
+        if folder.exists():
+            raise ValueError(f"folder {str(folder)!r} exists; allowed: a new --name")
+        frame = scored(args, root, console)
+    from analysis.figures.guidance_sweep import write_guidance_sweep
+    from diffrop.engine.guidance_sweep import sweep_tables
+
     for heading, table in sweep_tables(frame).items():
         console.print(f"\n{heading}", soft_wrap=True)
         console.print(table)

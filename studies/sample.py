@@ -3,37 +3,27 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from PIL import Image
-
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import SamplingConfig
-from diffrop.console.options import Formatter
-from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.console.configs import experiment_changes
+from diffrop.console.options import add_options, command_parser
 from diffrop.errors import errors_to_exit
-from diffrop.scoring.grid import save_grid
-from diffrop.scoring.samples import draw_samples
-from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema
+
+if TYPE_CHECKING:
+    import torch
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser = command_parser(__doc__, None)
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
     add("--labels", default="all", metavar="X,X,...", help="class names or numbers (all)")
     add("--omega", type=float, default=0.0, metavar="X", help="guidance scale (0, no guidance)")
     add("--num", type=int, default=8, metavar="N", help="images of each label (8)")
-    add("--sampler", choices=("ddim", "ancestral"), help="(as in the checkpoint's study)")
-    add("--steps", type=int, metavar="N", help="DDIM steps (as in the checkpoint's study)")
-    add(
-        "--ema-length",
-        type=float,
-        metavar="X",
-        help="one of the checkpoint's training.ema_lengths (as in the checkpoint's study)",
-    )
+    own = ("sampling.sampler", "sampling.num_steps", "sampling.ema_length")
+    add_options(parser, *own, default="as in the checkpoint's study")
     add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
     add("--out", type=Path, default=Path("samples"), metavar="DIR", help="new folder (samples)")
     return parser.parse_args(argv)
@@ -60,27 +50,74 @@ def chosen_labels(text: str, class_names: list[str]) -> list[int]:
     return [numbers[part.strip()] for part in text.split(",")]
 
 
-def sampling_config(args: argparse.Namespace, checkpoint: Checkpoint) -> SamplingConfig:
+def sampling_config(args: argparse.Namespace, card: dict[str, Any]) -> SamplingConfig:
     """Return the checkpoint's own sampling, with what the options change.
+
+    Args:
+        args: of `parse`.
+        card: what is stored with the checkpoint.
 
     Raises:
         ValueError: a sampler, a number of steps, an average, or omega or num is not allowed.
     """
     if args.num < 1 or args.omega < 0:
         raise ValueError(f"num is {args.num}, omega {args.omega}; allowed: 1 or more, 0 or more")
-    if "gan" in checkpoint.card:
+    if "gan" in card:
         raise ValueError(
             f"{args.checkpoint} is a GAN's; allowed: a diffusion model's (the GAN's samples.png "
             "lies beside its checkpoints)"
         )
-    config = config_of(checkpoint.card)
-    changes = {
-        "sampling.sampler": args.sampler,
-        "sampling.num_steps": args.steps,
-        "sampling.ema_length": args.ema_length,
-    }
-    given = {key: value for key, value in changes.items() if value is not None}
-    return config.with_values(given).sampling
+    from diffrop.training.checkpoint import config_of
+
+    return config_of(card).with_values(experiment_changes(args)).sampling
+
+
+def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:
+    """Return images (N, C, H, W) in uint8, and the name of each one's class.
+
+    Raises:
+        ValueError: an option does not fit the checkpoint.
+        CheckpointError: the checkpoint is damaged or foreign.
+    """
+    import torch
+
+    from diffrop.checkpoint_file import read_checkpoint
+    from diffrop.diffusion.schedule import NoiseSchedule
+    from diffrop.scoring.samples import draw_samples
+    from diffrop.training.checkpoint import config_of
+    from diffrop.training.network import load_ema
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    checkpoint = read_checkpoint(args.checkpoint)
+    card = checkpoint.card
+    names = card["class_names"]
+    labels = chosen_labels(args.labels, names) * args.num
+    sampling = sampling_config(args, card)
+    channels, height, width = card["image_shape"]
+    images = draw_samples(
+        load_ema(checkpoint, device, sampling.ema_length),
+        NoiseSchedule.linear(config_of(card).diffusion).to(device),
+        sampling,
+        (channels, height, width),
+        torch.tensor(labels),
+        args.omega,
+        len(names),
+        args.seed,
+    )
+    return images.cpu(), [names[label] for label in labels]
+
+
+def write_images(images: "torch.Tensor", names: list[str], num_columns: int, out: Path) -> None:
+    """Write one PNG for each image, and a grid of all."""
+    from PIL import Image
+
+    from diffrop.scoring.grid import save_grid
+
+    out.mkdir(parents=True, exist_ok=True)
+    for number, (image, name) in enumerate(zip(images, names, strict=True)):
+        pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+        Image.fromarray(pixels).save(out / f"{number:05d}-{name}.png")
+    save_grid(images, num_columns, out / "grid.png")
 
 
 def main(argv: list[str]) -> int:
@@ -89,30 +126,8 @@ def main(argv: list[str]) -> int:
     with errors_to_exit():
         if args.out.exists() and any(args.out.iterdir()):
             raise ValueError(f"folder {str(args.out)!r} is not empty; allowed: a new --out")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        checkpoint = read_checkpoint(args.checkpoint)
-        card = checkpoint.card
-        names = card["class_names"]
-        labels = chosen_labels(args.labels, names)
-        sampling = sampling_config(args, checkpoint)
-        schedule = NoiseSchedule.linear(config_of(card).diffusion).to(device)
-        order = torch.tensor(labels).repeat(args.num)
-        channels, height, width = card["image_shape"]
-        images = draw_samples(
-            load_ema(checkpoint, device, sampling.ema_length),
-            schedule,
-            sampling,
-            (channels, height, width),
-            order,
-            args.omega,
-            len(names),
-            args.seed,
-        ).cpu()
-    args.out.mkdir(parents=True, exist_ok=True)
-    for number, (image, label) in enumerate(zip(images, order.tolist(), strict=True)):
-        pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-        Image.fromarray(pixels).save(args.out / f"{number:05d}-{names[label]}.png")
-    save_grid(images, len(labels), args.out / "grid.png")
+        images, names = draw(args)
+    write_images(images, names, len(images) // args.num, args.out)
     print(f"{len(images)} images and grid.png in {args.out}/ (one column for each label)")
     return 0
 

@@ -4,72 +4,76 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from diffrop.console.options import Formatter
-from diffrop.console.status import (
-    StudyStatus,
-    all_statuses,
-    status_lines,
-    studies_table,
-    study_status,
-    trials_table,
-)
+from diffrop.console.configs import given, runs_root
+from diffrop.console.options import add_options, command_parser
 from diffrop.errors import errors_to_exit
-from diffrop.record.study_store import StudyStore
 from diffrop.study.config import check_name
+
+if TYPE_CHECKING:
+    from diffrop.console.status import StudyStatus
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter)
+    parser = command_parser(__doc__, None)
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the study (all, a line each)")
-    parser.add_argument(
-        "--runs-root",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder of all studies (runs)",
-    )
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="Optuna's, such as postgresql://... (SQLite in the study's folder)",
-    )
+    add_options(parser, "launch.runs_root", "launch.storage")
     parser.add_argument("--json", action="store_true", help="all that is known, as JSON")
     return parser.parse_args(argv)
 
 
-def as_json(status: StudyStatus | str) -> dict[str, Any]:
+def as_json(status: "StudyStatus | str") -> dict[str, Any]:
     """Return how a study stands, or {"error": why that is unknown}."""
     return {"error": status} if isinstance(status, str) else status.to_dict()
+
+
+def show_all(root: Path, storage: str | None, as_lines: bool, console: Console) -> None:
+    """Print a line for each study of a runs folder, or one JSON object of all."""
+    from diffrop.console.status import all_statuses, studies_table
+
+    statuses = all_statuses(root, storage)
+    if not as_lines:
+        print(json.dumps({name: as_json(found) for name, found in statuses.items()}))
+    elif statuses:
+        console.print(studies_table(statuses))
+    else:
+        console.print(f"There are no studies in {root}.")
+
+
+def show_one(root: Path, name: str, storage: str | None, as_lines: bool, console: Console) -> None:
+    """Print how one study stands, in lines and a table or as JSON.
+
+    Raises:
+        StudyError: there is no such study, or it cannot be read.
+        ValueError: its name is not allowed, or its configuration cannot be read.
+    """
+    from diffrop.console.status import status_lines, study_status, trials_table
+    from diffrop.record.study_store import StudyStore
+
+    status = study_status(StudyStore(root, check_name(name)), storage)
+    if not as_lines:
+        print(json.dumps(as_json(status)))
+        return
+    head, *others = status_lines(status)
+    console.print(head)
+    console.print(trials_table(status))
+    for line in others:
+        console.print(line, soft_wrap=line.startswith("Go on"))
 
 
 def main(argv: list[str]) -> int:
     """Print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    root = args.runs_root
     with errors_to_exit():
+        root, storage = runs_root(args), given(args, "launch").get("storage")
         if args.name is None:
-            statuses = all_statuses(root, args.storage)
-            if args.json:
-                print(json.dumps({name: as_json(found) for name, found in statuses.items()}))
-            elif statuses:
-                console.print(studies_table(statuses))
-            else:
-                console.print(f"There are no studies in {root}.")
-            return 0
-        status = study_status(StudyStore(root, check_name(args.name)), args.storage)
-    if args.json:
-        print(json.dumps(as_json(status)))
-        return 0
-    head, *rest = status_lines(status)
-    console.print(head)
-    console.print(trials_table(status))
-    for line in rest:
-        console.print(line, soft_wrap=line.startswith("Go on"))
+            show_all(root, storage, not args.json, console)
+        else:
+            show_one(root, args.name, storage, not args.json, console)
     return 0
 
 

@@ -4,94 +4,97 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from diffrop.config import ExperimentConfig
 from diffrop.console.commands import relative
-from diffrop.console.options import (
-    Formatter,
-    add_data_options,
-    add_trial_options,
-    chosen_recipe,
-    preset_help,
-    with_options,
+from diffrop.console.configs import (
+    experiment_changes,
+    experiment_config,
+    for_device,
+    given,
+    launch_config,
 )
-from diffrop.console.results import metrics_table
-from diffrop.console.study_options import add_launch_options, launch_config
-from diffrop.engine.final_training import final_lines, load_export, prepare_final, train_final
+from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
 from diffrop.errors import StudyError, errors_to_exit
-from diffrop.presets import PRESETS
-from diffrop.record.trial_folder import TrialFolder
-from diffrop.study.config import check_name
+from diffrop.record.exported_config import load_export
+from diffrop.study.config import LaunchConfig, check_name
 
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    usage = "%(prog)s (--config FILE | --preset NAME) [options]"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter, usage=usage)
+    parser = command_parser(__doc__, "%(prog)s (--config FILE | --preset NAME) [options]")
     start = parser.add_argument_group("what to train").add_mutually_exclusive_group(required=True)
     start.add_argument("--config", type=Path, metavar="FILE", help="best.yaml of a study")
-    start.add_argument("--preset", choices=tuple(PRESETS), metavar="NAME", help=preset_help())
-    add = parser.add_argument
-    add("--name", help="folder in runs/ (final-, and the time)")
-    add("--resume", action="store_true", help="carry on with the training of that name")
-    add("--seed", type=int, metavar="N", help="of the training (as in --config, or 0)")
-    add_data_options(parser)
-    add_trial_options(parser)
-    add_launch_options(parser)
+    add_options(start, "preset")
+    parser.add_argument("--name", help="folder in runs/ (final-, and the time)")
+    add_options(parser, "launch.resume", help="carry on with the training of that name")
+    add_options(parser, "training.seed", default="as in --config, or 0")
+    parser.epilog = "With --config, defaults of the data and of a trial are those of the file."
+    for heading, keys in TRAINING_GROUPS.items():
+        add_options(parser.add_argument_group(heading), *keys)
     return parser.parse_args(argv)
 
 
-def experiment_config(args: argparse.Namespace, on_gpu: bool) -> ExperimentConfig:
+def final_config(args: argparse.Namespace) -> ExperimentConfig:
     """Return the exported configuration, or the preset's, with what the options change.
 
     Raises:
         ValueError: the file is no export, or an option is not allowed.
     """
     if args.config is None:
-        start = chosen_recipe(args, on_gpu).experiment
-    elif args.dataset is not None:
+        return experiment_config(args, vars(args)["preset"])
+    if "dataset" in given(args, "data"):
         raise ValueError("--dataset came with --config, which has its own; allowed: --preset")
-    else:
-        start = load_export(args.config)
-    if args.seed is not None:
-        start = start.with_values({"training.seed": args.seed})
-    return with_options(start, args)
+    return load_export(args.config).with_values(experiment_changes(args))
 
 
-def main(argv: list[str], environment: dict[str, str]) -> int:
+def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console: Console) -> int:
+    """Check, train, score, print; return the exit code."""
+    from diffrop.console.results import metrics_table
+    from diffrop.engine.final_training import final_lines, prepare_final, train_final
+    from diffrop.record.trial_folder import TrialFolder
+
+    inputs, anchors = prepare_final(config, launch)
+    result = train_final(config, inputs, directory, launch, console)
+    if result.interrupted:
+        print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
+        return 130
+    if result.card is None:
+        print(f"error: {result.failure}", file=sys.stderr)
+        return 2
+    for line in final_lines(result.card, anchors):
+        console.print(line)
+    console.print(metrics_table(result.card))
+    for line in result.untracked:
+        console.print(line)
+    checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
+    console.print(f"checkpoint {checkpoint}", soft_wrap=True)
+    return 0
+
+
+def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
     with errors_to_exit():
+        config = final_config(args)
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
-        config = experiment_config(args, launch.gpus_per_worker > 0)
-        if args.resume and args.name is None:
+        if args.config is None:
+            asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
+            config = for_device(config, asked, on_gpu)
+        if launch.resume and args.name is None:
             raise ValueError("--resume needs --name, the name of the training to carry on with")
         name = check_name(args.name or time.strftime("final-%Y%m%d-%H%M%S"))
         directory = Path(launch.runs_root).resolve() / name
-        if directory.exists() != args.resume:
-            state = "does not exist" if args.resume else "exists; carry it on with --resume"
+        if directory.exists() != launch.resume:
+            state = "does not exist" if launch.resume else "exists; carry it on with --resume"
             raise StudyError(f"{directory} {state}")
-        inputs, anchors = prepare_final(config, launch)
-        result = train_final(config, inputs, directory, launch, console)
-        if result.interrupted:
-            print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
-            return 130
-        if result.card is None:
-            print(f"error: {result.failure}", file=sys.stderr)
-            return 2
-        for line in final_lines(result.card, anchors):
-            console.print(line)
-        console.print(metrics_table(result.card))
-        for line in result.untracked:
-            console.print(line)
-        checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
-        console.print(f"checkpoint {checkpoint}", soft_wrap=True)
-    return 0
+        return run(config, launch, directory, console)
 
 
 if __name__ == "__main__":

@@ -5,91 +5,72 @@ import dataclasses
 import json
 import sys
 import time
-from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
-from diffrop.baselines.gan_study import report_lines, run_gan
+from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
+from diffrop.console.configs import chosen_recipe, given, runs_root
 from diffrop.console.options import (
-    Formatter,
-    add_data_options,
-    add_extractor_options,
-    choices_of,
-    data_changes,
-    setting,
+    DATA_OPTIONS,
+    EXTRACTOR_OPTIONS,
+    add_options,
+    command_parser,
 )
-from diffrop.data import load_dataset
-from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import errors_to_exit
-from diffrop.recipes import recipe
 from diffrop.study.config import check_name
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=Formatter, usage="%(prog)s [options]"
-    )
-    add = parser.add_argument
-    add("--model", choices=choices_of(GanModel), default="gsr", help="(gsr)")
-    add_data_options(parser)
-    add("--images", type=int, metavar="N", help="real images seen (by model and dataset)")
-    add("--num-samples", type=int, metavar="N", help="images of the score (as in a study)")
-    add("--seed", type=int, default=0, metavar="N", help="of the training (0)")
-    add(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="any other key of GanConfig, such as spectral_weight=1; may be repeated",
-    )
-    add_extractor_options(add)
-    add("--runs-root", type=Path, default=Path("runs"), metavar="DIR", help="(runs)")
-    add("--name", help="folder in runs/ (the model, and the time)")
-    add("--resume", action="store_true", help="carry on with the training of that name")
+    parser = command_parser(__doc__)
+    add_options(parser, "gan.model")
+    add_options(parser.add_argument_group("the data"), *DATA_OPTIONS)
+    add_options(parser, "gan.num_images")
+    add_options(parser, "evaluation.num_samples", help="images of the score")
+    add_options(parser, "gan.seed")
+    words = "any other key of GanConfig, such as spectral_weight=1; may be repeated"
+    add_options(parser, "settings", help=words)
+    add_options(parser, *EXTRACTOR_OPTIONS, "launch.runs_root")
+    parser.add_argument("--name", help="folder in runs/ (the model, and the time)")
+    add_options(parser, "launch.resume", help="carry on with the training of that name")
     return parser.parse_args(argv)
 
 
 def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, EvaluationConfig]:
     """Return what the options say; ValueError if something is not allowed."""
-    dataset = args.dataset or "digits"
-    start = recipe(dataset).experiment
-    settings = {"num_images": args.images, **dict(args.settings)}
-    changes = {key: value for key, value in settings.items() if value is not None}
-    gan = gan_recipe(args.model, dataset).to_dict() | {"seed": args.seed} | changes
-    scoring = {
-        "num_samples": args.num_samples,
-        "extractor": args.extractor,
-        "extractor_weights": args.extractor_weights,
-    }
-    given = {key: value for key, value in scoring.items() if value is not None}
-    return (
-        GanConfig.from_dict(gan),
-        dataclasses.replace(start.data, **data_changes(args)),
-        dataclasses.replace(start.evaluation, **given),
-    )
+    start = chosen_recipe(args).experiment
+    data = dataclasses.replace(start.data, **given(args, "data"))
+    evaluation = dataclasses.replace(start.evaluation, **given(args, "evaluation"))
+    asked = given(args, "gan")
+    gan = gan_recipe(asked.get("model", GanConfig().model), data.dataset).to_dict()
+    settings = dict(vars(args).get("settings", ()))
+    return GanConfig.from_dict(gan | asked | settings), data, evaluation
 
 
 def main(argv: list[str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with errors_to_exit():
-        if args.resume and args.name is None:
+        resume = "resume" in given(args, "launch")
+        if resume and args.name is None:
             raise ValueError("--resume needs --name, the name of the training to carry on with")
-        name = check_name(args.name or time.strftime(f"{args.model}-%Y%m%d-%H%M%S"))
-        directory = args.runs_root.resolve() / name
-        if directory.exists() != args.resume:
-            state = "does not exist" if args.resume else "exists; carry it on with --resume"
-            raise ValueError(f"{directory} {state}")
         gan, data, evaluation = configs(args)
-        inputs, anchors = scoring_inputs(evaluation, load_dataset(data), args.runs_root.resolve())
+        name = check_name(args.name or time.strftime(f"{gan.model}-%Y%m%d-%H%M%S"))
+        root = runs_root(args).resolve()
+        directory = root / name
+        if directory.exists() != resume:
+            state = "does not exist" if resume else "exists; carry it on with --resume"
+            raise ValueError(f"{directory} {state}")
+        import torch
+
+        from diffrop.baselines.gan_study import report_lines, run_gan
+        from diffrop.data import load_dataset
+        from diffrop.engine.prepare import scoring_inputs
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        inputs, anchors = scoring_inputs(evaluation, load_dataset(data), root)
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
     (directory / "anchors.json").write_text(json.dumps(anchors), encoding="utf-8")
     for line in report_lines(report, anchors, gan, inputs.extractor.name):

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from diffrop.baselines.classifier import ClassifierConfig, predicted_labels, train_classifier
+from diffrop.baselines.classifier import predicted_labels, train_classifier
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_trainer import gan_samples
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.data import LabelledImages

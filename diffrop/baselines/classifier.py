@@ -1,17 +1,15 @@
 """The long-tail classifier: a ResNet-32, its training, and its scores on held-out images."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.resnet import ResNet32
 from diffrop.data import LabelledImages
 from diffrop.data.batches import ImageOrder
 from diffrop.diffusion.sampling import from_uint8
 from diffrop.errors import NonFiniteError
-from diffrop.schema import Config, require
 from diffrop.seeds import CLASSIFIER, derive_seed, generator
 
 MOMENTUM = 0.9
@@ -19,42 +17,6 @@ EFFECTIVE_NUMBER_BETA = 0.9999
 DEFERRED_SHARE = 0.8
 """Share of the training after which deferred re-weighting sets in (epoch 160 of 200)."""
 EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifierConfig(Config):
-    """How a classifier is trained; the defaults suit 32x32 images (200 epochs of 50,000)."""
-
-    num_images: int = 10_000_000
-    """Images seen; the same for every training set that is compared."""
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    """Of SGD; rises over the first 5 % of the images, then falls to 0 along a cosine."""
-    weight_decay: float = 2e-4
-    crop_padding: int = 4
-    """Zero pixels around an image, of which a crop of its own size is taken at random."""
-    horizontal_flip: bool = True
-    deferred_reweighting: bool = False
-    """Weigh classes by the inverse effective number of images in the last fifth (DRW)."""
-    seed: int = 0
-
-    def check(self) -> None:
-        """Refuse lengths and rates that make no training."""
-        for name in ("num_images", "batch_size", "learning_rate"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("weight_decay", "crop_padding"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
-
-
-def classifier_recipe(dataset: str) -> ClassifierConfig:
-    """Return the training that suits a dataset of `diffrop.data.DATASETS`."""
-    match dataset:
-        case "digits":
-            return ClassifierConfig(num_images=19_200, crop_padding=1, horizontal_flip=False)
-        case "fashion_mnist":
-            return ClassifierConfig(num_images=6_000_000, crop_padding=2)
-    return ClassifierConfig()
 
 
 def class_weights(class_counts: list[int]) -> Tensor:

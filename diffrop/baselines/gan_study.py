@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from diffrop.baselines.classifier import classifier_recipe, train_classifier
+from diffrop.baselines.classifier import train_classifier
+from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.baselines.gan_config import GanConfig
 from diffrop.baselines.gan_networks import num_doublings
 from diffrop.baselines.gan_trainer import GanTrainer, gan_samples

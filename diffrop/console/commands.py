@@ -1,8 +1,11 @@
-"""The command that the studies share: check, run, print."""
+"""The command that the studies share: read the options, check, run, print.
 
-import contextlib
-import json
-import shlex
+What takes seconds to import (Ray, torch, MLflow, the figures) is imported where the work begins,
+so that help and wrong input are answered at once.
+"""
+
+import argparse
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,20 +13,17 @@ from typing import Any
 
 from rich.console import Console
 
-from diffrop.console.dry_run import comparison_table, print_plan
-from diffrop.console.results import conclusions, protocol, remarks, results_table, scale
-from diffrop.console.screens import View, open_screen
-from diffrop.console.study_options import launch_config, study_config, study_parser
-from diffrop.engine.prepare import check_study, prepare
-from diffrop.engine.run import FinishedStudy, run_study
-from diffrop.errors import errors_to_exit as errors_to_exit
-from diffrop.record.cost import CostRecord
-from diffrop.record.json_files import read_record
-from diffrop.record.study_folder import StudyFolder
-from diffrop.redaction import redact
-from diffrop.tracking import ui_command
+from diffrop.console.configs import experiment_changes, for_device, launch_config, study_config
+from diffrop.console.options import study_parser
+from diffrop.errors import errors_to_exit
+from diffrop.study.config import LaunchConfig, StudyConfig
 
-RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
+
+def render_report(folder: Path) -> list[Path]:
+    """Draw the figures and the report of the study in a folder; return the files."""
+    from analysis.report.render import render_study
+
+    return render_study(folder)
 
 
 @dataclass(frozen=True)
@@ -33,79 +33,36 @@ class StudyCommand:
     script: str
     description: str
     space: Path
-    render: Callable[[Path], list[Path]]
-    """Draws figures and report from the study's folder; returns the files."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it changes of the dataset's recipe; see `study_config`."""
+    render: Callable[[Path], list[Path]] = render_report
+    """Draws figures and report from the study's folder; returns the files."""
 
-    def main(self, argv: list[str], environment: dict[str, str]) -> int:
+    def main(self, argv: list[str], environment: Mapping[str, str]) -> int:
         """Parse, check, run, and print the results; return the exit code."""
-        args = study_parser(self.description).parse_args(argv)
-        view: View = "json" if args.json else "quiet" if args.quiet else "lines"
+        args = study_parser(self.description, self.settings).parse_args(argv)
         console = Console(highlight=False, stderr=args.json)
         with errors_to_exit():
-            launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
-            on_gpu = launch.gpus_per_worker > 0
-            config = study_config(args, self.script, self.space, on_gpu, self.settings)
+            config, launch = self._configs(args, environment)
+            from diffrop.console import study_launch
+
             if args.dry_run:
-                store, dataset = check_study(config, launch)
-                print_plan(config, launch, dataset, store.path, console)
+                study_launch.show_plan(config, launch, console)
                 return 0
-            words = [redact(word) if "://" in word else word for word in argv]
-            command = shlex.join(["python", f"studies/{self.script}.py", *words])
-            with contextlib.closing(open_screen(view, console)) as screen:
-                screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
-                prepared = prepare(config, launch)
-                for note in prepared.warm_start.notes:
-                    screen.say(note)
-                finished = run_study(config, launch, prepared, command, screen, self.render)
-        if args.json:
-            print(json.dumps(results_event(finished)))
-        else:
-            print_results(finished, console)
+            command = study_launch.typed_command(self.script, argv)
+            view = study_launch.chosen_view(args.json, args.quiet)
+            finished = study_launch.run(config, launch, command, view, console, self.render)
+        study_launch.show_finished(finished, view, console)
         return 130 if finished.interrupted else 0
 
-
-def results_event(finished: FinishedStudy) -> dict[str, Any]:
-    """Return a study's results as the last line of --json."""
-    rows = json.loads(finished.result.frame.to_json(orient="records"))
-    return {
-        "event": "results",
-        "study": finished.result.config.name,
-        "directory": str(finished.directory),
-        "interrupted": finished.interrupted,
-        "trials": rows,
-    }
-
-
-def print_results(finished: FinishedStudy, console: Console) -> None:
-    """Print the ranked table, what it cannot say, and where everything lies."""
-    result = finished.result
-    console.print(f"\n{protocol(result)}", soft_wrap=False)
-    console.print(results_table(result))
-    said = (
-        *scale(result, finished.reference_scores),
-        *remarks(result),
-        *conclusions(StudyFolder(finished.directory)),
-        *finished.untracked,
-    )
-    for remark in said:
-        console.print(remark, soft_wrap=False)
-    cost = read_record(StudyFolder(finished.directory).cost, CostRecord)
-    if cost is not None and cost.plan and cost.actual:
-        console.print()
-        console.print(comparison_table(cost.plan, cost.actual))
-    if finished.refusal:
-        console.print(f"Ended early: {finished.refusal}.")
-    if finished.interrupted:
-        console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
-    shown = relative(finished.directory)
-    console.print(f"\nreport   {shown}/report.html", soft_wrap=True)
-    console.print(f"figures  {shown}/figures/", soft_wrap=True)
-    if result.ranked:
-        final = f"python studies/train_final.py --config {shown}/best.yaml"
-        console.print(f"train    {final}", soft_wrap=True)
-    console.print(f"MLflow   {ui_command(finished.tracking_uri)}", soft_wrap=True)
+    def _configs(
+        self, args: argparse.Namespace, environment: Mapping[str, str]
+    ) -> tuple[StudyConfig, LaunchConfig]:
+        config = study_config(args, self.script, self.space, self.settings)
+        launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
+        asked = {*self.settings, *experiment_changes(args)}
+        experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)
+        return dataclasses.replace(config, experiment=experiment), launch
 
 
 def relative(path: Path) -> Path:

@@ -1,19 +1,107 @@
-"""The options that say what is trained, shared by the commands that search and that train."""
+"""Parsers of the commands in studies/, made from the table of options.
+
+An option that was given stands in the parsed arguments under its dotted key; one that was not has
+no place there, so that what it would replace keeps its own default. `diffrop.console.configs`
+makes configurations of them.
+"""
 
 import argparse
 import dataclasses
-from pathlib import Path
+import functools
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from diffrop.baselines.classifier_config import ClassifierConfig
+from diffrop.baselines.gan_config import GanConfig
+from diffrop.config import ExperimentConfig
+from diffrop.console.option_table import BY_RECIPE, OPTIONS, Option, names, numbers
+from diffrop.provenance import package_versions
+from diffrop.recipes import RECIPES, Recipe
+from diffrop.schema import Config
+from diffrop.study.config import LaunchConfig, StudyConfig
 
-from diffrop.config import ExperimentConfig, Objective, ObjectiveLoss, OmegaSearch
-from diffrop.data import DATASETS
-from diffrop.metrics.extractors import EXTRACTORS
-from diffrop.presets import PRESETS, apply_preset
-from diffrop.recipes import Recipe, recipe
+OWNERS: Mapping[str, type[Config]] = {
+    "study": StudyConfig,
+    "launch": LaunchConfig,
+    "gan": GanConfig,
+    "classifier": ClassifierConfig,
+    **typing.get_type_hints(ExperimentConfig),
+}
+"""By the first word of a key in the table: the dataclass of the field."""
+PARTS = tuple(item.name for item in dataclasses.fields(ExperimentConfig))
 
-PATH_KEYS = ("training.init_from", "evaluation.extractor_weights")
+DATA_OPTIONS = (
+    "data.dataset",
+    "data.root",
+    "data.imbalance_factor",
+    "data.image_size",
+    "data.reference",
+    "data.reference_root",
+)
+EXTRACTOR_OPTIONS = ("evaluation.extractor", "evaluation.extractor_weights")
+TRIAL_OPTIONS = (
+    "objective.loss",
+    "augmentation.diffaug",
+    "training.init_from",
+    "training.num_images",
+    "training.batch_size",
+    "evaluation.num_samples",
+    "evaluation.guidance_scales",
+    "evaluation.samplers",
+    "evaluation.ema_lengths",
+    "evaluation.omega_search",
+    "evaluation.objectives",
+    *EXTRACTOR_OPTIONS,
+    "settings",
+)
+LAUNCH_OPTIONS = (
+    "launch.runs_root",
+    "launch.workers_per_trial",
+    "launch.cpus_per_worker",
+    "launch.gpus_per_worker",
+    "launch.ray_address",
+    "launch.max_failures",
+    "launch.worker_timeout_s",
+    "launch.tracking_uri",
+)
+TRAINING_GROUPS = {
+    "the data": DATA_OPTIONS,
+    "a trial": TRIAL_OPTIONS,
+    "where it runs": LAUNCH_OPTIONS,
+}
+"""What every command that trains a diffusion model offers."""
+STUDY_OPTIONS = (
+    "study.num_trials",
+    "study.space",
+    "study.seed",
+    "preset",
+    "launch.storage",
+    "launch.storage_path",
+)
+SEARCH_OPTIONS = (
+    "study.sampler",
+    "study.scheduler",
+    "study.first_rung_images",
+    "study.rung_samples",
+    "study.rung_steps",
+    "study.reduction_factor",
+    "study.audit_fraction",
+    "study.fork_from",
+    "study.points",
+    "study.warm_start",
+    "evaluation.constraints",
+    "launch.max_concurrent",
+)
+BUDGET_OPTIONS = (
+    "launch.confirm",
+    "launch.confirm_seeds",
+    "launch.budget_gpu_hours",
+    "launch.budget_wall_s",
+    "launch.price_per_gpu_hour",
+    "launch.keep_trials",
+)
 
 
 class Formatter(argparse.HelpFormatter):
@@ -23,209 +111,139 @@ class Formatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30, width=80)
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse "0,0.5,1"."""
-    return tuple(float(part) for part in text.split(","))
+class VersionAction(argparse.Action):
+    """Print the version of the installed package, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and leave."""
+        print(f"diffrop-studies {package_versions()['diffrop-studies']}")
+        parser.exit()
 
 
-def names(text: str) -> list[str]:
-    """Parse "color,cutout"; an empty text is an empty list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Parse "training.learning_rate=1e-4"; the value is read as YAML."""
-    key, mark, value = text.partition("=")
-    if not mark:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE")
-    return key.strip(), yaml.safe_load(value)
-
-
-def choices_of(alias: Any) -> tuple[str, ...]:
-    """Return the strings of a Literal."""
-    values: tuple[str, ...] = alias.__args__
-    return values
-
-
-def parse_factor(text: str) -> float | None:
-    """Parse an imbalance factor, None for `own`; ValueError says what is allowed."""
-    try:
-        return None if text == "own" else float(text)
-    except ValueError as error:
-        raise ValueError(f"--imbalance-factor is {text!r}; allowed: a number, or own") from error
-
-
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose the images."""
-    add = parser.add_argument_group("the data").add_argument
-    add(
-        "--dataset",
-        choices=tuple(DATASETS),
-        metavar="NAME",
-        help=f"{', '.join(list(DATASETS)[1:])} (digits)",
+def command_parser(
+    description: str | None, usage: str | None = "%(prog)s [options]"
+) -> argparse.ArgumentParser:
+    """Return a parser with --help and --version alone; a usage of None is argparse's own."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=Formatter, usage=usage
     )
-    add(
-        "--data-root",
-        metavar="DIR",
-        help="image_folder: holds a folder for each class; else torchvision's folder",
-    )
-    add(
-        "--imbalance-factor",
-        metavar="X",
-        help="rarest over most frequent class, or `own` for the data's own counts",
-    )
-    add("--image-size", type=int, metavar="PIXELS", help="for image_folder (32)")
-    add(
-        "--reference",
-        choices=("train", "heldout"),
-        help="real images that samples are scored against: the full training set, or the test "
-        "split (train)",
-    )
-    add("--reference-root", metavar="DIR", help="or a folder of one's own, as for --data-root")
+    text = "show the version of the package and exit"
+    parser.add_argument("--version", action=VersionAction, nargs=0, help=text)
+    return parser
 
 
-def data_changes(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `DataConfig` that the options of `add_data_options` change.
+def add_options(
+    container: argparse._ActionsContainer,
+    *keys: str,
+    settings: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Add options of the table to a parser or a group of one.
 
-    Raises:
-        ValueError: the imbalance factor is no number.
+    Args:
+        container: what they are added to.
+        keys: of `OPTIONS`.
+        settings: what the command itself changes of the recipe, as in `study_config`: defaults.
+        changes: fields of `Option` that this command words otherwise.
     """
-    given = {
-        "root": args.data_root,
-        "image_size": args.image_size,
-        "reference": args.reference,
-        "reference_root": args.reference_root,
+    for key in keys:
+        option = dataclasses.replace(OPTIONS[key], **changes)
+        default = option.default
+        own = None if settings is None else settings.get(key.removeprefix("study."))
+        if "default" not in changes and (default is None or own is not None):
+            default = shown(own if own is not None else default_of(key))
+        words = " ".join(part for part in (option.help, f"({default})" if default else "") if part)
+        container.add_argument(
+            *option.flags.split(),
+            dest=key,
+            default=argparse.SUPPRESS,
+            help=words,
+            **parsing(option, key),
+        )
+
+
+def parsing(option: Option, key: str) -> dict[str, Any]:
+    """Return how argparse reads an option: by the table, else by the type of the field."""
+    hint = field_type(key)
+    kind, metavar = option.parse, option.metavar
+    if hint is bool:
+        return {"action": "store_true"}
+    choices = option.choices or (
+        typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else None
+    )
+    if kind is None and typing.get_origin(hint) is tuple:
+        kind = numbers if float in _alternatives(typing.get_args(hint)[0]) else names
+    if hint in (int, float):
+        kind = kind or hint
+        metavar = metavar or ("N" if hint is int else "X")
+    found = {"type": kind, "choices": choices, "metavar": metavar, "nargs": option.nargs}
+    action = {"action": "append"} if option.repeated else {}
+    return {name: value for name, value in found.items() if value is not None} | action
+
+
+def field_type(key: str) -> Any:
+    """Return the type of a key's field, without None; str for what is no field."""
+    owner, dot, name = key.partition(".")
+    if not dot:
+        return str
+    hint = typing.get_type_hints(OWNERS[owner])[name]
+    kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
+    return kinds[0] if len(kinds) == 1 else hint
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    return typing.get_args(hint) if union else (hint,)
+
+
+@functools.cache
+def _recipes() -> tuple[Recipe, ...]:
+    return tuple(make() for make in RECIPES.values())
+
+
+def default_of(key: str) -> Any:
+    """Return the default of a key's field, `BY_RECIPE` where the recipes differ in it."""
+    owner, _, name = key.partition(".")
+    if owner in PARTS:
+        values = [getattr(getattr(each.experiment, owner), name) for each in _recipes()]
+    elif owner == "study" and name in {item.name for item in dataclasses.fields(Recipe)}:
+        values = [getattr(each, name) for each in _recipes()]
+    elif owner in OWNERS:
+        items = {item.name: item for item in dataclasses.fields(OWNERS[owner])}  # type: ignore[arg-type]
+        values = [items[name].default]
+    else:
+        values = [None]
+    return values[0] if all(value == values[0] for value in values) else BY_RECIPE
+
+
+def shown(value: Any) -> str:
+    """Return a default as --help shows it; nothing for none, and for what is no plain value."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        whole = isinstance(value, int)
+        return "" if isinstance(value, bool) else f"{value:,}" if whole else f"{value:g}"
+    parts = [shown(item) for item in value] if isinstance(value, list | tuple) else []
+    return ",".join(parts) if all(parts) else ""
+
+
+def study_parser(
+    description: str, settings: Mapping[str, Any] | None = None
+) -> argparse.ArgumentParser:
+    """Return the parser of a study's command; `settings` as in `study_config`."""
+    parser = command_parser(description)
+    study = parser.add_argument_group("the study")
+    add_options(study, "study.name", "launch.resume")
+    study.add_argument("--dry-run", action="store_true", help="print plan and cost, start nothing")
+    add_options(study, *STUDY_OPTIONS, settings=settings)
+    view = parser.add_argument_group("on the screen").add_mutually_exclusive_group()
+    view.add_argument("--quiet", action="store_true", help="nothing before the results")
+    view.add_argument("--json", action="store_true", help="JSON lines, the results last")
+    groups = {
+        "the search": SEARCH_OPTIONS,
+        "budget and confirmation": BUDGET_OPTIONS,
+        **TRAINING_GROUPS,
     }
-    changes = {key: value for key, value in given.items() if value is not None}
-    for key in ("root", "reference_root"):
-        if key in changes:
-            changes[key] = str(Path(changes[key]).resolve())
-    if args.imbalance_factor is not None:
-        changes["imbalance_factor"] = parse_factor(args.imbalance_factor)
-    return changes
-
-
-def add_method_options(add: Any) -> None:
-    """Add the options that choose the method; `add` is an `add_argument`."""
-    add(
-        "--objective-loss",
-        choices=choices_of(ObjectiveLoss),
-        metavar="NAME",
-        help="what the contrastive loss is added to: ddpm or cbdm (ddpm)",
-    )
-    add(
-        "--diffaug",
-        type=names,
-        metavar="X,X,...",
-        help="augment by any of color, translation, cutout",
-    )
-    add("--init-from", metavar="FILE", help="start from a checkpoint's weights (fine-tuning)")
-
-
-def add_extractor_options(add: Any) -> None:
-    """Add the options of what images are scored by; `add` is an `add_argument`."""
-    add(
-        "--extractor",
-        metavar="NAME",
-        help=f"of the features: {', '.join(EXTRACTORS)}, or package.module:factory",
-    )
-    add(
-        "--extractor-weights",
-        metavar="FILE",
-        help="its weights, or URL#sha256=HEX (as published)",
-    )
-
-
-def add_trial_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of one training and its score."""
-    group = parser.add_argument_group("a trial")
-    add = group.add_argument
-    add_method_options(add)
-    add("--images", type=int, metavar="N", help="images seen in a full training")
-    add("--batch-size", type=int, metavar="N", help="global, over all workers")
-    add("--num-samples", type=int, metavar="N", help="images of the final score")
-    add("--omegas", type=numbers, metavar="X,X,...", help="guidance scales to choose from")
-    add(
-        "--samplers",
-        type=names,
-        metavar="NAME,...",
-        help="samplers to choose from, such as ddim-8,ddim-16,ancestral",
-    )
-    add(
-        "--ema-lengths",
-        type=numbers,
-        metavar="X,X,...",
-        help="averages of the weights to choose from, of training.ema_lengths",
-    )
-    add(
-        "--omega-search",
-        choices=choices_of(OmegaSearch),
-        help="how these are chosen: halving "
-        "with growing samples, or each at the full number (halving)",
-    )
-    add(
-        "--objective",
-        type=names,
-        metavar="SCORE,...",
-        help=f"{', '.join(choices_of(Objective))}; several make a Pareto front (fid/all)",
-    )
-    add_extractor_options(add)
-    add(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="any other key of the configuration, such as "
-        "training.learning_rate=1e-4; may be repeated",
-    )
-
-
-def preset_help() -> str:
-    """Return the help of --preset."""
-    return f"a method of the paper: {', '.join(PRESETS)}"
-
-
-def chosen_recipe(args: argparse.Namespace, on_gpu: bool) -> Recipe:
-    """Return the dataset's recipe with the preset, before any other option.
-
-    Without a GPU its precision is fp32: CPUs emulate bf16, slowly.
-    """
-    start = recipe(args.dataset or "digits")
-    experiment = start.experiment
-    if args.preset is not None:
-        experiment = apply_preset(args.preset, experiment)
-    if not on_gpu:
-        experiment = experiment.with_values({"training.precision": "fp32"})
-    return dataclasses.replace(start, experiment=experiment)
-
-
-def with_options(experiment: ExperimentConfig, args: argparse.Namespace) -> ExperimentConfig:
-    """Return an experiment with what the options change; --set comes last.
-
-    Raises:
-        ValueError: a value is not allowed.
-    """
-    changes = {
-        "augmentation.diffaug": args.diffaug,
-        "objective.loss": args.objective_loss,
-        "training.num_images": args.images,
-        "training.batch_size": args.batch_size,
-        "training.init_from": args.init_from,
-        "evaluation.num_samples": args.num_samples,
-        "evaluation.guidance_scales": args.omegas,
-        "evaluation.extractor": args.extractor,
-        "evaluation.objectives": args.objective,
-        "evaluation.constraints": getattr(args, "constraints", None),
-        "evaluation.samplers": args.samplers,
-        "evaluation.ema_lengths": args.ema_lengths,
-        "evaluation.omega_search": args.omega_search,
-        "evaluation.extractor_weights": args.extractor_weights,
-    }
-    given = {key: value for key, value in changes.items() if value is not None}
-    given |= {f"data.{key}": value for key, value in data_changes(args).items()}
-    for key in PATH_KEYS:
-        if key in given and "://" not in given[key]:
-            given[key] = str(Path(given[key]).resolve())
-    return experiment.with_values(given | dict(args.settings))
+    for heading, keys in groups.items():
+        add_options(parser.add_argument_group(heading), *keys, settings=settings)
+    return parser

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,12 @@ from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
-from diffrop.schema import flatten, load_yaml
+from diffrop.record.trial_state import Failed
+from diffrop.record.trial_state import Stopped
+from diffrop.record.trial_state import TrialReport
+from diffrop.record.trial_state import read_report
+from diffrop.schema import flatten
+from diffrop.schema import load_yaml
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
@@ -46,28 +49,6 @@ class FinalResult:
     untracked: list[str]
     interrupted: bool = False
     """Whether it was asked to stop, and saved a checkpoint from which it can go on."""
-
-
-def load_export(path: Path) -> ExperimentConfig:
-    """Read a study's best.yaml: its configuration, to be scored at its one omega.
-
-    Warns where the trial went on from a checkpoint: a training from the start is another one.
-
-    Raises:
-        ValueError: the file is no export, or a value in it is not allowed.
-    """
-    content = load_yaml(path)
-    if not isinstance(content, dict) or not {"config", "omega"} <= content.keys():
-        raise ValueError(f"{path} is no exported configuration; allowed: a study's best.yaml")
-    experiment = ExperimentConfig.from_dict(content["config"])
-    training = (content.get("provenance") or {}).get("training") or {}
-    if start := training.get("went_on_from"):
-        warnings.warn(
-            f"the trial in {path} went on from {start}; trained from the start, as here, its "
-            "configuration is another training, with another score",
-            stacklevel=2,
-        )
-    return experiment.with_values({"evaluation.guidance_scales": [content["omega"]]})
 
 
 def prepare_final(

@@ -3,18 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from typing import TYPE_CHECKING, Any
 
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, load_yaml, require
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
 
 FORM_KEY = "contrastive.form"
 
@@ -54,7 +50,7 @@ class Parameter(Config):
         """Return whether the condition holds for the values drawn so far."""
         return all(values.get(key) in allowed for key, allowed in (self.when or {}).items())
 
-    def suggest(self, trial: optuna.Trial) -> Any:
+    def suggest(self, trial: "optuna.Trial") -> Any:
         """Draw a value."""
         if self.choices is not None:
             return trial.suggest_categorical(self.name, list(self.choices))
@@ -63,8 +59,15 @@ class Parameter(Config):
             return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Return the range as Optuna knows it."""
+        # Imported here: a command line checks a space without Optuna.
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
         if self.choices is not None:
             return CategoricalDistribution(self.choices)
         assert self.low is not None and self.high is not None
@@ -163,7 +166,7 @@ class SearchSpace(Config):
             for value in parameter.extremes():
                 yield experiment.with_values({**context, parameter.name: value})
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+    def suggest(self, trial: "optuna.Trial") -> dict[str, Any]:
         """Draw one point: dotted keys to values, without those whose condition fails."""
         values: dict[str, Any] = {}
         for parameter in self.parameters:

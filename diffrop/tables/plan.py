@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffrop.baselines.classifier import ClassifierConfig
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.config import DataConfig, ExperimentConfig
 from diffrop.diffusion.sampling import sampler_timesteps
 from diffrop.errors import StudyError

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from diffrop.baselines.classifier import classifier_recipe
+from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from diffrop.console.commands import StudyCommand
-from diffrop.console.study_options import study_config, study_parser
+from diffrop.console.configs import study_config
+from diffrop.console.options import study_parser
 from diffrop.study.config import StudyConfig
 from tests.made.small import ROOT, SPACE
 
@@ -19,8 +20,8 @@ def load(path: Path) -> tuple[StudyCommand, StudyConfig]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     command: StudyCommand = module.COMMAND
-    args = study_parser(command.description).parse_args([])
-    return command, study_config(args, command.script, command.space, False, command.settings)
+    args = study_parser(command.description, command.settings).parse_args([])
+    return command, study_config(args, command.script, command.space, command.settings)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
@@ -63,4 +64,4 @@ def test_pareto_study_has_two_objectives() -> None:
 
 def test_options_of_the_search_reach_the_study() -> None:
     args = study_parser("").parse_args(["--reduction-factor", "4"])
-    assert study_config(args, "x", SPACE, on_gpu=False).reduction_factor == 4
+    assert study_config(args, "x", SPACE).reduction_factor == 4

@@ -15,7 +15,7 @@ from diffrop.baselines.augmentation import (
     table_notes,
     write_results,
 )
-from diffrop.baselines.classifier import ClassifierConfig
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_config import GanConfig
 from diffrop.baselines.gan_trainer import GanTrainer
 from diffrop.checkpoint_file import Checkpoint

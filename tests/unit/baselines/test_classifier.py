@@ -1,17 +1,15 @@
-import dataclasses
 import math
 
 import pytest
 import torch
 
 from diffrop.baselines.classifier import (
-    ClassifierConfig,
     augmented,
     class_weights,
-    classifier_recipe,
     predicted_labels,
     train_classifier,
 )
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.resnet import ResNet32
 from diffrop.data import LabelledImages
 from diffrop.errors import NonFiniteError
@@ -79,10 +77,3 @@ def test_diverging_training_is_named() -> None:
     config = ClassifierConfig(num_images=1_280, batch_size=32, learning_rate=1e30)
     with pytest.raises(NonFiniteError, match="classifier's loss"):
         train_classifier(config, bright_and_dark(32), CPU)
-
-
-def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_images is 0; allowed: more than 0"):
-        dataclasses.replace(classifier_recipe("digits"), num_images=0)
-    with pytest.raises(ValueError, match=r"weight_decay is -1\.0; allowed: 0 or more"):
-        ClassifierConfig(weight_decay=-1)

@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from diffrop.baselines.classifier import ClassifierConfig, train_classifier
+from diffrop.baselines.classifier import train_classifier
+from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
 from diffrop.baselines.gan_study import report_lines, run_gan
 from diffrop.baselines.gan_trainer import GanTrainer, gan_samples

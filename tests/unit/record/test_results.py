@@ -15,10 +15,10 @@ from rich.console import Console
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.console.results import metrics_table, protocol, remarks, results_table
-from diffrop.engine.final_training import load_export
 from diffrop.engine.result_files import write_results
 from diffrop.errors import StorageError
 from diffrop.metrics.intervals import influence_interval
+from diffrop.record.exported_config import load_export
 from diffrop.record.results import ResultReader, StudyResult
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_store import StudyStore

@@ -1,0 +1,135 @@
+"""Configurations from what was given on the command line."""
+
+import argparse
+import time
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from diffrop.config import DataConfig, ExperimentConfig
+from diffrop.console.options import PARTS
+from diffrop.presets import apply_preset
+from diffrop.recipes import Recipe, recipe
+from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.space import SearchSpace, load_points
+
+
+def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
+    """Return what was given of a configuration, by the names of its fields.
+
+    Args:
+        args: what was parsed.
+        owner: first word of the keys, such as "launch" or "data".
+    """
+    start = f"{owner}."
+    return {
+        key.removeprefix(start): value
+        for key, value in vars(args).items()
+        if key.startswith(start)
+    }
+
+
+def experiment_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return by dotted key what was given of the experiment; --set comes last."""
+    starts = tuple(f"{part}." for part in PARTS)
+    starts = tuple(f"{part}." for part in PARTS)
+    found = {key: value for key, value in vars(args).items() if key.startswith(starts)}
+    return found | dict(vars(args).get("settings", ()))
+
+
+def chosen_recipe(args: argparse.Namespace) -> Recipe:
+    """Return the recipe of the dataset that was given, or of the default one."""
+    return recipe(given(args, "data").get("dataset", DataConfig().dataset))
+
+
+def experiment_config(
+    args: argparse.Namespace, preset: str | None, settings: Mapping[str, Any] | None = None
+) -> ExperimentConfig:
+    """Return the recipe's experiment with a preset, the command's own keys, and the options.
+
+    Raises:
+        ValueError: a key is unknown, or a value is not allowed.
+    """
+    experiment = chosen_recipe(args).experiment
+    if preset is not None:
+        experiment = apply_preset(preset, experiment)
+    return experiment.with_values({**(settings or {}), **experiment_changes(args)})
+
+
+def for_device(
+    experiment: ExperimentConfig, asked: Container[str], on_gpu: bool
+) -> ExperimentConfig:
+    """Return a recipe's experiment as the device trains it: CPUs emulate bf16, slowly.
+
+    Args:
+        experiment: with all changes.
+        asked: the dotted keys that were asked for; a precision among them stays.
+        on_gpu: whether it is trained on GPUs; else its precision becomes fp32.
+    """
+    if on_gpu or "training.precision" in asked:
+        return experiment
+    return experiment.with_values({"training.precision": "fp32"})
+
+
+def study_config(
+    args: argparse.Namespace,
+    script: str,
+    space: Path,
+    settings: Mapping[str, Any] | None = None,
+) -> StudyConfig:
+    """Build the study from parsed options.
+
+    Args:
+        args: of `study_parser`.
+        script: name of the command, for the name of an unnamed study.
+        space: search space, unless the options name another.
+        settings: what this kind of study changes of the recipe: fields of StudyConfig, and dotted
+            keys of the experiment. Options come after them.
+
+    Raises:
+        ValueError: an option is not allowed, or --resume came without a name.
+    """
+    asked = given(args, "study")
+    if "resume" in given(args, "launch") and "name" not in asked:
+        raise ValueError("--resume needs --study-name, the name of the study to carry on with")
+    start, own = chosen_recipe(args), dict(settings or {})
+    keys = {key: own.pop(key) for key in list(own) if "." in key}
+    experiment = experiment_config(args, vars(args).get("preset"), keys)
+    chosen_space = SearchSpace.load(asked.get("space", space))
+    if "points" in asked:
+        asked["points"] = load_points(asked["points"], chosen_space)
+    asked["name"] = asked.get("name") or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
+    fields: dict[str, Any] = {
+        "num_trials": start.num_trials,
+        "first_rung_images": first_rung(start.first_rung_images, experiment),
+        "rung_samples": start.rung_samples,
+    }
+    return StudyConfig(
+        **(fields | own | asked | {"space": chosen_space, "experiment": experiment})
+    )
+
+
+def first_rung(default: int, experiment: ExperimentConfig) -> int:
+    """Return the recipe's first rung, or half of a shorter training."""
+    return min(default, max(1, experiment.training.num_images // 2))
+
+
+def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:
+    """Build the launch from parsed options; a GPU is used where there is one.
+
+    Args:
+        args: what was parsed.
+        tracking_uri: MLflow's, where the options name none.
+    """
+    asked = given(args, "launch")
+    if "gpus_per_worker" not in asked:
+        import torch  # it takes seconds: what was typed wrong is refused before
+
+        asked["gpus_per_worker"] = float(torch.cuda.is_available())
+    asked["tracking_uri"] = asked.get("tracking_uri") or tracking_uri
+    return LaunchConfig(**asked)
+
+
+def runs_root(args: argparse.Namespace) -> Path:
+    """Return the runs folder of a command that builds no launch of its options."""
+    return Path(LaunchConfig(**given(args, "launch")).runs_root)

@@ -1,0 +1,134 @@
+"""One launch of a study from the terminal: its plan, or its run and its results."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffrop.console.commands import relative
+from diffrop.console.dry_run import comparison_table, print_plan
+from diffrop.console.results import conclusions, protocol, remarks, results_table, scale
+from diffrop.console.screens import View, open_screen
+from diffrop.engine.prepare import check_study, prepare
+from diffrop.engine.run import FinishedStudy, run_study
+from diffrop.record.cost import CostRecord
+from diffrop.record.json_files import read_record
+from diffrop.record.study_folder import StudyFolder
+from diffrop.redaction import redact
+from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.tracking import ui_command
+
+RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
+
+
+def chosen_view(json_lines: bool, quiet: bool) -> View:
+    """Return the view of --json and --quiet."""
+    return "json" if json_lines else "quiet" if quiet else "lines"
+
+
+def typed_command(script: str, argv: Sequence[str]) -> str:
+    """Return what was typed, without credentials, as it is stored with the study."""
+    words = [redact(word) if "://" in word else word for word in argv]
+    return shlex.join(["python", f"studies/{script}.py", *words])
+
+
+def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> None:
+    """Check a study and print what it would do.
+
+    Raises:
+        ValueError: something in it is not allowed.
+        StudyError: the folder's state forbids it.
+        ResourceError: it needs more than there is.
+    """
+    store, dataset = check_study(config, launch)
+    print_plan(config, launch, dataset, store.path, console)
+
+
+def run(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    command: str,
+    view: View,
+    console: Console,
+    render: Callable[[Path], list[Path]],
+) -> FinishedStudy:
+    """Check, prepare and run a study, showing where it stands.
+
+    Args:
+        config: what the study is.
+        launch: how it runs this time.
+        command: what was typed; see `typed_command`.
+        view: what is shown while it runs.
+        console: where.
+        render: draws figures and report from the study's folder; returns the files.
+
+    Raises:
+        ValueError: something in it is not allowed.
+        StudyError: the folder's state forbids it.
+        ResourceError: it needs more than there is.
+    """
+    with contextlib.closing(open_screen(view, console)) as screen:
+        screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
+        prepared = prepare(config, launch)
+        for note in prepared.warm_start.notes:
+            screen.say(note)
+        return run_study(config, launch, prepared, command, screen, render)
+
+
+def show_finished(finished: FinishedStudy, view: View, console: Console) -> None:
+    """Print a study's results: as one line of JSON, or as a table with all that belongs to it."""
+    if view == "json":
+        print(json.dumps(results_event(finished)))
+    else:
+        print_results(finished, console)
+
+
+def results_event(finished: FinishedStudy) -> dict[str, Any]:
+    """Return a study's results as the last line of --json."""
+    rows = json.loads(finished.result.frame.to_json(orient="records"))
+    return {
+        "event": "results",
+        "study": finished.result.config.name,
+        "directory": str(finished.directory),
+        "interrupted": finished.interrupted,
+        "trials": rows,
+    }
+
+
+def print_results(finished: FinishedStudy, console: Console) -> None:
+    """Print the ranked table, what it cannot say, and where everything lies."""
+    result = finished.result
+    console.print(f"\n{protocol(result)}", soft_wrap=False)
+    console.print(results_table(result))
+    lines = (
+        *scale(result, finished.reference_scores),
+        *remarks(result),
+        *conclusions(StudyFolder(finished.directory)),
+        *finished.untracked,
+    )
+    for line in lines:
+        console.print(line, soft_wrap=False)
+    cost = read_record(StudyFolder(finished.directory).cost, CostRecord)
+    if cost is not None and cost.plan and cost.actual:
+        console.print()
+        console.print(comparison_table(cost.plan, cost.actual))
+    if finished.refusal:
+        console.print(f"Ended early: {finished.refusal}.")
+    if finished.interrupted:
+        console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
+    print_places(finished, console)
+
+
+def print_places(finished: FinishedStudy, console: Console) -> None:
+    """Print where the report, the figures and the tracked runs are, and how to train the best."""
+    shown = relative(finished.directory)
+    console.print(f"\nreport   {shown}/report.html", soft_wrap=True)
+    console.print(f"figures  {shown}/figures/", soft_wrap=True)
+    if finished.result.ranked:
+        final = f"python studies/train_final.py --config {shown}/best.yaml"
+        console.print(f"train    {final}", soft_wrap=True)
+    console.print(f"MLflow   {ui_command(finished.tracking_uri)}", soft_wrap=True)
