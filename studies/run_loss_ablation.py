@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 from diffrop.schema import load_yaml
 
@@ -20,6 +21,7 @@ COMMAND = StudyCommand(
     "five minutes on two cores. --confirm 4 --seeds 3 repeats all of them with fresh seeds, "
     "paired by seed; more --trials also search the strength.",
     space=SPACE,
+    render=render_study,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(FORMS),

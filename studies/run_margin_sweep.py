@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "margin.yaml"
@@ -23,6 +24,7 @@ COMMAND = StudyCommand(
     "long-tailed, in under five minutes on two cores; --scheduler none runs all of them to their "
     "end. pcl/active_share says how often a margin was active.",
     space=SPACE,
+    render=render_study,
     settings={
         "num_trials": 1 + len(POINTS),
         "points": POINTS,

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "ablation.yaml"
@@ -14,6 +15,7 @@ COMMAND = StudyCommand(
     "hinge's margin and whose gradient counts, on top of any method (--preset). Without options: "
     "nine trials on scikit-learn's digits, made long-tailed, in under five minutes on two cores.",
     space=SPACE,
+    render=render_study,
 )
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "pareto.yaml"
@@ -16,6 +17,7 @@ COMMAND = StudyCommand(
     "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%' limits "
     "what the frequent classes may lose.",
     space=SPACE,
+    render=render_study,
     settings={"evaluation.objectives": ["fid/all", "fid/few"]},
 )
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau_schedule.yaml"
@@ -18,6 +19,7 @@ COMMAND = StudyCommand(
     "digits, made long-tailed, in under five minutes on two cores. --confirm 4 --seeds 3 repeats "
     "all of them with fresh seeds, paired by seed; more --trials also search tau_0.",
     space=SPACE,
+    render=render_study,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(SCHEDULES),

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau.yaml"
@@ -14,6 +15,7 @@ COMMAND = StudyCommand(
     "DiffROP's contrastive loss. Without options: nine trials on scikit-learn's digits, made "
     "long-tailed, in under five minutes on two cores.",
     space=SPACE,
+    render=render_study,
 )
 
 if __name__ == "__main__":

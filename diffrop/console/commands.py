@@ -19,13 +19,6 @@ from diffrop.errors import errors_to_exit
 from diffrop.study.config import LaunchConfig, StudyConfig
 
 
-def render_report(folder: Path) -> list[Path]:
-    """Draw the figures and the report of the study in a folder; return the files."""
-    from analysis.report.render import render_study
-
-    return render_study(folder)
-
-
 @dataclass(frozen=True)
 class StudyCommand:
     """A study as a command: what a file in studies/ has to say."""
@@ -33,10 +26,10 @@ class StudyCommand:
     script: str
     description: str
     space: Path
+    render: Callable[[Path], list[Path]]
+    """Draws figures and report from the study's folder; returns the files."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it changes of the dataset's recipe; see `study_config`."""
-    render: Callable[[Path], list[Path]] = render_report
-    """Draws figures and report from the study's folder; returns the files."""
 
     def main(self, argv: list[str], environment: Mapping[str, str]) -> int:
         """Parse, check, run, and print the results; return the exit code."""

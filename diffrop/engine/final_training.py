@@ -19,12 +19,8 @@ from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trial_state import Failed
-from diffrop.record.trial_state import Stopped
-from diffrop.record.trial_state import TrialReport
-from diffrop.record.trial_state import read_report
+from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
 from diffrop.schema import flatten
-from diffrop.schema import load_yaml
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
