@@ -19,7 +19,7 @@ from diffrop.recipes import digits
 from diffrop.scoring.sampling_search import plan_rounds, search
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.study.config import Sampler, Scheduler, StudyConfig
+from diffrop.study.config import Sampler, StudyConfig
 from diffrop.study.objectives import Goal
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
@@ -51,7 +51,7 @@ class Engine:
     """A study by this project's engine; the defaults are its own."""
 
     omega_search: OmegaSearch = "halving"
-    scheduler: Scheduler = "median"
+    scheduler: str = "median"
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
     common: bool = True

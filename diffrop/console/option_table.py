@@ -12,6 +12,7 @@ from diffrop.config import DataConfig, Objective
 from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.presets import PRESETS
 from diffrop.recipes import RECIPES
+from diffrop.study.stopping_rules import STOPPING_RULES
 
 BY_RECIPE = "by the dataset's recipe"
 
@@ -96,7 +97,9 @@ OPTIONS = {
     "study.space": Option("--space", "search space (YAML)", "FILE", Path, default=""),
     "study.seed": Option("--seed", "of the search"),
     "study.sampler": Option("--sampler", "what suggests the points"),
-    "study.scheduler": Option("--scheduler", "what stops trials at a rung"),
+    "study.scheduler": Option(
+        "--scheduler", "what stops trials at a rung", choices=tuple(STOPPING_RULES)
+    ),
     "study.first_rung_images": Option(
         "--first-rung", "images after which a trial may be stopped", "IMAGES"
     ),

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from functools import lru_cache
 
-from diffrop.search.stopping_rules import bracket_of, goes_on
-from diffrop.study.config import Scheduler, StudyConfig
+from diffrop.study.config import StudyConfig
+from diffrop.study.stopping_rules import bracket_of, goes_on
 
 
 def expected_survivors(config: StudyConfig) -> list[float]:
@@ -36,7 +36,7 @@ def expected_survivors(config: StudyConfig) -> list[float]:
     return reach
 
 
-def _going_on(rule: Scheduler, count: float, factor: float, baseline: bool) -> float:
+def _going_on(rule: str, count: float, factor: float, baseline: bool) -> float:
     """Return how many of `count` trials, in any order, a rule lets go on."""
     whole = math.floor(count)
     share = count - whole
@@ -48,7 +48,7 @@ def _going_on(rule: Scheduler, count: float, factor: float, baseline: bool) -> f
 
 
 @lru_cache(maxsize=1024)
-def _sum_going_on(rule: Scheduler, count: int, factor: float) -> float:
+def _sum_going_on(rule: str, count: int, factor: float) -> float:
     """The trial that comes as number i is equally likely to have 0 to i - 1 better before it."""
     total = 0.0
     for others in range(count):

@@ -6,9 +6,9 @@ from optuna.trial import FrozenTrial
 
 from diffrop.constraints import Constraint, violations
 from diffrop.record.trial_state import AUDITED_AT, RungScore, rung_scores
-from diffrop.search.stopping_rules import bracket_of, goes_on
 from diffrop.study.config import StudyConfig
 from diffrop.study.ranking import RankedScore, count_better, sort_keys
+from diffrop.study.stopping_rules import bracket_of, goes_on
 
 
 def judged_violations(

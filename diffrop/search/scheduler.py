@@ -6,8 +6,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from diffrop.record.trial_state import RungReached, read_report
 from diffrop.search.searcher import OptunaStudySearcher
-from diffrop.search.stopping_rules import is_audited
 from diffrop.study.config import StudyConfig
+from diffrop.study.stopping_rules import is_audited
 
 
 class StudyScheduler(FIFOScheduler):
@@ -37,7 +37,7 @@ class StudyScheduler(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         if self._searcher.keeps(trial.trial_id, images):
             return str(TrialScheduler.CONTINUE)
-        if is_audited(self._config, number):
+        if is_audited(self._config.seed, self._config.audit_fraction, number):
             self._searcher.audit(trial.trial_id, images)
             return str(TrialScheduler.CONTINUE)
         self._searcher.stop(trial.trial_id, images)

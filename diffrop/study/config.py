@@ -10,11 +10,9 @@ from diffrop.schema import Config, require
 from diffrop.study.fork import ForkPoint, parse_fork
 from diffrop.study.rung import Rung
 from diffrop.study.space import SearchSpace
+from diffrop.study.stopping_rules import STOPPING_RULES
 
 STUDY_FORMAT = 3
-
-
-Scheduler = Literal["asha", "hyperband", "median", "pbt", "none"]
 
 
 Sampler = Literal["tpe", "bohb", "nsga2", "random"]
@@ -48,7 +46,7 @@ class StudyConfig(Config):
     """The baseline included."""
     seed: int = 0
     """Of the sampler of hyperparameters."""
-    scheduler: Scheduler = "median"
+    scheduler: str = "median"
     """Which trials are stopped at a rung; none runs every trial to its end."""
     sampler: Sampler = "tpe"
     """What suggests the points; bohb is TPE on the highest rung with enough trials."""
@@ -72,6 +70,8 @@ class StudyConfig(Config):
     def check(self) -> None:
         """Refuse names that leave the runs folder, and budgets that are none."""
         check_name(self.name)
+        allowed = ", ".join(STOPPING_RULES)
+        require(self.scheduler in STOPPING_RULES, "scheduler", self.scheduler, allowed)
         require(self.num_trials >= 2, "num_trials", self.num_trials, "at least 2")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
         require(self.first_rung_images > 0, "first_rung_images", self.first_rung_images, "over 0")

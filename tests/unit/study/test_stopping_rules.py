@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from diffrop.search.stopping_rules import bracket_of, goes_on, is_audited
 from diffrop.study.ranking import RankedScore, count_better, sort_keys
+from diffrop.study.stopping_rules import bracket_of, goes_on, is_audited
 from tests.made.small import small_study
 
 
@@ -117,8 +117,10 @@ def test_brackets_share_the_budget_in_every_stretch_of_trials() -> None:
 
 def test_audit_takes_its_share_of_the_trials() -> None:
     fifth, none, every = (small_study(audit_fraction=share) for share in (0.2, 0.0, 1.0))
-    audited = [is_audited(fifth, number) for number in range(1000)]
+    audited = [is_audited(fifth.seed, fifth.audit_fraction, number) for number in range(1000)]
     assert sum(audited) == pytest.approx(200, abs=4 * 13)
-    assert audited[:50] == [is_audited(fifth, number) for number in range(50)]
-    assert not any(is_audited(none, number) for number in range(50))
-    assert all(is_audited(every, number) for number in range(50))
+    assert audited[:50] == [
+        is_audited(fifth.seed, fifth.audit_fraction, number) for number in range(50)
+    ]
+    assert not any(is_audited(none.seed, none.audit_fraction, number) for number in range(50))
+    assert all(is_audited(every.seed, every.audit_fraction, number) for number in range(50))
