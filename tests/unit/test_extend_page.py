@@ -15,6 +15,8 @@ CHANGED_FILES = {
     "Add your loss": 2,
     "Add your metric": 2,
     "Add your study": 2,
+    "Add your stopping rule": 1,
+    "Add your stored field": 1,
 }
 """How many files each section's diff changes; a study is one and its search space."""
 DATASET = """
@@ -119,6 +121,35 @@ assert len(list(space.corners(recipe("digits").experiment))) == 2
 """
 
 
+RULE = """
+from diffrop.search.expected_survivors import expected_survivors
+from diffrop.search.rung_scores import RungScores
+from diffrop.record.trial_state import RungScore
+from tests.made.small import small_study
+study = small_study(scheduler="quarter", num_trials=9)
+scores = RungScores(study)
+for number in range(8):
+    scores.add(number, 64, RungScore((float(number),), 20))
+assert [scores.goes_on(number, 64) for number in range(8)] == [True, True, *[False] * 6]
+first, last = expected_survivors(study)
+assert first == 9 and 1 < last < 9, last
+"""
+FIELD = """
+import json
+import platform
+import tempfile
+from pathlib import Path
+from diffrop.record.trainings import StoredTraining, TrainingSegment
+training = StoredTraining(Path(tempfile.mkdtemp()))
+row = {"from": 0, "to": 64, "seconds": 2.0, "workers": 1, "gpus": 0.0, "time": 1.0}
+training.costs_path.write_text(json.dumps(row) + "\\n")
+training.add_segment(
+    TrainingSegment(begin=64, end=96, seconds=1.0, workers=1, gpus=0.0, time=2.0)
+)
+assert [segment.node for segment in training.segments()] == ["", platform.node()]
+"""
+
+
 def sections() -> dict[str, str]:
     """Return the diff of each section that has one, by the section's heading."""
     parts = re.split(r"^## (.*)\n", PAGE.read_text("utf-8"), flags=re.M)[1:]
@@ -157,8 +188,8 @@ def test_changes_cost_as_many_files_as_the_page_says() -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [DATASET, LOSS, LOSS_IN_FIGURES, METRIC, STUDY],
-    ids=["dataset", "loss", "loss-in-figures", "metric", "study"],
+    [DATASET, LOSS, LOSS_IN_FIGURES, METRIC, STUDY, RULE, FIELD],
+    ids=["dataset", "loss", "loss-in-figures", "metric", "study", "rule", "field"],
 )
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(
