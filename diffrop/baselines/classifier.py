@@ -29,7 +29,8 @@ class ClassifierConfig(Config):
     """Images seen; the same for every training set that is compared."""
     batch_size: int = 128
     learning_rate: float = 0.1
-    """Of SGD; rises over the first 5 % of the images, then falls to 0 along a cosine."""
+    """Peak rate of SGD, which rises over the first 5 % of the images, then falls to 0 along a
+    cosine."""
     weight_decay: float = 2e-4
     crop_padding: int = 4
     """Zero pixels around an image, of which a crop of its own size is taken at random."""

@@ -23,7 +23,7 @@ from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory
 
 NUM_CHECKPOINTS = 10
-"""Over a training; the newest two are kept."""
+"""Number written over a training; the newest two are kept."""
 GRID_IMAGES_PER_CLASS = 10
 
 
@@ -36,7 +36,7 @@ def run_gan(
     device: torch.device,
     say: Callable[[str], object],
 ) -> ShotReport:
-    """Train, save and score a GAN; goes on from the newest checkpoint in `directory`.
+    """Train, save and score a GAN, from the newest checkpoint in `directory` if there is one.
 
     Writes checkpoints/, samples.png (a column for each class that was asked for) and report.json.
 
@@ -114,12 +114,14 @@ def score_gan(
 
 
 def report_lines(
-    report: ShotReport, anchors: dict[str, Any], config: GanConfig, extractor: str
+    report: ShotReport, reference_scores: dict[str, Any], config: GanConfig, extractor: str
 ) -> list[str]:
     """Return the report in lines of at most 80 columns."""
     lines = []
     for group, count in report.num_samples.items():
-        real, noise = (anchors[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise"))
+        real, noise = (
+            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
+        )
         beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
         lines.append(f"fid/{group} {report.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
     accuracy = report.scores.get("accuracy/all")
@@ -138,7 +140,7 @@ def _classifier(
     newest: Checkpoint | None,
     say: Callable[[str], object],
 ) -> ResNet32:
-    """CBGAN's frozen classifier: that of the checkpoint, or one trained on the long-tailed set.
+    """Return CBGAN's frozen classifier: the checkpoint's, or one trained on the long-tailed set.
 
     With deferred re-weighting, as the authors' classifiers.
     """

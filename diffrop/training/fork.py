@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffrop.checkpoint_header import read_card
 from diffrop.config import ExperimentConfig
-from diffrop.data import Dataset
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
 from diffrop.training.checkpoint import config_of
 from diffrop.training.identity import DATA_KEYS, canonical
+
+if TYPE_CHECKING:
+    from diffrop.data import Dataset
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
 # free to change.
@@ -65,7 +67,7 @@ def parse_fork(text: str, batch_size: int) -> ForkPoint:
         raise ValueError(f"fork_from: {error}") from error
 
 
-def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset) -> None:
+def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: "Dataset") -> None:
     """Check that a training may start from the checkpoint with this card.
 
     Raises:

@@ -17,7 +17,7 @@ class TrainingSegment:
     """Wall clock, writing checkpoints included."""
     workers: int
     gpus: float
-    """Over all workers."""
+    """Number of GPUs over all workers; 0 without GPUs."""
     time: float
     """When it ended, in seconds since 1970."""
 

@@ -42,7 +42,7 @@ class TrainingSession:
     identity: TrainingIdentity
     stop: StopNotice
     gpus_per_worker: float = 0.0
-    """For the cost account."""
+    """GPUs that each worker holds, for the cost account."""
 
     def __post_init__(self) -> None:
         """Open the training's folder; no network is built before one is needed."""
