@@ -168,11 +168,12 @@ class ContrastiveConfig(Config):
     space: DistanceSpace = "mu"
     """What the distance compares: mu_theta (paper), sqrt(alpha_bar_t) x0_theta, or eps_theta."""
     distance_reduction: Literal["mean", "sum"] = "mean"
-    """Over the C*H*W values of an image; the literal sum underflows the exponential form."""
+    """Reduction over the C*H*W values of an image; the literal sum underflows the exponential
+    form."""
     variance_scale: bool = False
     """Multiply distances by 1 / (2 sigma_t^2), as in Eq. 8; Eq. 11 and 14 drop it."""
     pair_reduction: Literal["mean", "sum"] = "mean"
-    """Over the valid ordered pairs of the global batch."""
+    """Reduction over the valid ordered pairs of the global batch."""
     margin_rule: MarginRule = "oracle"
     margin: float = 1.0
     """Hinge only: multiple of the true distance (oracle), the distance itself (constant), or the
@@ -297,7 +298,8 @@ class EvaluationConfig(Config):
     """How omega, sampler and average are chosen: by successive halving with growing numbers of
     samples, or each at the full number."""
     metrics: tuple[Metric, ...] = get_args(Metric)
-    """Of the last score at its best omega; the others are FID alone. See docs/metrics.md."""
+    """Metrics of the last score at its best omega; the others are FID alone. See
+    docs/metrics.md."""
     extractor: str = "inception-v3-compat"
     """A name of `diffrop.metrics.extractors.EXTRACTORS`, or package.module:factory."""
     extractor_weights: str | None = None
@@ -305,7 +307,7 @@ class EvaluationConfig(Config):
     extractor_precision: ExtractorPrecision = "fp32"
     """fp32 is strict. The others are faster on GPUs, shift scores, and stand in the name."""
     seed: int = 12345
-    """Of the noise of the samples; the same for every trial (common random numbers)."""
+    """Seed of the noise of the samples; the same for every trial (common random numbers)."""
 
     def check(self) -> None:
         """Refuse empty or doubled grids."""

@@ -101,8 +101,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "fashion_mnist": fashion_mnist,
     "image_folder": partial(rgb32, "image_folder"),
 }
-"""By dataset: one for each name of `diffrop.data.DATASETS`, in that order. A command line takes
-the names from here, because loaders need torch and recipes do not."""
+"""The recipe of each dataset of `diffrop.data.DATASETS`, in that order. A command line takes the
+names from here, because loaders need torch and recipes do not."""
 
 
 def recipe(dataset: str) -> Recipe:

@@ -22,7 +22,7 @@ def generator(device: "torch.device | str", seed: int, *key: int) -> "torch.Gene
 
 
 # First numbers of the keys, one for each use, so that no two uses share a stream.
-ORDER, STEP, DROPOUT, SAMPLES, INITIAL, ANCHORS, CLASSIFIER = range(7)
+ORDER, STEP, DROPOUT, SAMPLES, INITIAL, REFERENCE_SCORES, CLASSIFIER = range(7)
 DIFFAUG, CONDITIONAL_AUGMENTATION, OTHER_LABELS, REFERENCE = range(7, 11)
 SUGGESTION, AUDIT, EXPLORATION = range(11, 14)
 CONFIRMED_TRAINING, CONFIRMED_SAMPLES = range(14, 16)

@@ -46,7 +46,7 @@ class RemoteMirror:
     """
 
     uri: str
-    """Of any file system that pyarrow knows, such as s3://bucket/runs."""
+    """Place in any file system that pyarrow knows, such as s3://bucket/runs."""
     root: Path
     """The local folder that it mirrors; absolute."""
 
@@ -72,7 +72,7 @@ class RemoteMirror:
         """
         name = f".check-{uuid.uuid4().hex}"
         remote = self._remote
-        with self._told("written to"):
+        with self._errors_as("written to"):
             if not _is_object_store(remote):
                 remote.base_fs.create_dir(remote.base_path, recursive=True)
             with remote.open_output_stream(name) as stream:
@@ -135,14 +135,14 @@ class RemoteMirror:
         """Return the names of the files directly in a folder of the remote storage."""
         from pyarrow.fs import FileSelector
 
-        with self._told("read"):
+        with self._errors_as("read"):
             selector = FileSelector(self._name(folder), allow_not_found=True)
             found = self._remote.get_file_info(selector)
         return sorted(info.base_name for info in found if info.is_file)
 
     def exists(self, path: Path) -> bool:
         """Return whether the remote storage has a file."""
-        with self._told("read"):
+        with self._errors_as("read"):
             return bool(self._remote.get_file_info(self._name(path)).is_file)
 
     def delete(self, path: Path) -> None:
@@ -150,7 +150,7 @@ class RemoteMirror:
         from pyarrow.fs import FileType
 
         name = self._name(path)
-        with self._told("written to"):
+        with self._errors_as("written to"):
             match self._remote.get_file_info(name).type:
                 case FileType.File:
                     self._remote.delete_file(name)
@@ -161,7 +161,7 @@ class RemoteMirror:
         from pyarrow.fs import FileSelector, FileType
 
         name = self._name(path)
-        with self._told("read"):
+        with self._errors_as("read"):
             found = self._remote.get_file_info(name)
             if found.type == FileType.Directory:
                 selector = FileSelector(name, recursive=True, allow_not_found=True)
@@ -172,7 +172,7 @@ class RemoteMirror:
     def _upload(self, file: Path) -> None:
         name = self._name(file)
         temporary = f"{name}.{uuid.uuid4().hex}.tmp"
-        with self._told("written to"):
+        with self._errors_as("written to"):
             if not _is_object_store(self._remote):
                 self._remote.create_dir(str(Path(name).parent), recursive=True)
             try:
@@ -180,7 +180,7 @@ class RemoteMirror:
                     shutil.copyfileobj(source, sink, CHUNK_BYTES)
                 self._remote.move(temporary, name)
             except OSError:
-                with suppress(OSError):  # the first error is the one to tell
+                with suppress(OSError):  # the first error is the one to report
                     self._remote.delete_file(temporary)
                 raise
             info = self._remote.get_file_info(name)
@@ -189,7 +189,7 @@ class RemoteMirror:
     def _download(self, info: "FileInfo", target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_beside(target)
-        with self._told("read"):
+        with self._errors_as("read"):
             with self._remote.open_input_stream(info.path) as source, temporary.open("wb") as sink:
                 shutil.copyfileobj(source, sink, CHUNK_BYTES)
             temporary.replace(target)
@@ -205,7 +205,7 @@ class RemoteMirror:
         return f"the storage {self._remote.base_fs.type_name}:{self._remote.base_path}"
 
     @contextmanager
-    def _told(self, how: str) -> Iterator[None]:
+    def _errors_as(self, how: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:

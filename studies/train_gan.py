@@ -12,12 +12,7 @@ from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, runs_root
-from diffrop.console.options import (
-    DATA_OPTIONS,
-    EXTRACTOR_OPTIONS,
-    add_options,
-    command_parser,
-)
+from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
 from diffrop.errors import errors_to_exit
 from diffrop.study.config import check_name
 

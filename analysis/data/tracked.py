@@ -9,15 +9,8 @@ import pandas as pd
 
 from analysis.data.load import StudyResults
 from analysis.data.search_study import COLUMNS
-from analysis.data.tables import (
-    COST_TYPES,
-    CURVE_TYPES,
-    GROUPS,
-    MEASUREMENT_TYPES,
-    as_typed,
-    round_count,
-    typed_trials,
-)
+from analysis.data.tables import GROUPS, as_typed, round_count
+from diffrop.record.tables import COST_TYPES, CURVE_TYPES, MEASUREMENT_TYPES, typed_trials
 
 if TYPE_CHECKING:
     from diffrop.tracking.reader import StoredTrial

@@ -31,7 +31,7 @@ class TableRow:
     training_data: str
     num_training_images: int
     scores: ClassificationScores
-    """Of held-out images; precision and recall are means over classes."""
+    """Scores on held-out images; precision and recall are means over classes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat level of plain data."""

@@ -21,7 +21,7 @@ class GanConfig(Config):
     """Real images that the discriminator sees; 120,000 steps of 5 x 64 in gSR."""
     batch_size: int = 64
     discriminator_steps: int = 5
-    """Of the discriminator for each of the generator."""
+    """Steps of the discriminator for each of the generator."""
     learning_rate: float = 2e-4
     adam_beta_2: float = 0.9
     """The first beta is 0.5."""

@@ -24,7 +24,7 @@ from diffrop.storage import write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory
 
 NUM_CHECKPOINTS = 10
-"""Over a training; the newest two are kept."""
+"""Number written over a training; the newest two are kept."""
 GRID_IMAGES_PER_CLASS = 10
 
 
@@ -37,7 +37,7 @@ def run_gan(
     device: torch.device,
     say: Callable[[str], object],
 ) -> ShotReport:
-    """Train, save and score a GAN; goes on from the newest checkpoint in `directory`.
+    """Train, save and score a GAN, from the newest checkpoint in `directory` if there is one.
 
     Writes checkpoints/, samples.png (a column for each class that was asked for) and report.json.
 
@@ -141,7 +141,7 @@ def _classifier(
     newest: Checkpoint | None,
     say: Callable[[str], object],
 ) -> ResNet32:
-    """CBGAN's frozen classifier: that of the checkpoint, or one trained on the long-tailed set.
+    """Return CBGAN's frozen classifier: the checkpoint's, or one trained on the long-tailed set.
 
     With deferred re-weighting, as the authors' classifiers.
     """

@@ -61,7 +61,7 @@ class ImageOrder:
         return torch.cat(parts)
 
     def _pass(self, epoch: int) -> Tensor:
-        """As many images as the training set has: a permutation, or independent draws."""
+        """Return as many indices as the training set has: a permutation, or independent draws."""
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(derive_seed(self._seed, ORDER, epoch))
             num = self._num_images

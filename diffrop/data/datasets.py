@@ -95,8 +95,8 @@ def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -
         loaded = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{class_name} is not in {root!r} and could not be downloaded ({error}); allowed: "
-            "--data-root with a folder in torchvision's layout"
+            f"{class_name} is not in {root!r} and could not be downloaded ({error}). To fix: "
+            "name a folder in torchvision's layout with --data-root."
         ) from error
     images = torch.as_tensor(loaded.data)
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
@@ -113,8 +113,8 @@ def read_folder(root: str | None, name: str, size: int, mode: str = "RGB") -> La
     if root is None or not Path(root).is_dir():
         option = name.replace(" ", "-")
         raise ValueError(
-            f"{name} is {root!r}; allowed: --{option} with a folder that holds one folder of "
-            "images for each class"
+            f"{name} is {root!r}. To fix: name a folder with --{option} that holds one folder of "
+            "images for each class."
         )
     folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
     if not folders:
@@ -219,8 +219,8 @@ def _reference(
     elif config.reference == "heldout":
         if test is None:
             raise ValueError(
-                f"reference is 'heldout', and {config.dataset} has no test split; allowed: train, "
-                "or --reference-root"
+                f"reference is 'heldout', and {config.dataset} has no test split. To fix: take "
+                "train, or name a folder of images with --reference-root."
             )
         found, name = test, "test images"
     else:

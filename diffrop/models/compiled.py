@@ -13,7 +13,7 @@ from diffrop.models.unet import Dropout
 CHUNK = 32
 """Images that the eager reference takes at a time, so that it needs less memory than a step."""
 TOLERANCES = {"bf16": (5e-2, 2e-1), "fp32": (1e-2, 5e-2)}
-"""Of the relative L2 distance of all gradients, and of each tensor's (see `gradient_distances`).
+"""Bounds of the relative L2 distance of all gradients, and of each (see `gradient_distances`).
 They let rounding pass, TF32's too; a layer with a wrong gradient is off by its own size."""
 FLOOR = 1e-2
 
@@ -62,10 +62,10 @@ def compile_function_checked(
     before = [tensor.clone() for tensor in state]
 
     def values_and_gradient(work: Function) -> list[Tensor]:
-        *rest, last = example
+        *others, last = example
         last = last.detach().requires_grad_()
         try:
-            values = work(*rest, last)
+            values = work(*others, last)
         finally:
             for tensor, old in zip(state, before, strict=True):
                 tensor.copy_(old)

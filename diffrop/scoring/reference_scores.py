@@ -12,7 +12,7 @@ from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.scoring.samples import FID_ALONE
-from diffrop.seeds import ANCHORS, generator
+from diffrop.seeds import REFERENCE_SCORES, generator
 
 
 def measure_reference_scores(
@@ -38,7 +38,7 @@ def measure_reference_scores(
         {"noise": ..., "real": ...}, each a ShotReport as plain data, real with a "note".
     """
     num, seed = evaluation.num_samples, evaluation.seed
-    rng = generator("cpu", seed, ANCHORS)
+    rng = generator("cpu", seed, REFERENCE_SCORES)
     noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
     score = partial(evaluate, metrics=FID_ALONE, details=False)
     labels = balanced_labels(num, dataset.num_classes)

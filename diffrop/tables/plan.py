@@ -51,10 +51,10 @@ class TablePlan:
     table: PublishedTable
     rows: tuple[str, ...]
     configs: dict[str, ExperimentConfig]
-    """Of the rows with a generative model."""
+    """The configurations of the rows with a generative model."""
     data: DataConfig
     classifier: ClassifierPlan | None
-    """Of Table 3."""
+    """The classifiers of Table 3; None for the other tables."""
     directory: Path
 
     def row_directory(self, row: str) -> Path:
@@ -134,7 +134,9 @@ def check_folder(plan: TablePlan, resume: bool) -> None:
         StudyError: the folder's state forbids it, or a row in it has another configuration.
     """
     if not is_writable(plan.directory.parent):
-        raise StudyError(f"cannot write in {plan.directory.parent}; allowed: another --runs-root")
+        raise StudyError(
+            f"cannot write in {plan.directory.parent}. To fix: name another --runs-root."
+        )
     if plan.directory.exists() != resume:
         state = (
             "exists; carry it on with --resume" if plan.directory.exists() else "does not exist"
@@ -165,11 +167,11 @@ class RowCost:
 
     trained: int
     sampled: int
-    """Over the whole grid of omega, and for a classifier."""
+    """Samples drawn over the whole grid of omega, and for a classifier."""
     evaluations: int
-    """Of the network when sampling: two for each guided image and step."""
+    """Evaluations of the network when sampling: two for each guided image and step."""
     classified: int
-    """Seen by a classifier."""
+    """Images seen by a classifier."""
 
 
 def row_cost(plan: TablePlan, row: str) -> RowCost:

@@ -40,7 +40,7 @@ class PublishedRow:
     preset: str | None
     """The method in `diffrop.presets`; None for real images alone (Table 3)."""
     values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By data set as the paper names it, then by score."""
+    """The printed values by data set as the paper names it, then by score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class PublishedTable:
     title: str
     scores: tuple[str, ...]
     rows: Mapping[str, PublishedRow]
-    """By the name that --rows takes."""
+    """The rows by the names that --rows takes."""
     remarks: tuple[str, ...]
     """What is missing here or there, a sentence each."""
 

@@ -46,7 +46,7 @@ class RowResult:
 
     row: str
     card: ScoreCard | None
-    """Of its generative model; None where it has none, or it failed."""
+    """The score of its generative model; None where it has none, or it failed."""
     classification: dict[str, Any] | None = None
     """Table 3: the stored `TableRow`."""
     failure: str = ""
@@ -60,7 +60,7 @@ class TableInputs:
     scoring: ScoringInputs | None
     """None where no row has a generative model."""
     split: SplitDataset | None
-    """Of Table 3."""
+    """The held-out images of Table 3; None for the other tables."""
 
 
 def check_table(plan: TablePlan, launch: LaunchConfig) -> None:

@@ -42,10 +42,10 @@ class Cell:
     value: float | None
     """Ours; None where there is none."""
     ends: tuple[float, float] | None
-    """Of the 95 % interval over samples."""
+    """Ends of the 95 % interval over samples."""
     omega: float | None
     published: dict[str, float]
-    """By data set."""
+    """The published values by data set."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class WrittenTable:
         return f"Table {table.number}, {table.title}, on {self.plan.data.dataset}"
 
     @property
-    def verdict(self) -> str:
+    def comparison(self) -> str:
         """Whether ours and the published values compare, in one sentence."""
         differing = [line.name for line in self.protocol if line.differs]
         if not differing:
@@ -193,7 +193,7 @@ def terminal_lines(written: WrittenTable) -> list[str]:
             parts = [line.name if place == 0 else ""]
             parts += [cell[place] if place < len(cell) else "" for cell in (ours, theirs)]
             lines.append(f"{parts[0]:17} {parts[1]:31} {parts[2]}".rstrip())
-    lines += textwrap.wrap(written.verdict, WIDTH)
+    lines += textwrap.wrap(written.comparison, WIDTH)
     for score in written.plan.table.scores:
         lines += ["", f"{SCORE_WORDS[score]:57} {'published':>{11 * len(written.columns) - 1}}"]
         rows = [_texts(written, cell) for cell in written.cells if cell.score == score]
@@ -217,7 +217,7 @@ def markdown(written: WrittenTable) -> str:
         ["protocol", "ours", "published"],
         [[line.name, line.ours, line.published] for line in written.protocol],
     )
-    lines += ["", written.verdict]
+    lines += ["", written.comparison]
     for score in written.plan.table.scores:
         cells = [cell for cell in written.cells if cell.score == score]
         lines += ["", f"## {SCORE_WORDS[score]}", ""]

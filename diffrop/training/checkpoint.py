@@ -1,15 +1,20 @@
-"""The checkpoints of one training: a folder of files named by images seen."""
+"""The checkpoints of one training: a folder of files named by images seen.
+
+Torch is imported where a checkpoint is read or written: a record of a study asks for names alone.
+"""
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
 from diffrop.record.names import images_name, images_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffrop.checkpoint_file import Checkpoint
 
 
 class CheckpointDirectory:
@@ -29,12 +34,14 @@ class CheckpointDirectory:
         """Return where the checkpoint at `images_seen` is, or would be."""
         return self.path / images_name(images_seen, ".safetensors")
 
-    def save(self, images_seen: int, checkpoint: Checkpoint) -> Path:
+    def save(self, images_seen: int, checkpoint: "Checkpoint") -> Path:
         """Write a checkpoint, then remove old ones and what an earlier crash left behind.
 
         Raises:
             CheckpointError: it could not be written; nothing was removed.
         """
+        from diffrop.checkpoint_file import write_checkpoint
+
         path = self.path_of(images_seen)
         write_checkpoint(path, checkpoint)
         self._thin(images_seen)
@@ -42,8 +49,10 @@ class CheckpointDirectory:
             orphan.unlink(missing_ok=True)
         return path
 
-    def newest(self, device: torch.device | str = "cpu") -> Checkpoint | None:
+    def newest(self, device: "torch.device | str" = "cpu") -> "Checkpoint | None":
         """Return the newest intact checkpoint, with a warning for each damaged one passed over."""
+        from diffrop.checkpoint_file import read_checkpoint
+
         for path in reversed(self.files()):
             try:
                 return read_checkpoint(path, device)

@@ -41,7 +41,7 @@ class FaultLatch:
         """0, or 1 from the first fault on; float32, as fused optimisers take it."""
         self._position = torch.zeros((), dtype=torch.float64, device=device)
         self._first = torch.zeros(4, dtype=torch.float64, device=device)
-        """Of the first fault: images seen, DDPM loss, total loss, gradient norm."""
+        """Images seen, DDPM loss, total loss and gradient norm of the first fault."""
 
     @property
     def tensors(self) -> list[Tensor]:

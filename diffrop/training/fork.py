@@ -1,11 +1,14 @@
 """Forks: a training that starts from another's checkpoint, and what both must share."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.training.checkpoint import config_of
 from diffrop.training.identity import DATA_KEYS, canonical
+
+if TYPE_CHECKING:
+    from diffrop.data import Dataset
 
 # What weights and optimiser mean rests on these; loss, rates, sampling of classes and seed are
 # free to change.
@@ -30,7 +33,7 @@ MARGIN_KEYS = (
 )
 
 
-def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: Dataset) -> None:
+def check_fork(card: dict[str, Any], config: ExperimentConfig, dataset: "Dataset") -> None:
     """Check that a training may start from the checkpoint with this card.
 
     Raises:

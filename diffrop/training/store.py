@@ -13,10 +13,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.checkpoint_header import read_digest
 from diffrop.errors import CheckpointError
 from diffrop.record.json_files import read_json
@@ -26,6 +24,11 @@ from diffrop.record.trial_folder import TrialFolder
 from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffrop.checkpoint_file import Checkpoint
 
 
 class TrainingFolder(CheckpointDirectory):
@@ -63,12 +66,14 @@ class TrainingFolder(CheckpointDirectory):
         found = (images_of(Path(name)) for name in names)
         return sorted(images for images in found if images is not None)
 
-    def read(self, images_seen: int, device: torch.device | str = "cpu") -> Checkpoint:
+    def read(self, images_seen: int, device: "torch.device | str" = "cpu") -> "Checkpoint":
         """Read the checkpoint at `images_seen`, from the remote storage if it is only there.
 
         Raises:
             CheckpointError: it is missing or damaged.
         """
+        from diffrop.checkpoint_file import read_checkpoint
+
         path = self.path_of(images_seen)
         if self._mirror is not None and not path.exists():
             self._mirror.pull(path)
@@ -87,10 +92,10 @@ class TrainingFolder(CheckpointDirectory):
 
     def newest(
         self,
-        device: torch.device | str = "cpu",
+        device: "torch.device | str" = "cpu",
         at_most: int | None = None,
         more_than: int = -1,
-    ) -> Checkpoint | None:
+    ) -> "Checkpoint | None":
         """Return the newest intact checkpoint, with a warning for each damaged one passed over.
 
         Args:
@@ -222,7 +227,7 @@ class CheckpointStore:
         names = [path.parent.name for path in sorted(self.root.glob("*/training.json"))]
         return [self.folder(name) for name in names if KEY_PATTERN.fullmatch(name)]
 
-    def read(self, key: str, device: torch.device | str = "cpu") -> Checkpoint:
+    def read(self, key: str, device: "torch.device | str" = "cpu") -> "Checkpoint":
         """Read a checkpoint by its key.
 
         Raises:
@@ -239,6 +244,8 @@ class CheckpointStore:
         Raises:
             CheckpointError: it is no readable checkpoint.
         """
+        from diffrop.checkpoint_file import read_checkpoint
+
         path = path.resolve()
         card = read_checkpoint(path).card
         try:

@@ -7,6 +7,7 @@ import torch
 
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.training.identity import TrainingIdentity
+from diffrop.training.store import CheckpointStore, TrainingFolder
 
 
 def checkpoint(value: float = 1.0) -> Checkpoint:
@@ -18,6 +19,16 @@ def checkpoint(value: float = 1.0) -> Checkpoint:
 def identity(seed: int = 0, parent: str | None = None) -> TrainingIdentity:
     """The identity of a training of one worker that has no setting but its seed."""
     return TrainingIdentity({"training.seed": seed}, 1, "data", parent)
+
+
+def filled(
+    store: CheckpointStore, seed: int, *images: int, parent: str | None = None
+) -> TrainingFolder:
+    """The folder of a training in a store, with checkpoints at some images."""
+    folder = store.open(identity(seed, parent), keep=100)
+    for count in images:
+        folder.save(count, checkpoint(count))
+    return folder
 
 
 def damage(path: Path, how: str) -> None:

@@ -126,7 +126,7 @@ def collectives() -> dict[str, Any]:
         "labels": distributed.all_gather(torch.tensor([rank, rank + 5])),
         "twisted": twisted,
         "augmented": distributed.all_gather(augment(distributed.own_share(IMAGES))[0]),
-        "told": augment(distributed.own_share(IMAGES))[1],
+        "inputs": augment(distributed.own_share(IMAGES))[1],
     }
 
 
@@ -190,11 +190,11 @@ def test_gathered_tensor_is_in_order_of_rank(workers: list[dict[str, Any]]) -> N
 
 
 def test_workers_augment_as_one_with_the_whole_batch(workers: list[dict[str, Any]]) -> None:
-    images, told = augment(IMAGES)
-    assert told is not None
+    images, inputs = augment(IMAGES)
+    assert inputs is not None
     for result in workers:
         torch.testing.assert_close(result["collectives"]["augmented"], images)
-        assert result["collectives"]["told"].equal(told)
+        assert result["collectives"]["inputs"].equal(inputs)
 
 
 def test_gradient_of_a_gathered_tensor_counts_every_worker_s_use(

@@ -32,7 +32,8 @@ assert torch.isfinite(Trainer(config, dataset, torch.device("cpu")).step()["loss
 """
 LOSS = """
 import torch
-from diffrop.config import ContrastiveConfig, DiffusionConfig
+from diffrop.config import ContrastiveConfig
+from diffrop.config import DiffusionConfig
 from diffrop.diffusion.contrastive import ContrastiveLoss
 from diffrop.diffusion.schedule import NoiseSchedule
 schedule = NoiseSchedule.linear(DiffusionConfig())
@@ -49,11 +50,15 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 from analysis.data.load import load_study
-from analysis.figures import class_confusion, parameter_importance
-from analysis.figures.registry import TITLES, study_figure
+from analysis.figures import class_confusion
+from analysis.figures import parameter_importance
+from analysis.figures.registry import TITLES
+from analysis.figures.registry import study_figure
 from analysis.figures.style import form_style
 from analysis.figures.study_comparison import study_comparison_figure
-from analysis.figures.toy_landscape import optimum, shift, toy_landscape_figure
+from analysis.figures.toy_landscape import optimum
+from analysis.figures.toy_landscape import shift
+from analysis.figures.toy_landscape import toy_landscape_figure
 from diffrop.config import Form
 from diffrop.metrics import classifier
 from tests.made.trained_study import write_trained_study
@@ -93,7 +98,9 @@ from analysis.report.summary import metric_rows
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
-from tests.made.analysed_study import read_trials, write_study, write_trials
+from tests.made.analysed_study import read_trials
+from tests.made.analysed_study import write_study
+from tests.made.analysed_study import write_trials
 rng = torch.Generator().manual_seed(0)
 real = torch.randn(300, 6, generator=rng)
 labels = torch.arange(300) % 3
@@ -139,7 +146,8 @@ import json
 import platform
 import tempfile
 from pathlib import Path
-from diffrop.record.trainings import StoredTraining, TrainingSegment
+from diffrop.record.trainings import StoredTraining
+from diffrop.record.trainings import TrainingSegment
 training = StoredTraining(Path(tempfile.mkdtemp()))
 row = {"from": 0, "to": 64, "seconds": 2.0, "workers": 1, "gpus": 0.0, "time": 1.0}
 training.costs_path.write_text(json.dumps(row) + "\\n")

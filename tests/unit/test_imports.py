@@ -34,9 +34,13 @@ LARGE = (
         "diffrop.schema",
         "diffrop.seeds",
         "diffrop.storage",
+        "diffrop.training.checkpoint",
+        "diffrop.training.fork",
+        "diffrop.training.garbage",
         "diffrop.training.identity",
         "diffrop.training.segment",
         "diffrop.training.stop",
+        "diffrop.training.store",
     ],
 )
 def test_module_is_imported_without_large_libraries(module: str) -> None:

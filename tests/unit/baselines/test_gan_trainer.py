@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 from typing import get_args
 
@@ -7,18 +6,15 @@ import torch
 
 from diffrop.baselines.classifier import train_classifier
 from diffrop.baselines.classifier_config import ClassifierConfig
-from diffrop.baselines.gan_config import GanConfig, GanModel, gan_recipe
-from diffrop.baselines.gan_study import report_lines, run_gan
+from diffrop.baselines.gan_config import GanConfig, GanModel
 from diffrop.baselines.gan_trainer import GanTrainer, gan_samples
 from diffrop.baselines.resnet import ResNet32
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
-from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError, NonFiniteError
-from tests.made.small import small_inputs
+from tests.made.gans import DATA, small_gan
+from tests.made.trainings import CPU
 
-CPU = torch.device("cpu")
-DATA = DataConfig(dataset="digits", imbalance_factor=0.1)
 MODELS = get_args(GanModel)
 
 
@@ -30,19 +26,6 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def classifier(digits: Dataset) -> ResNet32:
     return train_classifier(ClassifierConfig(num_images=64, batch_size=32), digits.train, CPU)
-
-
-def small_gan(model: GanModel, **changes: object) -> GanConfig:
-    config = GanConfig(
-        model=model,
-        base_channels=8,
-        z_dim=4,
-        batch_size=8,
-        num_images=64,
-        discriminator_steps=2,
-        cycle_images=32,
-    )
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
 def make(config: GanConfig, digits: Dataset, classifier: ResNet32) -> GanTrainer:
@@ -150,35 +133,3 @@ def test_non_finite_loss_stops_before_the_weights_change(
     with pytest.raises(NonFiniteError, match="network d at images_seen 0"):
         trainer.step()
     assert torch.equal(before, trainer.discriminator.head.parametrizations.weight.original)
-
-
-@pytest.mark.parametrize("model", ["gsr", "cbgan"])
-def test_run_ends_in_a_report_and_resumes(
-    model: GanModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    short = ClassifierConfig(num_images=64, batch_size=32)
-    monkeypatch.setattr("diffrop.baselines.gan_study.classifier_recipe", lambda name: short)
-    inputs, evaluation = small_inputs(), EvaluationConfig(num_samples=60, extractor="classifier")
-    config, lines = small_gan(model), []
-    report = run_gan(config, DATA, evaluation, inputs, tmp_path / "run", CPU, lines.append)
-    assert report.num_samples["all"] == 60
-    assert (tmp_path / "run" / "samples.png").exists()
-    assert (tmp_path / "run" / "report.json").exists()
-    again = run_gan(config, DATA, evaluation, inputs, tmp_path / "run", CPU, lines.append)
-    assert again.to_dict() == report.to_dict()
-    anchors = {kind: {"scores": {"fid/all": 1.0}} for kind in ("real", "noise")}
-    printed = report_lines(report, anchors, config, "pixels")
-    assert "(real images 1.00, noise 1.00)" in printed[0]
-    assert max(len(line) for line in printed) <= 80
-
-
-def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"forgetting is 0\.0; allowed: 0 < alpha <= 1"):
-        GanConfig(forgetting=0)
-    with pytest.raises(ValueError, match="batch_size is 1; allowed: at least 2"):
-        GanConfig(batch_size=1)
-    with pytest.raises(ValueError, match="model is 'dcgan'; allowed: sngan, gsr, cbgan"):
-        GanConfig.from_dict({"model": "dcgan"})
-    for model in MODELS:
-        for dataset in ("digits", "fashion_mnist", "cifar10", "image_folder"):
-            assert gan_recipe(model, dataset).model == model

@@ -194,16 +194,16 @@ def test_scale_and_anisotropy_stretch_by_powers_of_the_fifth_root(
 
 def test_augmentation_depends_on_seed_and_position_alone() -> None:
     config = AugmentationConfig(diffaug=PARTS, conditional_probability=0.5)
-    first, told = augmented(config, images(), 64, 3, 640)
-    again, told_again = augmented(config, images(), 64, 3, 640)
+    first, inputs = augmented(config, images(), 64, 3, 640)
+    again, inputs_again = augmented(config, images(), 64, 3, 640)
     other, _ = augmented(config, images(), 64, 3, 704)
-    assert told is not None and told.shape == (64, 9) and told.equal(told_again)  # type: ignore[arg-type]
+    assert inputs is not None and inputs.shape == (64, 9) and inputs.equal(inputs_again)  # type: ignore[arg-type]
     assert first.equal(again) and not first.equal(other)
 
 
 def test_no_augmentation_is_the_identity() -> None:
-    found, told = augmented(AugmentationConfig(), images(), 64, 0, 0)
-    assert found.equal(images()) and told is None
+    found, inputs = augmented(AugmentationConfig(), images(), 64, 0, 0)
+    assert found.equal(images()) and inputs is None
 
 
 def test_colour_on_grey_images_is_refused_by_name() -> None:

@@ -141,7 +141,9 @@ def test_reference_folder_of_a_grey_set_is_read_as_grey(tmp_path: Path) -> None:
 
 
 def test_test_split_as_reference_is_refused_where_there_is_none() -> None:
-    with pytest.raises(ValueError, match=r"digits has no test split; allowed: train, or --refer"):
+    with pytest.raises(
+        ValueError, match=r"digits has no test split\. To fix: take train, .*--refer"
+    ):
         load_dataset(DataConfig(reference="heldout"))
 
 

@@ -5,57 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffrop.config import DataConfig, EvaluationConfig
-from diffrop.data import LabelledImages, load_dataset
-from diffrop.metrics import classifier
-from diffrop.metrics.classifier import trained_classifier
+from diffrop.config import EvaluationConfig
+from diffrop.data import LabelledImages
 from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.features import FeatureExtractor, cached_features
 from tests.made.small import RowBrightness, pixel_extractor
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def digits() -> LabelledImages:
-    return load_dataset(DataConfig()).reference
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-def classifier_of(images: LabelledImages, cache: Path) -> FeatureExtractor:
-    return make_extractor(EvaluationConfig(extractor="classifier"), images, "digits", cache)
-
-
-def test_classifier_knows_its_digits_in_one_pass(digits: LabelledImages, cache: Path) -> None:
-    extractor = classifier_of(digits, cache)
-    found = extractor.extract(digits.images)
-    assert found.extractor == "classifier-digits" and found.features.shape == (1797, 64)
-    assert found.logits is not None and found.predictions is not None
-    assert (found.predictions == digits.labels).float().mean() > 0.99
-    some = found.rows(torch.tensor([3, 1]))
-    assert torch.equal(some.features, found.features[[3, 1]])
-    assert some.predictions is not None and some.predictions.tolist() == [3, 1]
-
-
-def test_classifier_is_trained_once_for_the_same_images(
-    digits: LabelledImages, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = classifier_of(digits, cache)
-
-    def train_again(*args: object) -> None:
-        raise AssertionError("trained twice")
-
-    monkeypatch.setattr(classifier, "_fit", train_again)
-    again, images = classifier_of(digits, cache), digits.images[:20]
-    torch.testing.assert_close(again.extract(images).features, first.extract(images).features)
-    assert again.fingerprint == first.fingerprint
-    changed = LabelledImages(255 - digits.images, digits.labels, digits.class_names)
-    with pytest.raises(AssertionError, match="trained twice"):
-        trained_classifier(changed, cache)
 
 
 def test_features_are_cached_by_content(

@@ -81,7 +81,7 @@ def test_memorisation_z_is_standard_normal_when_nothing_is_copied() -> None:
     for seed in range(0, 600, 3):
         (training, _), (a, of_a), (b, of_b) = (in_classes(42, seed + i) for i in range(3))
         values.append(memorisation(a, training, b, of_a, of_b).z)
-    # Both sets are held against the same training images, whatever those are.
+    # Both sets are compared with the same training images, whatever those are.
     assert abs(np.mean(values)) < 0.3
     assert np.std(values) == pytest.approx(1, abs=0.2)
 

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -5,7 +6,13 @@ import torch
 from torch import nn
 
 from diffrop.config import ModelConfig
-from diffrop.models.unet import Attention, UNet, group_norm, sinusoidal_embedding
+from diffrop.models.unet import (
+    Attention,
+    UNet,
+    channelwise_group_norm,
+    group_norm,
+    sinusoidal_embedding,
+)
 
 NUM_CLASSES = 3
 TINY = ModelConfig(
@@ -209,12 +216,42 @@ def test_augmentation_inputs_add_one_bias_free_layer_and_zeros_change_nothing() 
     plain = build(TINY, (1, 8, 8))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        told = perturbed(UNet(TINY, NUM_CLASSES, (1, 8, 8), num_augmentation_inputs=9).eval())
-    extra = sum(p.numel() for p in told.parameters()) - sum(p.numel() for p in plain.parameters())
+        network = perturbed(UNet(TINY, NUM_CLASSES, (1, 8, 8), num_augmentation_inputs=9).eval())
+    extra = sum(p.numel() for p in network.parameters()) - sum(
+        p.numel() for p in plain.parameters()
+    )
     assert extra == 9 * 4 * TINY.base_channels
     arguments = inputs((1, 8, 8))
     count = len(arguments[0])
     with torch.no_grad():
-        without = told(*arguments)
-        torch.testing.assert_close(told(*arguments, torch.zeros(count, 9)), without)
-        assert not torch.allclose(told(*arguments, torch.ones(count, 9)), without)
+        without = network(*arguments)
+        torch.testing.assert_close(network(*arguments, torch.zeros(count, 9)), without)
+        assert not torch.allclose(network(*arguments, torch.ones(count, 9)), without)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_channelwise_group_norm_is_group_norm(
+    memory_format: torch.memory_format, shift: float
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    norm = nn.GroupNorm(3, 12).double()
+    for weight in norm.parameters():
+        nn.init.normal_(weight, generator=rng)
+    x = torch.randn(5, 12, 4, 4, generator=rng, dtype=torch.float64) + shift
+    x = x.to(memory_format=memory_format).requires_grad_()
+    direction = torch.randn(x.shape, generator=rng, dtype=torch.float64)
+    results = []
+    for output in (norm(x), channelwise_group_norm(norm, x)):
+        grads = torch.autograd.grad(output, [x, *norm.parameters()], direction)
+        results.append((output, *grads))
+    for ours, exact in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-9, atol=1e-9)
+
+
+def test_float32_group_norm_survives_a_mean_far_from_zero() -> None:
+    norm, rng = nn.GroupNorm(2, 8), torch.Generator().manual_seed(0)
+    x = torch.randn(4, 8, 16, 16, generator=rng) + 100
+    exact = copy.deepcopy(norm).double()(x.double())
+    found = channelwise_group_norm(norm, x)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-4)

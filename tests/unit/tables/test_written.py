@@ -16,7 +16,7 @@ from diffrop.tables.written import (
     written_table,
 )
 from tests.made.small import small_experiment
-from tests.made.tables import card_of, plan_of, published_setting, results_of
+from tests.made.tables import card_of, plan_of, results_of
 
 
 def made(number: int, directory: Path, value: float = 5.0) -> WrittenTable:
@@ -55,16 +55,6 @@ def test_values_stand_beside_those_of_the_named_data_sets(tmp_path: Path) -> Non
     assert head.split()[-2:] == ["CIFAR10LT", "CIFAR100LT"]
     row = next(line for line in lines if line.startswith("+ DiffROP (negative L2)"))
     assert row.split()[-7:] == ["0.5", "5.00", "4.00", "to", "6.00", "11.73", "12.43"]
-
-
-def test_equal_protocols_are_called_so_and_anything_else_is_not(tmp_path: Path) -> None:
-    plan = plan_of(4, tmp_path, start=published_setting("cifar10"))
-    assert "agree in all that stands above" in written_table(plan, results_of(plan), None).verdict
-    for changes in ({"sampler": "ddim-50"}, {"images_seen": 6_400}, {"extractor": "dinov2"}):
-        verdict = written_table(plan, results_of(plan, **changes), None).verdict
-        assert "not comparable" in verdict
-    fewer = plan_of(4, tmp_path, start=published_setting("cifar10"), evaluation__num_samples=100)
-    assert "differ in: N (samples)." in written_table(fewer, results_of(fewer), None).verdict
 
 
 def test_own_rows_of_unequal_protocols_are_refused() -> None:

@@ -6,12 +6,12 @@ import torch
 
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.training.ema import PowerAverage, power_exponent
+from diffrop.training.ema import PowerAverage, WeightAverage, power_exponent
 from diffrop.training.network import load_ema
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
+from tests.made.trainings import CPU
 
-CPU = torch.device("cpu")
 LENGTHS = [0.05, 0.2]
 
 
@@ -95,3 +95,16 @@ def test_length_that_was_not_kept_is_refused() -> None:
     for lengths in ([0.05, 0.05], [0.0], [0.29]):
         with pytest.raises(ValueError, match="ema_lengths"):
             small_experiment(training__ema_lengths=lengths)
+
+
+def test_average_has_the_half_life_in_images() -> None:
+    model = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        model.weight.fill_(0.0)
+    average = WeightAverage(model, half_life_images=100, ramp=1.0)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    for step in range(10):  # one half-life of steps of 10 images, long after the ramp
+        average.update(model, 10, 1000 + step)
+    assert average.model.weight.item() == pytest.approx(0.5, abs=1e-6)
+    assert average.half_life(40) == 40

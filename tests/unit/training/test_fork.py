@@ -86,7 +86,7 @@ def test_running_margins_go_on_where_they_mean_the_same(dataset: Dataset) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reason"),
     [
         ({"model__base_channels": 16}, r"another network.*model.base_channels 8 -> 16"),
         ({"diffusion__num_timesteps": 500}, r"forward process.*num_timesteps 1000 -> 500"),
@@ -98,14 +98,14 @@ def test_running_margins_go_on_where_they_mean_the_same(dataset: Dataset) -> Non
     ],
 )
 def test_fork_of_what_does_not_fit_is_refused(
-    dataset: Dataset, changes: dict[str, object], told: str
+    dataset: Dataset, changes: dict[str, object], reason: str
 ) -> None:
     start = trained(small_experiment("none"), dataset)
     config = small_experiment(**changes)  # type: ignore[arg-type]
     data = load_dataset(config.data)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=reason):
         check_fork(start.card, config, data)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=reason):
         Trainer(config, data, CPU).fork(start)
 
 
@@ -116,12 +116,12 @@ def test_start_of_a_fork_is_read_from_words_or_a_file(tmp_path: Path, dataset: D
     write_checkpoint(path, trained(small_experiment("none"), dataset, 1))
     assert parse_fork(str(path), 32) == ForkPoint(32, path)
     path.write_bytes(path.read_bytes()[:50])
-    for text, told in (
+    for text, reason in (
         (str(path), "fork_from: .*not a readable checkpoint"),
         ("baseline", "fork_from is 'baseline'; allowed: baseline@IMAGES, or the file"),
         ("baseline@0", "over 0 images"),
         ("baseline@half", "over 0 images"),
         ("trunk@64", "or the file of a checkpoint"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=reason):
             parse_fork(text, 32)

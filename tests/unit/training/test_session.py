@@ -111,8 +111,8 @@ def node(rank: int, folder: Path) -> None:
 
 def test_workers_stop_at_one_step_and_go_on_from_one_checkpoint(tmp_path: Path) -> None:
     mp.spawn(node, (tmp_path,), nprocs=2)
-    told = {(tmp_path / f"stopped{rank}").read_text() for rank in (0, 1)}
-    assert len(told) == 1 and "stopped at 32 images as asked" in told.pop()
+    reported = {(tmp_path / f"stopped{rank}").read_text() for rank in (0, 1)}
+    assert len(reported) == 1 and "stopped at 32 images as asked" in reported.pop()
     assert [(tmp_path / f"reached{rank}").read_text() for rank in (0, 1)] == ["128", "128"]
     (folder,) = CheckpointStore(tmp_path / "node0/runs/checkpoints").folders()
     assert [(s.begin, s.end, s.workers) for s in folder.segments()] == [

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.data.checkpoint_card import read_card
+from diffrop.checkpoint_header import read_card
 
 
 def test_card_of_a_real_safetensors_file_is_read(tmp_path: Path) -> None:
