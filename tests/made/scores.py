@@ -1,10 +1,14 @@
 """Score cards without any scoring."""
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from diffrop.metrics.interval import LEVEL, Interval
+from diffrop.record import score_card as stored
 from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.record.trial_folder import TrialFolder
 
 
 def interval(value: float, half_width: float, num_samples: int = 40) -> Interval:
@@ -63,3 +67,23 @@ def score_card(
         scores=found,
     )
     return ScoreCard(**({"curve": [whole]} | fields))
+
+
+def write_score(trial: Path, value: float, images: int) -> None:
+    """Write a score that was made just now into a trial's folder.
+
+    Args:
+        trial: the folder.
+        value: its fid/all, the only score.
+        images: seen; 128 are the end of the training.
+    """
+    card = score_card(
+        value,
+        images,
+        scores={"fid/all": value},
+        time=time.time(),
+        num_samples={"all": 40},
+        final=images == 128,
+        seconds={"sampling": 1.8, "features": 0.9, "metrics": 0.9},
+    )
+    stored.write_score(TrialFolder(trial).score_path(images), card)

@@ -3,9 +3,16 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from diffrop.console.dry_run import comparison_table, head_lines, plan_lines, plan_table
+from diffrop.console.dry_run import (
+    comparison_table,
+    duration_text,
+    head_lines,
+    plan_lines,
+    plan_table,
+)
 from diffrop.cost.plan import make_plan
 from diffrop.data import load_dataset
 from diffrop.record.codec import decode, encode
@@ -26,15 +33,12 @@ def test_plan_fits_80_columns_and_survives_the_disk() -> None:
     console.print(plan_table(plan))
     for line in plan_lines(plan, study, launch):
         console.print(line)
+    stored = json.loads(json.dumps(encode(plan)))
     console.print(comparison_table(plan, plan))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert "not measured" in text and "fork saves" in text and "worker-hours" in text
-    names = [line.split()[0] for line in text.splitlines() if line.split()]
-    assert names.index("to") < names.index("confirmation")  # what trials fork from comes first
-    assert names.count("confirmation") == 1
-    stored = json.loads(json.dumps(encode(plan)))
     assert decode(PlannedCost, stored) == plan
     assert {
         "rungs",
@@ -48,3 +52,19 @@ def test_plan_fits_80_columns_and_survives_the_disk() -> None:
         "price_per_gpu_hour",
         "confirm",
     } <= stored.keys()
+
+
+def test_plan_names_what_trials_fork_from_and_the_confirmation_once() -> None:
+    study = small_study(fork_from="baseline@32")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(plan_table(make_plan(study, LaunchConfig(confirm=1), 10, PROBE, NODES)))
+    rows = [" ".join(line.split()[:2]) for line in console.export_text().splitlines()[1:]]
+    assert rows == ["to 32", "64 3", "128 1.83", "confirmation 6", "in all"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.25, "0.25 s"), (80, "80 s"), (600, "10 min"), (7200, "2.0 h")],
+)
+def test_length_of_time_has_a_fitting_unit(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

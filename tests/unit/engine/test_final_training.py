@@ -12,7 +12,7 @@ from ray.train import TrainingFailedError
 from rich.console import Console
 
 from diffrop.engine import final_training as final
-from diffrop.engine.final_training import FinalResult, load_export, train_final
+from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
 from diffrop.training.session import TrainingSession
@@ -133,9 +133,3 @@ def test_several_workers_tell_why_they_ended(
     assert found.card is None and found.interrupted == interrupted
     assert failure in found.failure and bool(found.failure) == bool(failure)
     assert tracker.ended == ("KILLED" if interrupted else "FAILED")
-
-
-def test_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text("config: {}")
-    with pytest.raises(ValueError, match="no exported configuration"):
-        load_export(tmp_path / "x.yaml")

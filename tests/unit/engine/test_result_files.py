@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from diffrop.config import ExperimentConfig
-from diffrop.engine.final_training import load_export
 from diffrop.engine.result_files import write_results
+from diffrop.record.exported_config import load_export
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.scoring.paired_differences import with_differences

@@ -12,7 +12,7 @@ from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig
 from diffrop.training.store import CheckpointStore
 from tests.made.finished_study import reader
-from tests.made.small import small_study
+from tests.made.small import constrained, small_study
 from tests.made.stored_study import store_training, store_trial
 
 Finished = tuple[StudyStore, StudyResult]
@@ -67,3 +67,27 @@ def test_only_complete_trials_are_ranked(finished: Finished) -> None:
     assert [trial.number for trial in result.ranked] == [1, 0]
     assert [trial.rank for trial in result.trials] == [2, 1, None, None]
     assert result.trials[1].name == "t001 hinge tau_0=3.25"
+
+
+def test_constraint_against_a_baseline_without_a_score_cannot_be_told(finished: Finished) -> None:
+    store, result = finished
+    shutil.rmtree(store.folder.trial(0).scores_path)
+    found = reader(store, constrained(result.config, "fid/many <= baseline + 5%")).read()
+    assert [trial.feasible for trial in found.trials] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("constraint", "kept"),
+    [
+        ("fid/many <= 41", [False, True]),
+        ("fid/many <= 5", [False, False]),
+        ("fid/many <= baseline + 5%", [True, True]),
+    ],
+)
+def test_ranked_trials_keep_the_constraints_or_break_them(
+    finished: Finished, constraint: str, kept: list[bool]
+) -> None:
+    store, result = finished
+    found = reader(store, constrained(result.config, constraint)).read()
+    assert [trial.feasible for trial in found.trials] == [*kept, None, None]
+    assert [trial.number for trial in found.ranked] == [1, 0]
