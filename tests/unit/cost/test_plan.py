@@ -18,8 +18,9 @@ def test_plan_of_a_study_without_stops_is_its_images_and_samples() -> None:
     assert rung.samples == 5 * samples
     evaluations = 2 * (1 + 2) / 2  # two steps; omega 1 takes two evaluations, omega 0 one
     assert rung.scoring_s == pytest.approx(5 * samples * (evaluations / 160 + 1 / 40))
-    assert plan.hours == pytest.approx(plan.seconds / 3600)
-    assert plan.wall_s == pytest.approx(plan.seconds / 2)
+    seconds = rung.training_s + rung.scoring_s
+    assert plan.hours == pytest.approx(seconds / 3600)
+    assert plan.wall_s == pytest.approx(seconds / 2)
 
 
 def test_confirmation_trains_leaders_and_baseline_with_each_seed() -> None:
