@@ -97,9 +97,10 @@ def plan_table(plan: PlannedCost) -> Table:
     for part in plan.parts:
         seconds = part.training_s + part.scoring_s
         if isinstance(part, RungCost):
-            name = f"{part.images:,}" if part is not plan.prefix else f"to {part.images:,}"
-            scored = f"{part.num_samples:,}" if part.num_samples else "-"
-            steps = f"{part.num_steps:,}" if part.num_steps else "full" if part.samples else "-"
+            name, scored = f"{part.images:,}", f"{part.num_samples:,}"
+            steps = f"{part.num_steps:,}" if part.num_steps else "full"
+        elif part is plan.prefix:
+            name, scored, steps = f"to {part.trained:,}", "-", "-"
         else:
             name, scored, steps = "confirmation", f"{plan.rungs[-1].num_samples:,}", "full"
         each = [duration_text(total / part.trials) for total in (part.training_s, part.scoring_s)]

@@ -1,4 +1,4 @@
-"""Writes a study's folder as the search engine leaves it, with plausible numbers."""
+"""A study of nine trials with plausible numbers, and ways to change what it wrote."""
 
 import csv
 import json
@@ -12,6 +12,14 @@ import yaml
 from PIL import Image
 
 from diffrop.config import ExperimentConfig
+from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.tables import write_trials as write_trials_table
+from diffrop.record.trainings import Row
+from diffrop.study.config import StudyConfig
+from diffrop.study.space import Parameter, SearchSpace
+from tests.made.scores import score_card
+from tests.made.stored_study import MadeTrial, store_results, store_training
 
 OMEGAS = (0.0, 0.5, 1.0, 2.0)
 RUNGS = (6_016, 12_032, 24_000)
@@ -41,48 +49,44 @@ EXPERIMENT = ExperimentConfig().with_values(
     {
         "training.num_images": 24_000,
         "training.batch_size": 64,
+        "training.log_every_images": 512,
         "sampling.num_steps": 10,
         "evaluation.num_samples": 1_000,
         "evaluation.extractor": "classifier",
         "evaluation.guidance_scales": list(OMEGAS),
     }
 )
-SPACE = [
-    {
-        "name": "contrastive.form",
-        "type": "categorical",
-        "when": None,
-        "source": "Section 4.2",
-        "choices": ["negative_l2", "hinge", "reciprocal", "exponential"],
-    },
-    {
-        "name": "contrastive.tau_0",
-        "type": "float",
-        "low": 0.1,
-        "high": 100.0,
-        "log": True,
-        "when": None,
-        "source": "1 to 10 % of the DDPM gradient needs 1 to 10",
-    },
-    {
-        "name": "contrastive.decay_temperature",
-        "type": "float",
-        "low": 0.1,
-        "high": 1.0,
-        "log": True,
-        "when": None,
-        "source": "unpublished",
-    },
-    {
-        "name": "contrastive.margin",
-        "type": "float",
-        "low": 0.995,
-        "high": 1.05,
-        "log": False,
-        "when": {"contrastive.form": ["hinge"]},
-        "source": "optimal Gaussian denoiser",
-    },
-]
+SEARCHED = SearchSpace(
+    parameters=(
+        Parameter(
+            name="contrastive.form",
+            choices=("negative_l2", "hinge", "reciprocal", "exponential"),
+            source="Section 4.2",
+        ),
+        Parameter(
+            name="contrastive.tau_0",
+            low=0.1,
+            high=100.0,
+            log=True,
+            source="1 to 10 % of the DDPM gradient needs 1 to 10",
+        ),
+        Parameter(
+            name="contrastive.decay_temperature",
+            low=0.1,
+            high=1.0,
+            log=True,
+            source="unpublished",
+        ),
+        Parameter(
+            name="contrastive.margin",
+            low=0.995,
+            high=1.05,
+            when={"contrastive.form": ["hinge"]},
+            source="optimal Gaussian denoiser",
+        ),
+    )
+)
+SPACE = SEARCHED.to_dict()["parameters"]
 REFERENCE_SCORES = {
     "noise": {
         "scores": {"fid/all": 480.5, "fid/many": 495.0, "fid/medium": 488.0, "fid/few": 501.0},
@@ -94,6 +98,8 @@ REFERENCE_SCORES = {
         "note": "1000 real images against the other 797",
     },
 }
+FURTHER = {"contrastive.space": "mu"}
+"""A column that trials.csv has beside those that every study has."""
 
 
 def write_study(
@@ -105,23 +111,17 @@ def write_study(
     export: bool = True,
     **more: Any,
 ) -> Path:
-    """Write a finished study; `more` adds keys to study.yaml."""
-    directory.mkdir(parents=True)
-    config = {
-        "format": 3,
-        "name": name,
-        "num_trials": len(trials),
-        "seed": 0,
-        "space": {"parameters": SPACE},
-        "experiment": EXPERIMENT.to_dict(),
-        **more,
-    }
-    (directory / "study.yaml").write_text(yaml.safe_dump(config))
-    rows = [_write_trial(directory, *trial) for trial in trials]
-    complete = sorted((r for r in rows if r["state"] == "COMPLETE"), key=lambda r: r["value"])
-    for rank, row in enumerate(complete, start=1):
-        row["rank"] = rank
-    write_trials(directory, rows)
+    """Write a finished study; `more` changes keys of study.yaml."""
+    config = StudyConfig(
+        name=name,
+        num_trials=max(2, len(trials)),
+        space=SEARCHED,
+        experiment=EXPERIMENT,
+    )
+    made = [_write_trial(directory, *trial) for trial in trials]
+    result = store_results(directory, config, made, **more)
+    write_trials_table(StudyFolder(directory), result)
+    write_trials(directory, [row | FURTHER for row in read_trials(directory)])
     if reference_scores:
         (directory / "anchors.json").write_text(json.dumps(REFERENCE_SCORES))
     if export:
@@ -137,7 +137,22 @@ def write_study(
     return directory
 
 
+def searched_values(
+    form: str, tau_0: float | None, kappa: float | None, margin: float | None, **more: object
+) -> dict[str, Any]:
+    """Return the searched keys of a trial that have a value."""
+    found = {
+        "contrastive.form": form,
+        "contrastive.tau_0": tau_0,
+        "contrastive.decay_temperature": kappa,
+        "contrastive.margin": margin,
+        **more,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def write_trials(directory: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write trials.csv of these rows, as a test changed them."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with (directory / "trials.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
@@ -146,18 +161,18 @@ def write_trials(directory: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_trials(directory: Path) -> list[dict[str, Any]]:
+    """Return the rows of trials.csv as texts."""
     with (directory / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write_checkpoint(directory: Path, number: int, images: int, class_counts: list[int]) -> None:
     """A file with the header of a safetensors checkpoint, and no tensors."""
-    folder = directory / "trials" / f"t{number:03d}" / "training"
-    folder.mkdir(exist_ok=True)
     card = json.dumps({"class_counts": class_counts, "images_seen": images})
     header = json.dumps({"__metadata__": {"card": card}}).encode()
     data = len(header).to_bytes(8, "little") + header
-    (folder / f"images_{images:012d}.safetensors").write_bytes(data)
+    training = StudyFolder(directory).trial(number).training()
+    training.checkpoint_path(images).write_bytes(data)
 
 
 def _write_trial(
@@ -170,49 +185,33 @@ def _write_trial(
     margin: float | None,
     num_rungs: int,
     message: str,
-) -> dict[str, Any]:
-    folder = directory / "trials" / f"t{number:03d}"
-    (folder / "scores").mkdir(parents=True)
+) -> MadeTrial:
+    """Write a trial's training and sample grids, and return the trial."""
     rungs = RUNGS[:num_rungs]
-    for images in rungs:
-        score = _score(number, form, tau_0, images)
-        (folder / "scores" / f"images_{images:012d}.json").write_text(json.dumps(score))
-    _write_metrics(folder, number, form, tau_0, rungs[-1] if rungs else 1_024)
+    folder, key = StudyFolder(directory), f"{directory.name}-{number}"
+    rows = _curve_rows(number, form, tau_0, rungs[-1] if rungs else 1_024)
+    store_training(folder.store, key, rows=rows)
     if rungs:
-        _write_samples(folder, number, rungs[-1])
-    row = {
-        "number": number,
-        "name": f"{folder.name} {form}",
-        "state": state,
-        "rank": "",
-        "baseline": number == 0,
-        "form": form,
-        "tau_0": tau_0,
-        "decay_temperature": kappa,
-        "margin": margin,
-        "value": "",
-        "omega": "",
-        "message": message,
-        "duration_s": 20.5 + 60 * num_rungs,
-        "contrastive.space": "mu",
-    }
-    if rungs:
-        best = next(p for p in score["curve"] if p["omega"] == score["omega"])
-        row |= {key: score[key] for key in ("value", "omega", "images_seen", "sampler")}
-        row |= {"extractor": score["extractor"], "reference": score["reference"]}
-        row |= {"rung": rungs[-1], **best["scores"]}
-        ends = score["intervals"].get("fid/all", {})
-        row |= {f"value_{end}": value for end, value in ends.items()}
-        row |= {f"num_samples/{group}": n for group, n in score["num_samples"].items()}
-    return row
+        _write_samples(folder.trial(number).grid_path(rungs[-1]), number)
+    return MadeTrial(
+        number=number,
+        state=state,
+        values=searched_values(form, tau_0, kappa, margin),
+        cards=[_score(number, form, tau_0, images) for images in rungs],
+        training=key,
+        message=message,
+        duration_s=20.5 + 60 * num_rungs,
+    )
 
 
-def _score(number: int, form: str, tau_0: float | None, images: int) -> dict[str, Any]:
+def _score(number: int, form: str, tau_0: float | None, images: int) -> ScoreCard:
     final = images == RUNGS[-1]
     base = BEST_OMEGA_FID.get(form, 42.7) + 30 * (1 - images / RUNGS[-1])
     if tau_0 is not None:
         base += 2.5 * abs(math.log10(tau_0 / 3))
     best_omega = OMEGAS[1 + number % 2]
+    num_samples = {"all": 1000 if final else 300}
+    num_samples |= dict.fromkeys(("many", "medium", "few"), 300 if final else 90)
     curve = []
     for omega in OMEGAS:
         level = base + 9 * (omega - best_omega) ** 2
@@ -220,34 +219,36 @@ def _score(number: int, form: str, tau_0: float | None, images: int) -> dict[str
         for group in ("many", "medium", "few"):
             scores[f"fid_full/{group}"] = level + 150
         scores["accuracy/all"] = min(0.6 + 0.15 * omega, 0.95)
-        curve.append({"omega": omega, "scores": scores})
-    num_samples = {"all": 1000 if final else 300}
-    num_samples |= dict.fromkeys(("many", "medium", "few"), 300 if final else 90)
-    return {
-        "images_seen": images,
-        "time": 1.7e9 + images,
-        "objective": "fid/all",
-        "value": base,
-        "omega": best_omega,
-        "sampler": "ddim-10",
-        "extractor": "classifier-digits",
-        "reference": "full training set, class-weighted",
-        "num_reference": num_samples,
-        "num_samples": num_samples,
-        "final": final,
-        "curve": curve,
-        "class_scores": {},
-        "intervals": {"fid/all": {"low": base - 3, "high": base + 3}} if final else {},
-    }
+        curve.append(
+            CurvePoint(
+                omega=omega, sampler="ddim-10", num_samples=num_samples["all"], scores=scores
+            )
+        )
+    return score_card(
+        base,
+        images,
+        half_width=3 if final else None,
+        time=1.7e9 + images,
+        omega=best_omega,
+        sampler="ddim-10",
+        extractor="classifier-digits",
+        reference="full training set, class-weighted",
+        num_samples=num_samples,
+        num_reference=num_samples,
+        final=final,
+        curve=curve,
+        samples_drawn=len(OMEGAS) * num_samples["all"],
+    )
 
 
-def _write_metrics(folder: Path, number: int, form: str, tau_0: float | None, images: int) -> None:
+def _curve_rows(number: int, form: str, tau_0: float | None, images: int) -> list[Row]:
     rng = np.random.default_rng(number)
-    lines = []
+    rows = []
     for seen in range(512, images + 1, 512):
         row = {
             "images_seen": seen,
             "time": 1.7e9 + seen,
+            "log_every_images": 512,
             "loss/ddpm": 0.1 + 200 / seen,
             "grad_norm": 0.4,
             "images_per_s": 130.0,
@@ -256,13 +257,11 @@ def _write_metrics(folder: Path, number: int, form: str, tau_0: float | None, im
             weight = {"negative_l2": 0.05, "hinge": 0.01, "reciprocal": 0.012}.get(form, 0.005)
             ratio = weight * tau_0 * math.exp(rng.normal(0, 0.4))
             row |= {"loss/pcl": 0.3 * tau_0, "pcl/grad_ratio": ratio}
-        lines.append(json.dumps(row))
-    (folder / "training").mkdir(exist_ok=True)
-    (folder / "training/metrics.jsonl").write_text("\n".join(lines) + "\n")
+        rows.append(row)
+    return rows
 
 
-def _write_samples(folder: Path, number: int, images: int) -> None:
-    (folder / "samples").mkdir()
+def _write_samples(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True)
     rng = np.random.default_rng(number)
-    grid = Image.fromarray(rng.integers(0, 256, (100, 80), dtype=np.uint8))
-    grid.save(folder / "samples" / f"images_{images:012d}.png")
+    Image.fromarray(rng.integers(0, 256, (100, 80), dtype=np.uint8)).save(path)

@@ -1,15 +1,35 @@
-"""Writes a study with everything that the engine can leave: the store, rounds, front, audits."""
+"""A study with everything that the engine can leave: the store, rounds, front, audits."""
 
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from tests.made.analysed_study import EXPERIMENT, REFERENCE_SCORES, SPACE, write_trials
+from diffrop.record.confirmation import (
+    ConfirmationRecord,
+    ConfirmedBaseline,
+    ConfirmedLeader,
+    PairedDifference,
+)
+from diffrop.record.cost import CostRecord, PlannedCost
+from diffrop.record.json_files import write_record
+from diffrop.record.results import StudyResult, front_points
+from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
+from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.tables import write_front, write_trials
+from diffrop.record.trainings import Row, TrainingSegment
+from diffrop.record.trial_state import AUDITED_AT
+from diffrop.study.config import StudyConfig
+from diffrop.study.space import Parameter, SearchSpace
+from tests.made.analysed_study import EXPERIMENT, REFERENCE_SCORES, SEARCHED, searched_values
+from tests.made.plans import PROBE
+from tests.made.scores import interval, score_card
+from tests.made.stored_study import MadeTrial, store_results, store_training, store_trial
 
 OMEGAS = (0.0, 0.5, 1.0, 1.5, 2.0)
 RUNGS = {6_016: (250, 4), 12_032: (500, 8), 24_000: (1_000, 16)}
@@ -26,10 +46,13 @@ BEST_FID = {
 }
 SCHEDULES = ("exponential", "constant", "linear", "cosine")
 SCHEDULE_LOSS = {"exponential": 0.0, "constant": 1.6, "linear": 0.7, "cosine": 0.9}
-TRUNK = "00c0ffee00c0ffee"
+PREFIX, FORK = "00c0ffee00c0ffee", 2_048
+"""The training that all trials fork from, and the images at which they do."""
 SECONDS = {"sampling": 9.0, "features": 2.0, "metrics": 1.0}
 TRAINING_S = 40.0
-"""Of each stretch between two rungs."""
+"""Of each segment between two rungs."""
+BEGAN = 1.6e9
+"""When the study began, in seconds since 1970."""
 
 # number, state, form, tau_0, decay_temperature, margin, schedule, rungs reached
 TRIALS = (
@@ -65,103 +88,87 @@ FULL_EXPERIMENT = EXPERIMENT.with_values(
         "sampling.num_steps": 16,
     }
 )
-FULL_SPACE = [
-    *SPACE,
-    {
-        "name": KEY,
-        "type": "categorical",
-        "when": None,
-        "source": "Figure 4a",
-        "choices": list(SCHEDULES),
-    },
-]
+FULL_SPACE = SearchSpace(
+    parameters=(*SEARCHED.parameters, Parameter(name=KEY, choices=SCHEDULES, source="Figure 4a"))
+)
+COST = CostRecord(
+    began=BEGAN,
+    plan=PlannedCost(
+        rungs=(),
+        trials=18,
+        gpu_hours=0.0,
+        worker_hours=0.75,
+        wall_s=1350.0,
+        samples=90_000,
+        images=300_000,
+        memory_mib=900,
+        disk_mib=120,
+        units=2,
+        at_once=1,
+        placement="",
+        probe=PROBE,
+    ),
+)
 
 
 def write_full_study(
     directory: Path, name: str = "full", trials: Sequence[tuple[Any, ...]] = TRIALS
 ) -> Path:
-    """Write a study of format 3 with every file that one can have."""
-    directory.mkdir(parents=True)
-    config = {
-        "format": 3,
-        "name": name,
-        "num_trials": len(trials),
-        "seed": 0,
-        "scheduler": "asha",
-        "fork_from": "baseline@2048",
-        "space": {"parameters": FULL_SPACE},
-        "experiment": FULL_EXPERIMENT.to_dict(),
-    }
-    (directory / "study.yaml").write_text(yaml.safe_dump(config))
-    rows = [_write_trial(directory, *trial) for trial in trials]
-    _write_training(directory, TRUNK, [2_048], None, {})
-    complete = [row for row in rows if row["state"] == "COMPLETE"]
-    for rank, row in enumerate(sorted(complete, key=lambda row: row["value"]), start=1):
-        row["rank"] = rank
-    limit = 1.05 * rows[0]["fid/many"]
-    for row in complete:
-        row["feasible"] = row["fid/many"] <= limit
-        row |= {"difference_value": row["value"] - rows[0]["value"]} if row["number"] else {}
-        if row["number"]:
-            row["difference_low"] = row["difference_value"] - 0.6
-            row["difference_high"] = row["difference_value"] + 0.6
-    _mark_front(complete)
-    write_trials(directory, rows)
-    _write_front(directory, complete)
-    _write_confirmation(directory, rows)
-    for file, content in (
-        ("anchors.json", REFERENCE_SCORES),
-        ("fidelity.json", fidelity(rows)),
-        ("plan.json", PLAN),
-    ):
-        (directory / file).write_text(json.dumps(content))
+    """Write a study with every file that one can have."""
+    folder = StudyFolder(directory)
+    config = StudyConfig(
+        name=name,
+        num_trials=len(trials),
+        scheduler="asha",
+        fork_from=f"baseline@{FORK}",
+        space=FULL_SPACE,
+        experiment=FULL_EXPERIMENT,
+    )
+    store_training(folder.store, PREFIX, segments=[_segment(0, FORK)], rows=_rows([FORK]))
+    made = [_write_trial(folder, *trial) for trial in trials]
+    store_trial(folder.prefix(0), folder.store, PREFIX)
+    result = with_differences(store_results(directory, config, made, COST))
+    write_trials(folder, result)
+    base = result.trials[0].card
+    points = front_points(result.ranked, config, base.scores if base else None)
+    write_front(folder, points, config.experiment.evaluation.objectives)
+    write_record(folder.confirmation, _write_confirmation(folder))
+    write_record(folder.rung_agreement, agreement(len(result.ranked)))
+    folder.reference_scores.write_text(json.dumps(REFERENCE_SCORES))
     return directory
 
 
-def fidelity(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    full = sum(row["state"] == "COMPLETE" for row in rows)
-    shared = {"num_trials": full, "num_audited": len(AUDITED)}
-    return {
-        "metric": "kendall_tau",
-        "rungs": [
-            {
-                "images": 6_016,
-                "num_samples": 250,
-                "num_steps": 4,
-                **shared,
-                "tau": 0.62,
-                "low": 0.21,
-                "high": 0.87,
-            },
-            {
-                "images": 12_032,
-                "num_samples": 500,
-                "num_steps": 8,
-                **shared,
-                "tau": 0.81,
-                "low": 0.55,
-                "high": 0.95,
-            },
-        ],
-        "verdict": "The rungs rank as the end does, from 6,016 images on.",
+def with_differences(result: StudyResult) -> StudyResult:
+    """Return results whose differences to the baseline are known to 0.6 on both sides."""
+    base = result.trials[0].card
+    assert base is not None
+    found = {
+        trial.number: interval(trial.card.value - base.value, 0.6, FULL)
+        for trial in result.ranked
+        if trial.number > 0 and trial.card is not None
     }
+    return replace(result, differences=found)
 
 
-PLAN: dict[str, Any] = {
-    "plan": {
-        "rungs": [],
-        "gpu_hours": 0.0,
-        "worker_hours": 0.75,
-        "samples": 90_000,
-        "images": 300_000,
-        "memory_mib": 900,
-        "disk_mib": 120,
-        "cost": None,
-        "price_per_gpu_hour": None,
-        "confirm": None,
-    },
-    "fact": None,
-}
+def agreement(num_trials: int) -> AgreementRecord:
+    """What fidelity.json holds of so many trials with a full score."""
+    ends = {6_016: (0.62, 0.21, 0.87), 12_032: (0.81, 0.55, 0.95)}
+    return AgreementRecord(
+        rungs=tuple(
+            RungAgreement(
+                images=images,
+                num_samples=RUNGS[images][0],
+                num_steps=RUNGS[images][1],
+                num_trials=num_trials,
+                num_audited=len(AUDITED),
+                tau=tau,
+                low=low,
+                high=high,
+            )
+            for images, (tau, low, high) in ends.items()
+        ),
+        conclusion="The rungs rank as the end does, from 6,016 images on.",
+    )
 
 
 def true_fid(form: str, tau_0: float | None, schedule: str | None) -> float:
@@ -171,7 +178,7 @@ def true_fid(form: str, tau_0: float | None, schedule: str | None) -> float:
 
 
 def _write_trial(
-    directory: Path,
+    folder: StudyFolder,
     number: int,
     state: str,
     form: str,
@@ -180,54 +187,26 @@ def _write_trial(
     margin: float | None,
     schedule: str | None,
     num_rungs: int,
-) -> dict[str, Any]:
-    folder = directory / "trials" / f"t{number:03d}"
-    (folder / "scores").mkdir(parents=True)
-    rungs = list(RUNGS)[:num_rungs]
-    key = f"{number:016x}"
-    _write_training(directory, key, rungs or [1_024], TRUNK, _curves(number, form, tau_0))
-    (folder / "training").symlink_to(Path("../../..") / "checkpoints" / key)
-    row = {
-        "number": number,
-        "name": f"{folder.name} {form}",
-        "state": state,
-        "rank": "",
-        "baseline": number == 0,
-        "form": form,
-        "tau_0": tau_0,
-        "decay_temperature": kappa,
-        "margin": margin,
-        KEY: schedule,
-        "value": "",
-        "omega": "",
-        "duration_s": 20 + 60 * num_rungs,
-        "message": "NonFiniteError: loss is nan" if state == "FAIL" else "",
-        "feasible": "",
-        "front": False,
-        "audited_at": AUDITED.get(number, ""),
-        "parent": "",
-        "training_key": key,
-        "training_s": TRAINING_S * num_rungs,
-        "scoring_s": 12.0 * num_rungs,
-        "samples_drawn": 0,
-        "gpus": 0,
-    }
-    for images in rungs:
-        card = score_card(number, form, tau_0, schedule, images)
-        (folder / "scores" / f"images_{images:012d}.json").write_text(json.dumps(card))
-        chosen = next(p for p in reversed(card["curve"]) if p["omega"] == card["omega"])
-        row["samples_drawn"] += card["samples_drawn"]
-        row |= {"value": card["values"][0], "images_seen": images, "rung": images}
-        row |= {key: card[key] for key in ("omega", "sampler", "extractor", "reference")}
-        row |= chosen["scores"]
-        row |= {f"num_samples/{group}": n for group, n in card["num_samples"].items()}
-        row |= {f"value_{end}": x for end, x in card["intervals"].get("fid/all", {}).items()}
-    return row
+) -> MadeTrial:
+    """Write a trial's training, and return the trial."""
+    rungs, key = list(RUNGS)[:num_rungs], f"{number:016x}"
+    rows = _rows(rungs or [FORK], number, form, tau_0)
+    _write_fork(folder, key, rungs or [FORK + 512], rows)
+    return MadeTrial(
+        number=number,
+        state=state,
+        values=searched_values(form, tau_0, kappa, margin, **{KEY: schedule}),
+        cards=[full_card(number, form, tau_0, schedule, images) for images in rungs],
+        training=key,
+        message="NonFiniteError: loss is nan" if state == "FAIL" else "",
+        duration_s=20 + 60 * num_rungs,
+        attributes={AUDITED_AT: AUDITED[number]} if number in AUDITED else {},
+    )
 
 
-def score_card(
+def full_card(
     number: int, form: str, tau_0: float | None, schedule: str | None, images: int
-) -> dict[str, Any]:
+) -> ScoreCard:
     """The scores of a checkpoint, as a search for omega by halving leaves them."""
     num_samples, steps = RUNGS[images]
     rng = np.random.default_rng([number, images])
@@ -240,135 +219,111 @@ def score_card(
             fid = level + 9 * (omega - best_omega) ** 2 + 2_000 / drawn
             scores = {f"fid/{group}": fid + more for group, more in SHOT_OFFSETS.items()}
             scores["fid/few"] += 2 * math.cos(number)
-            curve.append(
-                {
-                    "omega": omega,
-                    "sampler": f"ddim-{steps}",
-                    "num_samples": drawn,
-                    "scores": scores,
-                }
+            point = CurvePoint(
+                omega=omega, sampler=f"ddim-{steps}", num_samples=drawn, scores=scores
             )
-    final = images == FINAL
-    values = [curve[-1]["scores"][name] for name in ("fid/all", "fid/few")]
+            curve.append(point)
+    values = [curve[-1].scores[name] for name in ("fid/all", "fid/few")]
     counts = {"all": num_samples} | dict.fromkeys(("many", "medium", "few"), num_samples * 3 // 10)
-    return {
-        "images_seen": images,
-        "time": 1.7e9 + images,
-        "objectives": ["fid/all", "fid/few"],
-        "values": values,
-        "omega": best_omega,
-        "sampler": f"ddim-{steps}",
-        "extractor": "classifier-digits",
-        "reference": "full training set, class-weighted",
-        "num_samples": counts,
-        "num_reference": counts,
-        "final": final,
-        "curve": curve,
-        "samples_drawn": sum(row["num_samples"] for row in curve),
-        "seconds": SECONDS,
-        "class_scores": {},
-        "intervals": {"fid/all": {"low": values[0] - 1.5, "high": values[0] + 1.5}}
-        if final
-        else {},
-    }
+    return score_card(
+        values[0],
+        images,
+        half_width=1.5 if images == FINAL else None,
+        time=1.7e9 + images,
+        objectives=["fid/all", "fid/few"],
+        values=values,
+        omega=best_omega,
+        sampler=f"ddim-{steps}",
+        extractor="classifier-digits",
+        reference="full training set, class-weighted",
+        num_samples=counts,
+        num_reference=counts,
+        final=images == FINAL,
+        curve=curve,
+        samples_drawn=sum(point.num_samples for point in curve),
+        seconds=SECONDS,
+    )
 
 
-def _curves(number: int, form: str, tau_0: float | None) -> dict[str, Any]:
-    return {"number": number, "form": form, "tau_0": tau_0}
-
-
-def _write_training(
-    directory: Path, key: str, rungs: list[int], parent: str | None, trial: dict[str, Any]
-) -> None:
-    """One training of the store, with its curves and the cost of each stretch."""
-    folder = directory.parent / "checkpoints" / key
-    folder.mkdir(parents=True)
-    card = {"key": key, "parent": f"{parent}-2048" if parent else None, "seed": 0}
-    (folder / "training.json").write_text(json.dumps(card))
-    rng = np.random.default_rng(trial.get("number", 99))
-    lines = []
+def _rows(
+    rungs: Sequence[int], number: int = 99, form: str = "none", tau_0: float | None = None
+) -> list[Row]:
+    """The curves of a training up to the last of some rungs."""
+    rng = np.random.default_rng(number)
+    rows = []
     for seen in range(512, rungs[-1] + 1, 512):
         row = {
             "images_seen": seen,
             "time": 1.7e9 + seen,
+            "log_every_images": FULL_EXPERIMENT.training.log_every_images,
             "grad_norm": 0.4,
             "images_per_s": 130.0,
             "loss/ddpm": 0.1 + 200 / seen + 0.01 * float(rng.normal()),
         }
-        if trial.get("tau_0") is not None:
-            ratio = 0.01 * trial["tau_0"] * math.exp(rng.normal(0, 0.4))
-            row |= {"loss/pcl": 0.3 * trial["tau_0"], "pcl/grad_ratio": ratio}
-        if trial.get("form") == "hinge":
+        if tau_0 is not None:
+            ratio = 0.01 * tau_0 * math.exp(rng.normal(0, 0.4))
+            row |= {"loss/pcl": 0.3 * tau_0, "pcl/grad_ratio": ratio}
+        if form == "hinge":
             row["pcl/active_share"] = float(np.clip(rng.normal(0.5, 0.05), 0, 1))
-        lines.append(json.dumps(row))
-    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    costs, start = [], 0
-    for end in rungs:
-        costs.append(
-            {
-                "from": start,
-                "to": end,
-                "seconds": TRAINING_S,
-                "workers": 2,
-                "gpus": 0,
-                "time": 1.7e9,
-            }
-        )
-        start = end
-    (folder / "cost.jsonl").write_text("".join(f"{json.dumps(cost)}\n" for cost in costs))
+        rows.append(row)
+    return rows
 
 
-def _mark_front(complete: list[dict[str, Any]]) -> None:
-    feasible = [row for row in complete if row["feasible"]]
-    for row in feasible:
-        row["front"] = not any(
-            other["fid/all"] <= row["fid/all"]
-            and other["fid/few"] <= row["fid/few"]
-            and other is not row
-            for other in feasible
-        )
+def _segment(begin: int, end: int) -> TrainingSegment:
+    return TrainingSegment(begin, end, TRAINING_S, workers=2, gpus=0, time=1.7e9)
 
 
-def _write_front(directory: Path, complete: list[dict[str, Any]]) -> None:
-    columns = ("number", "omega", "sampler", "fid/all", "fid/few", "feasible", "front")
-    lines = [",".join(columns), *(",".join(str(row[c]) for c in columns) for row in complete)]
-    (directory / "front.csv").write_text("\n".join(lines) + "\n")
+def _write_fork(
+    folder: StudyFolder, key: str, ends: Sequence[int], rows: Sequence[Row] = ()
+) -> None:
+    """Write a training that forks from the prefix, trained in one go up to each of some images."""
+    begins = (FORK, *ends)
+    segments = [_segment(begin, end) for begin, end in zip(begins, ends, strict=False)]
+    parent = f"{PREFIX}-{FORK}"
+    store_training(folder.store, key, segments=segments, rows=rows, parent=parent)
 
 
-def _write_confirmation(directory: Path, rows: list[dict[str, Any]]) -> None:
-    seeds = [101, 102, 103]
+def _write_confirmation(folder: StudyFolder) -> ConfirmationRecord:
+    """Write the retrainings of two leaders, and return what fresh seeds say of them."""
     leaders = []
     for place, number in enumerate((1, 13)):
-        for index in range(len(seeds)):
-            folder = directory / "confirm" / f"t{number:03d}-s{index}"
-            (folder / "scores").mkdir(parents=True)
+        card = full_card(number, "reciprocal", 3.2, "exponential", FINAL)
+        for index in range(3):
             key = f"c{number:02d}{index:013x}"
-            _write_training(directory, key, [FINAL], TRUNK, {})
-            (folder / "training").symlink_to(Path("../../..") / "checkpoints" / key)
-            card = {"seconds": SECONDS}
-            (folder / "scores" / f"images_{FINAL:012d}.json").write_text(json.dumps(card))
-        found = [-2.4 + place * 1.9 + shift for shift in (-0.3, 0.1, 0.4)]
+            _write_fork(folder, key, [FINAL])
+            store_trial(folder.retraining(number, index), folder.store, key, [card])
+        found = tuple(-2.4 + place * 1.9 + shift for shift in (-0.3, 0.1, 0.4))
+        mean = sum(found) / 3
+        difference = PairedDifference(by_seed=found, mean=mean, low=mean - 0.9, high=mean + 0.9)
         leaders.append(
-            {
-                "trial": number,
-                "name": f"t{number:03d} reciprocal",
-                "differences": found,
-                "mean": sum(found) / 3,
-                "low": sum(found) / 3 - 0.9,
-                "high": sum(found) / 3 + 0.9,
-                "values": [46.0 + x for x in found],
-            }
+            ConfirmedLeader(
+                trial=number,
+                name=f"t{number:03d} reciprocal",
+                **vars(difference),
+                values=tuple(46.0 + x for x in found),
+                seed_indices=(0, 1, 2),
+                sample_intervals=(None, None, None),
+                objectives={"fid/all": difference},
+            )
         )
-    content = {
-        "seeds": seeds,
-        "omega": {"t000": 0.5, "t001": 1.0, "t013": 1.0},
-        "alpha": 0.05,
-        "leaders": leaders,
-        "baseline": {"trial": 0, "values": [46.0, 46.2, 45.9]},
-        "objective": "fid/all",
-        "num_samples": FULL,
-        "conditional_on_prefix": True,
-        "verdict": "t001 is better than the baseline on fresh seeds.",
-        "best": 1,
-    }
-    (directory / "confirm.json").write_text(json.dumps(content))
+    sentence = "t001 is better than the baseline on fresh seeds."
+    return ConfirmationRecord(
+        seeds=(101, 102, 103),
+        sample_seeds=(201, 202, 203),
+        omega={"t000": 0.5, "t001": 1.0, "t013": 1.0},
+        sampler=dict.fromkeys(("t000", "t001", "t013"), "ddim-16"),
+        alpha=0.05,
+        num_seeds=3,
+        max_seeds=3,
+        objective="fid/all",
+        objectives=("fid/all", "fid/few"),
+        num_samples=FULL,
+        leaders=tuple(leaders),
+        baseline=ConfirmedBaseline(values=(46.0, 46.2, 45.9)),
+        conditional_on_prefix=True,
+        num_trials=len(TRIALS),
+        num_left=0,
+        finding=sentence,
+        conclusion=sentence,
+        best=1,
+    )

@@ -75,6 +75,12 @@ def small_study(name: str = "small", **changes: object) -> StudyConfig:
     )
 
 
+def constrained(study: StudyConfig, *constraints: str) -> StudyConfig:
+    """Return a study whose trials are to keep these constraints."""
+    values = {"evaluation.constraints": list(constraints)}
+    return dataclasses.replace(study, experiment=study.experiment.with_values(values))
+
+
 def learning_rate_study(learning_rate: float, **changes: object) -> StudyConfig:
     """A small study whose trials differ from the baseline in form and learning rate alone."""
     study = small_study(**changes)  # type: ignore[arg-type]

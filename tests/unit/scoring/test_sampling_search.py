@@ -1,4 +1,3 @@
-import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -13,20 +12,14 @@ from diffrop.scoring.sampling_search import (
     search,
 )
 from diffrop.study.objectives import Goal
-from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
-from tests.made.small import small_experiment
+from diffrop.study.sampling_choice import SamplingChoice
 
-SAMPLING = SamplingConfig(num_steps=8)
 FULL = 1000
 GRID = (0.0, 0.5, 1.0, 2.0)
 
 
 def choices(*omegas: float, num_steps: int = 8) -> list[SamplingChoice]:
     return [SamplingChoice(omega, SamplingConfig(num_steps=num_steps)) for omega in omegas]
-
-
-def names(found: Sequence[SamplingChoice]) -> list[tuple[float, str]]:
-    return [(choice.omega, choice.sampler) for choice in found]
 
 
 class Counted:
@@ -49,49 +42,6 @@ def halved(
     rounds = plan_rounds("halving", len(among), num_samples, num_classes=10)
     goal = Goal(("fid/all",), (), num_samples, **more)  # type: ignore[arg-type]
     return search(among, rounds, goal, score)
-
-
-def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
-    config = small_experiment(
-        training__ema_lengths=[0.1],
-        evaluation__guidance_scales=[1, 0],
-        evaluation__samplers=["ddim-2", "ancestral"],
-        evaluation__ema_lengths=[None, 0.1],
-    )
-    samplers = ["ddim-2", "ddim-2-ema-0.1", "ancestral-1000", "ancestral-1000-ema-0.1"]
-    expected = list(itertools.product((0.0, 1.0), samplers))
-    assert sorted(names(sampling_choices(config))) == sorted(expected)
-    assert names(sampling_choices(small_experiment())) == [(0, "ddim-2"), (1, "ddim-2")]
-    own = small_experiment(
-        sampling__sampler="ancestral", training__ema_lengths=[0.1], sampling__ema_length=0.1
-    )
-    assert sampling_choices(own)[0].sampler == "ancestral-1000-ema-0.1"
-
-
-def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
-    config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
-    assert names(sampling_choices(config, num_steps=10)) == [
-        (0, "ddim-4"),
-        (1, "ddim-4"),
-        (0, "ddim-10"),
-        (1, "ddim-10"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*ddim-STEPS with 1 to 1000 steps"),
-        ({"evaluation__samplers": ["ddim-0"]}, "evaluation.samplers is 'ddim-0'"),
-        ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, or ddim-STEPS"),
-        ({"evaluation__ema_lengths": [0.1]}, r"evaluation.ema_lengths is 0.1; allowed: .*\[\]"),
-    ],
-)
-def test_samplers_and_averages_that_do_not_exist_are_refused(
-    changes: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        sampling_choices(small_experiment(**changes))
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 100])
@@ -124,7 +74,7 @@ def test_grid_scores_every_candidate_on_the_full_number() -> None:
     rounds = plan_rounds("grid", 4, FULL, 10)
     found = search(choices(*GRID), rounds, Goal(("fid/all",), (), FULL), score)
     assert found.best.omega == 0.5
-    assert [row["omega"] for row in found.curve] == list(GRID)
+    assert [point.omega for point in found.curve] == list(GRID)
     assert set(score.drawn.values()) == {FULL}
 
 
@@ -140,11 +90,11 @@ def test_halving_finds_the_least_of_the_grid_at_a_share_of_its_samples() -> None
 
 def test_curve_holds_every_round_and_compares_equal_numbers_only() -> None:
     found = halved(Counted(lambda c, num: c.omega + 1 / num), choices(*GRID))
-    counts = [row["num_samples"] for row in found.curve]
+    counts = [point.num_samples for point in found.curve]
     assert counts == [120] * 4 + [360] * 2 + [FULL]
-    assert {row["omega"] for row in found.curve if row["num_samples"] == 120} == {*GRID}
-    chosen = [row for row in found.curve if row["omega"] == found.best.omega]
-    assert [row["num_samples"] for row in chosen] == [120, 360, FULL]
+    assert {point.omega for point in found.curve if point.num_samples == 120} == {*GRID}
+    chosen = [point for point in found.curve if point.omega == found.best.omega]
+    assert [point.num_samples for point in chosen] == [120, 360, FULL]
 
 
 def test_larger_rounds_correct_what_a_small_one_got_wrong() -> None:
@@ -173,7 +123,7 @@ def test_constraints_decide_in_every_round_by_the_baseline_at_the_same_number() 
 
     rounds = plan_rounds("halving", 4, FULL, 10)
     baseline = {r.num_samples: {"fid/many": 1.2 + 1000 / r.num_samples} for r in rounds}
-    goal = Goal(("fid/few",), parse_constraints(["fid/many <= baseline"]), FULL, baseline)
+    goal = Goal(("fid/few",), parse_constraints(("fid/many <= baseline",)), FULL, baseline)
     assert search(choices(*GRID), rounds, goal, score).best.omega == 1.0
     free = Goal(("fid/few",), (), FULL)
     assert search(choices(*GRID), rounds, free, score).best.omega == 2.0

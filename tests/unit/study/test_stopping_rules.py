@@ -1,4 +1,3 @@
-import itertools
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +6,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from diffrop.study.ranking import RankedScore, count_better, sort_keys
+from diffrop.study.ranking import RankedScore, count_better
 from diffrop.study.stopping_rules import bracket_of, goes_on, is_audited
 from tests.made.small import small_study
 
@@ -70,40 +69,6 @@ def test_no_rule_stops_nothing_and_equal_scores_stop_nobody() -> None:
     assert decide("none", [1, 2, 3, 4, 5, 6], 2) == [True] * 6
     for rule in ("asha", "median", "pbt"):
         assert decide(rule, [1.0] * 8, 2) == [True] * 8
-
-
-def test_broken_constraints_come_after_kept_ones_by_how_far() -> None:
-    rows = [
-        RankedScore((1.0,), 0.2),
-        RankedScore((9.0,)),
-        RankedScore((5.0,), 0.1),
-        RankedScore((8.0,)),
-    ]
-    assert sorted(range(4), key=sort_keys(rows).__getitem__) == [3, 1, 2, 0]
-    several = [RankedScore((*row.values, 1.0), row.violation) for row in rows]
-    assert sorted(range(4), key=sort_keys(several).__getitem__) == [3, 1, 2, 0]
-
-
-def test_several_objectives_are_ordered_by_fronts_and_the_lonelier_first() -> None:
-    rng = np.random.default_rng(1)
-    rows = [RankedScore(tuple(values)) for values in rng.random((30, 2)).tolist()]
-    keys = sort_keys(rows)
-
-    def dominates(a: RankedScore, b: RankedScore) -> bool:
-        return all(x <= y for x, y in zip(a.values, b.values, strict=True)) and a != b
-
-    for i, j in itertools.permutations(range(30), 2):
-        if dominates(rows[i], rows[j]):
-            assert keys[i] < keys[j]
-    front = [RankedScore(values) for values in [(0.0, 4.0), (1.0, 2.0), (1.1, 1.9), (4.0, 0.0)]]
-    order = sorted(range(4), key=sort_keys(front).__getitem__)
-    assert set(order[:2]) == {0, 3} and set(order[2:]) == {1, 2}
-
-
-def test_crowding_is_that_of_a_hand_computed_front() -> None:
-    front = [RankedScore(values) for values in [(0.0, 4.0), (1.0, 2.0), (2.0, 1.0), (4.0, 0.0)]]
-    distances = [-key[2] for key in sort_keys(front)]
-    assert distances == [np.inf, 2 / 4 + 3 / 4, 3 / 4 + 2 / 4, np.inf]
 
 
 def test_brackets_share_the_budget_in_every_stretch_of_trials() -> None:

@@ -1,0 +1,87 @@
+import dataclasses
+import warnings
+
+import pandas as pd
+import pytest
+import yaml
+
+from diffrop.config import ExperimentConfig
+from diffrop.engine.result_files import write_results
+from diffrop.record.exported_config import load_export
+from diffrop.record.results import StudyResult
+from diffrop.record.study_store import StudyStore
+from diffrop.scoring.paired_differences import with_differences
+from tests.made.finished_study import reader
+from tests.made.small import constrained
+
+Finished = tuple[StudyStore, StudyResult]
+
+
+def test_csv_and_export_hold_what_was_found(finished: Finished) -> None:
+    store, result = finished
+    folder = store.folder
+    assert write_results(result, folder) == [folder.trials_table, folder.front_table, folder.best]
+    frame = pd.read_csv(folder.trials_table)
+    assert frame["state"].tolist() == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
+    assert frame.loc[1, "fid/few"] == 42.0
+    assert frame.loc[2, "images_seen"] == 64
+    content = yaml.safe_load(folder.best.read_text())
+    assert content["omega"] == 1.0
+    provenance = content["provenance"]
+    assert (provenance["trial"], provenance["value"], provenance["baseline_value"]) == (1, 40, 50)
+    assert provenance["num_samples"] == {"all": 40, "many": 12, "few": 12}
+    assert {"git_commit", "versions", "seeds", "sampler", "extractor"} <= provenance.keys()
+    exported = ExperimentConfig.from_dict(content["config"])
+    assert exported.contrastive.margin == 1.01
+    final = load_export(folder.best)
+    assert final.evaluation.guidance_scales == (1.0,)
+    assert final.contrastive == exported.contrastive
+
+
+@pytest.mark.parametrize(
+    ("constraint", "feasible"),
+    [("fid/many <= 41", True), ("fid/many <= 5", False), ("fid/many <= baseline + 5%", True)],
+)
+def test_export_says_whether_its_trial_keeps_the_constraints(
+    finished: Finished, constraint: str, feasible: bool
+) -> None:
+    store, result = finished
+    found = reader(store, constrained(result.config, constraint)).read()
+    write_results(found, store.folder)
+    provenance = yaml.safe_load(store.folder.best.read_text())["provenance"]
+    assert provenance["constraints"] == [constraint]
+    assert provenance["feasible"] is feasible
+
+
+def test_differences_to_the_baseline_are_in_the_table_and_in_the_export(
+    finished: Finished,
+) -> None:
+    store, result = finished[0], with_differences(finished[1])
+    write_results(result, store.folder)
+    frame = pd.read_csv(store.folder.trials_table)
+    assert frame["difference_value"].notna().tolist() == [False, True, False, False]
+    exported = yaml.safe_load(store.folder.best.read_text())["provenance"]
+    assert exported["difference"]["high"] == pytest.approx(result.differences[1].high)
+
+
+@pytest.mark.parametrize(
+    ("fork_from", "images", "went_on_from"),
+    [(None, 0, None), ("baseline@64", 64, None), ("/models/x.safetensors", 0, "/models/x")],
+)
+def test_export_of_a_fork_says_what_a_configuration_cannot(
+    finished: Finished,
+    fork_from: str | None,
+    images: int,
+    went_on_from: str | None,
+) -> None:
+    store, result = finished
+    config = dataclasses.replace(result.config, fork_from=fork_from)
+    write_results(dataclasses.replace(result, config=config), store.folder)
+    path = store.folder.best
+    if went_on_from is None:
+        with warnings.catch_warnings(action="error"):
+            final = load_export(path)
+    else:
+        with pytest.warns(UserWarning, match=f"went on from {went_on_from}"):
+            final = load_export(path)
+    assert final.contrastive.start_images == images

@@ -1,0 +1,65 @@
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from diffrop.study.sampling_choice import SamplingChoice, fixed_choice, sampling_choices
+from tests.made.small import small_experiment
+
+
+def names(found: Sequence[SamplingChoice]) -> list[tuple[float, str]]:
+    return [(choice.omega, choice.sampler) for choice in found]
+
+
+def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
+    config = small_experiment(
+        training__ema_lengths=[0.1],
+        evaluation__guidance_scales=[1, 0],
+        evaluation__samplers=["ddim-2", "ancestral"],
+        evaluation__ema_lengths=[None, 0.1],
+    )
+    samplers = ["ddim-2", "ddim-2-ema-0.1", "ancestral-1000", "ancestral-1000-ema-0.1"]
+    expected = list(itertools.product((0.0, 1.0), samplers))
+    assert sorted(names(sampling_choices(config))) == sorted(expected)
+    assert names(sampling_choices(small_experiment())) == [(0, "ddim-2"), (1, "ddim-2")]
+    own = small_experiment(
+        sampling__sampler="ancestral", training__ema_lengths=[0.1], sampling__ema_length=0.1
+    )
+    assert sampling_choices(own)[0].sampler == "ancestral-1000-ema-0.1"
+
+
+def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
+    config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
+    assert names(sampling_choices(config, num_steps=10)) == [
+        (0, "ddim-4"),
+        (1, "ddim-4"),
+        (0, "ddim-10"),
+        (1, "ddim-10"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*ddim-STEPS with 1 to 1000 steps"),
+        ({"evaluation__samplers": ["ddim-0"]}, "evaluation.samplers is 'ddim-0'"),
+        ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, or ddim-STEPS"),
+        ({"evaluation__ema_lengths": [0.1]}, r"evaluation.ema_lengths is 0.1; allowed: .*\[\]"),
+    ],
+)
+def test_samplers_and_averages_that_do_not_exist_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        sampling_choices(small_experiment(**changes))
+
+
+def test_choice_is_read_from_its_name() -> None:
+    kept = small_experiment(training__ema_lengths=[0.05, 0.1])
+    fixed = fixed_choice(kept, 0.75, "ddim-5-ema-0.1")
+    assert (fixed.sampling.sampler, fixed.sampling.num_steps) == ("ddim", 5)
+    assert fixed.sampling.ema_length == 0.1
+    assert fixed.evaluation.guidance_scales == (0.75,)
+    assert fixed_choice(kept, 0.0, "ancestral-1000").sampling.sampler == "ancestral"
+    with pytest.raises(ValueError, match=r"0\.2.*allowed: of 0\.05, 0\.1"):
+        fixed_choice(kept, 0.0, "ddim-5-ema-0.2")
