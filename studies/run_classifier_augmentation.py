@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
         name = check_name(args.name or time.strftime("classifier-%Y%m%d-%H%M%S"))
         directory = runs_root(args).resolve() / name
         if directory.exists():
-            raise ValueError(f"folder {str(directory)!r} exists; allowed: a new --name")
+            raise ValueError(f"folder {str(directory)!r} exists. To fix: give a new --name")
         config, data = configs(args)
         split, rows = scored(args, config, data, console)
     from diffrop.baselines.augmentation import table_notes, write_results

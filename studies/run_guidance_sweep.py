@@ -44,7 +44,9 @@ def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     """Return the checkpoints that are asked for, by their labels; ValueError if there are none."""
     if args.checkpoint is not None:
         if args.study is not None or args.trials is not None:
-            raise ValueError("--checkpoint came with --study or --trials; allowed: one of them")
+            raise ValueError(
+                "--checkpoint came with --study or --trials. To fix: give one of them"
+            )
         stems = {path.stem for path in args.checkpoint}
         distinct = len(stems) == len(args.checkpoint)
         return {
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> int:
         root = runs_root(args).resolve()
         folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
         if folder.exists():
-            raise ValueError(f"folder {str(folder)!r} exists; allowed: a new --name")
+            raise ValueError(f"folder {str(folder)!r} exists. To fix: give a new --name")
         frame = scored(args, root, console)
     from analysis.figures.guidance_sweep import write_guidance_sweep
     from diffrop.engine.guidance_sweep import sweep_tables

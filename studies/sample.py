@@ -64,8 +64,8 @@ def sampling_config(args: argparse.Namespace, card: dict[str, Any]) -> SamplingC
         raise ValueError(f"num is {args.num}, omega {args.omega}; allowed: 1 or more, 0 or more")
     if "gan" in card:
         raise ValueError(
-            f"{args.checkpoint} is a GAN's; allowed: a diffusion model's (the GAN's samples.png "
-            "lies beside its checkpoints)"
+            f"{args.checkpoint} is a GAN's; allowed: a diffusion model's. The GAN's samples.png "
+            "lies beside its checkpoints"
         )
     from diffrop.training.checkpoint import config_of
 
@@ -125,7 +125,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     with errors_to_exit():
         if args.out.exists() and any(args.out.iterdir()):
-            raise ValueError(f"folder {str(args.out)!r} is not empty; allowed: a new --out")
+            raise ValueError(f"folder {str(args.out)!r} is not empty. To fix: give a new --out")
         images, names = draw(args)
     write_images(images, names, len(images) // args.num, args.out)
     print(f"{len(images)} images and grid.png in {args.out}/ (one column for each label)")

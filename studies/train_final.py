@@ -50,7 +50,9 @@ def final_config(args: argparse.Namespace) -> ExperimentConfig:
     if args.config is None:
         return experiment_config(args, vars(args)["preset"])
     if "dataset" in given(args, "data"):
-        raise ValueError("--dataset came with --config, which has its own; allowed: --preset")
+        raise ValueError(
+            "--dataset came with --config, which has its own. To fix: leave one of them out"
+        )
     return load_export(args.config).with_values(experiment_changes(args))
 
 
@@ -60,7 +62,7 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
     from diffrop.record.trial_folder import TrialFolder
 
-    inputs, anchors = prepare_final(config, launch)
+    inputs, reference_scores = prepare_final(config, launch)
     result = train_final(config, inputs, directory, launch, console)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
@@ -68,7 +70,7 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
     if result.card is None:
         print(f"error: {result.failure}", file=sys.stderr)
         return 2
-    for line in final_lines(result.card, anchors):
+    for line in final_lines(result.card, reference_scores):
         console.print(line)
     console.print(metrics_table(result.card))
     for line in result.untracked:

@@ -70,10 +70,11 @@ def main(argv: list[str]) -> int:
         from diffrop.engine.prepare import scoring_inputs
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        inputs, anchors = scoring_inputs(evaluation, load_dataset(data), root)
+        inputs, reference_scores = scoring_inputs(evaluation, load_dataset(data), root)
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
-    (directory / "anchors.json").write_text(json.dumps(anchors), encoding="utf-8")
-    for line in report_lines(report, anchors, gan, inputs.extractor.name):
+    stored = json.dumps(reference_scores)
+    (directory / "anchors.json").write_text(stored, encoding="utf-8")
+    for line in report_lines(report, reference_scores, gan, inputs.extractor.name):
         console.print(line)
     console.print(f"checkpoint, report.json, samples.png: {relative(directory)}", soft_wrap=True)
     return 0

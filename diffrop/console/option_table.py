@@ -41,7 +41,7 @@ def imbalance_factor(text: str) -> float | None:
     try:
         return None if text == "own" else float(text)
     except ValueError as error:
-        message = f"--imbalance-factor is {text!r}; allowed: a number, or own"
+        message = f"{text!r} is no factor; allowed: a number, or own"
         raise argparse.ArgumentTypeError(message) from error
 
 

@@ -78,7 +78,7 @@ def metrics_table(card: ScoreCard) -> Table:
 
 
 def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]:
-    """Return what the FIDs can be held against: real images, noise, and asked labels."""
+    """Return what to compare the FIDs with: real images, noise, and how often labels are right."""
     lines = []
     if reference_scores:
         real, noise = reference_scores["real"], reference_scores["noise"]
@@ -156,7 +156,7 @@ def _constraints(result: StudyResult) -> list[str]:
     judged = [trial for trial in result.ranked if trial.feasible is not None]
     if not judged:
         return [
-            f"Whether trials keep {texts} cannot be told: the baseline has no full score. They "
+            f"Whether trials keep {texts} is unknown: the baseline has no full score. They "
             f"are ranked by {result.config.experiment.evaluation.objective} alone."
         ]
     kept = sum(trial.feasible is True for trial in judged)

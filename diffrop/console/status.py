@@ -120,10 +120,10 @@ def status_lines(status: StudyStatus) -> list[str]:
     progress = status.progress
     alive = sum(status.drivers.values())
     gone = [name for name, lives in status.drivers.items() if not lives]
-    said = f"{alive} driver(s) alive" + (
+    drivers = f"{alive} driver(s) alive" + (
         f", gone without a word: {', '.join(gone)}" if gone else ""
     )
-    lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {said}."]
+    lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {drivers}."]
     spent = f"Spent: {status.hours:.3g} hours"
     if plan := status.planned:
         unit = "GPU" if plan.on_gpu else "worker"

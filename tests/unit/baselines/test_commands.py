@@ -52,7 +52,10 @@ def test_classifier_command_refuses_a_checkpoint_of_other_images(
         (["--set", "lambda=1"], "unknown key 'lambda' in GanConfig; allowed: model"),
         (["--resume"], "--resume needs --name"),
         (["--resume", "--name", "none"], "does not exist"),
-        (["--imbalance-factor", "much"], "--imbalance-factor is 'much'; allowed: a number"),
+        (
+            ["--imbalance-factor", "much"],
+            "--imbalance-factor: 'much' is no factor; allowed: a number, or own",
+        ),
         (["--dataset", "image_folder"], "data root is None; allowed: --data-root"),
     ],
 )

@@ -24,7 +24,7 @@ def refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--set", "training.learning_rat=1"], "unknown configuration key.*learning_rate"),
+        (["--set", "training.learning_rat=1"], r"did you mean training.learning_rate\?"),
         (["--set", "training.learning_rate=fast"], "learning_rate is 'fast'; allowed: a number"),
         (["--set", "nothing"], "'nothing' is no KEY=VALUE"),
         (["--trials", "1"], "num_trials is 1; allowed: at least 2"),
@@ -32,7 +32,7 @@ def refused(
         (["--space", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         (["--dataset", "image_folder"], "--data-root with a folder"),
         (["--dataset", "image_folder", "--data-root", "/nowhere"], "/nowhere"),
-        (["--imbalance-factor", "half"], "allowed: a number, or own"),
+        (["--imbalance-factor", "half"], "'half' is no factor; allowed: a number, or own"),
         (["--imbalance-factor", "0.001"], "leaves class 7 without an image"),
         (["--workers-per-trial", "64", "--batch-size", "512"], r"needs 64 CPUs, and there are \d"),
         (["--gpus-per-worker", "9"], "needs 9 GPUs, and there are"),

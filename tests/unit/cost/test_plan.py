@@ -1,41 +1,22 @@
-import dataclasses
-import io
-import json
 import mmap
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
-from diffrop.console.dry_run import comparison_table, head_lines, plan_lines, plan_table
 from diffrop.cost.plan import make_plan
 from diffrop.cost.probe import measure_speeds, peak_memory_mib, stand_ins
 from diffrop.data import load_dataset
 from diffrop.errors import ResourceError
 from diffrop.execution.cluster import concurrency
 from diffrop.execution.placement import check_placement, placement_sentence, trials_at_once
-from diffrop.record.cost import Probe
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.search.stopping_rules import bracket_of, goes_on
 from diffrop.study.config import LaunchConfig, Scheduler
+from tests.made.plans import NODES, PROBE
 from tests.made.small import small_experiment, small_study
-
-PROBE = Probe(
-    device="cpu",
-    num_steps=50,
-    train_images_per_s=64.0,
-    denoise_images_per_s=160.0,
-    feature_images_per_s=40.0,
-    fid_s=0.0,
-    metrics_s=0.0,
-    memory_mib=100.0,
-    checkpoint_mib=2.0,
-)
-NODES = [{"CPU": 2.0, "GPU": 0.0}]
 
 
 def test_plan_of_a_study_without_stops_is_its_images_and_samples() -> None:
@@ -174,34 +155,3 @@ def test_peak_memory_is_seen_even_if_it_is_freed_again() -> None:
             time.sleep(0.01)
         held.close()
     assert 40 < memory[0] < 400
-
-
-def test_plan_fits_80_columns_and_is_plain_data() -> None:
-    study = small_study(fork_from="baseline@32", num_trials=1000)
-    large = dataclasses.replace(PROBE, train_images_per_s=0.001, feature_images_per_s=None)
-    launch = LaunchConfig(confirm=3, price_per_gpu_hour=2.5, keep_trials=5)
-    plan = make_plan(study, launch, 10, large, NODES)
-    console = Console(width=80, record=True, file=io.StringIO())
-    for line in head_lines(study, load_dataset(study.experiment.data), Path("runs/small")):
-        console.print(line)
-    console.print(plan_table(plan))
-    for line in plan_lines(plan, study, launch):
-        console.print(line)
-    stored = json.loads(json.dumps(plan.to_dict()))
-    console.print(comparison_table(stored, stored))
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    assert "not measured" in text and "fork saves" in text and "worker-hours" in text
-    assert {
-        "rungs",
-        "gpu_hours",
-        "worker_hours",
-        "samples",
-        "images",
-        "memory_mib",
-        "disk_mib",
-        "cost",
-        "price_per_gpu_hour",
-        "confirm",
-    } <= stored.keys()

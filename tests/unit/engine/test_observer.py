@@ -14,8 +14,8 @@ from diffrop.engine.observer import StudyObserver
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.storage import write_atomically
 from diffrop.tracking import TrackedTrial
+from tests.made.scores import write_score
 from tests.made.small import small_study, small_task
-from tests.unit.console.test_status import score
 
 
 class KeepingTracker:
@@ -87,7 +87,7 @@ def test_retrainings_are_shown_and_logged_while_they_run(
     running = tracker.trials["t001-s0"]
     assert (running.name, running.state, running.seed) == ("t001-s0 hinge", "RUNNING", 0)
     assert "t000-s0" not in tracker.trials  # it has not begun
-    score(tasks[0].directory, 41.5, 128)
+    write_score(tasks[0].directory, 41.5, 128)
     record_failure(tasks[1], "non-finite loss")
     observer.update()
     assert (tracker.trials["t000-s0"].state, tracker.trials["t001-s0"].state) == (

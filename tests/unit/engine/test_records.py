@@ -13,8 +13,8 @@ from diffrop.record.json_files import read_record
 from diffrop.record.study_files import FIDELITY
 from diffrop.study.config import LaunchConfig
 from tests.made.full_study import PLAN
+from tests.made.plans import NODES, PROBE
 from tests.made.small import small_inputs, small_study
-from tests.unit.cost.test_plan import NODES, PROBE
 
 NEW, RESUME = LaunchConfig(), LaunchConfig(resume=True)
 

@@ -221,7 +221,7 @@ def test_constraint_against_a_baseline_without_a_score_cannot_be_told(
     )
     shutil.rmtree(store.folder.trial(0).path / "scores")
     found = ResultReader(store.open(LaunchConfig(resume=True)), store, config).read()
-    assert any("cannot be told: the baseline has no full score" in line for line in remarks(found))
+    assert any("is unknown: the baseline has no full score" in line for line in remarks(found))
 
 
 def test_differences_to_the_baseline_are_paired_and_shown(

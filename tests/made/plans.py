@@ -1,0 +1,16 @@
+"""What the plan of a small study is made from."""
+
+from diffrop.record.cost import Probe
+
+PROBE = Probe(
+    device="cpu",
+    num_steps=50,
+    train_images_per_s=64.0,
+    denoise_images_per_s=160.0,
+    feature_images_per_s=40.0,
+    fid_s=0.0,
+    metrics_s=0.0,
+    memory_mib=100.0,
+    checkpoint_mib=2.0,
+)
+NODES = [{"CPU": 2.0, "GPU": 0.0}]

@@ -1,0 +1,91 @@
+"""Configurations from what was given on the command line."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from diffrop.console.configs import (
+    experiment_changes,
+    experiment_config,
+    for_device,
+    given,
+    launch_config,
+    runs_root,
+    study_config,
+)
+from diffrop.console.options import study_parser
+from diffrop.recipes import recipe
+from tests.made.small import SPACE
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    return study_parser("").parse_args(list(words))
+
+
+def test_nothing_given_leaves_the_recipe_as_it_is() -> None:
+    args = parsed()
+    assert experiment_changes(args) == {}
+    assert experiment_config(args, None) == recipe("digits").experiment
+    study = study_config(args, "x", SPACE)
+    start = recipe("digits")
+    assert study.name.startswith("x-")
+    assert (study.num_trials, study.rung_samples) == (start.num_trials, start.rung_samples)
+
+
+def test_options_come_after_the_commands_own_settings_and_set_comes_last() -> None:
+    settings = {"num_trials": 5, "rung_samples": 50, "training.batch_size": 32}
+    words = ("--trials", "7", "--images", "640", "--set", "training.num_images=1280")
+    study = study_config(parsed(*words), "x", SPACE, settings)
+    assert (study.num_trials, study.rung_samples) == (7, 50)
+    training = study.experiment.training
+    assert (training.batch_size, training.num_images) == (32, 1280)
+    assert study.first_rung_images == 640
+
+
+def test_paths_are_absolute_and_urls_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = parsed("--data-root", "images", "--extractor-weights", "https://a/b#sha256=0")
+    changes = experiment_changes(args)
+    assert changes["data.root"] == str(tmp_path / "images")
+    assert changes["evaluation.extractor_weights"] == "https://a/b#sha256=0"
+    fork = study_config(parsed("--fork-from", "c.safetensors"), "x", SPACE).fork_from
+    assert fork == str(tmp_path / "c.safetensors")
+
+
+def test_points_are_read_from_a_file_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "points.yaml"
+    path.write_text("- contrastive.form: hinge\n")
+    study = study_config(parsed("--points", str(path)), "x", SPACE)
+    assert study.points == ({"contrastive.form": "hinge"},)
+    path.write_text("- contrastive.form: none\n")
+    with pytest.raises(ValueError, match="point 1 of"):
+        study_config(parsed("--points", str(path)), "x", SPACE)
+
+
+def test_recipes_precision_is_for_gpus_unless_one_was_asked_for() -> None:
+    words = ["--dataset", "cifar10"]
+    fast = experiment_config(parsed(*words), "ddpm")
+    assert fast.training.precision == "bf16"
+    assert for_device(fast, {}, on_gpu=True) == fast
+    assert for_device(fast, {}, on_gpu=False).training.precision == "fp32"
+    args = parsed(*words, "--set", "training.precision=tf32")
+    asked = experiment_config(args, "ddpm")
+    kept = for_device(asked, experiment_changes(args), on_gpu=False)
+    assert kept.training.precision == "tf32"
+
+
+def test_launch_takes_what_was_given_and_the_uri_of_the_environment() -> None:
+    args = parsed("--gpus-per-worker", "0", "--confirm", "2", "--runs-root", "r", "--keep", "1")
+    launch = launch_config(args, "http://tracking")
+    assert (launch.confirm, launch.keep_trials, launch.runs_root) == (2, 1, "r")
+    assert launch.tracking_uri == "http://tracking"
+    own = parsed("--gpus-per-worker", "0", "--tracking-uri", "http://own")
+    assert launch_config(own, "http://tracking").tracking_uri == "http://own"
+    assert runs_root(args) == Path("r")
+
+
+def test_given_names_the_fields_of_one_configuration() -> None:
+    args = parsed("--seed", "3", "--dataset", "cifar10", "--image-size", "16")
+    assert given(args, "study") == {"seed": 3}
+    assert given(args, "data") == {"dataset": "cifar10", "image_size": 16}

@@ -1,0 +1,60 @@
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffrop.console.dry_run import (
+    comparison_table,
+    duration_text,
+    head_lines,
+    plan_lines,
+    plan_table,
+)
+from diffrop.cost.plan import make_plan
+from diffrop.data import load_dataset
+from diffrop.record.codec import encode
+from diffrop.study.config import LaunchConfig
+from tests.made.plans import NODES, PROBE
+from tests.made.small import small_study
+
+
+def test_plan_fits_80_columns_and_is_plain_data() -> None:
+    study = small_study(fork_from="baseline@32", num_trials=1000)
+    large = dataclasses.replace(PROBE, train_images_per_s=0.001, feature_images_per_s=None)
+    launch = LaunchConfig(confirm=3, price_per_gpu_hour=2.5, keep_trials=5)
+    plan = make_plan(study, launch, 10, large, NODES)
+    console = Console(width=80, record=True, file=io.StringIO())
+    for line in head_lines(study, load_dataset(study.experiment.data), Path("runs/small")):
+        console.print(line)
+    console.print(plan_table(plan))
+    for line in plan_lines(plan, study, launch):
+        console.print(line)
+    stored = json.loads(json.dumps(encode(plan)))
+    console.print(comparison_table(plan, plan))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "not measured" in text and "fork saves" in text and "worker-hours" in text
+    assert {
+        "rungs",
+        "gpu_hours",
+        "worker_hours",
+        "samples",
+        "images",
+        "memory_mib",
+        "disk_mib",
+        "cost",
+        "price_per_gpu_hour",
+        "confirm",
+    } <= stored.keys()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.25, "0.25 s"), (80, "80 s"), (600, "10 min"), (7200, "2.0 h")],
+)
+def test_length_of_time_has_a_fitting_unit(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

@@ -1,0 +1,161 @@
+"""A study's results in words and tables for the terminal."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from diffrop.console.results import (
+    conclusions,
+    metrics_table,
+    protocol,
+    remarks,
+    results_table,
+    scale,
+)
+from diffrop.metrics.interval import Interval
+from diffrop.record.json_files import write_record
+from diffrop.record.results import StudyResult, TrialResult
+from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
+from diffrop.record.score_card import ScoreCard
+from diffrop.record.study_folder import StudyFolder
+from tests.made.scores import score_card
+from tests.made.small import small_study
+
+
+def interval(value: float, half_width: float) -> Interval:
+    ends = (value - half_width, value + half_width)
+    return Interval(value, *ends, standard_error=half_width / 2, level=0.95, num_samples=40)
+
+
+def full_card(value: float, images: int = 128, **changes: object) -> ScoreCard:
+    """FIDs of three groups with an interval, and how often labels are right."""
+    scores = {"fid/all": value, "fid/many": value + 1, "fid/few": value + 2, "accuracy/all": 0.5}
+    card = dataclasses.replace(
+        score_card(scores, images),
+        num_samples={"all": 40, "many": 12, "few": 12},
+        intervals={"fid/all": interval(value, 3.0)},
+    )
+    return dataclasses.replace(card, **changes)  # type: ignore[arg-type]
+
+
+def trial(number: int, state: str, card: ScoreCard | None, **changes: object) -> TrialResult:
+    values = {"contrastive.form": "none" if number == 0 else "hinge"}
+    if number:
+        values |= {"contrastive.tau_0": 3.25, "contrastive.margin": 1.01}  # type: ignore[dict-item]
+    fields: dict[str, object] = {
+        "number": number,
+        "state": state,
+        "values": values,
+        "directory": Path(f"t{number:03d}"),
+        "card": card,
+        "duration_s": 1.0,
+        "message": "",
+    }
+    return TrialResult(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def result() -> StudyResult:
+    """Baseline 50, a better hinge 40, a pruned one that looks best, a failed one."""
+    trials = [
+        trial(0, "COMPLETE", full_card(50.0), rank=2),
+        trial(1, "COMPLETE", full_card(40.0), rank=1),
+        trial(2, "PRUNED", full_card(1.0, 64)),
+        trial(3, "FAIL", None, message="out of memory"),
+    ]
+    return StudyResult(small_study(num_trials=4), trials)
+
+
+def lines_of(table: Table) -> list[str]:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    return lines
+
+
+def test_table_fits_80_columns_and_shows_no_fid_of_a_pruned_trial(result: StudyResult) -> None:
+    lines = lines_of(results_table(result))
+    assert lines[1].split()[:7] == ["1", "hinge", "3.25", "-", "1.01", "1", "40.00"]
+    assert lines[2].split()[:2] == ["2", "baseline"]
+    assert lines[3].split() == ["hinge", "3.25", "-", "1.01", *"-----", "PRUNED", "64"]
+    assert lines[4].split()[-1] == "FAIL"
+
+
+def test_protocol_names_what_scores_depend_on(result: StudyResult) -> None:
+    assert protocol(result) == (
+        "FID on pixels, N = 40 over all classes, N = 12 per shot group, ddim-2, against the full "
+        "training set, 128 images seen; ranked by fid/all."
+    )
+    assert protocol(dataclasses.replace(result, trials=[])) == "No trial was completed."
+
+
+def test_remarks_say_what_the_table_cannot(result: StudyResult) -> None:
+    found = remarks(dataclasses.replace(result, differences={1: interval(-10.0, 0.5)}))
+    text = " ".join(found)
+    assert "The baseline's fid/all is 50.00, [47.00, 53.00] with 95% confidence" in text
+    assert "t001 hinge tau_0=3.25 less the baseline: -10.00 [-10.50, -9.50]" in text
+    assert "PRUNED trials were scored on N = 40" in text and "cannot be compared" in text
+    assert found[-1] == "t003 hinge tau_0=3.25 failed: out of memory"
+
+
+@pytest.mark.parametrize(
+    ("feasible", "expected"),
+    [
+        ((True, True), "2 of 2 ranked trials keep fid/many <= 5."),
+        ((False, False), "0 of 2 ranked trials keep fid/many <= 5. First is the one that"),
+        ((None, None), "Whether trials keep fid/many <= 5 is unknown: the baseline has no"),
+    ],
+)
+def test_remarks_say_whether_trials_keep_the_constraints(
+    result: StudyResult, feasible: tuple[bool | None, bool | None], expected: str
+) -> None:
+    values = {"evaluation.constraints": ["fid/many <= 5"]}
+    experiment = result.config.experiment.with_values(values)
+    config = dataclasses.replace(result.config, experiment=experiment)
+    kept = zip(result.trials, (*feasible, None, None), strict=True)
+    trials = [dataclasses.replace(one, feasible=keeps) for one, keeps in kept]
+    found = remarks(dataclasses.replace(result, config=config, trials=trials))
+    assert any(line.startswith(expected) for line in found)
+
+
+def test_scale_is_of_real_images_noise_and_right_labels(result: StudyResult) -> None:
+    score = {"note": "half against half", "num_samples": {"all": 1_000}}
+    reference_scores = {
+        "real": {**score, "scores": {"fid/all": 1.5}},
+        "noise": {**score, "scores": {"fid/all": 300.0}},
+    }
+    first, second = scale(result, reference_scores)
+    assert "real images is 1.50 (half against half), of pure noise 300.00 (N = 1,000)" in first
+    assert second.startswith("50% of the baseline's samples")
+    assert len(scale(result, {})) == 1
+
+
+def test_every_metric_of_a_card_fits_80_columns() -> None:
+    lines = lines_of(metrics_table(full_card(37.4069)))
+    assert lines[0].split() == ["metric", "all", "many", "medium", "few"]
+    assert lines[1].split() == ["fid", "37.41", "+-3", "38.41", "-", "39.41"]
+    assert lines[2].split() == ["accuracy", "0.5", "-", "-", "-"]
+
+
+def test_conclusions_are_those_of_the_records(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    assert conclusions(folder) == []
+    rung = RungAgreement(
+        images=64,
+        num_samples=20,
+        num_steps=None,
+        num_trials=12,
+        num_audited=3,
+        tau=0.5,
+        low=0.1,
+        high=0.8,
+    )
+    record = AgreementRecord(rungs=(rung,), conclusion="It was right.")
+    write_record(folder.rung_agreement, record)
+    assert conclusions(folder) == ["Rungs against the full score: It was right."]
