@@ -122,7 +122,7 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
         inner = inner.get(parent) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
         known = list(flatten(values))
-        near = difflib.get_close_matches(key, known)
+        near = difflib.get_close_matches(key, known, cutoff=0.8)
         allowed = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(known)}"
         raise ValueError(f"unknown configuration key {key!r}; {allowed}")
     inner[last] = value
