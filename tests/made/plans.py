@@ -1,11 +1,6 @@
-<<<<<<< HEAD
 """Speeds that nobody measured, and a cluster of one node, for plans of cost."""
 
 from diffrop.execution.placement import Node
-=======
-"""What the plan of a small study is made from."""
-
->>>>>>> refs/heads/console
 from diffrop.record.cost import Probe
 
 PROBE = Probe(
@@ -19,8 +14,4 @@ PROBE = Probe(
     memory_mib=100.0,
     checkpoint_mib=2.0,
 )
-<<<<<<< HEAD
 NODES: list[Node] = [{"CPU": 2.0, "GPU": 0.0}]
-=======
-NODES = [{"CPU": 2.0, "GPU": 0.0}]
->>>>>>> refs/heads/console

@@ -54,11 +54,7 @@ def test_classifier_command_refuses_a_checkpoint_of_other_images(
         (["--resume", "--name", "none"], "does not exist"),
         (
             ["--imbalance-factor", "much"],
-<<<<<<< HEAD
             "--imbalance-factor: 'much' is no factor; allowed: a number, or own",
-=======
-            "'much' is no factor; allowed: a number, or own",
->>>>>>> refs/heads/console
         ),
         (["--dataset", "image_folder"], "data root is None; allowed: --data-root"),
     ],

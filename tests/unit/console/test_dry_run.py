@@ -15,19 +15,14 @@ from diffrop.console.dry_run import (
 )
 from diffrop.cost.plan import make_plan
 from diffrop.data import load_dataset
-from diffrop.record.codec import decode
-from diffrop.record.codec import encode
+from diffrop.record.codec import decode, encode
 from diffrop.record.cost import PlannedCost
 from diffrop.study.config import LaunchConfig
 from tests.made.plans import NODES, PROBE
 from tests.made.small import small_study
 
 
-<<<<<<< HEAD
 def test_plan_fits_80_columns_and_survives_the_disk() -> None:
-=======
-def test_plan_fits_80_columns_and_is_plain_data() -> None:
->>>>>>> refs/heads/console
     study = small_study(fork_from="baseline@32", num_trials=1000)
     large = dataclasses.replace(PROBE, train_images_per_s=0.001, feature_images_per_s=None)
     launch = LaunchConfig(confirm=3, price_per_gpu_hour=2.5, keep_trials=5)
@@ -44,10 +39,7 @@ def test_plan_fits_80_columns_and_is_plain_data() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert "not measured" in text and "fork saves" in text and "worker-hours" in text
-<<<<<<< HEAD
     assert decode(PlannedCost, stored) == plan
-=======
->>>>>>> refs/heads/console
     assert {
         "rungs",
         "gpu_hours",
@@ -62,7 +54,6 @@ def test_plan_fits_80_columns_and_is_plain_data() -> None:
     } <= stored.keys()
 
 
-<<<<<<< HEAD
 def test_plan_names_what_trials_fork_from_and_the_confirmation_once() -> None:
     study = small_study(fork_from="baseline@32")
     console = Console(width=80, record=True, file=io.StringIO())
@@ -71,8 +62,6 @@ def test_plan_names_what_trials_fork_from_and_the_confirmation_once() -> None:
     assert rows == ["to 32", "64", "128", "confirmation", "in all"]
 
 
-=======
->>>>>>> refs/heads/console
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.25, "0.25 s"), (80, "80 s"), (600, "10 min"), (7200, "2.0 h")],

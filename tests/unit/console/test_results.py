@@ -16,13 +16,11 @@ from diffrop.console.results import (
     results_table,
     scale,
 )
-from diffrop.metrics.interval import Interval
 from diffrop.record.json_files import write_record
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
-<<<<<<< HEAD
 from tests.made.scores import interval, score_card
 from tests.made.small import constrained, small_study
 
@@ -31,26 +29,6 @@ def full_card(value: float, images: int = 128) -> ScoreCard:
     """FIDs of three groups with an interval, and how often labels are right."""
     scores = {"fid/all": value, "fid/many": value + 1, "fid/few": value + 2, "accuracy/all": 0.5}
     return score_card(value, images, scores=scores, half_width=3.0)
-=======
-from tests.made.scores import score_card
-from tests.made.small import small_study
-
-
-def interval(value: float, half_width: float) -> Interval:
-    ends = (value - half_width, value + half_width)
-    return Interval(value, *ends, standard_error=half_width / 2, level=0.95, num_samples=40)
-
-
-def full_card(value: float, images: int = 128, **changes: object) -> ScoreCard:
-    """FIDs of three groups with an interval, and how often labels are right."""
-    scores = {"fid/all": value, "fid/many": value + 1, "fid/few": value + 2, "accuracy/all": 0.5}
-    card = dataclasses.replace(
-        score_card(scores, images),
-        num_samples={"all": 40, "many": 12, "few": 12},
-        intervals={"fid/all": interval(value, 3.0)},
-    )
-    return dataclasses.replace(card, **changes)  # type: ignore[arg-type]
->>>>>>> refs/heads/console
 
 
 def trial(number: int, state: str, card: ScoreCard | None, **changes: object) -> TrialResult:
@@ -126,13 +104,7 @@ def test_remarks_say_what_the_table_cannot(result: StudyResult) -> None:
 def test_remarks_say_whether_trials_keep_the_constraints(
     result: StudyResult, feasible: tuple[bool | None, bool | None], expected: str
 ) -> None:
-<<<<<<< HEAD
     config = constrained(result.config, "fid/many <= 5")
-=======
-    values = {"evaluation.constraints": ["fid/many <= 5"]}
-    experiment = result.config.experiment.with_values(values)
-    config = dataclasses.replace(result.config, experiment=experiment)
->>>>>>> refs/heads/console
     kept = zip(result.trials, (*feasible, None, None), strict=True)
     trials = [dataclasses.replace(one, feasible=keeps) for one, keeps in kept]
     found = remarks(dataclasses.replace(result, config=config, trials=trials))
