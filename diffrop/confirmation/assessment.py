@@ -85,7 +85,7 @@ class LeaderAssessment:
     values: tuple[float, ...]
     """The first objective, by seed."""
     sample_intervals: tuple[tuple[float, float] | None, ...]
-    """Of each value over samples, within its seed: for information, no part of the verdict."""
+    """Of each value over samples, within its seed: for information, no part of the conclusion."""
     broken: Mapping[str, float]
     """By constraint: the mean over seeds of the share of the bound by which it is exceeded; 0 or
     less where it is kept."""
@@ -226,10 +226,10 @@ def conclusion(assessment: Assessment) -> str:
     first = confirmation.objectives[0]
     if assessment.num_missing:
         total = confirmation.num_seeds * (1 + len(confirmation.leaders))
-        return f"Cannot be told yet: {assessment.num_missing} of {total} retrainings are left."
+        return f"Not decided yet: {assessment.num_missing} of {total} retrainings are left."
     known = [leader for leader in assessment.leaders if first in leader.differences]
     if not known:
-        return "Cannot be told: fewer than two seeds at which a leader and the baseline ended."
+        return "Cannot be decided: fewer than two seeds at which a leader and the baseline ended."
     together = ""
     if (num := len(assessment.leaders) * len(confirmation.objectives)) > 1:
         together = f" together for {num} comparisons (Bonferroni)"
@@ -254,7 +254,7 @@ def conclusion(assessment: Assessment) -> str:
         sentences.append("Its settings were trained from the start, without another's weights.")
     if confirmation.conditional_on_prefix:
         sentences.append(
-            "All trainings start from the same given weights: the interval is conditional on them."
+            "All trainings start from the same weights: the interval is conditional on them."
         )
     return " ".join(sentence for sentence in sentences if sentence)
 

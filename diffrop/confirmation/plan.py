@@ -115,8 +115,8 @@ class Confirmation:
         seed, and trained once for each.
         """
         fork = self.study.fork_from
-        given = fork is not None and not fork.startswith("baseline@")
-        return given or self.study.experiment.training.init_from is not None
+        imported = fork is not None and not fork.startswith("baseline@")
+        return imported or self.study.experiment.training.init_from is not None
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
         f"scheduler {config.scheduler}.",
     ]
     if config.points:
-        lines.append(f"{len(config.points)} given point(s) come first.")
+        lines.append(f"{len(config.points)} fixed point(s) come first.")
     if config.warm_start:
         lines.append(f"Earlier studies: {', '.join(config.warm_start)}.")
     if config.fork_from is not None:

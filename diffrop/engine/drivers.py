@@ -16,7 +16,7 @@ from diffrop.errors import StudyError
 from diffrop.storage import RemoteMirror
 from diffrop.training.stop import stop_file
 
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 
 
 GONE_AFTER_S = 60.0
@@ -36,7 +36,7 @@ class Drivers:
         return sorted(path.name for path in self._directory.glob("*"))
 
     def alive(self, name: str) -> bool:
-        """Return whether a driver has shown a sign of life lately."""
+        """Return whether a driver has given a heartbeat lately."""
         if name == self.own:
             return True
         if not name or _has_died_here(name):
@@ -67,35 +67,35 @@ class Drivers:
                     (self._directory / name).unlink(missing_ok=True)
             try:
                 self._directory.mkdir(exist_ok=True)
-                self._sign.touch()
+                self._heartbeat.touch()
             except OSError as error:
-                raise StudyError(f"cannot write {self._sign} ({error.strerror})") from error
+                raise StudyError(f"cannot write {self._heartbeat} ({error.strerror})") from error
             self._left.clear()
-            self._beating = threading.Thread(target=self._beat, daemon=True)
-            self._beating.start()
+            self._heart = threading.Thread(target=self._keep_beating, daemon=True)
+            self._heart.start()
             try:
                 yield
             finally:
                 self.leave()
 
     def leave(self) -> bool:
-        """Sign off, at the end of `join` if not before; return whether no other is alive.
+        """Leave, at the end of `join` if not before; return whether no other is alive.
 
         Of drivers that leave at once, one at least learns that it was the last.
         """
         self._left.set()
-        self._beating.join()
-        self._sign.unlink(missing_ok=True)
+        self._heart.join()
+        self._heartbeat.unlink(missing_ok=True)
         return not self.others()
 
     @property
-    def _sign(self) -> Path:
+    def _heartbeat(self) -> Path:
         return self._directory / self.own
 
-    def _beat(self) -> None:
-        while not self._left.wait(BEAT_S):
+    def _keep_beating(self) -> None:
+        while not self._left.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError):  # a full disk must not end the study
-                self._sign.touch()
+                self._heartbeat.touch()
 
 
 def _has_died_here(name: str) -> bool:
@@ -138,16 +138,16 @@ class StopSignal:
     def __init__(
         self, directory: Path, driver: str = "", mirror: RemoteMirror | None = None
     ) -> None:
-        """Tell a driver's trials by a file that they watch for, here or in a remote storage."""
+        """Ask a driver's trials to stop by a file, here or in a remote storage."""
         self._file, self._mirror = stop_file(directory, driver), mirror
         self._everybodys = stop_file(directory)
-        self._signalled = self._given = False
+        self._heartbeatalled = self._requested = False
 
     @property
-    def given(self) -> bool:
+    def requested(self) -> bool:
         """Whether the study is to stop: by a signal, or a file `stop` that was made by hand."""
-        self._given = self._given or self._everybodys.exists()
-        return self._given
+        self._requested = self._requested or self._everybodys.exists()
+        return self._requested
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -164,9 +164,9 @@ class StopSignal:
                 self._mirror.delete(self._file)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled:
+        if self._heartbeatalled:
             raise KeyboardInterrupt
-        self._signalled = self._given = True
+        self._heartbeatalled = self._requested = True
         self._file.touch()
         if self._mirror is not None:  # not in the handler: the network may take its time
             push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)

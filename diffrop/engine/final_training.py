@@ -138,7 +138,7 @@ def _train(
     card = cards[-1] if cards and cards[-1].final else None
     if card is not None:
         state, ended, failure = "COMPLETE", "FINISHED", ""
-    elif stop.given or any(isinstance(report, Stopped) for report in reports):
+    elif stop.requested or any(isinstance(report, Stopped) for report in reports):
         state, ended, failure = "RUNNING", "KILLED", ""
     else:
         state, ended = "FAIL", "FAILED"

@@ -78,11 +78,11 @@ def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
     )
     known = WarmStart((), ())
     if not launch.resume:  # a resumed study remembers
-        known = gather(config, store.path.parent, facts_of(inputs), launch.storage)
+        known = gather(config, store.path.parent, fingerprints_of(inputs), launch.storage)
     return PreparedStudy(store, inputs, reference_scores, known)
 
 
-def facts_of(inputs: ScoringInputs) -> dict[str, str]:
+def fingerprints_of(inputs: ScoringInputs) -> dict[str, str]:
     """Return what scores depend on beside the configuration, for later launches and studies."""
     return {
         "data_digest": inputs.dataset.train_digest,

@@ -23,9 +23,9 @@ class TrialProgress:
     images_seen: int
     images_per_s: float | None
     loss: float | None
-    """loss/ddpm over the newest stretch of training."""
+    """loss/ddpm over the newest logged interval."""
     grad_ratio: float | None
-    """pcl/grad_ratio of the newest stretch in which it was measured."""
+    """pcl/grad_ratio of the newest interval in which it was measured."""
     score: float | None
     """The objective at the newest rung, on that rung's N."""
     num_samples: int | None

@@ -13,7 +13,7 @@ import optuna
 from diffrop.cost.budget import BudgetTracker
 from diffrop.engine.drivers import Drivers, StopSignal, try_lock
 from diffrop.engine.observer import StudyObserver
-from diffrop.engine.prepare import PreparedStudy, facts_of
+from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.progress import Screen
 from diffrop.engine.records import (
     record_actual_cost,
@@ -83,10 +83,10 @@ def run_study(
             with another configuration, other images or another extractor.
         ResourceError: the cluster is out of reach or too small.
     """
-    store, facts = prepared.store, facts_of(prepared.inputs)
+    store, fingerprints = prepared.store, fingerprints_of(prepared.inputs)
     folder = store.folder
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = None if launch.resume else store.create(config, command, launch, facts)
+    study = None if launch.resume else store.create(config, command, launch, fingerprints)
     checkpoints = open_store(launch, folder.path.parent)
     drivers = Drivers(folder.drivers)
     stop = StopSignal(folder.path, drivers.own, checkpoints.mirror)
@@ -95,7 +95,7 @@ def run_study(
             withdraw_stop(folder.path, checkpoints.mirror)  # of earlier launches
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if study is None:
-            study = store.resume(config, command, launch, facts)
+            study = store.resume(config, command, launch, fingerprints)
         else:
             remember(study, prepared.warm_start)
             write_notes(folder, prepared.warm_start)
@@ -124,14 +124,14 @@ def run_study(
         tracker.log_study_artifacts(render(folder.path))
         if checkpoints.mirror is not None:
             push_results(folder.path, checkpoints.mirror)
-        missing = tracker.close("KILLED" if stop.given else "FINISHED")
+        missing = tracker.close("KILLED" if stop.requested else "FINISHED")
         if drivers.leave():  # what another runs, a confirmation above all, needs its weights
             withdraw_stop(folder.path, checkpoints.mirror)
-            if launch.keep_trials is not None and not stop.given:
+            if launch.keep_trials is not None and not stop.requested:
                 remove_unneeded_weights(run)
     uri = tracking_uri(launch)
     return FinishedStudy(
-        result, folder.path, prepared.reference_scores, uri, missing, stop.given, refusal
+        result, folder.path, prepared.reference_scores, uri, missing, stop.requested, refusal
     )
 
 

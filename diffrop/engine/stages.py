@@ -161,7 +161,7 @@ class Stages:
 
     def _cool_down(self) -> None:
         until = time.monotonic() + COOL_DOWN_S
-        while not self.run.stop.given and time.monotonic() < until:
+        while not self.run.stop.requested and time.monotonic() < until:
             time.sleep(1.0)
 
     def _run_search(self, concurrent: int, num_trials: int | None = None) -> None:

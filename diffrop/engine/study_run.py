@@ -61,4 +61,4 @@ class StudyRun:
     @property
     def may_begin(self) -> bool:
         """Whether a trial or a retraining may begin: nobody asked to stop, and there is budget."""
-        return not self.stop.given and not self.budget.refusal()
+        return not self.stop.requested and not self.budget.refusal()

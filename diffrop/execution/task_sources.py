@@ -1,4 +1,4 @@
-"""What Tune is given to run: the trials that a searcher suggests, or a list of tasks."""
+"""What Tune runs: the trials that a searcher suggests, or a list of tasks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,4 +81,4 @@ class FixedTaskSearcher(Searcher):
         """Do nothing: what was done lies in the tasks' folders."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: a new searcher is given what is left."""
+        """Do nothing: a new searcher gets what is left."""

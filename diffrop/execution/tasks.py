@@ -32,10 +32,10 @@ class TaskMaker:
     """Of the training images."""
     driver: str = ""
     """Who runs the tasks."""
-    given: TrainingIdentity | None = None
+    imported: TrainingIdentity | None = None
     """What the checkpoint of `fork_from` is, where that is a file: found on the driver, so that
     no node needs to read it but from the store."""
-    given_images: int = 0
+    imported_images: int = 0
     """Images that it has seen."""
 
     @classmethod
@@ -53,7 +53,7 @@ class TaskMaker:
         if fork is None or fork.path is None:
             return made
         return replace(
-            made, given=made.store.import_checkpoint(fork.path), given_images=fork.images
+            made, imported=made.store.import_checkpoint(fork.path), imported_images=fork.images
         )
 
     @property
@@ -144,8 +144,8 @@ class TaskMaker:
             folder = self.store.folder(key)
             folder.pull()
             origin = folder.identity()
-        elif self.given is not None:
-            origin, start = self.given, self.given_images
+        elif self.imported is not None:
+            origin, start = self.imported, self.imported_images
         elif self.study.prefix_images:
             start = self.study.prefix_images
             seed = {"training.seed": config.training.seed}

@@ -32,7 +32,7 @@ LAUNCH_KEYS = ("num_trials",)
 
 
 # Names of the attributes of Optuna's study that say what it is.
-CONFIG, FACTS = "config", "facts"
+CONFIG, FINGERPRINTS = "config", "facts"
 
 
 class StudyStore:
@@ -78,7 +78,11 @@ class StudyStore:
             )
 
     def create(
-        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+        self,
+        config: StudyConfig,
+        command: str,
+        launch: LaunchConfig,
+        fingerprints: Mapping[str, str],
     ) -> optuna.Study:
         """Make the folder and the Optuna study, both with the configuration.
 
@@ -88,7 +92,7 @@ class StudyStore:
             config: the study.
             command: the command line, kept in the folder.
             launch: its first.
-            facts: what scores depend on beside the configuration, such as the digest of the
+            fingerprints: what scores depend on beside the configuration, such as the digest of the
                 images; `resume` holds later launches to them.
 
         Raises:
@@ -98,7 +102,7 @@ class StudyStore:
             self.path.mkdir(parents=True)
             try:
                 study = self.open(launch, len(config.experiment.evaluation.objectives))
-                study.set_user_attr(FACTS, dict(facts))
+                study.set_user_attr(FINGERPRINTS, dict(fingerprints))
                 study.set_user_attr(CONFIG, _fixed(config))
                 self._write(config, command)  # the last: whoever sees it may resume
             except BaseException:
@@ -112,16 +116,20 @@ class StudyStore:
         return study
 
     def resume(
-        self, config: StudyConfig, command: str, launch: LaunchConfig, facts: Mapping[str, str]
+        self,
+        config: StudyConfig,
+        command: str,
+        launch: LaunchConfig,
+        fingerprints: Mapping[str, str],
     ) -> optuna.Study:
-        """Open the Optuna study that `create` made of this configuration and these facts.
+        """Open the Optuna study that `create` made of this configuration and these fingerprints.
 
         Raises:
             StudyError: the database cannot be used, or holds another study; or the configuration
                 of this launch cannot be written.
         """
         study = self.open(launch)
-        before, known = study.user_attrs.get(CONFIG), study.user_attrs.get(FACTS, {})
+        before, known = study.user_attrs.get(CONFIG), study.user_attrs.get(FINGERPRINTS, {})
         if before is None:
             raise StudyError(
                 f"the database's study {self.name!r} does not say how it is configured, so it is "
@@ -131,7 +139,7 @@ class StudyStore:
         differing = config_differences(there, config)
         differing += [
             f"{key} {known[key]!r} -> {now!r}"
-            for key, now in facts.items()
+            for key, now in fingerprints.items()
             if known.get(key, now) != now
         ]
         if differing:

@@ -1,7 +1,7 @@
 """What is stored of a training beside its weights: what it is, its curves and its costs.
 
 A training lies in the store that all studies of a runs folder share, under its key, and trials of
-several studies may use it. So a study looks at its own stretch of the curves alone.
+several studies may use it. So a study looks at its own part of the curves alone.
 """
 
 import contextlib

@@ -15,8 +15,8 @@
 RUNNING is the only state that a trial leaves. A trial that was stopped, or whose driver is gone,
 stays RUNNING in Optuna's study: whoever comes next hands it out again under its own number, and
 it goes on from its newest checkpoint (`diffrop.search.ownership` says whose it is). Within one
-launch the searcher also remembers trials that rest after a stop, and trials that returned without
-a word. Trial 0 is the baseline, which no rule stops.
+launch the searcher also remembers trials that cool down after a stop, and trials that returned
+without a report. Trial 0 is the baseline, which no rule stops.
 
 A worker reports what happened to its trial as one of `RungReached`, `Failed` and `Stopped`; as
 Tune passes dictionaries on, `to_result` and `read_report` stand at its two ends.

@@ -16,7 +16,7 @@ from diffrop.study.config import StudyConfig
 
 @dataclass(frozen=True)
 class PeerDrivers:
-    """What a driver is told about the others that may work on its study."""
+    """What a driver knows of the others that may work on its study."""
 
     driver: str = "driver"
     """This driver's name."""

@@ -124,12 +124,12 @@ def _conclusion(rows: Sequence[RungAgreement], num_stopped: int) -> str:
         return "no trial could be stopped: there is no rung before the end"
     most = max(row.num_trials for row in rows)
     if most < MIN_TRIALS:
-        return f"cannot be told: {most} trials ran to their end, and {MIN_TRIALS} are needed"
+        return f"cannot be decided: {most} trials ran to their end, and {MIN_TRIALS} are needed"
     words = "; ".join(_sentence(row) for row in rows)
     if num_stopped > 0 and not any(row.num_audited for row in rows):
         words += (
             ". None of the stopped trials ran on, so this is about the survivors alone; "
-            "--audit-fraction 0.2 would tell more"
+            "--audit-fraction 0.2 would show more"
         )
     return words
 
@@ -137,7 +137,7 @@ def _conclusion(rows: Sequence[RungAgreement], num_stopped: int) -> str:
 def _sentence(row: RungAgreement) -> str:
     stopping = f"stopping at {row.images:,} images"
     if row.num_trials < MIN_TRIALS or row.tau is None or row.low is None or row.high is None:
-        return f"{stopping}: cannot be told from {row.num_trials} full trials"
+        return f"{stopping}: cannot be decided from {row.num_trials} full trials"
     said = "doubtful"
     if row.low >= RIGHT_TAU:
         said = "right"

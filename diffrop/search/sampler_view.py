@@ -39,7 +39,7 @@ class KnownStudy:
 
 @dataclass(frozen=True)
 class SamplerReport:
-    """How a trial ended, as the sampler is told."""
+    """How a trial ended, as it is reported to the sampler."""
 
     state: TrialState
     values: tuple[float, ...] | None = None
@@ -150,7 +150,7 @@ class SamplerView:
                 self._ended.add(trial.number)
 
     def suggest(self, number: int, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the values of trial `number`, keys of `fixed` as given.
+        """Return the values of trial `number`, with the keys of `fixed` as they stand there.
 
         The draw depends on the study's seed, the number and the history alone: a study that is
         resumed, or shared by several drivers, does not repeat its random points.

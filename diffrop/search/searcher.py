@@ -66,7 +66,7 @@ class Running:
 
 
 class OptunaStudySearcher(Searcher):
-    """Suggests Optuna's trials to Tune and tells it their results.
+    """Suggests Optuna's trials to Tune, and reports their results to Optuna.
 
     A trial is COMPLETE with its final score, PRUNED with its intermediate ones if the scheduler
     stopped it, and FAIL if it raised or its score is not finite. One that returned before, as it
@@ -103,7 +103,7 @@ class OptunaStudySearcher(Searcher):
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = config.experiment.evaluation.parsed_constraints
         self._running: dict[str, Running] = {}
-        self._resting: dict[int, float] = {}  # until when, by trial
+        self._cooling_down: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()
         self._view = SamplerView(config, max_concurrent, recall(study, config.space))
         self.rung_scores = RungScores(config)
@@ -131,8 +131,8 @@ class OptunaStudySearcher(Searcher):
         with locked(self._peers.lock):
             trials = self.refresh()
             now = time.monotonic()
-            resting = {number for number, until in self._resting.items() if until > now}
-            ours = self._numbers | self._interrupted | resting
+            cooling_down = {number for number, until in self._cooling_down.items() if until > now}
+            ours = self._numbers | self._interrupted | cooling_down
             allowed = trials[: self._num_trials]
             left = unfinished(allowed, self._peers, ours)
             self._waits = False
@@ -141,7 +141,7 @@ class OptunaStudySearcher(Searcher):
             elif len(trials) < self._num_trials:
                 running = self._begin(len(trials), trials)
             else:
-                self._waits = bool(resting) or self._others_run(allowed)
+                self._waits = bool(cooling_down) or self._others_run(allowed)
                 return None if self._waits else str(Searcher.FINISHED)
         self._running[trial_id] = running
         attributes = running.trial.user_attrs
@@ -205,7 +205,7 @@ class OptunaStudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study how a trial ended."""
+        """Report to the study how a trial ended."""
         running = self._running.pop(trial_id)
         report = None if error else read_report(result)
         if isinstance(report, RungReached):
@@ -220,7 +220,7 @@ class OptunaStudySearcher(Searcher):
                     self._complete(running, report.finite_values)
                 case Stopped():
                     # It goes on in this launch or the next, but not on a node that empties.
-                    self._resting[running.number] = time.monotonic() + COOL_DOWN_S
+                    self._cooling_down[running.number] = time.monotonic() + COOL_DOWN_S
                 case _ if running.stopped_at is not None:
                     images = running.stopped_at
                     running.trial.set_user_attr(STOPPED_AT, images)
@@ -243,7 +243,7 @@ class OptunaStudySearcher(Searcher):
         return any(not t.state.is_finished() and t.number not in mine for t in trials)
 
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
-        """Make a new trial: the baseline, a given point, a child, or what the sampler suggests."""
+        """Make a new trial: the baseline, a fixed point, a child, or what the sampler suggests."""
         config, child = self._config, None
         self._view.sync(trials, self.rung_scores.baseline)
         if number == 0:
@@ -272,7 +272,7 @@ class OptunaStudySearcher(Searcher):
         """Let the real study draw these values, so that it shows them with their ranges.
 
         `Study.enqueue_trial` would serve new trials alone: one that was left behind before it had
-        all of its values draws the rest under its own number.
+        all of its values draws the others under its own number.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from diffrop.errors import StudyError
 from diffrop.record.json_files import write_record
 from diffrop.record.study_folder import StudyFolder
-from diffrop.record.study_store import FACTS, StudyStore
+from diffrop.record.study_store import FINGERPRINTS, StudyStore
 from diffrop.record.trial_state import FAILURE, PARENT, RUNGS, RungScore, rung_scores
 from diffrop.record.warm_start import WarmStartRecord
 from diffrop.schema import flatten
@@ -56,7 +56,7 @@ class WarmStart:
 def gather(
     config: StudyConfig,
     runs_root: Path,
-    facts: Mapping[str, str] | None = None,
+    fingerprints: Mapping[str, str] | None = None,
     storage: str | None = None,
 ) -> WarmStart:
     """Read the studies that `config.warm_start` names; nothing is written.
@@ -64,7 +64,7 @@ def gather(
     Args:
         config: the new study.
         runs_root: folder of all studies.
-        facts: what scores depend on beside the configuration, such as the digest of the images;
+        fingerprints: what scores depend on beside the configuration, such as the images' digest;
             compared with those of the earlier study, where it is known.
         storage: Optuna's storage URL of studies that have no database in their folder.
 
@@ -74,7 +74,7 @@ def gather(
     studies, notes = [], []
     for name in config.warm_start:
         there, trials, known = _open(StudyStore(runs_root, name), storage)
-        differing = _differing(there, config, known, facts or {})
+        differing = _differing(there, config, known, fingerprints or {})
         reasons: Counter[str] = Counter()
         records = []
         for trial in trials[1:]:  # the baseline is trial 0 of every study
@@ -116,11 +116,11 @@ def recall(study: optuna.Study, space: SearchSpace) -> list[KnownStudy]:
 def _open(
     store: StudyStore, storage: str | None
 ) -> tuple[StudyConfig, list[FrozenTrial], dict[str, str]]:
-    """Return a study's configuration, trials and facts; ValueError if one cannot be read."""
+    """Return a study's configuration, trials and fingerprints; ValueError if unreadable."""
     try:
         there = store.read_config()
         with store.open_read_only(None if store.folder.database.exists() else storage) as study:
-            return there, study.get_trials(deepcopy=False), study.user_attrs.get(FACTS, {})
+            return there, study.get_trials(deepcopy=False), study.user_attrs.get(FINGERPRINTS, {})
     except (ValueError, StudyError) as error:
         raise ValueError(
             f"warm_start {store.name!r}: {error}; allowed: studies of {store.path.parent}"
@@ -128,12 +128,15 @@ def _open(
 
 
 def _differing(
-    there: StudyConfig, here: StudyConfig, known: Mapping[str, str], facts: Mapping[str, str]
+    there: StudyConfig,
+    here: StudyConfig,
+    known: Mapping[str, str],
+    fingerprints: Mapping[str, str],
 ) -> str | None:
     """Return in what all trials of a study differ, None if in nothing."""
     if there.fork_from != here.fork_from:
         return f"fork_from is {there.fork_from} there and {here.fork_from} here"
-    for key, value in facts.items():
+    for key, value in fingerprints.items():
         if known.get(key, value) != value:
             return f"{key} is {known[key]} there and {value} here"
     return None

@@ -112,7 +112,7 @@ def store_study(
     trials: Sequence[MadeTrial],
     command: str = "command",
     launch: LaunchConfig | None = None,
-    facts: Mapping[str, str] | None = None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> tuple[StudyStore, optuna.Study]:
     """Write a study with its database, of which nothing has been exported yet.
 
@@ -122,10 +122,10 @@ def store_study(
         trials: by number, 0, 1, ...
         command: of its start.
         launch: which names the database.
-        facts: what its scores depend on beside the configuration.
+        fingerprints: what its scores depend on beside the configuration.
     """
     store = StudyStore(root, config.name)
-    study = store.create(config, command, launch or LaunchConfig(), facts or {})
+    study = store.create(config, command, launch or LaunchConfig(), fingerprints or {})
     _add_trials(study, store.folder, config, trials)
     return store, study
 

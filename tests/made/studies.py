@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from diffrop.console.screens import QuietScreen
-from diffrop.engine.prepare import PreparedStudy, check_study, facts_of
+from diffrop.engine.prepare import PreparedStudy, check_study, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.scoring.samples import ScoringInputs
@@ -20,7 +20,7 @@ def run_small(
     inputs = small_inputs(dataset)
     if extractor is not None:
         inputs = ScoringInputs(dataset, extractor, inputs.reference)
-    known = gather(config, store.path.parent, facts_of(inputs))
+    known = gather(config, store.path.parent, fingerprints_of(inputs))
     prepared = PreparedStudy(store, inputs, anchors={}, warm_start=known)
     return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
 

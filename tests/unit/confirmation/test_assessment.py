@@ -102,14 +102,16 @@ def test_given_start_makes_the_conclusion_conditional() -> None:
 
 def test_one_seed_that_did_not_fail_tells_nothing() -> None:
     found = retraining_cards(t0=[50.0, 51.0, 52.0], t3=[40.0, None, None])
-    assert conclusion(assess(confirmation(3), found)).startswith("Cannot be told: fewer than two")
+    assert conclusion(assess(confirmation(3), found)).startswith(
+        "Cannot be decided: fewer than two"
+    )
 
 
 def test_nothing_is_judged_before_every_candidate_has_had_its_seeds() -> None:
     found = retraining_cards(t0=[50.0, 52.0, 51.0], t3=[40.1, 41.9, 41.0], t5=[49.0, 53.5])
     outcome = assess(confirmation(), found)
     assert outcome.best is None and not any(one.differences for one in outcome.leaders)
-    assert conclusion(outcome) == "Cannot be told yet: 1 of 9 retrainings are left."
+    assert conclusion(outcome) == "Not decided yet: 1 of 9 retrainings are left."
     assert next_points(outcome, found) == []
     assert assess(confirmation(), found | retraining_cards(t5=[49.0, 53.5, 50.0])).best is not None
 

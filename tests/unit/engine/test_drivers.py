@@ -61,12 +61,12 @@ def test_driver_that_was_killed_is_gone_and_swept(tmp_path: Path) -> None:
 def test_first_signal_asks_to_stop_and_the_second_ends(tmp_path: Path, number: int) -> None:
     stop, before = StopSignal(tmp_path), signal.getsignal(number)
     with stop.watched():
-        assert not stop.given
+        assert not stop.requested
         os.kill(os.getpid(), number)
-        assert stop.given and StopNotice(tmp_path).requested()
+        assert stop.requested and StopNotice(tmp_path).requested()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-    assert stop.given and not StopNotice(tmp_path).requested()
+    assert stop.requested and not StopNotice(tmp_path).requested()
     assert signal.getsignal(number) == before
 
 
@@ -77,7 +77,7 @@ def test_each_driver_stops_its_own_trials_and_withdraws_no_other_request(tmp_pat
         with one.watched():
             os.kill(os.getpid(), signal.SIGTERM)
             assert StopNotice(tmp_path, driver="one").requested()
-            assert not StopNotice(tmp_path, driver="two").requested() and not two.given
+            assert not StopNotice(tmp_path, driver="two").requested() and not two.requested
         os.kill(os.getpid(), signal.SIGTERM)
         with one.watched():
             pass  # another comes and goes
@@ -93,9 +93,9 @@ def test_request_made_by_hand_stops_every_driver_until_it_is_withdrawn(tmp_path:
     (tmp_path / f"stop-{socket.gethostname()}").touch()
     for found in signals:
         with found.watched():
-            assert found.given
+            assert found.requested
     assert StopNotice(tmp_path, driver="three").requested()
     withdraw_stop(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"stop-{socket.gethostname()}"]
-    assert not StopSignal(tmp_path, "three").given
+    assert not StopSignal(tmp_path, "three").requested
     assert StopNotice(tmp_path, driver="three").requested()  # the node's notice is its own

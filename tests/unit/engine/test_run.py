@@ -13,7 +13,7 @@ from diffrop.console.results import conclusions
 from diffrop.console.screens import QuietScreen
 from diffrop.engine import run as engine
 from diffrop.engine.drivers import StopSignal
-from diffrop.engine.prepare import PreparedStudy, facts_of
+from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.record.json_files import read_record
 from diffrop.record.study_store import StudyStore
@@ -41,7 +41,7 @@ def finish(
     config, inputs = small_study(num_trials=len(values)), small_inputs()
     first = launch_in(folder)
     store = StudyStore(Path(first.runs_root), config.name)
-    study = store.create(config, "command", first, facts_of(inputs))
+    study = store.create(config, "command", first, fingerprints_of(inputs))
     for number, value in enumerate(values):
         trial = study.ask()
         trial.set_user_attr(VALUES, {"contrastive.form": "hinge"})
@@ -87,7 +87,7 @@ def test_confirmation_of_earlier_leaders_says_so_and_decides_nothing(tmp_path: P
 
 def test_budget_that_cut_a_confirmation_short_is_named(tmp_path: Path) -> None:
     unknown = [{**leader, "mean": None} for leader in CONFIRMED["leaders"]]
-    finding = "Cannot be told yet: 7 of 9 retrainings are left."
+    finding = "Not decided yet: 7 of 9 retrainings are left."
     book = {**CONFIRMED, "leaders": unknown, "num_left": 7, "finding": finding}
     finished = finish(tmp_path, [50.0, 40.0, 41.0], book, confirm=2, budget_wall_s=1e-3)
     assert finished.refusal.startswith("the budget of 0.001 seconds has ")
@@ -125,7 +125,7 @@ def test_request_by_hand_goes_with_the_last_driver(
 ) -> None:
     def asked(*args: object) -> None:
         stop = args[-1]
-        assert isinstance(stop, StopSignal) and not stop.given
+        assert isinstance(stop, StopSignal) and not stop.requested
         (tmp_path / "runs/small/stop").touch()
 
     monkeypatch.setattr(engine, "_run_stages", asked)

@@ -13,14 +13,14 @@ from diffrop.study.config import LaunchConfig
 from tests.made.small import ROOT, small_study
 
 NEW, RESUME = LaunchConfig(), LaunchConfig(resume=True)
-FACTS = {"data_digest": "aa", "reference_digest": "bb"}
+FINGERPRINTS = {"data_digest": "aa", "reference_digest": "bb"}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> StudyStore:
     """A study that was started once."""
     made = StudyStore(tmp_path, "small")
-    made.create(small_study(), "command", NEW, FACTS)
+    made.create(small_study(), "command", NEW, FINGERPRINTS)
     return made
 
 
@@ -63,7 +63,7 @@ def test_configuration_survives_the_disk(store: StudyStore) -> None:
 
 def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStore) -> None:
     launched = "python run.py --trials 50 --resume"
-    store.resume(small_study(num_trials=50), launched, RESUME, FACTS)
+    store.resume(small_study(num_trials=50), launched, RESUME, FINGERPRINTS)
     assert store.read_config() == small_study(num_trials=50)
     command = "python run.py --trials 50 --study-name small --resume"
     assert resume_command(store) == command
@@ -77,13 +77,13 @@ def test_changed_configuration_is_refused_with_the_differences(store: StudyStore
 
 
 def test_database_of_another_configuration_or_other_images_is_refused(store: StudyStore) -> None:
-    changed = {**FACTS, "reference_digest": "cc"}
+    changed = {**FINGERPRINTS, "reference_digest": "cc"}
     with pytest.raises(StudyError, match="reference_digest 'bb' -> 'cc'; resume it as it was"):
         store.resume(small_study(), "command", RESUME, changed)
     with pytest.raises(StudyError, match=r"database.*: seed 0 -> 1; resume it as it was"):
-        store.resume(small_study(seed=1), "command", RESUME, FACTS)
+        store.resume(small_study(seed=1), "command", RESUME, FINGERPRINTS)
     assert store.read_config() == small_study()
-    study = store.resume(small_study(num_trials=50), "command", RESUME, FACTS)
+    study = store.resume(small_study(num_trials=50), "command", RESUME, FINGERPRINTS)
     assert study.user_attrs["config"]["experiment"]["training"]["num_images"] == 128
 
 
@@ -91,7 +91,7 @@ def test_database_that_does_not_say_its_configuration_is_refused(store: StudySto
     store.folder.database.unlink()
     store.open(NEW)  # as an earlier version made it
     with pytest.raises(StudyError, match="does not say how it is configured"):
-        store.resume(small_study(), "command", RESUME, FACTS)
+        store.resume(small_study(), "command", RESUME, FINGERPRINTS)
 
 
 def test_name_that_another_runs_folder_has_on_the_server_leaves_nothing_behind(
@@ -99,9 +99,9 @@ def test_name_that_another_runs_folder_has_on_the_server_leaves_nothing_behind(
 ) -> None:
     server = f"sqlite:///{tmp_path / 'server.db'}"
     theirs, ours = (StudyStore(tmp_path / name, "small") for name in ("theirs", "ours"))
-    theirs.create(small_study(), "command", LaunchConfig(storage=server), FACTS)
+    theirs.create(small_study(), "command", LaunchConfig(storage=server), FINGERPRINTS)
     with pytest.raises(StudyError, match=r"but not in .*/ours; .*--study-name"):
-        ours.create(small_study(seed=1), "command", LaunchConfig(storage=server), FACTS)
+        ours.create(small_study(seed=1), "command", LaunchConfig(storage=server), FINGERPRINTS)
     assert not ours.path.exists()
     with pytest.raises(StudyError, match="no study 'small'"):
         ours.check(small_study(seed=1), LaunchConfig(storage=server, resume=True))
@@ -111,9 +111,9 @@ def test_mistyped_storage_leaves_nothing_behind(tmp_path: Path) -> None:
     store = StudyStore(tmp_path / "runs", "small")
     mistyped = LaunchConfig(storage=f"sqlite:///{tmp_path}/missing/server.db")
     with pytest.raises(StudyError, match="cannot open the study database"):
-        store.create(small_study(), "command", mistyped, FACTS)
+        store.create(small_study(), "command", mistyped, FINGERPRINTS)
     store.check(small_study(), NEW)
-    store.create(small_study(), "command", NEW, FACTS)
+    store.create(small_study(), "command", NEW, FINGERPRINTS)
 
 
 def test_folder_that_is_no_study_is_not_offered_for_resuming(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_no_trial_begins_before_the_baseline_has_ended(
     assert waiting.suggest("l") is None and waiting.suggest("l") is None
     assert len(study.trials) == 1
     if how == "rests":
-        one._resting[0] = 0.0
+        one._cooling_down[0] = 0.0
         assert numbers(one, "m") == [0]
     one.on_trial_complete(runs, result(1.0))
     assert waiting.suggest("n") == two.suggest("n") == Searcher.FINISHED

@@ -120,7 +120,7 @@ def test_verdict_follows_the_interval() -> None:
 def test_under_ten_full_trials_nothing_can_be_told() -> None:
     trials = [*(full_trial(i, i) for i in range(9)), stopped_trial(3.0)]
     verdict = rung_agreement(trials, small_study())["verdict"]
-    assert verdict == "cannot be told: 9 trials ran to their end, and 10 are needed"
+    assert verdict == "cannot be decided: 9 trials ran to their end, and 10 are needed"
 
 
 def test_verdict_without_an_audit_says_that_it_is_about_survivors() -> None:
@@ -134,4 +134,4 @@ def test_study_without_rungs_and_equal_scores_are_no_error() -> None:
     assert rung_agreement(trials, small_study())["rungs"][0]["tau"] is None
     none = rung_agreement(trials, small_study(scheduler="none"))
     assert none["rungs"] == [] and "no rung before the end" in none["verdict"]
-    assert rung_agreement([], small_study())["verdict"].startswith("cannot be told: 0 trials")
+    assert rung_agreement([], small_study())["verdict"].startswith("cannot be decided: 0 trials")

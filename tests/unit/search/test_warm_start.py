@@ -15,11 +15,11 @@ from tests.made.small import small_experiment, small_study
 
 
 def run_earlier(
-    root: Path, config: StudyConfig, facts: dict[str, str] | None = None, **result: float
+    root: Path, config: StudyConfig, fingerprints: dict[str, str] | None = None, **result: float
 ) -> optuna.Study:
     """Run a study of instant trials in its folder; every third is stopped."""
     store = StudyStore(root, config.name)
-    study = store.create(config, "test", LaunchConfig(runs_root=str(root)), facts or {})
+    study = store.create(config, "test", LaunchConfig(runs_root=str(root)), fingerprints or {})
     remember(study, gather(config, root))
     found = OptunaStudySearcher(study, config)
     for i in range(config.num_trials):
@@ -107,7 +107,7 @@ def test_other_protocols_do_not_match(tmp_path: Path) -> None:
 
 
 def test_seeds_may_differ_and_facts_and_forks_may_not(tmp_path: Path) -> None:
-    run_earlier(tmp_path, small_study("old", num_trials=3), facts={"images": "abc"})
+    run_earlier(tmp_path, small_study("old", num_trials=3), fingerprints={"images": "abc"})
     config = dataclasses.replace(new(), experiment=small_experiment(training__seed=9))
     assert "2 of 2" in gather(config, tmp_path, {"images": "abc"}).notes[0]
     assert (
