@@ -56,7 +56,10 @@ def test_classifier_command_refuses_a_checkpoint_of_other_images(
             ["--imbalance-factor", "much"],
             "--imbalance-factor: 'much' is no factor; allowed: a number, or own",
         ),
-        (["--dataset", "image_folder"], "data root is None; allowed: --data-root"),
+        (
+            ["--dataset", "image_folder"],
+            "data root is None. To fix: name a folder with --data-root",
+        ),
     ],
 )
 def test_gan_command_refuses_before_anything_starts(
