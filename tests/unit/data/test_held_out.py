@@ -34,7 +34,7 @@ def test_split_is_the_same_every_time() -> None:
 
 
 def test_digits_without_a_long_tail_leave_nothing_to_hold_out() -> None:
-    with pytest.raises(ValueError, match="allowed: an imbalance factor that leaves some"):
+    with pytest.raises(ValueError, match="To fix: choose an imbalance factor that leaves some"):
         load_split(DataConfig(dataset="digits", imbalance_factor=None))
 
 
@@ -54,7 +54,7 @@ def test_image_folder_takes_its_held_out_images_from_their_own_folder(tmp_path: 
     assert split.balanced.class_counts == split.test.class_counts == [4, 4]
     with pytest.raises(ValueError, match="allowed: a folder of held-out images"):
         load_split(config)
-    with pytest.raises(ValueError, match=r"test root is .*missing.*allowed: --test-root"):
+    with pytest.raises(ValueError, match=r"test root is .*missing.*To fix: .*--test-root"):
         load_split(config, str(tmp_path / "missing"))
     with pytest.raises(ValueError, match=r"have classes cow, dog; allowed: .*cat, dog"):
         load_split(config, write_folder(tmp_path / "other", ("cow", "dog")))
