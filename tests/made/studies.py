@@ -21,7 +21,7 @@ def run_small(
     if extractor is not None:
         inputs = ScoringInputs(dataset, extractor, inputs.reference)
     known = gather(config, store.path.parent, fingerprints_of(inputs))
-    prepared = PreparedStudy(store, inputs, anchors={}, warm_start=known)
+    prepared = PreparedStudy(store, inputs, reference_scores={}, warm_start=known)
     return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
 
 

@@ -11,18 +11,23 @@ import pytest
 import torch
 from ray.tune.search import Searcher
 
-from diffrop.confirmation.plan import Candidate, plan_confirmation, read_cards
+from diffrop.confirmation.plan import read_cards
 from diffrop.engine.drivers import Drivers, StopSignal
 from diffrop.engine.stages import Stages
+from diffrop.engine.study_run import StudyRun
 from diffrop.errors import StudyError
 from diffrop.execution.trial import TrialTask, run_trial
+from diffrop.record.codec import encode
+from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import StudyResult, TrialResult
-from diffrop.record.study_store import StudyStore
+from diffrop.record.results import ResultReader, StudyResult, TrialResult
+from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig
+from diffrop.training.store import CheckpointStore
 from tests.made.checkpoints import damage
+from tests.made.confirmations import confirmation
+from tests.made.scores import score_card
 from tests.made.small import small_inputs, small_study
-from tests.unit.record.test_results import card
 
 
 class SaidScreen:
@@ -39,9 +44,9 @@ class SaidScreen:
 class HereStages(Stages):
     """Runs tasks one after another in this process."""
 
-    def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
+    def _run_fixed(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
         for task in tasks:
-            run_trial(task, self.inputs, torch.device("cpu"), lambda result: None)
+            run_trial(task, self.run.inputs, torch.device("cpu"), lambda result: None)
         return {}
 
 
@@ -55,24 +60,44 @@ class AskingStages(Stages):
         searcher.on_trial_complete("a", {"failure": "a fault"})
 
 
+class NoLimit:
+    """A budget that is never spent, or always."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self._refusal = refusal
+
+    def refusal(self) -> str:
+        """Why nothing may begin."""
+        return self._refusal
+
+
 def stages(
-    folder: Path, screen: SaidScreen, kind: type[Stages] = HereStages, **changes: object
+    folder: Path,
+    screen: SaidScreen,
+    kind: type[Stages] = HereStages,
+    launch: LaunchConfig | None = None,
+    refusal: str = "",
+    **changes: object,
 ) -> Stages:
+    """The stages of a study in `folder / "small"`, whose stop is asked for there."""
     config = small_study(**changes)  # type: ignore[arg-type]
-    unused: Any = None
-    return kind(
+    study, directory = optuna.create_study(), StudyFolder(folder / config.name)
+    directory.path.mkdir()
+    run = StudyRun(
         config=config,
-        launch=LaunchConfig(),
-        store=StudyStore(folder, config.name),
+        launch=launch or LaunchConfig(),
+        folder=directory,
         inputs=small_inputs(),
-        study=optuna.create_study(),
-        observer=unused,
+        study=study,
+        checkpoints=CheckpointStore(directory.store),
+        reader=ResultReader(study, directory, config),
+        observer=Mock(),
         screen=screen,  # type: ignore[arg-type]
-        drivers=Drivers(folder / "drivers"),
-        stop=StopSignal(folder),
-        affordable=lambda: True,
-        concurrent=1,
+        drivers=Drivers(directory.drivers),
+        stop=StopSignal(directory.path),
+        budget=NoLimit(refusal),  # type: ignore[arg-type]
     )
+    return kind(run)
 
 
 def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Path) -> None:
@@ -81,7 +106,7 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
     found._train_prefixes({0})
     found._train_prefixes({0})
     assert screen.said == ["Training the baseline to 32 images, where trials fork."]  # once
-    prefix = found.maker.prefix(0)
+    prefix = found.run.tasks.prefix(0)
     assert prefix is not None
     folder = prefix.store.folder(prefix.key)
     damage(folder.path_of(32), "flip")
@@ -90,19 +115,16 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
     assert len(warned) == 1
     assert len(screen.said) == 2 and folder.holds(32)
     run_trial(
-        found.maker.trial(1, {"contrastive.form": "hinge"}),
-        found.inputs,
+        found.run.tasks.trial(1, {"contrastive.form": "hinge"}),
+        found.run.inputs,
         torch.device("cpu"),
         lambda result: None,
     )
 
 
 def test_confirmation_that_cannot_begin_writes_down_what_is_left(tmp_path: Path) -> None:
-    found = stages(tmp_path, SaidScreen())
-    found.launch = LaunchConfig(confirm=1, confirm_seeds=2)
-    found.study, found.affordable = optuna.create_study(), lambda: False
-    found.stop = StopSignal(tmp_path, "driver")
-    found.store.path.mkdir()
+    launch = LaunchConfig(confirm=1, confirm_seeds=2)
+    found = stages(tmp_path, SaidScreen(), launch=launch, refusal="spent")
     trials = [
         TrialResult(
             number=number,
@@ -110,19 +132,20 @@ def test_confirmation_that_cannot_begin_writes_down_what_is_left(tmp_path: Path)
             values={"contrastive.form": form},
             rank=2 - number,
             directory=tmp_path,
-            card=card(50.0 - number),
+            card=score_card(50.0 - number),
             duration_s=1.0,
             message="",
         )
         for number, form in enumerate(("none", "hinge"))
     ]
-    result = StudyResult(found.config, trials)
+    result = StudyResult(found.run.config, trials)
     found.confirm(result)
-    book = read_record(found.store.path, "confirm.json")
-    assert (book["num_trials"], book["num_left"], book["best"]) == (2, 4, None)
-    assert found.study.user_attrs["confirm"] == book
-    confirmation = found._confirmation(result)
-    assert confirmation is not None and not confirmation.leaders[0].inherited
+    record = read_record(found.run.folder.confirmation, ConfirmationRecord)
+    assert record is not None
+    assert (record.num_trials, record.num_left, record.best) == (2, 4, None)
+    assert found.run.study.user_attrs["confirm"] == encode(record)
+    plan = found._confirmation(result)
+    assert plan is not None and not plan.leaders[0].inherited
 
 
 class StoppedStages(HereStages):
@@ -130,10 +153,10 @@ class StoppedStages(HereStages):
 
     rounds: Iterator[Callable[[], object]] = iter(())
 
-    def _run_given(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
+    def _run_fixed(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
         act = next(self.rounds, None)
         if act is None:
-            return super()._run_given(tasks)
+            return super()._run_fixed(tasks)
         act()
         return {}
 
@@ -149,7 +172,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedStages:
 def test_prefix_that_a_nodes_notice_stopped_is_run_again(stopped: StoppedStages) -> None:
     stopped.rounds = iter([lambda: None, lambda: None])
     stopped._train_prefixes({0})
-    prefix = stopped.maker.prefix(0)
+    prefix = stopped.run.tasks.prefix(0)
     assert prefix is not None and prefix.store.folder(prefix.key).holds(32)
 
 
@@ -157,14 +180,14 @@ def test_prefix_that_is_never_done_ends_the_launch_before_trials_fail(
     stopped: StoppedStages,
 ) -> None:
     stopped.rounds = itertools.repeat(lambda: None)
-    with pytest.raises(StudyError, match="was stopped 10 times; allowed: --resume once no node"):
+    with pytest.raises(StudyError, match="was stopped 10 times. To fix: --resume once no node"):
         stopped._train_prefixes({0})
 
 
 def test_stop_in_a_prefix_is_no_fault(stopped: StoppedStages, tmp_path: Path) -> None:
-    stopped.rounds = itertools.repeat((tmp_path / "stop").touch)
+    stopped.rounds = itertools.repeat((tmp_path / "small/stop").touch)
     stopped._train_prefixes({0})
-    assert stopped.screen.said == ["Training the baseline to 32 images, where trials fork."]  # type: ignore[attr-defined]
+    assert stopped.run.screen.said == ["Training the baseline to 32 images, where trials fork."]  # type: ignore[attr-defined]
 
 
 class LosingStages(Stages):
@@ -183,14 +206,9 @@ def test_prefix_whose_workers_are_lost_ends_the_launch(tmp_path: Path) -> None:
 
 def test_retraining_whose_workers_are_lost_has_failed(tmp_path: Path) -> None:
     found = stages(tmp_path, SaidScreen(), LosingStages)
-    found.observer = Mock()
-    baseline, leader = (
-        Candidate(number=number, name="", values={}, omega=0.0, sampler="ddim-2")
-        for number in (0, 1)
-    )
-    confirmation = plan_confirmation(found.config, LaunchConfig(), baseline, [leader])
-    found._train_again(list(confirmation.points())[:2])
-    cards = read_cards(confirmation, found.maker.confirmation)
+    plan = confirmation(1)
+    found._train_again(list(plan.points())[:2])
+    cards = read_cards(plan, found._retraining)
     assert cards == {(0, 0): None, (1, 0): None}
 
 
@@ -200,7 +218,7 @@ def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
     found._finish_baseline()
     point, nothing = found.asked
     assert point["baseline"] and not isinstance(nothing, dict)
-    assert [trial.state.name for trial in found.study.trials] == ["FAIL"]
+    assert [trial.state.name for trial in found.run.study.trials] == ["FAIL"]
     found.asked = None
     found._finish_baseline()
     assert found.asked is None  # it has ended
@@ -208,5 +226,5 @@ def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
 
 def test_tasks_heed_the_requests_of_the_driver_that_runs_them(tmp_path: Path) -> None:
     found = stages(tmp_path, SaidScreen(), fork_from="baseline@32")
-    for task in (found.maker.trial(0, {}), found.maker.prefix(0)):
-        assert task is not None and task.driver == found.drivers.own
+    for task in (found.run.tasks.trial(0, {}), found.run.tasks.prefix(0)):
+        assert task is not None and task.driver == found.run.drivers.own

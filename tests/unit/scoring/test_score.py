@@ -94,8 +94,7 @@ def test_each_image_is_drawn_and_looked_at_once(inputs: ScoringInputs) -> None:
     schedule = NoiseSchedule.linear(config.diffusion)
     card = score_model({None: model}, schedule, config, spied, rung, 128).card
     assert sum(looked) == card.samples_drawn == 300
-    in_order = [{point.omega: point.num_samples} for point in card.curve]
-    drawn = {omega: n for row in in_order for omega, n in row.items()}  # the last one counts
+    drawn = {point.omega: point.num_samples for point in card.curve}  # the last one counts
     evaluations = sum(n * (1 if omega == 0 else 2) for omega, n in drawn.items())
     assert sum(model.sizes) == 2 * evaluations  # two steps; guidance has two branches
 
