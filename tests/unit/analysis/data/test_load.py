@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from analysis.data.load import StudyResults, load_studies, load_study
-from analysis.data.tables import MEASUREMENT_TYPES
-from diffrop.record.tables import GROUPS
+from diffrop.record.tables import GROUPS, MEASUREMENT_TYPES
 from tests.made.analysed_study import (
     EXPERIMENT,
     OMEGAS,
