@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from diffrop.config import ExperimentConfig
-from diffrop.data import Dataset
 from diffrop.training.checkpoint import config_of
 from diffrop.training.identity import DATA_KEYS, canonical
 

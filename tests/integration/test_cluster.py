@@ -88,7 +88,7 @@ def test_trial_of_the_lost_node_went_on_from_its_checkpoint(
     study, _ = finished
     store = CheckpointStore(study.directory.parent / "checkpoints")
     for trial in study.result.trials:
-        segments = store.folder(trial.training_key).segments()
+        segments = store.folder(trial.training_key).record.segments()
         trained = sum(segment.end - segment.begin for segment in segments)
         # What is trained twice is less than what lies between two checkpoints.
         assert IMAGES <= trained <= IMAGES + 256

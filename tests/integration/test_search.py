@@ -57,8 +57,8 @@ def test_what_lies_before_a_fork_is_trained_once(forked: FinishedStudy) -> None:
     for trial in trials[1:]:
         folder = store.folder(trial.training_key)
         assert folder.identity().parent == f"{trials[0].training_key}-32"
-        assert min(part.begin for part in folder.segments()) == 32
-    own = store.folder(trials[0].training_key).segments()
+        assert min(part.begin for part in folder.record.segments()) == 32
+    own = store.folder(trials[0].training_key).record.segments()
     assert sum(part.end - part.begin for part in own) == 128
 
 
@@ -140,6 +140,6 @@ def test_later_study_learns_from_an_earlier_one_and_trains_nothing_again(
     assert finished.result.trials[1].training_key == first.result.trials[1].training_key
     store = CheckpointStore(finished.directory.parent / "checkpoints")
     for trial in finished.result.trials:
-        segments = store.folder(trial.training_key).segments()
+        segments = store.folder(trial.training_key).record.segments()
         assert sum(part.end - part.begin for part in segments) <= 128
     assert json.loads((finished.directory / "fidelity.json").read_text())["verdict"]

@@ -85,4 +85,4 @@ def test_no_training_was_done_twice(shared: tuple[Path, optuna.Study]) -> None:
     store = CheckpointStore(shared[0] / "runs/checkpoints")
     assert len(store.folders()) == NUM_TRIALS
     for folder in store.folders():
-        assert sum(part.end - part.begin for part in folder.segments()) == 4096
+        assert sum(part.end - part.begin for part in folder.record.segments()) == 4096

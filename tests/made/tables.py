@@ -7,9 +7,10 @@ from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
-from diffrop.record.score_card import ScoreCard
+from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.tables.plan import ClassifierPlan, TablePlan, make_plan
 from diffrop.tables.run import RowResult
+from tests.made.scores import interval
 from tests.made.small import small_experiment
 
 
@@ -54,7 +55,7 @@ def card_of(config: ExperimentConfig, value: float = 5.0, **changes: Any) -> Sco
     own = "ancestral-1000" if ancestral else f"ddim-{config.sampling.num_steps}"
     sampler = changes.get("sampler", own)
     num_samples = config.evaluation.num_samples
-    row = {"omega": 0.5, "sampler": sampler, "num_samples": num_samples, "scores": scores}
+    row = CurvePoint(omega=0.5, sampler=sampler, num_samples=num_samples, scores=scores)
     content: dict[str, Any] = {
         "images_seen": config.training.num_images,
         "time": 0.0,
@@ -68,7 +69,7 @@ def card_of(config: ExperimentConfig, value: float = 5.0, **changes: Any) -> Sco
         "num_reference": dict.fromkeys(groups, 1_000),
         "final": True,
         "curve": [row],
-        "intervals": {"fid/all": {"low": value - 1, "high": value + 1}},
+        "intervals": {"fid/all": interval(value, 1, num_samples)},
         "class_scores": {},
         "samples_drawn": num_samples,
         "seconds": {"sampling": 1.0, "features": 1.0, "metrics": 1.0},

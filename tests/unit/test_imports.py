@@ -38,7 +38,6 @@ LARGE = (
         "diffrop.training.fork",
         "diffrop.training.garbage",
         "diffrop.training.identity",
-        "diffrop.training.segment",
         "diffrop.training.stop",
         "diffrop.training.store",
     ],

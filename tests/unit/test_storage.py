@@ -12,7 +12,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 from diffrop.engine.drivers import StopSignal
 from diffrop.errors import CheckpointError, StorageError
 from diffrop.execution.trial import run_trial
-from diffrop.record.trial_folder import pull_trial, read_scores
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
@@ -205,15 +205,15 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     whole: list[dict[str, object]] = []
     run_trial(alone, inputs, CPU, whole.append)
     assert reports == whole
-    segments = task.store.folder(task.key).segments()
+    segments = task.store.folder(task.key).record.segments()
     assert [(segment.begin, segment.end) for segment in segments] == [(0, 64), (64, 128)]
 
     driver = RemoteMirror(uri, tmp_path / "driver/runs")
     driver.root.mkdir(parents=True)
     results = CheckpointStore(driver.root / "checkpoints", driver)
     found = driver.root / "study/trials/t000"
-    pull_trial(found, results)
-    assert read_scores(found) == read_scores(task.directory)
+    results.pull_trial(TrialFolder(found))
+    assert TrialFolder(found).scores() == task.folder.scores()
     assert len((found / "training/metrics.jsonl").read_text().splitlines()) == 4
     assert results.folder(task.key).files() == []  # weights stay where they are
     assert results.folder(task.key).images() == [64, 128]

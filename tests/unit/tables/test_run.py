@@ -12,7 +12,7 @@ from diffrop.data.held_out import load_split
 from diffrop.engine.drivers import hold
 from diffrop.engine.final_training import FinalResult
 from diffrop.errors import StudyError
-from diffrop.record.trial_folder import scores_path
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
@@ -42,7 +42,7 @@ class Trainings:
         if directory.name == self.failing:
             return FinalResult(None, "the loss is not finite at step 1", [])
         card = card_of(config)
-        path = scores_path(directory, card.images_seen)
+        path = TrialFolder(directory).score_path(card.images_seen)
         write_atomically(path, json.dumps(card.to_dict()))
         return FinalResult(card, "", [])
 
@@ -73,7 +73,7 @@ def test_a_score_before_the_end_is_not_taken(
 ) -> None:
     plan = plan_of(4, tmp_path / "t", ["ddpm"])
     card = card_of(plan.configs["ddpm"])
-    path = scores_path(plan.row_directory("ddpm"), card.images_seen)
+    path = TrialFolder(plan.row_directory("ddpm")).score_path(card.images_seen)
     write_atomically(path, json.dumps(dataclasses.replace(card, final=False).to_dict()))
     assert stored_result(plan, "ddpm") is None
     write_atomically(path.parents[1] / ROW_FILE, yaml.safe_dump(plan.settings("ddpm")))

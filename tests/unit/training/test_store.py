@@ -113,10 +113,10 @@ def test_what_was_trained_is_written_down(store: CheckpointStore) -> None:
         for begin in (0, 64)
     ]
     for part in parts:
-        folder.add_segment(part)
+        folder.record.add_segment(part)
     with (folder.path / "cost.jsonl").open("a") as file:
         file.write('{"from": 128, "to"')  # killed amid a line
-    assert folder.segments() == parts
+    assert folder.record.segments() == parts
 
 
 def test_checkpoint_from_outside_becomes_a_training_of_its_own(
