@@ -10,6 +10,7 @@ from diffrop.recipes import recipe
 from diffrop.record.score_card import ScoreCard
 from diffrop.tables.plan import ClassifierPlan, TablePlan, make_plan
 from diffrop.tables.run import RowResult
+from tests.made.scores import score_card
 from tests.made.small import small_experiment
 
 
@@ -54,26 +55,17 @@ def card_of(config: ExperimentConfig, value: float = 5.0, **changes: Any) -> Sco
     own = "ancestral-1000" if ancestral else f"ddim-{config.sampling.num_steps}"
     sampler = changes.get("sampler", own)
     num_samples = config.evaluation.num_samples
-    row = {"omega": 0.5, "sampler": sampler, "num_samples": num_samples, "scores": scores}
-    content: dict[str, Any] = {
-        "images_seen": config.training.num_images,
-        "time": 0.0,
-        "objectives": ["fid/all"],
-        "values": [value],
+    defaults: dict[str, Any] = {
         "omega": 0.5,
         "sampler": sampler,
         "extractor": config.evaluation.extractor,
-        "reference": "full training set",
         "num_samples": dict.fromkeys(groups, num_samples),
         "num_reference": dict.fromkeys(groups, 1_000),
-        "final": True,
-        "curve": [row],
-        "intervals": {"fid/all": {"low": value - 1, "high": value + 1}},
-        "class_scores": {},
         "samples_drawn": num_samples,
         "seconds": {"sampling": 1.0, "features": 1.0, "metrics": 1.0},
     }
-    return ScoreCard(**(content | changes))
+    images = changes.pop("images_seen", config.training.num_images)
+    return score_card(value, images, scores=scores, half_width=1, **(defaults | changes))
 
 
 def results_of(plan: TablePlan, **changes: Any) -> list[RowResult]:

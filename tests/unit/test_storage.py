@@ -12,7 +12,8 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 from diffrop.engine.drivers import StopSignal
 from diffrop.errors import CheckpointError, StorageError
 from diffrop.execution.trial import run_trial
-from diffrop.record.trial_folder import pull_trial, read_scores
+from diffrop.record.trial_folder import TrialFolder
+from diffrop.record.trial_state import TrialReport
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.training.garbage import collect_garbage
@@ -189,9 +190,9 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     uri: str, tmp_path: Path, inputs: ScoringInputs
 ) -> None:
     one, two = mirrors(uri, tmp_path)
-    reports: list[dict[str, object]] = []
+    reports: list[TrialReport] = []
 
-    def die(result: dict[str, object]) -> None:
+    def die(report: TrialReport) -> None:
         raise InterruptedError
 
     store = CheckpointStore(one.root / "checkpoints", one)
@@ -202,19 +203,19 @@ def test_trial_moves_to_a_node_that_shares_no_disk(
     )
     run_trial(task, inputs, CPU, reports.append)
     alone = small_task(tmp_path / "alone/study/t000")
-    whole: list[dict[str, object]] = []
+    whole: list[TrialReport] = []
     run_trial(alone, inputs, CPU, whole.append)
     assert reports == whole
-    segments = task.store.folder(task.key).segments()
+    segments = task.folder.training().segments()
     assert [(segment.begin, segment.end) for segment in segments] == [(0, 64), (64, 128)]
 
     driver = RemoteMirror(uri, tmp_path / "driver/runs")
     driver.root.mkdir(parents=True)
     results = CheckpointStore(driver.root / "checkpoints", driver)
-    found = driver.root / "study/trials/t000"
-    pull_trial(found, results)
-    assert read_scores(found) == read_scores(task.directory)
-    assert len((found / "training/metrics.jsonl").read_text().splitlines()) == 4
+    found = TrialFolder(driver.root / "study/trials/t000")
+    results.pull_trial(found)
+    assert found.scores() == task.folder.scores()
+    assert [row["images_seen"] for row in found.training().curves()] == [32, 64, 96, 128]
     assert results.folder(task.key).files() == []  # weights stay where they are
     assert results.folder(task.key).images() == [64, 128]
 

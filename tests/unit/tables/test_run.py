@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from diffrop.data.held_out import load_split
 from diffrop.engine.drivers import hold
 from diffrop.engine.final_training import FinalResult
 from diffrop.errors import StudyError
-from diffrop.record.trial_folder import scores_path
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
@@ -22,6 +21,7 @@ from diffrop.tables.run import TableInputs, run_table, stored_result
 from diffrop.tables.written import terminal_lines, written_table
 from tests.made.commands import command
 from tests.made.small import small_inputs
+from tests.made.stored_study import store_trial
 from tests.made.tables import card_of, plan_of
 
 QUIET = Console(quiet=True)
@@ -42,8 +42,7 @@ class Trainings:
         if directory.name == self.failing:
             return FinalResult(None, "the loss is not finite at step 1", [])
         card = card_of(config)
-        path = scores_path(directory, card.images_seen)
-        write_atomically(path, json.dumps(card.to_dict()))
+        store_trial(TrialFolder(directory), directory, None, [card])
         return FinalResult(card, "", [])
 
 
@@ -73,10 +72,11 @@ def test_a_score_before_the_end_is_not_taken(
 ) -> None:
     plan = plan_of(4, tmp_path / "t", ["ddpm"])
     card = card_of(plan.configs["ddpm"])
-    path = scores_path(plan.row_directory("ddpm"), card.images_seen)
-    write_atomically(path, json.dumps(dataclasses.replace(card, final=False).to_dict()))
+    directory = plan.row_directory("ddpm")
+    unfinished = dataclasses.replace(card, final=False)
+    store_trial(TrialFolder(directory), directory, None, [unfinished])
     assert stored_result(plan, "ddpm") is None
-    write_atomically(path.parents[1] / ROW_FILE, yaml.safe_dump(plan.settings("ddpm")))
+    write_atomically(directory / ROW_FILE, yaml.safe_dump(plan.settings("ddpm")))
     assert stored_result(plan, "ddpm") is None
     trainings = Trainings()
     run_with(plan, trainings, monkeypatch)
