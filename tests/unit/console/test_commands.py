@@ -30,7 +30,7 @@ def refused(
         (["--trials", "1"], "num_trials is 1; allowed: at least 2"),
         (["--study-name", "../x"], "name is '../x'; allowed: letters"),
         (["--space", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
-        (["--dataset", "image_folder"], "--data-root with a folder"),
+        (["--dataset", "image_folder"], "name a folder with --data-root"),
         (["--dataset", "image_folder", "--data-root", "/nowhere"], "/nowhere"),
         (["--imbalance-factor", "half"], "'half' is no factor; allowed: a number, or own"),
         (["--imbalance-factor", "0.001"], "leaves class 7 without an image"),

@@ -37,7 +37,7 @@ def test_session_is_exactly_where_it_was_asked_to_be(tmp_path: Path) -> None:
     assert [one.reach(images).images_seen for images in (32, 64, 96)] == [32, 64, 96]
     two = session(store)
     assert [two.reach(images).images_seen for images in (64, 96, 128)] == [64, 96, 128]
-    segments = two.folder.segments()
+    segments = two.folder.record.segments()
     assert [(s.begin, s.end) for s in segments] == [(0, 32), (32, 64), (64, 96), (96, 128)]
     assert [s.gpus for s in segments] == [0.5, 0.5, 0.5, 0.0]
     assert all(s.seconds > 0 for s in segments)
@@ -68,7 +68,7 @@ def test_failed_segment_is_accounted_for(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Trainer, "step", fail)
     with pytest.raises(NonFiniteError):
         one.reach(128)
-    assert [(s.begin, s.end) for s in one.folder.segments()] == [(0, 64), (64, 96)]
+    assert [(s.begin, s.end) for s in one.folder.record.segments()] == [(0, 64), (64, 96)]
     with one.folder.try_hold() as held:
         assert held  # a failure lets go
 
@@ -115,7 +115,7 @@ def test_workers_stop_at_one_step_and_go_on_from_one_checkpoint(tmp_path: Path) 
     assert len(reported) == 1 and "stopped at 32 images as asked" in reported.pop()
     assert [(tmp_path / f"reached{rank}").read_text() for rank in (0, 1)] == ["128", "128"]
     (folder,) = CheckpointStore(tmp_path / "node0/runs/checkpoints").folders()
-    assert [(s.begin, s.end, s.workers) for s in folder.segments()] == [
+    assert [(s.begin, s.end, s.workers) for s in folder.record.segments()] == [
         (0, 32, 2),
         (32, 64, 2),
         (64, 128, 2),

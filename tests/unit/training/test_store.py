@@ -11,7 +11,6 @@ import pytest
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.errors import CheckpointError
-from diffrop.record.trainings import TrainingSegment
 from diffrop.training.identity import checkpoint_key, identify
 from diffrop.training.store import CheckpointStore
 from diffrop.training.trainer import Trainer
@@ -104,19 +103,6 @@ def test_training_is_held_until_its_process_ends_however_it_ends(store: Checkpoi
         process.kill()
     with folder.try_hold() as held:
         assert held
-
-
-def test_what_was_trained_is_written_down(store: CheckpointStore) -> None:
-    folder = filled(store, 0)
-    parts = [
-        TrainingSegment(begin, begin + 64, 2.5, workers=2, gpus=1.0, time=float(begin))
-        for begin in (0, 64)
-    ]
-    for part in parts:
-        folder.add_segment(part)
-    with (folder.path / "cost.jsonl").open("a") as file:
-        file.write('{"from": 128, "to"')  # killed amid a line
-    assert folder.segments() == parts
 
 
 def test_checkpoint_from_outside_becomes_a_training_of_its_own(
