@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ from diffrop.confirmation.plan import record_failure
 from diffrop.console.screens import PlainScreen
 from diffrop.engine.observer import StudyObserver
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.storage import write_atomically
 from diffrop.tracking import TrackedTrial
 from tests.made.scores import write_score
 from tests.made.small import small_study, small_task
+from tests.made.stored_study import store_training, store_trial
 
 
 class KeepingTracker:
@@ -81,8 +80,9 @@ def test_retrainings_are_shown_and_logged_while_they_run(
     names = ("t000-s0", "t001-s0", "t001-s1")
     tasks = [small_task(tmp_path / "confirm" / name) for name in names]
     observer.confirming = tasks
-    row = {"images_seen": 96, "loss/ddpm": 0.25}
-    write_atomically(tasks[1].directory / "training/metrics.jsonl", json.dumps(row) + "\n")
+    rows = [{"images_seen": 96, "loss/ddpm": 0.25}]
+    store_training(tmp_path / "checkpoints", "key", rows=rows)
+    store_trial(tasks[1].folder, tmp_path / "checkpoints", "key")
     observer.update()
     running = tracker.trials["t001-s0"]
     assert (running.name, running.state, running.seed) == ("t001-s0 hinge", "RUNNING", 0)

@@ -1,14 +1,13 @@
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from diffrop.errors import StopRequested
 from diffrop.execution.trial import TrialTask, run_trial
-from diffrop.record.trial_folder import read_scores
+from diffrop.record.json_files import read_json_lines
+from diffrop.record.trial_state import RungReached, TrialReport
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.rung import Rung
 from diffrop.training import session
@@ -25,15 +24,14 @@ def inputs() -> ScoringInputs:
     return small_inputs()
 
 
-def run(task: TrialTask, inputs: ScoringInputs) -> list[dict[str, Any]]:
-    reports: list[dict[str, Any]] = []
+def run(task: TrialTask, inputs: ScoringInputs) -> list[RungReached]:
+    reports: list[TrialReport] = []
     run_trial(task, inputs, CPU, reports.append)
-    return reports
+    return [report for report in reports if isinstance(report, RungReached)]
 
 
 def rows(task: TrialTask) -> list[int]:
-    lines = (task.directory / "training/metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["images_seen"] for line in lines]
+    return [row["images_seen"] for row in read_json_lines(task.folder.training().curves_path)]
 
 
 @pytest.fixture
@@ -55,10 +53,10 @@ def test_trial_reports_every_rung_and_leaves_its_files(
 ) -> None:
     task = small_task(tmp_path / "study/t000")
     reports = run(task, inputs)
-    assert [(r["images_seen"], r["final"]) for r in reports] == [(64, False), (128, True)]
-    assert reports[1]["score"] == reports[1]["fid/all"]
-    assert {r["training_key"] for r in reports} == {task.key}
-    cards = read_scores(task.directory)
+    assert [(r.images_seen, r.final) for r in reports] == [(64, False), (128, True)]
+    assert reports[1].values == (reports[1].scores["fid/all"],)
+    assert {r.training_key for r in reports} == {task.key}
+    cards = task.folder.scores()
     assert [card.num_samples["all"] for card in cards] == [20, 40]
     assert rows(task) == [32, 64, 96, 128]
     lines = (task.directory / "training/metrics.jsonl").read_text().splitlines()
@@ -72,7 +70,7 @@ class KilledError(Exception):
     pass
 
 
-def die(result: dict[str, object]) -> None:
+def die(report: TrialReport) -> None:
     raise KilledError
 
 
@@ -82,9 +80,9 @@ def test_restarted_trial_repeats_nothing_that_was_done(
     task = small_task(tmp_path / "study/t000")
     with pytest.raises(KilledError):
         run_trial(task, inputs, CPU, die)  # scored at the first rung, then killed
-    first = read_scores(task.directory)[0]
+    first = task.folder.scores()[0]
     reports = run(task, inputs)
-    assert read_scores(task.directory)[0].time == first.time
+    assert task.folder.scores()[0].time == first.time
     assert steps == [0, 32, 64, 96]
     assert reports == run(small_task(tmp_path / "other/study/t000"), inputs)
     steps.clear()
@@ -103,7 +101,7 @@ def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
     log = (task.directory / "trial.log").read_text()
     assert "damaged" in log or "readable" in log
     assert rows(task) == [32, 64, 96, 128]
-    assert [(s.begin, s.end) for s in task.store.folder(task.key).segments()] == [
+    assert [(s.begin, s.end) for s in task.store.folder(task.key).record.segments()] == [
         (0, 64), (64, 128), (64, 128),
     ]  # fmt: skip
 
@@ -118,8 +116,8 @@ def test_trials_with_the_same_training_share_it_over_studies(
     assert steps == [0, 32, 64, 96]
     again = run(shared, inputs)
     assert steps == [0, 32, 64, 96]
-    assert [r["images_seen"] for r in again] == [r["images_seen"] for r in reports]
-    assert again[0]["score"] != reports[0]["score"]  # other noise, the same weights
+    assert [r.images_seen for r in again] == [r.images_seen for r in reports]
+    assert again[0].values != reports[0].values  # other noise, the same weights
     assert first.store.folder(first.key).pins() == {"one": [64, 128], "two": [64, 128]}
 
 
@@ -159,7 +157,7 @@ def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
     steps.clear()
     task.directory.parent.mkdir()
     (tmp_path / "study" / file).touch()
-    reports: list[dict[str, Any]] = []
+    reports: list[TrialReport] = []
     with pytest.raises(StopRequested, match="stopped at 32 images as asked"):
         run_trial(task, inputs, CPU, reports.append)
     assert reports == [] and steps == [0]
@@ -210,14 +208,14 @@ def test_prefix_is_trained_unscored_and_trials_fork_from_it(
     tmp_path: Path, inputs: ScoringInputs, steps: list[int]
 ) -> None:
     rung = Rung(images=64, num_samples=40, num_steps=None, final=True)
-    trunk = small_task(tmp_path / "study/trunk", small_experiment("none"), (rung,))
-    trunk = dataclasses.replace(trunk, scored=False)
-    assert run(trunk, inputs) == [{"images_seen": 64, "final": True}]
-    assert not (trunk.directory / "scores").exists()
-    parent = checkpoint_key(trunk.key, 64)
+    prefix = small_task(tmp_path / "study/prefix", small_experiment("none"), (rung,))
+    prefix = dataclasses.replace(prefix, scored=False)
+    assert run(prefix, inputs) == [RungReached(images_seen=64, final=True)]
+    assert not (prefix.directory / "scores").exists()
+    parent = checkpoint_key(prefix.key, 64)
     after = (dataclasses.replace(rung, images=128),)
     for number, form in enumerate(("reciprocal", "exponential")):
         task = small_task(tmp_path / f"study/t{number:03d}", small_experiment(form), after, parent)
-        assert [r["images_seen"] for r in run(task, inputs)] == [128]
+        assert [r.images_seen for r in run(task, inputs)] == [128]
     assert steps == [0, 32] + 2 * [64, 96]
     assert identify(task.config, 1, inputs.dataset.train_digest).key != task.key

@@ -102,36 +102,36 @@ def stopped_trial(rung: float) -> FrozenTrial:
     return optuna.trial.create_trial(state=TrialState.PRUNED, user_attrs=attributes)
 
 
-def test_verdict_follows_the_interval() -> None:
+def test_conclusion_follows_the_interval() -> None:
     config = small_study(audit_fraction=0.2)
     agreeing = [full_trial(i, i, audited=i > 12) for i in range(16)]
     found = rung_agreement([*agreeing, stopped_trial(9.0)], config)
-    (row,) = found["rungs"]
-    assert (row["images"], row["num_trials"], row["num_audited"]) == (64, 16, 3)
-    assert row["tau"] == pytest.approx(1.0) and row["low"] > 0.4
-    assert found["verdict"].startswith("stopping at 64 images was right (100% of pairs")
+    (row,) = found.rungs
+    assert (row.images, row.num_trials, row.num_audited) == (64, 16, 3)
+    assert row.tau == pytest.approx(1.0) and row.low is not None and row.low > 0.4
+    assert found.conclusion.startswith("stopping at 64 images was right (100% of pairs")
     turned = [full_trial(-i, i, audited=i > 12) for i in range(16)]
-    assert "was wrong" in rung_agreement(turned, config)["verdict"]
+    assert "was wrong" in rung_agreement(turned, config).conclusion
     rng = np.random.default_rng(0)
     noise = [full_trial(float(rng.normal()), i + 5 * float(rng.normal())) for i in range(11)]
-    assert "was doubtful" in rung_agreement([*noise], config)["verdict"]
+    assert "was doubtful" in rung_agreement([*noise], config).conclusion
 
 
 def test_under_ten_full_trials_nothing_can_be_told() -> None:
     trials = [*(full_trial(i, i) for i in range(9)), stopped_trial(3.0)]
-    verdict = rung_agreement(trials, small_study())["verdict"]
-    assert verdict == "cannot be decided: 9 trials ran to their end, and 10 are needed"
+    conclusion = rung_agreement(trials, small_study()).conclusion
+    assert conclusion == "cannot be decided: 9 trials ran to their end, and 10 are needed"
 
 
-def test_verdict_without_an_audit_says_that_it_is_about_survivors() -> None:
+def test_conclusion_without_an_audit_says_that_it_is_about_survivors() -> None:
     trials = [*(full_trial(i, i) for i in range(12)), stopped_trial(30.0)]
-    assert "about the survivors alone" in rung_agreement(trials, small_study())["verdict"]
-    assert "survivors" not in rung_agreement(trials[:-1], small_study())["verdict"]
+    assert "about the survivors alone" in rung_agreement(trials, small_study()).conclusion
+    assert "survivors" not in rung_agreement(trials[:-1], small_study()).conclusion
 
 
 def test_study_without_rungs_and_equal_scores_are_no_error() -> None:
     trials = [full_trial(1.0, 2.0) for _ in range(12)]
-    assert rung_agreement(trials, small_study())["rungs"][0]["tau"] is None
+    assert rung_agreement(trials, small_study()).rungs[0].tau is None
     none = rung_agreement(trials, small_study(scheduler="none"))
-    assert none["rungs"] == [] and "no rung before the end" in none["verdict"]
-    assert rung_agreement([], small_study())["verdict"].startswith("cannot be decided: 0 trials")
+    assert none.rungs == () and "no rung before the end" in none.conclusion
+    assert rung_agreement([], small_study()).conclusion.startswith("cannot be decided: 0 trials")

@@ -99,7 +99,7 @@ def test_outcome_orders_complete_stopped_and_failed_and_forgets_the_lost() -> No
 
 
 def test_constraint_waits_for_the_baseline_and_is_dropped_if_it_never_comes() -> None:
-    constraints = parse_constraints([CONSTRAINT])
+    constraints = parse_constraints((CONSTRAINT,))
     trial = made(1, TrialState.COMPLETE, {128: 3.0}, many=11.0)
 
     def found(score: float | None, runs: bool) -> Any:

@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import StudyStore
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.search.warm_start import gather, recall, remember, write_notes
@@ -42,7 +43,7 @@ def test_trials_of_an_equal_study_are_known_after_a_restart_too(tmp_path: Path) 
     earlier = run_earlier(tmp_path, small_study("old", num_trials=7))
     found = gather(new(), tmp_path)
     assert found.notes == ("6 of 6 trials of 'old' are known to the sampler",)
-    write_notes(tmp_path, found)
+    write_notes(StudyFolder(tmp_path), found)
     assert json.loads((tmp_path / "warm_start.json").read_text()) == {"notes": list(found.notes)}
     study = optuna.create_study()
     remember(study, found)
@@ -137,7 +138,7 @@ def test_constraints_are_judged_by_the_baseline_of_their_own_study(tmp_path: Pat
 
 
 def test_missing_and_damaged_studies_are_named_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"warm_start 'old': cannot read .*study\.yaml"):
+    with pytest.raises(ValueError, match=r"warm_start 'old': .* holds no study\.yaml; allowed"):
         gather(new(), tmp_path)
     run_earlier(tmp_path, small_study("old", num_trials=2))
     database = tmp_path / "old" / "study.db"
