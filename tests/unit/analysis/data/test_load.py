@@ -10,7 +10,7 @@ import yaml
 
 from analysis.data.load import StudyResults, load_studies, load_study
 from analysis.data.tables import MEASUREMENT_TYPES
-from diffrop.record.tables import GROUPS
+from diffrop.shot_groups import GROUPS
 from tests.made.analysed_study import (
     EXPERIMENT,
     OMEGAS,
