@@ -5,18 +5,20 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diffrop.record.cost_account import CostEntry
-from diffrop.record.results import StudyResult
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import STEP_KEYS
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 from diffrop.study.objectives import FrontPoint
+
+if TYPE_CHECKING:
+    from diffrop.record.results import StudyResult
 
 REQUIRED = ("number", "state", "baseline", "value")
 TEXT = (
@@ -161,7 +163,7 @@ def _numbers(column: pd.Series, source: object) -> pd.Series:
         return column
 
 
-def write_trials(folder: StudyFolder, result: StudyResult) -> Path:
+def write_trials(folder: StudyFolder, result: "StudyResult") -> Path:
     """Write trials.csv and return its path."""
     write_atomically(folder.trials_table, result.frame.to_csv(index=False))
     return folder.trials_table

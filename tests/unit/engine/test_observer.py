@@ -12,11 +12,9 @@ from diffrop.console.screens import PlainScreen
 from diffrop.engine.observer import StudyObserver
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.tracking.tracked_trial import TrackedTrial
-from tests.made.scores import write_score
 from diffrop.record.study_folder import StudyFolder
-from diffrop.storage import write_atomically
-from tests.made.scores import score_card
+from diffrop.tracking.tracked_trial import TrackedTrial
+from tests.made.scores import score_card, write_score
 from tests.made.small import small_study, small_task
 from tests.made.stored_study import store_training, store_trial
 

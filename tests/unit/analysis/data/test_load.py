@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from analysis.data.load import StudyResults, load_studies, load_study
-from diffrop.shot_groups import GROUPS
 from diffrop.record.tables import MEASUREMENT_TYPES
+from diffrop.shot_groups import GROUPS
 from tests.made.analysed_study import (
     EXPERIMENT,
     OMEGAS,
