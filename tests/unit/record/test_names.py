@@ -14,7 +14,9 @@ def test_label_names_a_trial_and_is_read_back(number: int, seed: int | None, lab
     assert parse_label(label) == (number, seed)
 
 
-@pytest.mark.parametrize("name", ["", "t7", "007", "t007-", "t007-s", "t007-sx", "xt007", "t007/a"])
+@pytest.mark.parametrize(
+    "name", ["", "t7", "007", "t007-", "t007-s", "t007-sx", "xt007", "t007/a"]
+)
 def test_other_names_are_no_labels(name: str) -> None:
     assert parse_label(name) is None
 
