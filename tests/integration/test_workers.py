@@ -14,9 +14,9 @@ from diffrop.config import ExperimentConfig
 from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.engine.run import FinishedStudy
 from diffrop.execution.trial import run_trial
+from diffrop.record.names import images_of
 from diffrop.record.trainings import Row
 from diffrop.record.trial_folder import TrialFolder
-from diffrop.record.names import images_of
 from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.small import learning_rate_study, small_experiment, small_inputs, small_task
 from tests.made.studies import launch_in, run_small, states

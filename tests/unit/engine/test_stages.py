@@ -180,7 +180,7 @@ def test_prefix_that_is_never_done_ends_the_launch_before_trials_fail(
     stopped: StoppedStages,
 ) -> None:
     stopped.rounds = itertools.repeat(lambda: None)
-    with pytest.raises(StudyError, match="was stopped 10 times. To fix: --resume once no node"):
+    with pytest.raises(StudyError, match=r"was stopped 10 times\. To fix: --resume once no node"):
         stopped._train_prefixes({0})
 
 

@@ -79,6 +79,6 @@ def test_what_does_not_fit_is_refused_by_its_name(values: object, message: str) 
 
 
 def test_message_names_what_is_read_and_stays_short() -> None:
-    with pytest.raises(ValueError, match="the part.name is") as found:
+    with pytest.raises(ValueError, match=r"the part\.name is") as found:
         decode(Part, {"name": [0] * 1000}, "the part")
     assert len(str(found.value)) < 150
