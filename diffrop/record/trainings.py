@@ -122,7 +122,7 @@ class StoredTraining:
         parent = self.parent()
         if parent is not None:
             key, images = parent
-            yield from StoredTraining(self.path.parent / key).all_segments(images)
+            yield from StoredTraining(self.path.parent / key).all_segments(min(images, until))
 
     def curves(self, log_every_images: int | None = None, until: float = math.inf) -> list[Row]:
         """Return the rows of the curves that a study shows, by images seen.
@@ -149,8 +149,10 @@ class StoredTraining:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             tail = file.read().decode("utf-8", errors="replace")
         rows = own_rows(parse_json_lines(tail), log_every_images, until)
+        if not any(_is_own(row, log_every_images) for row in rows):
+            rows = self.curves(log_every_images, until)
         merged: Row = {}
-        for row in rows or self.curves(log_every_images, until):
+        for row in rows:
             merged |= row
         return merged
 
@@ -183,17 +185,18 @@ def own_rows(
     another study went on. Rows of earlier versions do not say their interval, and count as own.
     """
     steps = [row for row in _steps(rows) if row["images_seen"] <= until]
-    every = log_every_images
-    own = [row for row in steps if every is None or row.get("log_every_images", every) == every]
-    if every is not None:
-        start = min((row["images_seen"] for row in own), default=math.inf)
-        own += [
-            row
-            for row in steps
-            if row.get("log_every_images", every) != every and row["images_seen"] <= start - every
-        ]
+    own = [row for row in steps if _is_own(row, log_every_images)]
+    if log_every_images is not None:
+        start = min((row["images_seen"] for row in own), default=math.inf) - log_every_images
+        others = (row for row in steps if not _is_own(row, log_every_images))
+        own += [row for row in others if row["images_seen"] <= start]
     unique = {row["images_seen"]: row for row in own}  # of a step that came again, the later row
     return [unique[images] for images in sorted(unique)]
+
+
+def _is_own(row: Row, log_every_images: int | None) -> bool:
+    every = log_every_images
+    return every is None or row.get("log_every_images", every) == every
 
 
 def _steps(rows: Iterable[Row]) -> Iterator[Row]:

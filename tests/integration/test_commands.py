@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from diffrop.record.trial_folder import read_scores
+from diffrop.record.trial_folder import TrialFolder
 from tests.made.small import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -172,10 +172,10 @@ def test_export_trains_and_its_checkpoint_gives_images(
     best = str(folder / "runs/s/best.yaml")
     options = ["--config", best, "--name", "f", "--images", "640", "--num-samples", "60"]
     text = run("train_final.py", *options, log=folder / "final")
-    (card,) = read_scores(folder / "runs/f")
+    (card,) = TrialFolder(folder / "runs/f").scores()
     assert card.images_seen == 640
     omega = yaml.safe_load(Path(best).read_text())["omega"]
-    assert [row["omega"] for row in card.curve] == [omega]
+    assert [point.omega for point in card.curve] == [omega]
     assert f"fid/all {card.value:.2f} at N = 60" in text
     checkpoint = text.split("checkpoint ")[1].split()[0]
     run(

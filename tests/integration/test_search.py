@@ -1,7 +1,6 @@
 """What a study's search can do, through the real engine on one cluster."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,11 @@ import pandas as pd
 import pytest
 
 from diffrop.engine.run import FinishedStudy
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
+from diffrop.record.rung_agreement import AgreementRecord
+from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import StudyConfig
 from diffrop.training.store import CheckpointStore
 from tests.made.ray_head import ray_head
@@ -62,15 +65,16 @@ def test_what_lies_before_a_fork_is_trained_once(forked: FinishedStudy) -> None:
     assert sum(part.end - part.begin for part in own) == 128
 
 
-def test_confirmation_trains_fresh_seeds_and_gives_a_verdict(forked: FinishedStudy) -> None:
-    found = read_record(forked.directory, "confirm.json")
-    (leader,) = found["leaders"]
-    assert len(leader["differences"]) == len(found["baseline"]["values"]) == 2
-    assert leader["low"] < leader["mean"] < leader["high"]
-    assert found["conditional_on_prefix"] is False
-    assert found["verdict"] and forked.result.confirmation == found
+def test_confirmation_trains_fresh_seeds_and_concludes(forked: FinishedStudy) -> None:
+    found = read_record(StudyFolder(forked.directory).confirmation, ConfirmationRecord)
+    assert found is not None and forked.result.confirmation == found
+    (leader,) = found.leaders
+    assert len(leader.by_seed) == len(found.baseline.values) == 2
+    assert leader.mean is not None and leader.low is not None and leader.high is not None
+    assert leader.low < leader.mean < leader.high
+    assert found.conditional_on_prefix is False and found.conclusion
     assert forked.result.best is not None
-    assert forked.result.best.number == (found["best"] or 0)
+    assert forked.result.best.number == (found.best or 0)
 
 
 def test_weights_of_all_but_the_leader_and_the_baseline_are_gone(forked: FinishedStudy) -> None:
@@ -94,9 +98,10 @@ def test_constraint_is_in_the_table_and_in_the_database(forked: FinishedStudy) -
     assert excess < 0
 
 
-def test_plan_is_held_against_fact(forked: FinishedStudy) -> None:
-    book = read_record(forked.directory, "plan.json")
-    assert book["plan"]["images"] == book["fact"]["images"] == 32 + 3 * 96 + 2 * (32 + 2 * 96)
+def test_plan_is_compared_with_the_actual_cost(forked: FinishedStudy) -> None:
+    cost = read_record(StudyFolder(forked.directory).cost, CostRecord)
+    assert cost is not None and cost.plan is not None and cost.actual is not None
+    assert cost.plan.images == cost.actual.images == 32 + 3 * 96 + 2 * (32 + 2 * 96)
 
 
 def test_front_of_two_objectives_has_every_sampling_choice(address: str, runs: Path) -> None:
@@ -142,4 +147,5 @@ def test_later_study_learns_from_an_earlier_one_and_trains_nothing_again(
     for trial in finished.result.trials:
         segments = store.folder(trial.training_key).record.segments()
         assert sum(part.end - part.begin for part in segments) <= 128
-    assert json.loads((finished.directory / "fidelity.json").read_text())["verdict"]
+    record = read_record(StudyFolder(finished.directory).rung_agreement, AgreementRecord)
+    assert record is not None and record.conclusion

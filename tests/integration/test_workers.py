@@ -1,12 +1,10 @@
 """Trials of several workers, on a cluster that was there before."""
 
 import io
-import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,8 +14,9 @@ from diffrop.config import ExperimentConfig
 from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.engine.run import FinishedStudy
 from diffrop.execution.trial import run_trial
-from diffrop.record.trial_folder import read_scores
-from diffrop.training.checkpoint import images_of
+from diffrop.record.names import images_of
+from diffrop.record.trainings import Row
+from diffrop.record.trial_folder import TrialFolder
 from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.small import learning_rate_study, small_experiment, small_inputs, small_task
 from tests.made.studies import launch_in, run_small, states
@@ -41,9 +40,8 @@ def finished(address: str, tmp_path_factory: pytest.TempPathFactory) -> Finished
     return run_small(CONFIG, launch)
 
 
-def rows(directory: Path) -> list[dict[str, Any]]:
-    lines = (directory / "training/metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def rows(directory: Path) -> list[Row]:
+    return TrialFolder(directory).training().curves()
 
 
 def test_some_trials_are_pruned_and_every_cpu_is_free_again(
@@ -77,8 +75,9 @@ def test_two_workers_give_one_workers_losses_and_scores(
         assert row.keys() == alone.keys()
         for measure in measures & row.keys():
             assert row[measure] == pytest.approx(alone[measure], rel=1e-5, abs=1e-6)
-    score = read_scores(two.directory)[0].value
-    assert score == pytest.approx(read_scores(tmp_path / "alone/t000")[0].value, rel=1e-3)
+    score = TrialFolder(two.directory).scores()[0].value
+    alone_score = TrialFolder(tmp_path / "alone/t000").scores()[0].value
+    assert score == pytest.approx(alone_score, rel=1e-3)
 
 
 def train_on_two(config: ExperimentConfig, address: str, folder: Path) -> FinalResult:
@@ -106,4 +105,5 @@ def test_final_training_saves_and_stops_as_asked(address: str, tmp_path: Path) -
     stopped = train_on_two(config, address, tmp_path)
     assert stopped.interrupted and stopped.card is None and stopped.failure == ""
     newest = sorted((folder / "training").glob("images_*.safetensors"))[-1]
-    assert 0 < images_of(newest) < 200_000
+    images = images_of(newest)
+    assert images is not None and 0 < images < 200_000

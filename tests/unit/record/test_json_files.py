@@ -1,0 +1,75 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from diffrop.record.json_files import (
+    append_json_line,
+    parse_json_lines,
+    read_json,
+    read_json_lines,
+    read_record,
+    write_json_lines,
+    write_record,
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+
+
+def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    assert read_record(path, Note) is None
+    write_record(path, Note("first"))
+    write_record(path, Note("second"))
+    assert read_record(path, Note) == Note("second")
+    assert [file.name for file in tmp_path.iterdir()] == ["note.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "Expecting"), ("[]", "it holds no mapping"), ('{"text": 1}', "Note.text is 1")],
+)
+def test_file_that_holds_something_else_is_refused_by_its_path(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    path = tmp_path / "note.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"cannot read .*note\.json \(.*{reason}"):
+        read_record(path, Note)
+
+
+def test_missing_file_is_refused_where_it_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot read .*none\.json \(No such file"):
+        read_json(tmp_path / "none.json")
+
+
+def test_lines_are_added_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert read_json_lines(path) == []
+    append_json_line(path, {"a": 1})
+    append_json_line(path, Note("b"))
+    assert read_json_lines(path) == [{"a": 1}, {"text": "b"}]
+    write_json_lines(path, [{"c": 2}])
+    assert read_json_lines(path) == [{"c": 2}]
+
+
+@pytest.mark.parametrize("torn", ['{"a": 2, "b', '{"a": 2', "{", '"'])
+def test_torn_last_line_is_passed_over(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n' + torn)
+    assert read_json_lines(path) == [{"a": 1}]
+
+
+def test_torn_character_does_not_hide_the_rows_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"name": "\xc3')
+    assert read_json_lines(path) == [{"a": 1}]
+
+
+def test_lines_that_hold_no_mapping_are_passed_over() -> None:
+    text = "\n".join(["7", "[1]", "null", '"text"', "", json.dumps({"a": 1}), "not json"])
+    assert parse_json_lines(text) == [{"a": 1}]

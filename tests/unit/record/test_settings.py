@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffrop.record.settings import read_settings
+from diffrop.record.study_folder import StudyFolder
+from diffrop.study.config import STUDY_FORMAT
+
+
+def written(folder: Path, text: str) -> StudyFolder:
+    """A study whose configuration is a text."""
+    study = StudyFolder(folder)
+    folder.mkdir()
+    study.config.write_text(text)
+    return study
+
+
+def test_settings_are_read_with_the_command(tmp_path: Path) -> None:
+    settings = {"format": STUDY_FORMAT, "command": "python run.py", "name": "small"}
+    assert read_settings(written(tmp_path / "small", yaml.safe_dump(settings))) == settings
+
+
+def test_runs_folder_is_refused_with_its_studies(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        written(tmp_path / name, f"format: {STUDY_FORMAT}")
+    with pytest.raises(ValueError, match=r"is no study: .* one of its folders one, two"):
+        read_settings(StudyFolder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1", "is not a mapping, so this is no study"),
+        ("a: [1", "is not valid YAML"),
+        ("format: 2", "has format 2; allowed: 3, the format of this version"),
+        ("name: small", "has format None; allowed: 3"),
+    ],
+)
+def test_other_files_are_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    study = written(tmp_path / "small", text)
+    with pytest.raises(ValueError, match=message) as found:
+        read_settings(study)
+    assert "\n" not in str(found.value)
