@@ -22,7 +22,7 @@ def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
 ) -> None:
     verdict = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
     study = with_confirmation(full_study, current=False, verdict=verdict)
-    assert not answer(study).is_confirmed and answer(full_study).settled
+    assert not answer(study).is_confirmed and answer(full_study).is_confirmed
     assert verdict in confirmation_section(study).sentences[0]
 
 
