@@ -26,6 +26,7 @@ from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.recipes import digits
 from diffrop.scoring.samples import FID_ALONE, ScoringInputs, draw_samples
 from diffrop.scoring.score import sampler_name
+from diffrop.shot_groups import GROUPS
 from diffrop.training.trainer import Trainer
 
 SEEDS = (0, 1, 2)
@@ -44,7 +45,6 @@ LOSS = "objective."
 CHUNK = 125
 """Images that go through the compiled network at a time."""
 KEYS = ("form", "tau_0", "decay_temperature", "margin", "start_images", "seed")
-GROUPS = ("all", "many", "medium", "few")
 COLUMNS = (
     *KEYS,
     "images",

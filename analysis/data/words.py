@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffrop.record.tables import SHOT_GROUPS
+from diffrop.shot_groups import SHOT_GROUPS
 
 
 def format_score(value: float) -> str:

@@ -9,7 +9,7 @@ from analysis.data.compare import best_of_each_form
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_score
 from analysis.figures import style
-from diffrop.record.tables import SHOT_GROUPS
+from diffrop.shot_groups import SHOT_GROUPS
 
 READING = (
     "The bars are the baseline and the best trial of each form, by the objective and at its own "

@@ -39,7 +39,7 @@ from analysis.report.summary import (
 )
 from analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.record.names import images_of, trial_label
-from diffrop.record.tables import GROUPS
+from diffrop.shot_groups import GROUPS
 
 SORT_SCRIPT = Path(__file__).parent / "sort.js"
 MAX_SVG_CHARACTERS = 700_000

@@ -10,9 +10,9 @@ from analysis.data.words import format_count
 from analysis.figures.style import caption
 from diffrop.checkpoint_header import read_card
 from diffrop.errors import CheckpointError
-from diffrop.record.tables import GROUPS
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.schema import flatten
+from diffrop.shot_groups import GROUPS
 
 MAX_CLASSES = 20
 """More classes than these show the counts of the first and the last three."""

@@ -13,7 +13,7 @@ from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_metric, score_label
 from analysis.report.protocol import method_text
 from diffrop.record.names import trial_label
-from diffrop.record.tables import GROUPS
+from diffrop.shot_groups import GROUPS
 
 STATE_WORDS = {"COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed"}
 STATES = tuple(STATE_WORDS)

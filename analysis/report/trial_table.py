@@ -18,7 +18,7 @@ from analysis.report.summary import (
     other_searched,
 )
 from diffrop.record.names import trial_label
-from diffrop.record.tables import GROUPS
+from diffrop.shot_groups import GROUPS
 
 MESSAGE_CHARACTERS = 200
 

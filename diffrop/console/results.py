@@ -7,10 +7,11 @@ from rich.table import Table
 
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import CONTRASTIVE_COLUMNS, REPORTED_GROUPS, StudyResult, TrialResult
+from diffrop.record.results import CONTRASTIVE_COLUMNS, StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
+from diffrop.shot_groups import GROUPS
 
 
 def results_table(result: StudyResult) -> Table:
@@ -21,7 +22,7 @@ def results_table(result: StudyResult) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", min_width=2)
     table.add_column("form", no_wrap=True)
-    for heading in ("tau_0", "decay", "margin", "omega", "all", "many", "medium", "few"):
+    for heading in ("tau_0", "decay", "margin", "omega", *GROUPS):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     unranked = [trial for trial in result.trials if trial.rank is None]
@@ -29,7 +30,7 @@ def results_table(result: StudyResult) -> Table:
         form = "baseline" if trial.number == 0 else trial.form
         settings = [trial.values.get(key) for key in CONTRASTIVE_COLUMNS]
         card = trial.card if trial.rank is not None else None
-        fids = [card.scores.get(f"fid/{group}") if card else None for group in REPORTED_GROUPS]
+        fids = [card.scores.get(f"fid/{group}") if card else None for group in GROUPS]
         table.add_row(
             str(trial.rank or ""),
             form,
@@ -63,12 +64,12 @@ def metrics_table(card: ScoreCard) -> Table:
     """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("metric", no_wrap=True)
-    for group in REPORTED_GROUPS:
+    for group in GROUPS:
         table.add_column(group, justify="right", no_wrap=True)
     scores = card.scores
     for metric in dict.fromkeys(name.partition("/")[0] for name in scores):
         cells = []
-        for group in REPORTED_GROUPS:
+        for group in GROUPS:
             name = f"{metric}/{group}"
             ends = card.intervals.get(name) if metric == "fid" else None
             width = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""

@@ -1,11 +1,10 @@
 """Images in memory, made long-tailed, in shot groups, and in batches."""
 
 from diffrop.data.datasets import DATASETS, Dataset, LabelledImages, load_dataset
-from diffrop.data.long_tail import SHOT_GROUPS, long_tailed_counts, shot_groups
+from diffrop.data.long_tail import long_tailed_counts, shot_groups
 
 __all__ = [
     "DATASETS",
-    "SHOT_GROUPS",
     "Dataset",
     "LabelledImages",
     "load_dataset",

@@ -1,12 +1,13 @@
 """Long-tailed class counts and shot groups, as in Cao et al. (2019) and Section 5.4."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SHOT_GROUPS = ("many", "medium", "few")
+from diffrop.shot_groups import SHOT_GROUPS
 
 
 def long_tailed_counts(max_count: int, num_classes: int, imbalance_factor: float) -> list[int]:
@@ -56,9 +57,6 @@ def shot_groups(class_counts: Sequence[int]) -> dict[str, list[int]]:
     third = num_classes // 3 if num_classes >= 3 else num_classes // 2
     if third == 0:
         return {}
-    groups = {
-        "many": order[:third],
-        "medium": order[third : num_classes - third],
-        "few": order[num_classes - third :],
-    }
-    return {name: sorted(group) for name, group in groups.items() if group}
+    ends = (0, third, num_classes - third, num_classes)
+    groups = zip(SHOT_GROUPS, itertools.pairwise(ends), strict=True)
+    return {name: sorted(order[begin:end]) for name, (begin, end) in groups if begin < end}

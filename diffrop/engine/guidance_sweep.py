@@ -21,11 +21,10 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.scoring.samples import Averages, ScoringInputs
 from diffrop.scoring.score import check_scorable, score_choice
+from diffrop.shot_groups import GROUPS
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.training.checkpoint import config_of
 from diffrop.training.network import load_ema
-
-GROUPS = ("all", "many", "medium", "few")
 
 
 @dataclass(frozen=True)

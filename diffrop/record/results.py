@@ -31,9 +31,6 @@ from diffrop.study.ranking import RankedScore, choose_leaders, sort_keys
 if TYPE_CHECKING:
     import pandas as pd
 
-REPORTED_GROUPS = ("all", "many", "medium", "few")
-
-
 CONTRASTIVE_COLUMNS = {
     "contrastive.tau_0": "tau_0",
     "contrastive.decay_temperature": "decay_temperature",

@@ -14,11 +14,9 @@ from diffrop.record.results import StudyResult
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import STEP_KEYS
+from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 from diffrop.study.objectives import FrontPoint
-
-SHOT_GROUPS = ("many", "medium", "few")
-GROUPS = ("all", *SHOT_GROUPS)
 
 REQUIRED = ("number", "state", "baseline", "value")
 TEXT = (

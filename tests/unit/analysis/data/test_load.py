@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from analysis.data.load import StudyResults, load_studies, load_study
-from diffrop.record.tables import GROUPS, MEASUREMENT_TYPES
+from diffrop.record.tables import MEASUREMENT_TYPES
+from diffrop.shot_groups import GROUPS
 from tests.made.analysed_study import (
     EXPERIMENT,
     OMEGAS,
