@@ -39,11 +39,12 @@ from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
+from diffrop.shot_groups import GROUPS
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import sampling_choices
 from diffrop.study.space import SearchSpace
-from diffrop.tracking import Tracker
+from diffrop.tracking.tracker import Tracker
 from diffrop.training.trainer import Trainer
 
 REAL_RUN_POINT = stages._run_point
@@ -75,11 +76,9 @@ def stand_in_score(
     baseline_scores: Any = None,
 ) -> Scored:
     """Return a score card of the usual size, whose value falls from trial to trial."""
-    value = (
-        1e3 / (1 + number) + 1e5 / images_seen
-    )  # the newest trial is the best, so none is stopped
-    groups = ("all", "many", "medium", "few")
-    scores = {f"{name}/{group}": value for name in ("fid", "accuracy") for group in groups}
+    # The newest trial is the best, so none is stopped.
+    value = 1e3 / (1 + number) + 1e5 / images_seen
+    scores = {f"{name}/{group}": value for name in ("fid", "accuracy") for group in GROUPS}
     choices = sampling_choices(config, rung.num_steps)
     card = ScoreCard(
         images_seen=images_seen,
@@ -90,8 +89,8 @@ def stand_in_score(
         sampler=choices[0].sampler,
         extractor=inputs.extractor.name,
         reference=inputs.reference.name,
-        num_samples=dict.fromkeys(groups, rung.num_samples),
-        num_reference=dict.fromkeys(groups, 100),
+        num_samples=dict.fromkeys(GROUPS, rung.num_samples),
+        num_reference=dict.fromkeys(GROUPS, 100),
         final=rung.final,
         curve=[
             CurvePoint(

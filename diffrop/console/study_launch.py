@@ -20,7 +20,7 @@ from diffrop.record.json_files import read_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import redact
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.tracking import ui_command
+from diffrop.tracking.uri import ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 

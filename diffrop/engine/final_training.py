@@ -18,15 +18,18 @@ from diffrop.engine.prepare import scoring_inputs
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
+from diffrop.record.cost_account import CostAccount
 from diffrop.record.score_card import ScoreCard
+from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
 from diffrop.schema import flatten
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
 from diffrop.study.rung import Rung
-from diffrop.tracking import TrackedTrial, checked_uri
 from diffrop.tracking.launch import open_tracker, tracking_uri
+from diffrop.tracking.tracked_trial import TrackedTrial
+from diffrop.tracking.uri import checked_uri
 from diffrop.training.identity import identify
 from diffrop.training.network import check_batch_fits_workers, check_network
 from diffrop.training.stop import withdraw_stop
@@ -115,17 +118,6 @@ def _train(
     )
     tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
 
-    def tracked(state: str, message: str = "") -> TrackedTrial:
-        return TrackedTrial(
-            number=0,
-            name=directory.name,
-            directory=directory,
-            state=state,
-            params=flatten(config.to_dict()),
-            tags={"form": config.contrastive.form},
-            message=message,
-        )
-
     reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed
     stop = StopSignal(directory)
@@ -144,7 +136,21 @@ def _train(
         state, ended = "FAIL", "FAILED"
         failures = [report.message for report in reports if isinstance(report, Failed)]
         failure = failures[-1] if failures else "the workers failed too often"
-    tracker.sync(tracked(state, failure))
+    account = CostAccount(StudyFolder(directory))
+    account.add(task.folder, "trial")
+    trial = TrackedTrial(
+        number=0,
+        name=directory.name,
+        folder=task.folder,
+        state=state,
+        params=flatten(config.to_dict()),
+        tags={"form": config.contrastive.form},
+        message=failure,
+        costs=tuple(account.of_folder(task.folder)),
+        log_every_images=config.training.log_every_images,
+        until=images,
+    )
+    tracker.sync(trial)
     return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
 
 

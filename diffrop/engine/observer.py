@@ -1,5 +1,6 @@
 """What follows a running study in the driver: MLflow, and the screen."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,9 +10,14 @@ from ray import tune
 from diffrop.confirmation.plan import retrainings
 from diffrop.engine.progress import Screen, progress_of
 from diffrop.execution.trial import TrialTask
+from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult, fetch_trial
 from diffrop.record.study_folder import StudyFolder
-from diffrop.tracking import TrackedTrial, Tracker
+from diffrop.record.tables import write_trials
+from diffrop.record.trial_folder import TrialFolder
+from diffrop.study.config import StudyConfig
+from diffrop.tracking.tracked_trial import TrackedTrial
+from diffrop.tracking.tracker import Tracker
 
 SYNC_INTERVAL_S = 15.0
 
@@ -29,6 +35,7 @@ class StudyObserver(tune.Callback):
     def __init__(
         self,
         snapshot: Callable[[], StudyResult],
+        account: CostAccount,
         tracker: Tracker,
         screen: Screen,
         seeds: dict[str, str],
@@ -39,16 +46,20 @@ class StudyObserver(tune.Callback):
 
         Args:
             snapshot: reads the study's present results.
+            account: what the study has cost, which `snapshot` brings up to date.
             tracker: MLflow.
             screen: what is shown.
             seeds: logged as tags of every trial.
             driver: name of this driver.
             alive: whether another driver runs, which then logs its own trials.
         """
-        self._snapshot, self._tracker, self._screen = snapshot, tracker, screen
+        self._snapshot, self._account = snapshot, account
+        self._tracker, self._screen = tracker, screen
         self._seeds, self._own, self._alive = seeds, ("", driver), alive
         self._synced: dict[str, tuple[str, bool | None, bool]] = {}
         self._sync_at = self._shown_at = 0.0
+        self._num_listed = -1
+        """Trials that had ended when trials.csv was written last."""
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
         self.confirming: Sequence[TrialTask] = ()
@@ -79,6 +90,7 @@ class StudyObserver(tune.Callback):
         """Bring MLflow and the screen up to date; return the results."""
         start = time.monotonic()
         result = self._update(running=True)
+        self._write_table(result)
         now = time.monotonic()
         self._sync_at = now + max(SYNC_INTERVAL_S, (now - start) / SYNC_SHARE)
         return result
@@ -93,10 +105,18 @@ class StudyObserver(tune.Callback):
             # Of a trial that has ended nothing else changes that is logged.
             now = trial.state, trial.feasible, trial.front
             due = running if trial.state == "RUNNING" else self._synced.get(trial.label) != now
-            if due and self._tracker.sync(self._tracked(trial)):
+            if due and self._tracker.sync(self._tracked(trial, result.config)):
                 self._synced[trial.label] = now
         self._show(result, again)
         return result
+
+    def _write_table(self, result: StudyResult) -> None:
+        """Write trials.csv once a trial has ended, so that a running study can be read."""
+        num_ended = sum(trial.state != "RUNNING" for trial in result.trials)
+        if num_ended != self._num_listed:
+            write_trials(self._account.study, result)
+            self._tracker.log_study(self._account.study)
+            self._num_listed = num_ended
 
     def _confirming(self, result: StudyResult) -> list[TrialResult]:
         return retrainings([task.folder for task in self.confirming], result)
@@ -105,24 +125,43 @@ class StudyObserver(tune.Callback):
         self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
         self._shown_at = time.monotonic()
 
-    def _tracked(self, trial: TrialResult) -> TrackedTrial:
+    def _tracked(self, trial: TrialResult, config: StudyConfig) -> TrackedTrial:
+        folder, tags = TrialFolder(trial.directory), {**_lineage(trial), **self._seeds}
+        if trial.seed is not None:
+            tags = {"form": trial.form}
+            self._account.add(folder, "retraining")
         return TrackedTrial(
             number=trial.number,
             name=trial.name,
-            directory=trial.directory,
+            folder=folder,
             state=trial.state,
             params=trial.values,
-            tags={**_lineage(trial), **self._seeds}
-            if trial.seed is None
-            else {"form": trial.form},
+            tags=tags,
             message=trial.message,
             seed=trial.seed,
+            costs=tuple(self._account.of_folder(folder)),
+            log_every_images=config.experiment.training.log_every_images,
+            until=_until(trial, config),
         )
 
     def sync_confirmation(self, folder: StudyFolder, result: StudyResult) -> None:
         """Log the retrainings in a study's folder, such as confirm/t003-s1, as their own runs."""
         for trial in retrainings(folder.retrainings(), result):
-            self._tracker.sync(self._tracked(trial))
+            self._tracker.sync(self._tracked(trial, result.config))
+
+
+def _until(trial: TrialResult, config: StudyConfig) -> float:
+    """Return the images seen at which a trial was stopped, or else at most, at its next rung.
+
+    Another trial or study may have gone on with the same training.
+    """
+    reached = trial.card.images_seen if trial.card else 0
+    if trial.state == "PRUNED":
+        return reached or math.inf
+    last = config.rungs[-1].images
+    if trial.seed is not None:  # it has no rung before the last
+        return last
+    return next((rung.images for rung in config.rungs if rung.images > reached), last)
 
 
 def _lineage(trial: TrialResult) -> dict[str, str]:

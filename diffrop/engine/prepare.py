@@ -20,8 +20,8 @@ from diffrop.scoring.score import check_scorable
 from diffrop.search.warm_start import WarmStart, gather
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.tracking import checked_uri
 from diffrop.tracking.launch import tracking_uri
+from diffrop.tracking.uri import checked_uri
 from diffrop.training.network import check_batch_fits_workers, check_network
 
 

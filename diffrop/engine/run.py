@@ -36,8 +36,9 @@ from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.warm_start import remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.tracking import Tracker, saved_views
 from diffrop.tracking.launch import open_tracker, tracking_uri
+from diffrop.tracking.tracker import Tracker
+from diffrop.tracking.views import saved_views
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.store import CheckpointStore
@@ -103,6 +104,7 @@ def run_study(
         if checkpoints.mirror is not None:  # a driver may be lost with its disk
             push_results(folder.path, checkpoints.mirror)
         tracker = _study_tracker(config, launch, prepared.inputs, drivers)
+        tracker.log_study(folder)
         run = _study_run(
             config,
             launch,
@@ -120,7 +122,7 @@ def run_study(
         screen.close()
         write_results(result, folder)
         run.observer.sync_confirmation(folder, result)
-        tracker.log_study(folder.path)
+        tracker.log_study(folder)
         tracker.log_study_artifacts(render(folder.path))
         if checkpoints.mirror is not None:
             push_results(folder.path, checkpoints.mirror)
@@ -158,7 +160,13 @@ def _study_run(
         checkpoints=checkpoints,
         reader=reader,
         observer=StudyObserver(
-            reader.read, tracker, screen, _seeds(config), drivers.own, drivers.alive
+            reader.read,
+            reader.account,
+            tracker,
+            screen,
+            _seeds(config),
+            drivers.own,
+            drivers.alive,
         ),
         screen=screen,
         drivers=drivers,

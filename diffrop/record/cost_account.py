@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from diffrop.record.names import parse_label
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import TrainingSegment
 from diffrop.record.trial_folder import TrialFolder
@@ -31,7 +32,7 @@ class CostEntry:
     kind: Kind
     """Whose it is: of what trials fork from, of a trial, or of a retraining with a fresh seed."""
     number: int | None
-    """The trial's; None for what trials fork from."""
+    """The trial's; None for what trials fork from, and for a training outside any study."""
     seed: int | None = None
     """Which of the fresh seeds, for a retraining."""
     part: Part
@@ -112,7 +113,7 @@ class CostAccount:
         Returns:
             when the last of it ended, in seconds since 1970; 0 if there is nothing.
         """
-        number = None if kind == "prefix" else folder.number
+        number = folder.number if parse_label(folder.path.name) else None
         seed = folder.seed if kind == "retraining" else None
         entries: list[CostEntry] = []
         workers, gpus = 1, 0.0

@@ -170,14 +170,15 @@ class TrialFolder:
 
     def failure(self) -> TrainingFailure | None:
         """Return why a retraining failed for good, None if it did not."""
-        return read_record(self._failure_path, TrainingFailure)
+        return read_record(self.failure_path, TrainingFailure)
 
     def record_failure(self, failure: TrainingFailure) -> None:
         """Write down why a retraining failed for good."""
-        write_record(self._failure_path, failure, indent=None)
+        write_record(self.failure_path, failure, indent=None)
 
     @property
-    def _failure_path(self) -> Path:
+    def failure_path(self) -> Path:
+        """Where it is written why a retraining failed for good."""
         return self.path / "failure.json"
 
     def signs_of_life(self) -> list[Path]:

@@ -33,8 +33,8 @@ from diffrop.scoring.score import check_scorable
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
 from diffrop.tables.plan import ROW_FILE, TablePlan
-from diffrop.tracking import checked_uri
 from diffrop.tracking.launch import tracking_uri
+from diffrop.tracking.uri import checked_uri
 from diffrop.training.network import check_batch_fits_workers, check_network
 
 CLASSIFIER_FILE = "classifier.json"

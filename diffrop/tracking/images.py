@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow.entities import FileInfo
 from PIL import Image, UnidentifiedImageError
 
-from diffrop.tracking.files import images_of
+from diffrop.record.names import images_of
 from diffrop.tracking.mlflow_private import PREVIEW_END, image_stem, key_and_step
 
 BY_STEP = "samples"
@@ -46,7 +46,7 @@ def write_image(
     Raises:
         ValueError: the file is no image.
     """
-    status, step = grid.stat(), images_of(grid) if key == BY_STEP else 0
+    status, step = grid.stat(), (images_of(grid) or 0) if key == BY_STEP else 0
     stem, size = found.get((key, step), ("", 0))
     if size == status.st_size:
         return False

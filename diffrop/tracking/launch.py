@@ -7,7 +7,7 @@ from typing import Any
 from diffrop.errors import StudyError
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
-from diffrop.tracking import Tracker
+from diffrop.tracking.tracker import Tracker
 
 
 def tracking_uri(launch: LaunchConfig) -> str:

@@ -20,10 +20,14 @@ from mlflow.entities import (
     RunTag,
 )
 
-from diffrop.tracking.files import STATUSES, Progress, Stamp, TrackedTrial, read_header, stamp
+from diffrop.checkpoint_header import read_header
+from diffrop.record.score_card import read_score
+from diffrop.tracking.client import bounded
 from diffrop.tracking.images import BY_STEP, FINAL, logged_images, write_image
+from diffrop.tracking.metrics import model_metrics
 from diffrop.tracking.mlflow_private import IMAGE_FOLDER, LOGGED_IMAGES, PARENT_RUN
-from diffrop.tracking.uri import bounded
+from diffrop.tracking.record_files import RECORD, trial_record
+from diffrop.tracking.tracked_trial import STATUSES, LoggedState, Stamp, TrackedTrial, stamp
 
 _MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
 _UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
@@ -41,7 +45,7 @@ class RunState:
     tags: dict[str, str]
     mark: str = ""
     """`TrackedTrial.mark` of what lies in MLflow."""
-    progress: Progress = field(default_factory=Progress)
+    logged: LoggedState = field(default_factory=LoggedState)
     synced: TrackedTrial | None = None
     """The trial when all of it was found, or brought, in MLflow."""
     empty: bool = False
@@ -50,6 +54,8 @@ class RunState:
     """The sample grid that lies there as the final one."""
     model: Stamp | None = None
     """The checkpoint that lies there as its logged model."""
+    record: dict[str, Stamp] = field(default_factory=dict)
+    """The files of the record that lie there, by their path in the artifact folder."""
 
     @classmethod
     def of(cls, run: Run) -> "RunState":
@@ -86,7 +92,7 @@ class RunWriter:
     def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
         """Create the run of a trial, as a child of its launch's."""
         tags = dict([(PARENT_RUN, parent_id), _identity(trial)])
-        _, read = trial.new_curves(Progress())
+        _, read = trial.new_curves(LoggedState())
         run = self._mlflow.create_run(
             self._experiment_id, read.started_ms, tags, self._hide(trial.name)
         )
@@ -99,7 +105,7 @@ class RunWriter:
             ValueError: a file is damaged; what else there is of the trial is written.
         """
         empty, run.empty = run.empty, False  # before a fault can leave something there
-        metrics, read = trial.new_curves(run.progress)
+        metrics, read = trial.new_curves(run.logged)
         damage: ValueError | None = None
         try:
             scores, read = trial.new_scores(read)
@@ -107,23 +113,25 @@ class RunWriter:
         except ValueError as error:
             damage = error
         self._set_status(run, trial, read.ended_ms)
-        samples = [path for path in trial.samples if stamp(path) not in read.files]
-        complete = trial.state == "COMPLETE"
-        final = [path for path in trial.samples[-1:] if complete and stamp(path) != run.final]
+        grids, complete = trial.folder.grids(), trial.state == "COMPLETE"
+        samples = [path for path in grids if stamp(path) not in read.files]
+        final = [path for path in grids[-1:] if complete and stamp(path) != run.final]
         model = trial.checkpoint() if complete else None
         model = None if model is None or stamp(model) == run.model else model
-        later = bool(samples or final or model)
+        record = trial_record(trial.folder) if trial.ended else {}
+        later = bool(samples or final or model or record)
         whole = not (later or damage) and len(metrics) <= _MAX_METRICS
         tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
         tags |= LOGGED_IMAGES if samples or final else {}
         last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
         self.log(run, metrics, trial.params, tags | (last if whole else {}))
-        run.progress = read
+        run.logged = read
         if damage:
             raise damage
         if samples or final:
             self._log_samples(run, samples, final, empty)
         of_model = self._log_model(run.run_id, trial, model, empty) if model else []
+        self.log_record(run, record)
         if not whole:
             self.log(run, of_model, {}, last)
         run.model = stamp(model) if model else run.model
@@ -174,9 +182,30 @@ class RunWriter:
             with self.time_for(folder):
                 if any(written):
                     self._mlflow.log_artifacts(run.run_id, name, IMAGE_FOLDER)
-        seen = run.progress.files | {stamp(path) for path in paths}
-        run.progress = dataclasses.replace(run.progress, files=seen)
+        seen = run.logged.files | {stamp(path) for path in paths}
+        run.logged = dataclasses.replace(run.logged, files=seen)
         run.final = next(map(stamp, final), run.final)
+
+    def log_record(self, run: RunState, files: Mapping[str, Path]) -> None:
+        """Upload what is new of the record's files, without credentials.
+
+        Args:
+            run: of the trial, or of the launch.
+            files: by their path in the artifact folder; see `record_files`.
+        """
+        found = {name: (path, stamp(path)) for name, path in files.items()}
+        new = {name: both for name, both in found.items() if run.record.get(name) != both[1]}
+        if not new:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name, (path, _) in new.items():
+                copy = Path(folder, name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                text = path.read_text(encoding="utf-8", errors="replace")
+                copy.write_text(self._hide(text), encoding="utf-8")
+            with self.time_for(Path(folder)):
+                self._mlflow.log_artifacts(run.run_id, folder, RECORD)
+        run.record |= {name: seen for name, (_, seen) in new.items()}
 
     def time_for(self, path: Path) -> AbstractContextManager[None]:
         """Bound the upload of a file or folder by its size."""
@@ -187,8 +216,8 @@ class RunWriter:
         self, run_id: str, trial: TrackedTrial, checkpoint: Path, empty: bool
     ) -> list[Metric]:
         """Have one finalized logged model of the checkpoint; return metrics that tell of it."""
-        card_text, sha256 = read_header(checkpoint)
-        card = json.loads(card_text)
+        header = read_header(checkpoint)
+        card, sha256 = json.loads(header["card"]), header["sha256"]
         model = None if empty else self._logged_model(run_id, sha256)
         linked: list[str] = []
         if model is not None:  # an earlier process may have linked it, and MLflow keeps doubles
@@ -204,14 +233,20 @@ class RunWriter:
         if model.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as folder, self.time_for(checkpoint):
                 path = Path(folder) / "card.json"
-                path.write_text(self._hide(card_text), encoding="utf-8")
+                path.write_text(self._hide(header["card"]), encoding="utf-8")
                 self._mlflow.log_model_artifact(model.model_id, str(path))
                 self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
             if model.model_id not in linked:
                 output = LoggedModelOutput(model.model_id, card["images_seen"])
                 self._mlflow.log_outputs(run_id, [output])
             self._mlflow.finalize_logged_model(model.model_id, "READY")
-        return trial.model_metrics(model.model_id, card["data_digest"][:12])
+        digest = card["data_digest"][:12]
+        newest = trial.folder.score_files()[-1:]
+        return [
+            metric
+            for path in newest
+            for metric in model_metrics(read_score(path), model.model_id, digest)
+        ]
 
     def _logged_model(self, run_id: str, sha256: str) -> LoggedModel | None:
         """Return the model of a run that was made from the checkpoint with this SHA-256."""

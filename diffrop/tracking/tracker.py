@@ -12,14 +12,18 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from safetensors import SafetensorError
 
+from diffrop.errors import CheckpointError
+from diffrop.record.names import trial_label
+from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import hide, redact
 from diffrop.schema import require
-from diffrop.tracking.files import TrackedTrial, label_of
+from diffrop.tracking.client import bounded, open_client, prepare_sqlite
+from diffrop.tracking.record_files import study_files, study_record, trial_record
 from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
-from diffrop.tracking.study import STUDY_FILES, study_metrics, study_tags
-from diffrop.tracking.uri import bounded, checked_uri, open_client, prepare_sqlite
+from diffrop.tracking.study import study_metrics, study_tags
+from diffrop.tracking.tracked_trial import Stamp, TrackedTrial, stamp
+from diffrop.tracking.uri import checked_uri
 
 BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
 
@@ -75,6 +79,7 @@ class Tracker:
         self._driver, self._alive = driver, alive
         self._parent = NO_RUN  # until connected, and after a fault until connected again
         self._children: dict[str, RunState] = {}  # by the trial's label
+        self._uploaded: dict[Path, Stamp] = {}  # the study's files that lie there
         self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
         self._warned: set[str] = set()
         self._retry_at = 0.0
@@ -108,14 +113,22 @@ class Tracker:
         else:
             child.synced = trial
 
-    def log_study(self, directory: Path) -> None:
-        """Log what a study's folder says of the whole study: plan, fidelity, confirmation, files.
+    def log_study(self, folder: StudyFolder) -> None:
+        """Log what is new in a study's folder of the whole study, as it stands now.
 
-        A folder that lacks some of it, before the study's end, is logged as it is.
+        Costs, agreement of the rungs and confirmation become metrics and tags of the launch's run;
+        the tables and records, and what is stored of the trainings that trials fork from, become
+        its artifacts.
         """
-        self._attempt("the study's summary", lambda: self._log_study(directory))
-        files = [directory / name for name in STUDY_FILES]
-        self.log_study_artifacts([path for path in files if path.exists()])
+        files = [path for path in study_files(folder) if path.exists()]
+        new = [path for path in files if self._uploaded.get(path) != stamp(path)]
+        if new:
+            self._attempt("the study's summary", lambda: self._log_summary(folder))
+        self.log_study_artifacts(new)
+        self._attempt(
+            "the record of what trials fork from",
+            lambda: self._writer.log_record(self._parent, study_record(folder)),
+        )
 
     def log_study_artifacts(self, paths: Sequence[Path]) -> None:
         """Upload files and folders onto the launch's run."""
@@ -141,6 +154,9 @@ class Tracker:
             self._attempt(what, action)
         for trial in [child.synced for child in self._children.values() if child.synced]:
             self._look_at(trial)  # a worker may have written on while its trial was stopped
+            if not trial.ended:
+                what = f"the record of {trial.label}"
+                self._attempt(what, functools.partial(self._log_record, trial))
         self._attempt("the launch", lambda: self._end(status))
         return [
             f"{what} is not completely in MLflow at {self._shown_uri}: {reason}"
@@ -197,7 +213,8 @@ class Tracker:
         for run in self._runs():
             tags = run.data.tags
             if "diffrop.trial" in tags:
-                children.setdefault(label_of(int(tags["diffrop.trial"])), RunState.of(run))
+                label = trial_label(int(tags["diffrop.trial"]))
+                children.setdefault(label, RunState.of(run))
             elif "diffrop.confirmation" in tags:
                 children.setdefault(tags["diffrop.confirmation"], RunState.of(run))
             elif parent is None and tags.items() >= own.items():
@@ -242,19 +259,25 @@ class Tracker:
     def _end(self, status: str) -> None:
         self._mlflow.set_terminated(self._parent.run_id, status)
 
-    def _log_study(self, directory: Path) -> None:
-        self._writer.log(self._parent, study_metrics(directory), {}, study_tags(directory))
+    def _log_record(self, trial: TrackedTrial) -> None:
+        """Upload what is stored of a trial so far."""
+        self._writer.log_record(self._children[trial.label], trial_record(trial.folder))
+
+    def _log_summary(self, folder: StudyFolder) -> None:
+        self._writer.log(self._parent, study_metrics(folder), {}, study_tags(folder))
 
     def _upload(self, path: Path) -> None:
         """Upload a file or folder onto the launch's run."""
         if not path.exists():
             raise ValueError(f"{path} does not exist")
+        seen = stamp(path)
         with self._writer.time_for(path):
             self._mlflow.log_artifact(self._parent.run_id, str(path))
+        self._uploaded[path] = seen
 
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the fault lies in one trial's data, so that other trials can go on."""
     if isinstance(error, MlflowException):
         return bool(error.get_http_status_code() == 400)
-    return isinstance(error, KeyError | TypeError | ValueError | SafetensorError)
+    return isinstance(error, KeyError | TypeError | ValueError | CheckpointError)

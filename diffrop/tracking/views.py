@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from diffrop.shot_groups import GROUPS
 from diffrop.tracking.mlflow_private import TRAINING_EXPERIMENT, saved_view
 
 TRIALS_VIEW = "trials"
 """Of the UI's address: .../#/experiments/ID/runs?viewStateShareKey=trials"""
-_GROUPS = ("all", "many", "medium", "few")
 
 
 def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str, str]:
@@ -16,7 +16,7 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
         objectives: scores, the first of which orders the trials.
         searched: keys of the search space, shown as columns.
     """
-    scores = dict.fromkeys([*objectives, *(f"fid/{group}" for group in _GROUPS)])
+    scores = dict.fromkeys([*objectives, *(f"fid/{group}" for group in GROUPS)])
     columns = [f"metrics.`{score}`" for score in [*scores, "omega"]]
     columns += [f"params.`{key}`" for key in searched]
     tags = [f"tags.`{tag}`" for tag in ("state", "form", "feasible", "front", "parent")]

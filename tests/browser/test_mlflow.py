@@ -14,7 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from diffrop.tracking import saved_views, ui_command
+from diffrop.tracking.uri import ui_command
+from diffrop.tracking.views import saved_views
 from tests.browser.browsing import look
 from tests.browser.servers import free_port, serving
 from tests.unit.tracking.mlflow_study import (
@@ -43,7 +44,7 @@ def write_tracked_study(folder: Path) -> str:
         trial = make_trial(folder, number, state, name=name, params=params, tags={"form": form})
         add_lines(trial)
         add_score(trial, 64, few + 20, final=False)
-        add_sample(trial, "images_000000000064.png")
+        add_sample(trial, 64)
         if state == "COMPLETE":
             add_score(trial, 192, few)
             add_sample(trial)

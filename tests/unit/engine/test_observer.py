@@ -10,9 +10,11 @@ from rich.console import Console
 from diffrop.confirmation.plan import record_failure
 from diffrop.console.screens import PlainScreen
 from diffrop.engine.observer import StudyObserver
+from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult
-from diffrop.tracking import TrackedTrial
-from tests.made.scores import write_score
+from diffrop.record.study_folder import StudyFolder
+from diffrop.tracking.tracked_trial import TrackedTrial
+from tests.made.scores import score_card, write_score
 from tests.made.small import small_study, small_task
 from tests.made.stored_study import store_training, store_trial
 
@@ -23,6 +25,7 @@ class KeepingTracker:
     def __init__(self) -> None:
         self.trials: dict[str, TrackedTrial] = {}
         self.num_syncs, self.works = 0, True
+        self.tables: list[str] = []
 
     def sync(self, trial: TrackedTrial) -> bool:
         """Keep it, where it works."""
@@ -30,6 +33,10 @@ class KeepingTracker:
         if self.works:
             self.trials[trial.label] = trial
         return self.works
+
+    def log_study(self, folder: StudyFolder) -> None:
+        """Keep the table."""
+        self.tables.append(folder.trials_table.read_text())
 
 
 @pytest.fixture
@@ -50,12 +57,17 @@ def found(tmp_path: Path) -> StudyResult:
     return StudyResult(small_study(num_trials=2), trials)
 
 
+@pytest.fixture
+def account(tmp_path: Path) -> CostAccount:
+    return CostAccount(StudyFolder(tmp_path))
+
+
 def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_change(
-    found: StudyResult,
+    found: StudyResult, account: CostAccount
 ) -> None:
     tracker, results = KeepingTracker(), [found]
     screen = PlainScreen(Console(file=io.StringIO()))
-    observer = StudyObserver(lambda: results[-1], tracker, screen, {})  # type: ignore[arg-type]
+    observer = StudyObserver(lambda: results[-1], account, tracker, screen, {})  # type: ignore[arg-type]
     tracker.works = False
     observer.update()
     tracker.works = True
@@ -69,11 +81,11 @@ def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_cha
 
 
 def test_retrainings_are_shown_and_logged_while_they_run(
-    found: StudyResult, tmp_path: Path
+    found: StudyResult, account: CostAccount, tmp_path: Path
 ) -> None:
     tracker, output = KeepingTracker(), io.StringIO()
     screen = PlainScreen(Console(file=output, width=200))
-    observer = StudyObserver(lambda: found, tracker, screen, {"seed": "0"})  # type: ignore[arg-type]
+    observer = StudyObserver(lambda: found, account, tracker, screen, {"seed": "0"})  # type: ignore[arg-type]
     observer.update()
     assert tracker.trials.keys() == {"t000", "t001"}
     before = output.tell()
@@ -102,3 +114,36 @@ def test_retrainings_are_shown_and_logged_while_they_run(
     observer.confirming = ()
     observer.update()
     assert output.getvalue().splitlines()[-1] == line
+
+
+def test_table_is_written_each_time_a_trial_has_ended(
+    found: StudyResult, account: CostAccount
+) -> None:
+    running = dataclasses.replace(found.trials[1], state="RUNNING")
+    results = [dataclasses.replace(found, trials=[found.trials[0], running])]
+    tracker, screen = KeepingTracker(), PlainScreen(Console(file=io.StringIO()))
+    observer = StudyObserver(lambda: results[-1], account, tracker, screen, {})  # type: ignore[arg-type]
+    observer.update()
+    observer.update()
+    results.append(found)
+    observer.update()
+    assert [table.count("RUNNING") for table in tracker.tables] == [1, 0]
+
+
+def test_trial_is_logged_up_to_where_it_was_stopped_or_to_its_next_rung(
+    found: StudyResult, account: CostAccount
+) -> None:
+    first, second = found.trials
+    scored = score_card(40.0, images=64)
+    trials = [
+        dataclasses.replace(first, card=score_card(40.0, images=128)),
+        dataclasses.replace(second, state="PRUNED", card=scored),
+        dataclasses.replace(second, number=2, state="RUNNING", card=scored),
+        dataclasses.replace(second, number=3, state="FAIL"),
+    ]
+    tracker, screen = KeepingTracker(), PlainScreen(Console(file=io.StringIO()))
+    result = dataclasses.replace(found, trials=trials)
+    StudyObserver(lambda: result, account, tracker, screen, {}).update()  # type: ignore[arg-type]
+    found_ends = {label: trial.until for label, trial in tracker.trials.items()}
+    assert found_ends == {"t000": 128, "t001": 64, "t002": 128, "t003": 64}
+    assert {trial.log_every_images for trial in tracker.trials.values()} == {32}

@@ -83,7 +83,7 @@ def test_confirmation_of_earlier_leaders_says_so_and_decides_nothing(tmp_path: P
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    (told_there,) = filter(None, (run.data.tags.get("verdict.confirmation") for run in runs))
+    (told_there,) = filter(None, (run.data.tags.get("conclusion.confirmation") for run in runs))
     assert told in told_there
 
 

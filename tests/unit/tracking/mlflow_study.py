@@ -1,6 +1,5 @@
 """Trials on disk as a study writes them, and what MLflow holds of them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,10 @@ from mlflow.entities import Run
 from PIL import Image
 
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
-from diffrop.tracking import TrackedTrial, Tracker
+from diffrop.record.score_card import CurvePoint, ScoreCard, write_score
+from diffrop.record.study_folder import StudyFolder
+from diffrop.tracking.tracked_trial import TrackedTrial
+from diffrop.tracking.tracker import Tracker
 
 CANARY = "c4n4ry-s3cret"
 TIME = 1_732_300_000.5
@@ -24,81 +26,95 @@ def make_tracker(uri: str, tmp_path: Path, launch: str = "launch-1", **options: 
     )
 
 
+def study_of(tmp_path: Path) -> StudyFolder:
+    """The folder of the study whose trials are made."""
+    return StudyFolder(tmp_path / "runs" / "study")
+
+
 def make_trial(
     tmp_path: Path, number: int = 7, state: str = "RUNNING", **more: Any
 ) -> TrackedTrial:
-    directory = tmp_path / "trials" / f"t{number:03d}"
-    (directory / "training").mkdir(parents=True, exist_ok=True)
+    study, seed = study_of(tmp_path), more.get("seed")
+    folder = study.trial(number) if seed is None else study.retraining(number, seed)
+    key = f"{number:08x}" + ("" if seed is None else f"{seed:08x}")
+    (study.store / key).mkdir(parents=True, exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.use_training(key, study.store)
     values: dict[str, Any] = {
         "name": f"t{number:03d} reciprocal tau_0=3.2",
         "params": {"contrastive.tau_0": 3.2, "contrastive.form": "reciprocal", "long": "x" * 9000},
         "tags": {"form": "reciprocal", "seed": "0"},
         "message": "",
     }
-    return TrackedTrial(number=number, directory=directory, state=state, **(values | more))
+    return TrackedTrial(number=number, folder=folder, state=state, **(values | more))
 
 
-def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3, end: str = "\n") -> None:
-    lines = [
-        json.dumps(
-            {
-                "images_seen": 64 * (i + 1),
-                "time": TIME + i,
-                "loss/ddpm": 0.1 / (i + 1),
-                "pcl/grad_ratio": None if i % 2 else 0.3,
-                "images_per_s": 900 + i,
-            }
-        )
-        for i in range(start, start + count)
-    ]
-    with (trial.directory / "training/metrics.jsonl").open("a") as file:
-        file.write("\n".join(lines) + end)
+def add_lines(trial: TrackedTrial, start: int = 0, count: int = 3) -> None:
+    for i in range(start, start + count):
+        row = {
+            "images_seen": 64 * (i + 1),
+            "time": TIME + i,
+            "log_every_images": 64,
+            "loss/ddpm": 0.1 / (i + 1),
+            "pcl/grad_ratio": None if i % 2 else 0.3,
+            "images_per_s": 900 + i,
+        }
+        trial.training.add_curve_row(row)
 
 
 def add_score(trial: TrackedTrial, images: int, few: float, final: bool = True) -> None:
-    def scores(shift: float) -> dict[str, float]:
+    def point(
+        omega: float, shift: float, count: int = 1000, sampler: str = "ddim-10"
+    ) -> CurvePoint:
         groups = {"all": 40.0, "many": 30.0, "medium": 50.0, "few": few}
-        fids = {f"fid/{name}": value + shift for name, value in groups.items()}
-        return fids | {"accuracy/all": 0.75}
+        scores = {f"fid/{name}": value + shift for name, value in groups.items()}
+        return CurvePoint(
+            omega=omega,
+            sampler=sampler,
+            num_samples=count,
+            scores=scores | {"accuracy/all": 0.75},
+        )
 
-    def row(omega: float, shift: float, count: int = 1000, sampler: str = "ddim-10") -> Any:
-        shared = {"omega": omega, "sampler": sampler, "num_samples": count}
-        return shared | {"scores": scores(shift)}
-
-    score = {
-        "images_seen": images,
-        "time": TIME + images,
-        "objectives": ["fid/all"],
-        "values": [40.0],
-        "omega": 0.5,
-        "sampler": "ddim-10",
-        "extractor": "classifier-digits",
-        "num_samples": {"all": 1000, "many": 300, "medium": 300, "few": 300},
-        "final": final,
-        "curve": [
-            row(0.0, 30.0, 100),
-            row(0.5, 20.0, 100),
-            row(0.5, 50.0, 100, "ancestral-1000"),
-            row(0.0, 9.0),
-            row(0.5, 0.0),
+    counts = {"all": 1000, "many": 300, "medium": 300, "few": 300}
+    card = ScoreCard(
+        images_seen=images,
+        time=TIME + images,
+        objectives=["fid/all"],
+        values=[40.0],
+        omega=0.5,
+        sampler="ddim-10",
+        extractor="classifier-digits",
+        reference="full training set",
+        num_samples=counts,
+        num_reference=counts,
+        final=final,
+        curve=[
+            point(0.0, 30.0, 100),
+            point(0.5, 20.0, 100),
+            point(0.5, 50.0, 100, "ancestral-1000"),
+            point(0.0, 9.0),
+            point(0.5, 0.0),
         ],
-    }
-    folder = trial.directory / "scores"
-    folder.mkdir(exist_ok=True)
-    (folder / f"images_{images:012d}.json").write_text(json.dumps(score))
+        intervals={},
+        class_scores={},
+        samples_drawn=2300,
+        seconds={"sampling": 9.0, "features": 2.0, "metrics": 1.0},
+    )
+    write_score(trial.folder.score_path(images), card)
 
 
 def add_checkpoint(trial: TrackedTrial, images: int) -> Path:
-    path = trial.directory / "training" / f"images_{images:012d}.safetensors"
+    path = trial.training.checkpoint_path(images)
     card = {"images_seen": images, "data_digest": "d1ge57" * 9, "config": {}}
     tensors = {"ema.weight": torch.full((2,), float(images + trial.number))}
     write_checkpoint(path, Checkpoint(tensors, card))
     return path
 
 
-def add_sample(trial: TrackedTrial, name: str = "images_000000000192.png") -> None:
-    (trial.directory / "samples").mkdir(exist_ok=True)
-    Image.new("RGB", (80, 40), (trial.number, 0, 0)).save(trial.directory / "samples" / name)
+def add_sample(trial: TrackedTrial, images: int = 192) -> None:
+    path = trial.folder.grid_path(images)
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (80, 40), (trial.number, 0, 0)).save(path)
 
 
 def make_full_trial(

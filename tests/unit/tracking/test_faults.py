@@ -147,7 +147,7 @@ def test_after_a_fault_mlflow_is_left_alone_for_a_while(
 def test_damaged_file_of_one_trial_does_not_hold_up_the_others(uri: str, tmp_path: Path) -> None:
     tracker = make_tracker(uri, tmp_path)
     damaged = make_full_trial(tmp_path, 7)
-    (damaged.directory / "scores" / "images_000000000192.json").write_text('{"images_seen": 1')
+    damaged.folder.score_path(192).write_text('{"images_seen": 1')
     cut = make_full_trial(tmp_path, 9)
     checkpoint = add_checkpoint(cut, 192)
     checkpoint.write_bytes(checkpoint.read_bytes()[:20])

@@ -1,13 +1,25 @@
 """What a launch says of the whole study, and what its trials say of their trainings."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from diffrop.tracking import TrackedTrial, saved_views
+from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline, ConfirmedLeader
+from diffrop.record.cost import CostRecord, PlannedCost, Probe, StudyCost
+from diffrop.record.cost_account import CostAccount
+from diffrop.record.json_files import write_record
+from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trainings import TrainingSegment
+from diffrop.storage import write_atomically
+from diffrop.tracking.tracked_trial import TrackedTrial
+from diffrop.tracking.views import saved_views
 from tests.unit.tracking.mlflow_study import (
+    TIME,
+    add_checkpoint,
     add_lines,
     add_score,
     history,
@@ -15,50 +27,69 @@ from tests.unit.tracking.mlflow_study import (
     make_tracker,
     make_trial,
     runs_of,
+    study_of,
 )
 
 
-def write_training(trial: TrackedTrial) -> None:
-    card = {"key": "aa11", "parent": "bb22@64"}
-    (trial.directory / "training/training.json").write_text(json.dumps(card))
-    rows = [
-        {"from": 0, "to": 64, "seconds": 30.0, "workers": 1, "gpus": 2, "time": 1.0},
-        {"from": 64, "to": 192, "seconds": 60.0, "workers": 1, "gpus": 2, "time": 2.0},
-    ]
-    text = "".join(f"{json.dumps(row)}\n" for row in rows)
-    (trial.directory / "training/cost.jsonl").write_text(text)
+def with_training(trial: TrackedTrial) -> TrackedTrial:
+    """The trial with a training of two segments, as the study's account counts them."""
+    card = {"key": trial.training.key, "parent": "bb22-64"}
+    write_record(trial.training.identity_path, card)
+    for begin, end, seconds in ((0, 64, 30.0), (64, 192, 60.0)):
+        segment = TrainingSegment(begin, end, seconds, workers=1, gpus=2, time=TIME + end)
+        trial.training.add_segment(segment)
+    account = CostAccount(StudyFolder(trial.folder.path.parents[1]))
+    account.add(trial.folder, "trial")
+    return dataclasses.replace(trial, costs=tuple(account.of_folder(trial.folder)))
 
 
 def test_costs_add_up_and_lineage_becomes_tags(uri: str, tmp_path: Path) -> None:
     tracker = make_tracker(uri, tmp_path)
-    trial = make_full_trial(tmp_path)
-    write_training(trial)
-    tracker.sync(trial)
+    running = make_trial(tmp_path)
+    add_lines(running)
+    add_score(running, 64, few=90.0, final=False)
+    running = with_training(running)
+    tracker.sync(running)
+    add_score(running, 192, few=60.0)
+    add_checkpoint(running, 192)
+    account = CostAccount(study_of(tmp_path))
+    account.add(running.folder, "trial")
+    costs = tuple(account.of_folder(running.folder))
+    tracker.sync(dataclasses.replace(running, state="COMPLETE", costs=costs))
     assert tracker.close("FINISHED") == []
     run = runs_of(uri)[1]["7"]
-    assert [row[::2] for row in history(uri, run, "cost/training_s")] == [(64, 30.0), (192, 90.0)]
-    assert run.data.metrics["cost/training_gpu_hours"] == pytest.approx(90 * 2 / 3600)
-    assert run.data.tags["training_key"] == "aa11"
-    assert run.data.tags["parent_checkpoint"] == "bb22@64"
+
+    def logged(key: str) -> list[tuple[int, float]]:
+        return [(step, value) for step, _, value in history(uri, run, f"cost/{key}")]
+
+    assert logged("training_s") == [(64, 30.0), (192, 90.0)]
+    assert logged("training_gpu_hours")[1] == (192, pytest.approx(90 * 2 / 3600))
+    assert logged("scoring_s") == [(64, 12.0), (192, 24.0)]
+    assert logged("samples_drawn") == [(64, 2300), (192, 4600)]
+    assert run.data.tags["training_key"] == running.training.key
+    assert run.data.tags["parent_checkpoint"] == "bb22-64"
 
 
-def test_stopped_trial_has_no_lines_of_the_longer_training_it_shares(
+def test_trial_has_only_its_own_rows_of_a_training_that_it_shares(
     uri: str, tmp_path: Path
 ) -> None:
-    trial = make_trial(tmp_path, state="PRUNED")
+    trial = make_trial(tmp_path, state="PRUNED", log_every_images=64, until=128)
     add_lines(trial, count=6)
+    other = {"images_seen": 96, "time": TIME, "log_every_images": 32, "loss/ddpm": 7.0}
+    trial.training.add_curve_row(other)  # of another study, which logs more often
     add_score(trial, 128, few=90.0, final=False)
     tracker = make_tracker(uri, tmp_path)
     tracker.sync(trial)
     run = runs_of(uri)[1]["7"]
     assert [step for step, _, _ in history(uri, run, "loss/ddpm")] == [64, 128]
+    assert "log_every_images" not in run.data.metrics
     assert "fid/few" not in run.data.metrics and run.data.metrics["rung/fid/few"] == 90.0
 
 
 def test_retraining_is_a_run_of_its_own_beside_its_trial(uri: str, tmp_path: Path) -> None:
     tracker = make_tracker(uri, tmp_path)
     tracker.sync(make_full_trial(tmp_path, 7))
-    retraining = make_full_trial(tmp_path / "confirm", 7, name="t007-s1 reciprocal", seed=1)
+    retraining = make_full_trial(tmp_path, 7, name="t007-s1 reciprocal", seed=1)
     tracker.sync(retraining)
     assert tracker.close("FINISHED") == []
     later = make_tracker(uri, tmp_path, launch="launch-2")
@@ -69,22 +100,95 @@ def test_retraining_is_a_run_of_its_own_beside_its_trial(uri: str, tmp_path: Pat
     assert tags == {"launch-1": None, "launch-2": None, "t007-s1 reciprocal": "t007-s1"}
 
 
-def test_launch_has_plan_fidelity_confirmation_and_verdicts(uri: str, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps({"plan": {"gpu_hours": 2.0}, "fact": None}))
-    rungs = [{"images": 6016, "tau": 0.6, "low": 0.2, "high": 0.9, "num_trials": 12}]
-    fidelity = {"rungs": rungs, "verdict": "right"}
-    (tmp_path / "fidelity.json").write_text(json.dumps(fidelity))
-    leaders = [{"trial": 3, "mean": -1.5, "low": -2.0, "high": None}]
-    confirmation = {"leaders": leaders, "verdict": "t003 is better"}
-    (tmp_path / "confirm.json").write_text(json.dumps(confirmation))
+COST = CostRecord(
+    began=TIME,
+    plan=PlannedCost(
+        rungs=(),
+        trials=8,
+        gpu_hours=2.0,
+        worker_hours=None,
+        wall_s=7200.0,
+        samples=9_000,
+        images=30_000,
+        disk_mib=12,
+        units=1,
+        at_once=1,
+        placement="",
+        probe=Probe(
+            device="cuda",
+            num_steps=50,
+            train_images_per_s=64.0,
+            denoise_images_per_s=160.0,
+            feature_images_per_s=None,
+            fid_s=0.0,
+            metrics_s=0.0,
+            memory_mib=100.0,
+            checkpoint_mib=2.0,
+        ),
+    ),
+    actual=StudyCost(
+        rungs=(),
+        trials=8,
+        gpu_hours=2.5,
+        worker_hours=None,
+        wall_s=9000.0,
+        samples=9_000,
+        images=30_000,
+        disk_mib=12,
+    ),
+)
+AGREEMENT = AgreementRecord(
+    rungs=(
+        RungAgreement(
+            images=6016,
+            num_samples=250,
+            num_steps=4,
+            num_trials=12,
+            num_audited=2,
+            tau=0.6,
+            low=0.2,
+            high=0.9,
+        ),
+    ),
+    conclusion="right",
+)
+CONFIRMATION = ConfirmationRecord(
+    seeds=(101,),
+    sample_seeds=(201,),
+    omega={"t000": 0.5, "t003": 0.5},
+    sampler={"t000": "ddim-10", "t003": "ddim-10"},
+    alpha=0.05,
+    num_seeds=1,
+    max_seeds=1,
+    objective="fid/all",
+    objectives=("fid/all",),
+    num_samples=1000,
+    leaders=(
+        ConfirmedLeader(trial=3, name="t003 hinge", objectives={}, mean=-1.5, low=-2.0, high=None),
+    ),
+    baseline=ConfirmedBaseline(values=(46.0,)),
+    conditional_on_prefix=False,
+    num_trials=8,
+    num_left=0,
+    finding="t003 is better",
+    conclusion="t003 is better",
+)
+
+
+def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_path: Path) -> None:
+    folder = study_of(tmp_path)
+    write_record(folder.cost, COST)
+    write_record(folder.rung_agreement, AGREEMENT)
+    write_record(folder.confirmation, CONFIRMATION)
     tracker = make_tracker(uri, tmp_path)
-    tracker.log_study(tmp_path)
+    tracker.log_study(folder)
     assert tracker.close("FINISHED") == []
     [parent], _ = runs_of(uri)
     metrics = parent.data.metrics
-    assert metrics["plan/gpu_hours"] == 2.0 and metrics["confirmation/t003_mean"] == -1.5
+    assert metrics["plan/gpu_hours"] == 2.0 and metrics["fact/gpu_hours"] == 2.5
+    assert metrics["confirmation/t003_mean"] == -1.5
     assert history(uri, parent, "fidelity/tau")[0][::2] == (6016, 0.6)
-    assert parent.data.tags["verdict.fidelity"] == "right"
+    assert parent.data.tags["conclusion.fidelity"] == "right"
     assert "t003 is better" in parent.data.tags["mlflow.note.content"]
     found = {item.path for item in MlflowClient(uri).list_artifacts(parent.info.run_id)}
     assert found == {"plan.json", "fidelity.json", "confirm.json"}
@@ -93,14 +197,34 @@ def test_launch_has_plan_fidelity_confirmation_and_verdicts(uri: str, tmp_path: 
 def test_torn_result_is_named_and_its_file_is_logged_all_the_same(
     uri: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "confirm.json").write_text('{"leaders": [')
+    folder = study_of(tmp_path)
+    write_atomically(folder.confirmation, '{"leaders": [')
     tracker = make_tracker(uri, tmp_path)
-    with pytest.warns(UserWarning, match=r"confirm\.json cannot be read"):
-        tracker.log_study(tmp_path)
+    with pytest.warns(UserWarning, match=r"cannot read .*confirm\.json"):
+        tracker.log_study(folder)
         [sentence] = tracker.close("FINISHED")
     assert sentence.startswith("the study's summary is not completely in MLflow")
     [parent], _ = runs_of(uri)
     assert MlflowClient(uri).list_artifacts(parent.info.run_id)[0].path == "confirm.json"
+
+
+def test_only_what_is_new_of_a_study_is_uploaded(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: list[str] = []
+    upload = MlflowClient.log_artifact
+
+    def counted(client: MlflowClient, run_id: str, path: str) -> None:
+        uploaded.append(Path(path).name)
+        upload(client, run_id, path)
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", counted)
+    folder, tracker = study_of(tmp_path), make_tracker(uri, tmp_path)
+    for path in (folder.config, folder.trials_table):
+        write_atomically(path, "number\n")
+        tracker.log_study(folder)
+        tracker.log_study(folder)
+    assert uploaded == ["study.yaml", "trials.csv"]
 
 
 def test_ended_trial_is_left_alone_until_the_end(

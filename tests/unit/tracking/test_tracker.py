@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from diffrop.tracking import Tracker
+from diffrop.record.trial_folder import TrainingFailure
+from diffrop.tracking.tracker import Tracker
 from tests.unit.tracking.mlflow_study import (
     CANARY,
     TIME,
@@ -260,11 +261,12 @@ def test_credentials_reach_neither_tags_nor_params_nor_artifacts(uri: str, tmp_p
         tags={"form": secret},
         message=f"cannot reach {secret}",
     )
+    trial.folder.record_failure(TrainingFailure(f"cannot reach {secret}", "key"))
     tracker.sync(trial)
     assert tracker.close("FINISHED") == []
     content = (tmp_path / "mlflow.db").read_bytes()
     stored = [path for path in (tmp_path / "art ifacts").rglob("*") if path.is_file()]
-    assert b"t007" in content and len(stored) == 6
+    assert b"t007" in content and len(stored) == 10
     for blob in [content, *(path.read_bytes() for path in stored)]:
         assert CANARY.encode() not in blob
 

@@ -1,12 +1,11 @@
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from diffrop.redaction import hide, redact
-from diffrop.tracking import ui_command
-from tests.unit.tracking.mlflow_study import CANARY, make_full_trial, make_tracker
+from diffrop.tracking.uri import ui_command
+from tests.unit.tracking.mlflow_study import CANARY, make_tracker
 
 
 @pytest.mark.parametrize(
@@ -85,25 +84,3 @@ def test_other_uris_are_refused_by_naming_the_allowed(uri: str, tmp_path: Path) 
         make_tracker(uri, tmp_path)
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
-
-
-def test_database_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no database, but text")
-    for path in (tmp_path / "file" / "mlflow.db", tmp_path / "file"):
-        with pytest.raises(ValueError, match="allowed: an SQLite database, or a new file"):
-            make_tracker(f"sqlite:///{path}", tmp_path)
-    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
-    with pytest.raises(ValueError, match="MLflow cannot open it"):
-        make_tracker(f"sqlite:///{tmp_path}/damaged.db", tmp_path)
-
-
-def test_environment_is_left_as_it_was(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    tracker = make_tracker(uri, tmp_path)
-    tracker.sync(make_full_trial(tmp_path))
-    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"

@@ -16,6 +16,7 @@ from analysis.figures.style import new_figure
 from analysis.report.page import picture, write_report
 from analysis.report.sections import confirmation_section, learned_notes
 from analysis.report.summary import answer
+from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking.study import study_tags
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.full_study import write_full_study
@@ -266,10 +267,11 @@ def test_figure_of_very_many_shapes_is_drawn_in_pixels() -> None:
 def test_what_earlier_studies_taught_is_in_the_report_and_a_tag(
     full_study: StudyResults, tmp_path: Path
 ) -> None:
-    assert learned_notes(full_study) == [] and "warm_start" not in study_tags(full_study.directory)
+    assert learned_notes(full_study) == []
+    assert "warm_start" not in study_tags(StudyFolder(full_study.directory))
     study = write_full_study(tmp_path / "s")
     note = "3 of 9 trials of 'first' are known to the sampler"
     (study / "warm_start.json").write_text(json.dumps({"notes": [note]}))
     text = Page(write_report(study).read_text("utf-8")).text
     assert "Learned from earlier studies" in text and f"{note}." in text
-    assert study_tags(study)["warm_start"] == note
+    assert study_tags(StudyFolder(study))["warm_start"] == note

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.tracking.files import Progress
+from diffrop.tracking.tracked_trial import LoggedState
 from tests.unit.tracking.mlflow_study import (
     add_checkpoint,
     add_lines,
@@ -15,12 +15,12 @@ from tests.unit.tracking.mlflow_study import (
 
 def test_half_a_line_waits_and_a_torn_one_is_skipped(tmp_path: Path) -> None:
     def logged() -> list[tuple[int, float]]:
-        metrics, _ = trial.new_curves(Progress())
+        metrics, _ = trial.new_curves(LoggedState())
         return [(m.step, m.value) for m in metrics if m.key == "loss/ddpm"]
 
     trial = make_trial(tmp_path)
     add_lines(trial, count=2)
-    path = trial.directory / "training/metrics.jsonl"
+    path = trial.training.curves_path
     whole = '{"images_seen": 192, "time": 1732300009, "loss/ddpm": 5.0}\n'
     with path.open("a") as file:
         file.write(whole[:30])
@@ -51,5 +51,5 @@ def test_mark_changes_with_the_files_and_with_what_the_trial_says(tmp_path: Path
 
 def test_trial_without_files_has_no_metrics(tmp_path: Path) -> None:
     trial = make_trial(tmp_path, state="COMPLETE")
-    assert trial.new_curves(Progress())[0] == trial.new_scores(Progress())[0] == []
-    assert trial.model_metrics("m", "d") == [] and trial.checkpoint() is None
+    assert trial.new_curves(LoggedState())[0] == trial.new_scores(LoggedState())[0] == []
+    assert trial.checkpoint() is None
