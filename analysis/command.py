@@ -116,6 +116,11 @@ def _load(study: str, tracking_uri: str | None) -> "StudyResults":
     return load_tracked(tracking_uri, study)
 
 
+def _folder(args: argparse.Namespace) -> Path:
+    """Return the study's folder; of a study in MLflow, one of its name here."""
+    return Path(args.study)
+
+
 def _list(args: argparse.Namespace) -> Iterable[str]:
     width = max(map(len, TITLES | OTHER_TITLES))
     return [f"{name:{width}}  {title}" for name, title in (TITLES | OTHER_TITLES).items()]
@@ -126,14 +131,14 @@ def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
 
     study = _load(args.study, args.tracking_uri)
     figure = study_figure(args.name).draw(study)
-    return save_figure(figure, args.out or study.directory / "figures", args.name)
+    return save_figure(figure, args.out or _folder(args) / "figures", args.name)
 
 
 def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.figures.drawing import draw_figures, save_figures
 
     study = _load(args.study, args.tracking_uri)
-    return save_figures(draw_figures(study), args.out or study.directory / "figures")
+    return save_figures(draw_figures(study), args.out or _folder(args) / "figures")
 
 
 def _write_report(args: argparse.Namespace) -> Iterable[Path]:
@@ -141,7 +146,7 @@ def _write_report(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.report.page import write_page
 
     study = _load(args.study, args.tracking_uri)
-    return [write_page(study, draw_figures(study), args.out or study.directory)]
+    return [write_page(study, draw_figures(study), args.out or _folder(args))]
 
 
 def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:

@@ -1,120 +1,115 @@
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from analysis.data.load import StudyResults, load_study
 from analysis.data.tracked import load_tracked
 from analysis.figures.registry import study_figure
-from diffrop.tracking import TrackedTrial, Tracker
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trial_folder import TrialFolder
+from diffrop.tracking.tracked_trial import TrackedTrial
+from diffrop.tracking.tracker import Tracker
 from tests.made.drawn import text_of
-from tests.made.full_study import KEY, TRIALS, write_full_study
+from tests.made.full_study import write_full_study
+from tests.made.mlflow_database import unsynced_sqlite
 
-DRAWN = ("loss_forms", "guidance_curve", "learning_curves", "rung_ranks", "cost")
-SHOWN = (0, 1, 3, 6, 7)
-"""Of the full study: the baseline, two forms, a pruned and a failed trial."""
+FRAMES = ("trials", "measurements", "curves", "costs", "front")
+RECORDS = (
+    "config",
+    "agreement",
+    "best",
+    "confirmation",
+    "cost",
+    "reference_scores",
+    "warm_start",
+)
+DRAWN = ("loss_forms", "guidance_curve", "learning_curves", "rung_ranks", "cost", "confirmation")
+
+
+def tracked_trial(folder: TrialFolder, state: str, seed: int | None = None) -> TrackedTrial:
+    return TrackedTrial(
+        number=folder.number,
+        name=folder.path.name,
+        folder=folder,
+        state=state,
+        params={},
+        tags={},
+        seed=seed,
+    )
 
 
 @pytest.fixture(scope="module")
-def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, StudyResults]:
+def mirrored(
+    tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> tuple[str, StudyResults]:
     """A study in MLflow, as the tracker writes it, and the same from its folder."""
     root = tmp_path_factory.mktemp("tracked")
-    directory = write_full_study(root / "full")
+    folder = StudyFolder(write_full_study(root / "runs" / "full"))
+    grid = folder.trial(1).grid_path(24_000)
+    grid.parent.mkdir()
+    Image.new("RGB", (80, 40), (9, 0, 0)).save(grid)
+    stored = load_study(folder.path)
+    shutil.copy(empty_database, root / "mlflow.db")
     uri = f"sqlite:///{root}/mlflow.db"
-    with contextlib.redirect_stderr(io.StringIO()):
+    with unsynced_sqlite(), contextlib.redirect_stderr(io.StringIO()):
         tracker = Tracker(
             uri,
             artifact_root=root / "artifacts",
             experiment="full",
             launch="launch-1",
             params={},
-            tags={"dataset": "digits", "extractor": "classifier-digits"},
+            tags={},
         )
-        for number, state, form, tau_0, kappa, margin, schedule, _ in TRIALS:
-            if number in SHOWN:
-                values = {
-                    "contrastive.form": form,
-                    "contrastive.tau_0": tau_0,
-                    "contrastive.decay_temperature": kappa,
-                    KEY: schedule,
-                    "contrastive.margin": margin,
-                }
-                params = {key: value for key, value in values.items() if value is not None}
-                folder = directory / "trials" / f"t{number:03d}"
-                tracker.sync(
-                    TrackedTrial(
-                        number=number,
-                        name=folder.name,
-                        directory=folder,
-                        state=state,
-                        params=params,
-                        tags={"form": form},
-                    )
-                )
+        for trial in stored.trials.to_dict("records"):
+            tracker.sync(tracked_trial(folder.trial(trial["number"]), trial["state"]))
+        for retraining in folder.retrainings():
+            tracker.sync(tracked_trial(retraining, "COMPLETE", retraining.seed))
+        tracker.log_study(folder)
         assert tracker.close("FINISHED") == []
-    return uri, load_study(directory)
+    return uri, stored
 
 
-def test_trials_from_mlflow_are_those_of_the_folder(mirrored: tuple[str, StudyResults]) -> None:
-    uri, stored = mirrored
-    tracked = load_tracked(uri, "full")
-    expected = stored.trials[stored.trials["number"].isin(SHOWN)].reset_index(drop=True)
-    same = [
-        "number",
-        "state",
-        "form",
-        "baseline",
-        "tau_0",
-        "margin",
-        "decay_temperature",
-        "value",
-        "omega",
-        "fid/few",
-        "num_samples/few",
-        "images_seen",
-        "rung",
-    ]
-    pd.testing.assert_frame_equal(tracked.trials[same], expected[same], check_dtype=True)
-    assert tracked.trials["extractor"].unique().tolist() == ["classifier-digits", ""]
-    assert tracked.trials.loc[0, "sampler"] == "sampler not in MLflow"
+@pytest.fixture(scope="module")
+def tracked(mirrored: tuple[str, StudyResults]) -> StudyResults:
+    return load_tracked(mirrored[0], "full")
 
 
-def test_measurements_and_curves_from_mlflow_are_those_of_the_folder(
-    mirrored: tuple[str, StudyResults],
+@pytest.mark.parametrize("frame", FRAMES)
+def test_frame_from_mlflow_is_that_of_the_folder(
+    mirrored: tuple[str, StudyResults], tracked: StudyResults, frame: str
 ) -> None:
-    uri, stored = mirrored
-    tracked = load_tracked(uri, "full")
-    keys = ["number", "images_seen", "omega", "score", "round_samples", "value", "num_samples"]
-    expected = stored.measurements[
-        stored.measurements["final"] & stored.measurements["number"].isin(SHOWN)
-    ]
-    found = tracked.measurements[tracked.measurements["final"]]
-    pd.testing.assert_frame_equal(
-        found[keys].sort_values(keys).reset_index(drop=True),
-        expected[keys].sort_values(keys).reset_index(drop=True),
-    )
-    own = ["number", "images_seen", "measure", "value"]
-    expected = stored.curves[stored.curves["number"].isin(SHOWN)][own]
-    pd.testing.assert_frame_equal(
-        tracked.curves[own].sort_values(own).reset_index(drop=True),
-        expected.sort_values(own).reset_index(drop=True),
-    )
+    expected = getattr(mirrored[1], frame)
+    assert len(expected)
+    pd.testing.assert_frame_equal(getattr(tracked, frame), expected)
 
 
-def test_figures_can_be_drawn_from_mlflow(mirrored: tuple[str, StudyResults]) -> None:
-    tracked = load_tracked(mirrored[0], "full")
+def test_records_and_grids_from_mlflow_are_those_of_the_folder(
+    mirrored: tuple[str, StudyResults], tracked: StudyResults
+) -> None:
+    for name in RECORDS:
+        assert getattr(tracked, name) == getattr(mirrored[1], name), name
+    [grid] = tracked.folder(1).grids()
+    assert grid.read_bytes() == mirrored[1].folder(1).grids()[0].read_bytes()
+
+
+def test_figures_can_be_drawn_from_mlflow(tracked: StudyResults) -> None:
     for entry in map(study_figure, DRAWN):
         text = text_of(entry.draw(tracked))
-        assert "FID on classifier-digits, N = 1,000" in text and "digits; 24,000 images" in text
+        assert "FID on classifier-digits, N = 1,000" in text and "digits" in text
 
 
-def test_settings_complete_the_caption(mirrored: tuple[str, StudyResults]) -> None:
-    uri, stored = mirrored
-    tracked = load_tracked(uri, "full", settings=stored.config)
-    assert "digits, imbalance 0.1" in text_of(study_figure("loss_forms").draw(tracked))
+def test_files_are_kept_in_a_folder_that_is_named(
+    mirrored: tuple[str, StudyResults], tmp_path: Path
+) -> None:
+    study = load_tracked(mirrored[0], "full", tmp_path / "here")
+    assert study.directory == tmp_path / "here" / "full"
+    pd.testing.assert_frame_equal(load_study(study.directory).trials, study.trials)
 
 
 @pytest.mark.parametrize(
