@@ -141,7 +141,7 @@ class StopSignal:
         """Ask a driver's trials to stop by a file, here or in a remote storage."""
         self._file, self._mirror = stop_file(directory, driver), mirror
         self._everybodys = stop_file(directory)
-        self._heartbeatalled = self._requested = False
+        self._signalled = self._requested = False
 
     @property
     def requested(self) -> bool:
@@ -164,9 +164,9 @@ class StopSignal:
                 self._mirror.delete(self._file)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._heartbeatalled:
+        if self._signalled:
             raise KeyboardInterrupt
-        self._heartbeatalled = self._requested = True
+        self._signalled = self._requested = True
         self._file.touch()
         if self._mirror is not None:  # not in the handler: the network may take its time
             push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)

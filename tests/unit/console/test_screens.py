@@ -1,6 +1,5 @@
 """What is shown while a study runs."""
 
-import dataclasses
 import io
 import json
 
@@ -8,39 +7,8 @@ import pytest
 from rich.console import Console
 
 from diffrop.console.screens import JsonScreen, LiveScreen, PlainScreen, QuietScreen, open_screen
-from diffrop.engine.progress import Progress, Screen, TrialProgress
-
-
-def trial(number: int, state: str = "RUNNING", **changes: object) -> TrialProgress:
-    fields: dict[str, object] = {
-        "number": number,
-        "name": f"t{number:03d} hinge tau_0=3.2",
-        "form": "hinge",
-        "state": state,
-        "images_seen": 5_120,
-        "images_per_s": 1234.5,
-        "loss": 0.0512,
-        "grad_ratio": 0.0123,
-        "score": 41.234,
-        "num_samples": 200,
-        "message": "",
-    }
-    return TrialProgress(**(fields | changes))  # type: ignore[arg-type]
-
-
-def progress(*trials: TrialProgress, **changes: object) -> Progress:
-    ended = [t for t in trials if t.state != "RUNNING"]
-    fields: dict[str, object] = {
-        "study": "s",
-        "num_trials": 4,
-        "num_ended": len(ended),
-        "images": 20_480,
-        "objective": "fid/few",
-        "best": None,
-        "seconds_left": 200.0,
-        "trials": list(trials),
-    }
-    return Progress(**(fields | changes))  # type: ignore[arg-type]
+from diffrop.engine.progress import Progress, Screen
+from tests.made.progress import progress, trial
 
 
 def drawn(screen: Screen, output: io.StringIO, state: Progress) -> str:
@@ -135,16 +103,6 @@ def test_view_chooses_the_screen() -> None:
     assert isinstance(open_screen("lines", Console(file=io.StringIO())), PlainScreen)
     assert isinstance(open_screen("quiet", terminal), QuietScreen)
     assert isinstance(open_screen("json", terminal), JsonScreen)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "unknown"), (30.0, "30 s left"), (600.0, "10 min left"), (7200.0, "2.0 h left")],
-)
-def test_time_left_has_a_fitting_unit(seconds: float | None, text: str) -> None:
-    state = progress(trial(0), seconds_left=seconds)
-    assert text in state.line
-    assert dataclasses.replace(state, num_ended=4).line.endswith("done")
 
 
 def test_retrainings_run_beside_their_trial() -> None:

@@ -1,7 +1,6 @@
 import pytest
 
 from diffrop.errors import ResourceError
-from diffrop.execution.cluster import concurrency
 from diffrop.execution.placement import check_placement, placement_sentence, trials_at_once
 from diffrop.study.config import LaunchConfig
 
@@ -17,8 +16,6 @@ def test_workers_must_fit_on_nodes_and_not_in_all() -> None:
     assert trials_at_once(nodes, LaunchConfig(cpus_per_worker=4, workers_per_trial=2)) == 1
     assert trials_at_once(nodes, LaunchConfig(gpus_per_worker=2.0)) == 0
     assert trials_at_once(nodes, LaunchConfig(gpus_per_worker=0.4)) == 4
-    assert concurrency(LaunchConfig(cpus_per_worker=4), 9, nodes) == 2
-    assert concurrency(LaunchConfig(), 9, nodes) == 4  # half of the study
     sentence = placement_sentence(nodes, LaunchConfig(gpus_per_worker=1.0))
     assert sentence.endswith("2 node(s) have room for 2 at a time.")
     assert trials_at_once([], LaunchConfig()) == 0

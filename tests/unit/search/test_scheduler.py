@@ -174,13 +174,3 @@ def test_trial_that_breaks_a_constraint_ranks_below_those_that_keep_it() -> None
     assert found.study.trials[1].constraints == {
         "fid/many <= baseline + 5%": pytest.approx(6 / 5.25 - 1)
     }
-
-
-def test_rungs_are_whole_batches_and_end_with_the_training() -> None:
-    rungs = small_study(first_rung_images=33).rungs
-    assert [(rung.images, rung.num_samples, rung.final) for rung in rungs] == [
-        (64, 20, False),
-        (96, 40, False),
-        (128, 40, True),
-    ]
-    assert [rung.images for rung in small_study(scheduler="none").rungs] == [128]

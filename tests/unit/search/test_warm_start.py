@@ -154,8 +154,3 @@ def test_missing_and_damaged_studies_are_named_before_anything_starts(tmp_path: 
     database.chmod(0o444)
     assert gather(new(), tmp_path).notes
     assert database.read_bytes() == content
-
-
-def test_study_does_not_warm_start_itself() -> None:
-    with pytest.raises(ValueError, match="warm_start is 'new'; allowed: other studies"):
-        new(warm_start=("new",))

@@ -7,7 +7,6 @@ from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoin
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import CheckpointError
-from diffrop.study.fork import ForkPoint, parse_fork
 from diffrop.training.fork import check_fork
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment
@@ -107,21 +106,3 @@ def test_fork_of_what_does_not_fit_is_refused(
         check_fork(start.card, config, data)
     with pytest.raises(CheckpointError, match=reason):
         Trainer(config, data, CPU).fork(start)
-
-
-def test_start_of_a_fork_is_read_from_words_or_a_file(tmp_path: Path, dataset: Dataset) -> None:
-    assert parse_fork("baseline@64", 32) == ForkPoint(64, None)
-    assert parse_fork("baseline@10_000", 32) == ForkPoint(10_016, None)  # whole batches
-    path = tmp_path / "c.safetensors"
-    write_checkpoint(path, trained(small_experiment("none"), dataset, 1))
-    assert parse_fork(str(path), 32) == ForkPoint(32, path)
-    path.write_bytes(path.read_bytes()[:50])
-    for text, reason in (
-        (str(path), "fork_from: .*not a readable checkpoint"),
-        ("baseline", "fork_from is 'baseline'; allowed: baseline@IMAGES, or the file"),
-        ("baseline@0", "over 0 images"),
-        ("baseline@half", "over 0 images"),
-        ("trunk@64", "or the file of a checkpoint"),
-    ):
-        with pytest.raises(ValueError, match=reason):
-            parse_fork(text, 32)

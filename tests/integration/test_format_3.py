@@ -1,0 +1,50 @@
+"""Studies of format 3 that an earlier version left: resumed, they end as they did there."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffrop.record.study_folder import StudyFolder
+from diffrop.record.study_store import StudyStore
+from diffrop.study.config import LaunchConfig
+from tests.made.format_3 import described, differing, expected_of, same_processor, unpack
+from tests.made.ray_head import ray_head
+from tests.made.studies import run_small
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ray_head(tmp_path_factory.mktemp("head"), num_cpus=1) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(tmp_path_factory.mktemp("format_3"))
+
+
+@pytest.mark.parametrize(
+    ("name", "launched"),
+    [("finished", {"confirm": 1, "confirm_seeds": 2}), ("half_done", {})],
+)
+def test_resumed_study_ends_as_it_did(
+    unpacked: Path, address: str, name: str, launched: dict[str, Any]
+) -> None:
+    expected = expected_of(unpacked)
+    wanted = expected["after"][name]
+    runs = unpacked / "runs"
+    config = StudyStore(runs, name).read_config()
+    config = dataclasses.replace(config, num_trials=wanted["study_config"]["num_trials"])
+    launch = LaunchConfig(
+        runs_root=str(runs), ray_address=address, max_concurrent=1, resume=True, **launched
+    )
+    result = run_small(config, launch).result
+    found = described(StudyFolder(runs / name), result)
+    del wanted["launch_config"]
+    rel = 1e-12 if same_processor(expected) else 1e-3
+    assert differing(found, wanted, rel) == []
