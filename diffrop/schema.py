@@ -97,10 +97,19 @@ def _number(text: str) -> float | str:
 def _build(cls: type[Config], values: Any, name: str) -> Config:
     if not isinstance(values, Mapping):
         raise ValueError(f"{name} is {values!r}; allowed: a mapping of {cls.__name__}'s fields")
-    known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    known = [item.name for item in fields]
     unknown = [key for key in values if key not in known]
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r} in {name}; allowed: {', '.join(known)}")
+    required = [
+        item.name
+        for item in fields
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    ]
+    missing = [key for key in required if key not in values]
+    if missing:
+        raise ValueError(f"{name} has no key {missing[0]!r}")
     return cls(**values)
 
 

@@ -16,7 +16,7 @@ from diffrop.record.cost import CostRecord
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.json_files import read_json, read_record
 from diffrop.record.rung_agreement import AgreementRecord
-from diffrop.record.settings import read_settings
+from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.tables import (
     costs_frame,
@@ -28,7 +28,6 @@ from diffrop.record.tables import (
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.warm_start import WarmStartRecord
 from diffrop.schema import flatten, load_yaml
-from diffrop.study.config import StudyConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +52,10 @@ class StudyFrames:
     """One row a trial, time and training measure: study, number, images_seen, measure
     ("pcl/grad_ratio"), value."""
     costs: pd.DataFrame
-    """One row a part of the work: study, number (NA where trials share it), purpose (full, pruned,
-    failed, running, confirmation, shared training), part (training, sampling, features, metrics),
-    seconds of wall clock, workers, gpus (over all workers)."""
+    """One row an entry of the cost account: study, number (NA for what trials fork from), purpose
+    (full, pruned, failed, running, confirmation, shared training), part (training, sampling,
+    features, metrics), seconds of wall clock, workers, gpus (over all workers), samples (drawn; 0
+    but for sampling). A training that several trials share is counted at the first of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def load_study(directory: Path) -> StudyResults:
     """
     folder = StudyFolder(Path(directory))
     settings = read_settings(folder)
-    config = StudyConfig.from_settings(settings)
+    config = config_of(folder, settings)
     if not folder.trials_table.is_file():
         raise ValueError(f"{folder.path} has no results yet: it holds no trials.csv")
     experiment = config.experiment

@@ -11,8 +11,9 @@ from analysis.figures import style
 READING = (
     "Hours of GPUs, or of workers where there was no GPU, summed over all workers: what trials "
     "scored in full, pruned and failed trials and the confirmation took, by what they spent them "
-    "on. A training that several trials share is counted once, in a row of its own. Start-up and "
-    "waiting are not included; numbers in brackets count trials."
+    "on. What trials fork from has a row of its own, and a training that several trials share is "
+    "counted once, at the first of them. Start-up and waiting are not included; numbers in "
+    "brackets count trials."
 )
 PURPOSES = ("shared training", "full", "running", "pruned", "failed", "confirmation")
 PURPOSE_WORDS = {

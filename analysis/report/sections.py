@@ -182,7 +182,7 @@ def _spent(study: StudyResults) -> str:
     hours = costs["seconds"] * (costs["gpus"] if on_gpu else costs["workers"]) / 3600
     trained = costs["part"] == "training"
     unit = "GPU" if on_gpu else "worker"
-    drawn = int(study.trials["samples_drawn"].sum())
+    drawn = int(costs["samples"].sum())
     return (
         f"The study took {_hours(float(hours.sum()), unit)}: "
         f"{_hours(float(hours[trained].sum()), unit)} of training and "

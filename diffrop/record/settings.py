@@ -1,10 +1,11 @@
 """study.yaml: the configuration of a study, with its format and the command that started it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.schema import load_yaml
-from diffrop.study.config import STUDY_FORMAT
+from diffrop.study.config import STUDY_FORMAT, StudyConfig
 
 
 def read_settings(folder: StudyFolder) -> dict[str, Any]:
@@ -27,3 +28,15 @@ def read_settings(folder: StudyFolder) -> dict[str, Any]:
             "of this version"
         )
     return content
+
+
+def config_of(folder: StudyFolder, settings: Mapping[str, Any]) -> StudyConfig:
+    """Return the configuration in what study.yaml holds.
+
+    Raises:
+        ValueError: a key is missing or unknown, or a value is not allowed.
+    """
+    try:
+        return StudyConfig.from_settings(settings)
+    except ValueError as error:
+        raise ValueError(f"cannot read {folder.config} ({error})") from error

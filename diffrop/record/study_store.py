@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.record.codec import encode
 from diffrop.record.json_files import write_record
-from diffrop.record.settings import read_settings
+from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
 from diffrop.schema import flatten
@@ -163,7 +163,7 @@ class StudyStore:
         Raises:
             ValueError: it cannot be read, or is of another format.
         """
-        return StudyConfig.from_settings(read_settings(self.folder))
+        return config_of(self.folder, read_settings(self.folder))
 
     def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.

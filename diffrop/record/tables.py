@@ -91,6 +91,7 @@ COST_TYPES = {
     "seconds": "float64",
     "workers": "float64",
     "gpus": "float64",
+    "samples": "int64",
 }
 PURPOSES = {"COMPLETE": "full", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 """What the time of a trial in each state was spent on."""
@@ -283,6 +284,7 @@ def costs_frame(entries: Iterable[CostEntry], trials: pd.DataFrame) -> pd.DataFr
             "seconds": entry.seconds,
             "workers": entry.workers,
             "gpus": entry.gpus,
+            "samples": entry.samples,
         }
         for entry in entries
     ]

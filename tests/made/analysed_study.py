@@ -169,7 +169,7 @@ def read_trials(directory: Path) -> list[dict[str, Any]]:
 def write_checkpoint(directory: Path, number: int, images: int, class_counts: list[int]) -> None:
     """A file with the header of a safetensors checkpoint, and no tensors."""
     card = json.dumps({"class_counts": class_counts, "images_seen": images})
-    header = json.dumps({"__metadata__": {"card": card}}).encode()
+    header = json.dumps({"__metadata__": {"format": "1", "card": card}}).encode()
     data = len(header).to_bytes(8, "little") + header
     training = StudyFolder(directory).trial(number).training()
     training.checkpoint_path(images).write_bytes(data)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.data.load import StudyResults
 from diffrop.record.confirmation import (
     ConfirmationRecord,
     ConfirmedBaseline,
@@ -136,6 +137,12 @@ def write_full_study(
     write_record(folder.rung_agreement, agreement(len(result.ranked)))
     folder.reference_scores.write_text(json.dumps(REFERENCE_SCORES))
     return directory
+
+
+def with_confirmation(study: StudyResults, **changes: Any) -> StudyResults:
+    """Return the study with other values in its record of the confirmation."""
+    assert study.confirmation is not None
+    return replace(study, confirmation=replace(study.confirmation, **changes))
 
 
 def with_differences(result: StudyResult) -> StudyResult:

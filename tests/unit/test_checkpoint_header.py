@@ -36,9 +36,21 @@ def test_equal_tensors_have_one_digest_whatever_the_card_says(tmp_path: Path) ->
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"garbage" * 9])
+def test_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(content)
+    for read in (read_card, read_digest):
+        with pytest.raises(CheckpointError, match=f"{path} is not a readable checkpoint"):
+            read(path)
+
+
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        read_card(path)
+    path.write_bytes(b"\x02" + bytes(7) + b"{}")
+    with pytest.raises(CheckpointError, match="checkpoint format None; allowed: 1"):
         read_card(path)
     save_file({}, path, {"format": "0"})
     with pytest.raises(CheckpointError, match="checkpoint format 0; allowed: 1"):

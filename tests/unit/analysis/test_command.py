@@ -110,7 +110,7 @@ def _torn_score(directory: Path) -> None:
     ("spoil", "sentence"),
     [
         (_no_file, "is no study"),
-        (_foreign, "has format None; allowed: 2, 3"),
+        (_foreign, "has format None; allowed: 3"),
         (_binary, "is not valid YAML"),
         (_no_table, "has no results yet"),
         (_torn_score, "cannot read"),

@@ -39,7 +39,7 @@ def test_rung_figure_has_the_stored_tau_its_interval_and_the_conclusion(
 def test_rung_figure_without_a_conclusion_has_tau_and_no_interval(
     full_study: StudyResults,
 ) -> None:
-    study = dataclasses.replace(full_study, fidelity={})
+    study = dataclasses.replace(full_study, agreement=None)
     ranks = rung_ranks(study)
     group = ranks[ranks["images"] == 6_016]
     tau = kendalltau(group["rung_rank"], group["final_rank"]).statistic

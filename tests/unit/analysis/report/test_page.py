@@ -1,5 +1,4 @@
 import base64
-import dataclasses
 import json
 import re
 import shutil
@@ -16,10 +15,11 @@ from analysis.figures.style import new_figure
 from analysis.report.page import picture, write_report
 from analysis.report.sections import confirmation_section, learned_notes
 from analysis.report.summary import answer
+from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking.study import study_tags
-from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
-from tests.made.full_study import write_full_study
+from tests.made.analysed_study import NINE_TRIALS, SPACE, read_trials, write_study, write_trials
+from tests.made.full_study import with_confirmation, write_full_study
 from tests.made.html_page import Page
 
 
@@ -36,10 +36,6 @@ def page(html: str) -> Page:
 
 
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x.png onerror=alert(1)>"
-
-
-def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
-    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
 
 
 @pytest.fixture
@@ -160,19 +156,11 @@ def test_unfinished_study_has_a_report(unfinished_study: StudyResults) -> None:
 
 
 def test_everything_a_user_can_write_is_escaped(tmp_path: Path) -> None:
-    space = [
-        {
-            "name": EVIL,
-            "type": "float",
-            "low": EVIL,
-            "high": 1,
-            "when": {EVIL: EVIL},
-            "source": EVIL,
-        }
-    ]
+    space = {"parameters": [item | {"source": EVIL} for item in SPACE]}
     trials = [NINE_TRIALS[number] for number in (0, 1, 7)]
-    texts = {"name": EVIL, "command": EVIL, "seed": EVIL}
-    directory = write_study(tmp_path / "study", trials=trials, space=space, **texts)
+    directory = write_study(tmp_path / "study", trials=trials, space=space, command=EVIL)
+    notes = json.dumps({"notes": [EVIL]})
+    (directory / "warm_start.json").write_text(notes)
     rows = read_trials(directory)
     for row in rows:
         row["message"], row["extractor"] = EVIL, EVIL
@@ -192,20 +180,26 @@ def test_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+UNJUDGED = ConfirmedLeader(trial=1, name="t001 reciprocal", objectives={})
+FOREIGN = ConfirmedLeader(
+    trial=99, name="t099", objectives={}, by_seed=(1.0, 1.0), mean=1.0, low=0.0, high=2.0
+)
+"""A leader that is no trial of the study."""
+
+
 @pytest.mark.parametrize(
-    "content",
+    "changes",
     [
-        {"leaders": []},
-        {"leaders": None, "baseline": None},
-        {"leaders": [{"trial": 1, "mean": None, "low": None, "high": None, "differences": []}]},
-        {"leaders": [{"trial": 99, "mean": 1, "low": 0, "high": 2, "differences": [1, 1]}]},
-        {"leaders": ["t001"], "baseline": {"values": ["x"]}},
+        {"leaders": ()},
+        {"baseline": ConfirmedBaseline()},
+        {"leaders": (UNJUDGED,)},
+        {"leaders": (FOREIGN,)},
     ],
 )
 def test_confirmation_that_tells_nothing_leaves_the_answer_to_the_search(
-    full_study: StudyResults, content: dict[str, Any]
+    full_study: StudyResults, changes: dict[str, Any]
 ) -> None:
-    study = with_confirmation(full_study, **content)
+    study = with_confirmation(full_study, **changes)
     assert answer(study).certainty == "One training seed, not confirmed"
     assert confirmation_section(study).sentences
 
@@ -226,13 +220,28 @@ def test_report_of_a_study_that_lost_nearly_all_draws_what_it_can(own_dir: Path)
     assert "could not be drawn" not in page.words
 
 
-@pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("name", ["fidelity.json", "confirm.json", "plan.json"])
-@pytest.mark.parametrize("content", [{}, {"verdict": 3, "rungs": 7, "leaders": "x", "plan": [1]}])
-def test_foreign_content_of_a_result_file_is_no_stack_trace(
-    own_dir: Path, name: str, content: dict[str, Any]
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("fidelity.json", {"verdict": 3, "rungs": 7}, "AgreementRecord.rungs is 7"),
+        ("confirm.json", {}, "ConfirmationRecord has no key 'seeds'"),
+        ("confirm.json", {"seeds": "x"}, "ConfirmationRecord.seeds is 'x'"),
+        ("plan.json", {}, "CostRecord has no key 'began'"),
+        ("plan.json", {"began": 0, "plan": [1]}, r"CostRecord.plan is \[1\]"),
+    ],
+)
+def test_foreign_content_of_a_result_file_is_refused_in_one_sentence(
+    own_dir: Path, name: str, content: dict[str, Any], sentence: str
 ) -> None:
     (own_dir / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"cannot read .*{name} \({sentence}") as caught:
+        write_report(own_dir)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_agreement_without_a_rung_or_a_conclusion_has_a_report(own_dir: Path) -> None:
+    (own_dir / "fidelity.json").write_text("{}")
     assert Page(write_report(own_dir).read_text(encoding="utf-8")).open == []
 
 

@@ -10,20 +10,18 @@ from analysis.report.sections import (
     stopping_section,
 )
 from analysis.report.summary import answer
+from diffrop.record.cost import StudyCost
 from tests.made.analysed_study import write_study
-
-
-def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
-    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
+from tests.made.full_study import with_confirmation
 
 
 def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
     full_study: StudyResults,
 ) -> None:
-    verdict = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
-    study = with_confirmation(full_study, current=False, verdict=verdict)
+    conclusion = "The confirmation is of the first 9 trials, not of the present leaders. t001 is"
+    study = with_confirmation(full_study, current=False, conclusion=conclusion)
     assert not answer(study).is_confirmed and answer(full_study).is_confirmed
-    assert verdict in confirmation_section(study).sentences[0]
+    assert conclusion in confirmation_section(study).sentences[0]
 
 
 def test_stopping_gives_agreement_counts_and_audits(full_study: StudyResults) -> None:
@@ -78,14 +76,35 @@ def test_constraint_that_cannot_be_judged_is_unknown(
 
 
 def test_cost_puts_the_plan_beside_the_actual_cost(full_study: StudyResults) -> None:
-    fact = {"worker_hours": 1.5, "images": 330_000, "disk_mib": 2_048, "cost": "unknown"}
-    section = cost_section(dataclasses.replace(full_study, plan={**full_study.plan, "fact": fact}))
+    record = full_study.cost
+    assert record is not None and record.plan is not None
+    planned = cost_fields(record.plan)
+    actual = StudyCost(**planned | {"worker_hours": 1.5, "images": 330_000, "disk_mib": 2_048})
+    study = dataclasses.replace(full_study, cost=dataclasses.replace(record, actual=actual))
+    section = cost_section(study)
+    assert section.columns == ["", "planned", "actual"]
     rows = {row[0]: row[1:] for row in section.rows}
-    assert rows["worker hours"] == ["0.75", "1.50", "2.00"]
-    assert rows["disk"] == ["120 MiB", "2.0 GiB", "17.07"]
-    assert rows["samples drawn"] == ["90,000", "-", "-"] and "GPU hours" in rows
-    assert "29.3 min of training, 8.8 min of scoring" in section.sentences[0]
-    assert (
-        "No plan was written"
-        in cost_section(dataclasses.replace(full_study, plan={})).sentences[1]
+    assert rows["worker-hours"] == ["0.75", "1.5"]
+    assert rows["images trained"] == ["300,000", "330,000"]
+    assert rows["checkpoints, MiB"] == ["120.0", "2,048.0"]
+    assert rows["images sampled"] == ["90,000", "90,000"] and "cost" not in rows
+
+
+def test_cost_account_is_one_sentence_with_or_without_a_plan(full_study: StudyResults) -> None:
+    assert full_study.cost is not None
+    text = (
+        "The study took 1.5 worker-hours: 1.2 worker-hours of training and 20.0 worker-minutes "
+        "of scoring, with 113,395 samples drawn."
     )
+    unfinished = cost_section(full_study)
+    assert unfinished.sentences == [text] and unfinished.rows == []
+    unplanned = dataclasses.replace(full_study.cost, plan=None)
+    for cost in (None, unplanned):
+        section = cost_section(dataclasses.replace(full_study, cost=cost))
+        assert section.sentences == [text, "No plan was written before the study began."]
+        assert section.rows == []
+
+
+def cost_fields(cost: StudyCost) -> dict[str, Any]:
+    """What a plan and an actual cost have in common."""
+    return {field.name: getattr(cost, field.name) for field in dataclasses.fields(StudyCost)}

@@ -1,16 +1,12 @@
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from analysis.data.load import StudyResults, load_study
 from analysis.report.sections import confirmation_section
 from analysis.report.summary import answer, best_trial, counts_in_words
 from analysis.report.trial_table import trial_rows
 from tests.made.analysed_study import NINE_TRIALS, write_study
-
-
-def with_confirmation(study: StudyResults, **more: Any) -> StudyResults:
-    return dataclasses.replace(study, confirmation={**study.confirmation, **more})
+from tests.made.full_study import with_confirmation
 
 
 def test_counts_are_stated_in_words(study: StudyResults) -> None:
@@ -44,26 +40,26 @@ def test_confirmed_answer_states_the_gain_over_fresh_seeds(full_study: StudyResu
 def test_leader_whose_interval_holds_0_is_no_difference(
     full_study: StudyResults,
 ) -> None:
-    leader = dict(full_study.confirmation["leaders"][1])  # -1.33 to +0.47
-    found = answer(with_confirmation(full_study, leaders=[leader], best=None))
+    assert full_study.confirmation is not None
+    leader = full_study.confirmation.leaders[1]  # -1.33 to +0.47
+    found = answer(with_confirmation(full_study, leaders=(leader,), best=None))
     assert not found.is_confirmed and found.certainty == "No difference found over 3 fresh seeds"
     assert "-0.43 (-1.33 to +0.47)" in found.headline
 
 
 def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
-    leader = {**full_study.confirmation["leaders"][0], "mean": 1.2, "low": 0.4, "high": 2.0}
-    found = answer(with_confirmation(full_study, leaders=[leader], best=None))
+    assert full_study.confirmation is not None
+    leader = dataclasses.replace(full_study.confirmation.leaders[0], mean=1.2, low=0.4, high=2.0)
+    found = answer(with_confirmation(full_study, leaders=(leader,), best=None))
     assert found.certainty == "Not better over 3 fresh seeds"
     assert found.headline.startswith("No leader is better. The nearest, reciprocal form")
 
 
 def test_search_alone_says_that_it_is_one_seed(full_study: StudyResults) -> None:
-    found = answer(dataclasses.replace(full_study, confirmation={}))
+    study = dataclasses.replace(full_study, confirmation=None)
+    found = answer(study)
     assert found.certainty == "One training seed, not confirmed" and "--confirm 1" in found.caveat
-    assert (
-        "fresh seeds; --confirm 3"
-        in confirmation_section(dataclasses.replace(full_study, confirmation={})).sentences[0]
-    )
+    assert "fresh seeds; --confirm 3" in confirmation_section(study).sentences[0]
 
 
 def test_best_meets_the_constraints(full_study: StudyResults) -> None:
@@ -72,7 +68,7 @@ def test_best_meets_the_constraints(full_study: StudyResults) -> None:
     best = best_trial(dataclasses.replace(full_study, trials=trials))
     assert best is not None and best["number"] == 13
     trials["feasible"] = trials["feasible"].where(trials["baseline"], False)
-    study = dataclasses.replace(full_study, trials=trials, confirmation={})
+    study = dataclasses.replace(full_study, trials=trials, confirmation=None)
     found = answer(study)
     assert (
         found.certainty == "Constraints not met" and "fid/many <= baseline + 5%" in found.headline

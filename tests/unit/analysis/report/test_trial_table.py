@@ -26,12 +26,12 @@ def test_table_gives_pruned_and_failed_trials_words_for_scores(study: StudyResul
         "t008": "worker died twice (last scored at 6,016 images)",
     }
     scores = len(trial_columns(study)) - len(trial_rows(study)[6].cells)
-    assert scores == 7  # omega, four FIDs, accuracy and the difference, all left out
+    assert scores == 8  # omega, four FIDs, accuracy, the difference and the front, all left out
 
 
 def test_other_searched_keys_become_columns(tmp_path: Path) -> None:
-    space = [{"name": "contrastive.space", "type": "categorical", "choices": ["mu", "x0"]}]
-    directory = write_study(tmp_path / "study", space=space)
+    parameter = {"name": "contrastive.space", "choices": ["mu", "x0"]}
+    directory = write_study(tmp_path / "study", space={"parameters": [parameter]})
     rows = read_trials(directory)
     rows[1]["contrastive.space"] = "x0"
     write_trials(directory, rows)
