@@ -52,7 +52,7 @@ def test_missing_data_and_damaged_checkpoints_give_a_sentence(
 ) -> None:
     directory = write_full_study(tmp_path / "full")
     path = directory / "trials" / "t001" / "training" / f"images_{FINAL:012d}.safetensors"
-    source = trained_study.folder(BEST) / "training" / path.name
+    source = trained_study.folder(BEST).training().checkpoint_path(FINAL)
     path.write_bytes(source.read_bytes()[:-100])
     for entry in LOOKING_INSIDE:
         assert "is not a readable checkpoint" in sentence_of(entry.draw(load_study(directory)))

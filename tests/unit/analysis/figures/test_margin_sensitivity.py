@@ -16,7 +16,7 @@ def test_margin_figure_shows_values_and_active_shares(full_study: StudyResults) 
     assert points(line) == set(zip(complete["margin"], complete["value"], strict=True))
     shares = active_shares(full_study).set_index("number")
     assert set(shares.index) == set(hinge["number"])
-    path = full_study.folder(3) / "training" / "metrics.jsonl"
+    path = full_study.folder(3).training().curves_path
     logged = [json.loads(row)["pcl/active_share"] for row in path.read_text().splitlines()]
     assert shares.loc[3, "share"] == pytest.approx(np.median(logged))
     hollow = lines_of(axes_of(figure, "active share"), "active share, not complete")
