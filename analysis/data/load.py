@@ -63,7 +63,7 @@ class StudyResults(StudyFrames):
     """All that one study left behind."""
 
     directory: Path
-    """Its folder; of a study read from MLflow, where its figures go, which need not exist."""
+    """Its folder; of a study read from MLflow, the one that it was downloaded into."""
     config: dict[str, Any]
     """study.yaml: what was searched, from which experiment."""
     reference_scores: dict[str, Any] = field(default_factory=dict)
