@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from tests.browser.browsing import BROWSER, DRIVER, REASON, open_browser
+from tests.made.browsing import BROWSER, DRIVER, REASON, open_browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,8 +16,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from diffrop.tracking.uri import ui_command
 from diffrop.tracking.views import saved_views
-from tests.browser.browsing import look
-from tests.browser.servers import free_port, serving
+from tests.made.browsing import look
+from tests.made.servers import free_port, serving
 from tests.unit.tracking.mlflow_study import (
     add_checkpoint,
     add_lines,

@@ -12,8 +12,8 @@ from optuna.trial import TrialState, create_trial
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser.browsing import look
-from tests.browser.servers import free_port, serving
+from tests.made.browsing import look
+from tests.made.servers import free_port, serving
 
 pytest.importorskip("optuna_dashboard", reason="the extra `dashboard` is not installed")
 

@@ -11,7 +11,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
 from analysis.report.page import write_report
-from tests.browser.browsing import HEIGHT, look, take_picture
+from tests.made.browsing import HEIGHT, look, take_picture
 from tests.made.full_study import write_full_study
 
 PAGE = {"light": (255, 255, 255), "dark": (20, 23, 26)}

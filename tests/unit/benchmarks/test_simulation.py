@@ -16,7 +16,7 @@ from benchmarks.simulation import (
 )
 from benchmarks.surrogate import Point, Surrogate
 from diffrop.study.space import Parameter, SearchSpace
-from tests.unit.benchmarks.made_grid import FORMS, made_grid
+from tests.made.surrogate_grid import FORMS, made_grid
 
 SPACE = SearchSpace(
     parameters=(

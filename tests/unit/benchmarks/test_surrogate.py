@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.surrogate import Point, Surrogate
 from benchmarks.surrogate_noise import covariance, fit_two_way, positive, root
-from tests.unit.benchmarks.made_grid import BIAS, OMEGAS, made_grid, true_log_fid
+from tests.made.surrogate_grid import BIAS, OMEGAS, made_grid, true_log_fid
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,3 @@
-"""A study whose runs folder is gone, carried on from its remote copy."""
-
 import dataclasses
 import shutil
 from pathlib import Path
@@ -30,3 +28,20 @@ def test_study_that_the_remote_storage_lacks_cannot_be_resumed(tmp_path: Path) -
     launch = launch_in(tmp_path, storage_path=(tmp_path / "remote").as_uri(), resume=True)
     with pytest.raises(StudyError, match="no study 'small'"):
         check_study(small_study(), launch)
+
+
+@pytest.mark.parametrize(
+    ("changes", "launched", "message"),
+    [
+        ({"rung_samples": 7}, {}, "7 samples are too few"),
+        ({}, {"workers_per_trial": 5}, "batch_size is 32 over 5 worker"),
+        ({"fork_from": "baseline@64"}, {}, "allowed: less than the first rung"),
+        ({}, {"tracking_uri": "ftp://x"}, "tracking"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, changes: dict[str, object], launched: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_study(small_study(**changes), launch_in(tmp_path, **launched))  # type: ignore[arg-type]
+    assert not (tmp_path / "runs").exists()

@@ -4,41 +4,24 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-import optuna
 import pytest
 import torch
 from ray.tune.search import Searcher
 
 from diffrop.confirmation.plan import read_cards
-from diffrop.engine.drivers import Drivers, StopSignal
 from diffrop.engine.stages import Stages
-from diffrop.engine.study_run import StudyRun
 from diffrop.errors import StudyError
 from diffrop.execution.trial import TrialTask, run_trial
 from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import ResultReader, StudyResult, TrialResult
-from diffrop.record.study_folder import StudyFolder
+from diffrop.record.results import StudyResult, TrialResult
 from diffrop.study.config import LaunchConfig
-from diffrop.training.store import CheckpointStore
 from tests.made.checkpoints import damage
 from tests.made.confirmations import confirmation
 from tests.made.scores import score_card
-from tests.made.small import small_inputs, small_study
-
-
-class SaidScreen:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        """Keep it."""
-        self.said.append(sentence)
+from tests.made.study_runs import SaidScreen, study_run
 
 
 class HereStages(Stages):
@@ -60,44 +43,11 @@ class AskingStages(Stages):
         searcher.on_trial_complete("a", {"failure": "a fault"})
 
 
-class NoLimit:
-    """A budget that is never spent, or always."""
-
-    def __init__(self, refusal: str = "") -> None:
-        self._refusal = refusal
-
-    def refusal(self) -> str:
-        """Why nothing may begin."""
-        return self._refusal
-
-
 def stages(
-    folder: Path,
-    screen: SaidScreen,
-    kind: type[Stages] = HereStages,
-    launch: LaunchConfig | None = None,
-    refusal: str = "",
-    **changes: object,
+    folder: Path, screen: SaidScreen, kind: type[Stages] = HereStages, **changes: object
 ) -> Stages:
     """The stages of a study in `folder / "small"`, whose stop is asked for there."""
-    config = small_study(**changes)  # type: ignore[arg-type]
-    study, directory = optuna.create_study(), StudyFolder(folder / config.name)
-    directory.path.mkdir()
-    run = StudyRun(
-        config=config,
-        launch=launch or LaunchConfig(),
-        folder=directory,
-        inputs=small_inputs(),
-        study=study,
-        checkpoints=CheckpointStore(directory.store),
-        reader=ResultReader(study, directory, config),
-        observer=Mock(),
-        screen=screen,  # type: ignore[arg-type]
-        drivers=Drivers(directory.drivers),
-        stop=StopSignal(directory.path),
-        budget=NoLimit(refusal),  # type: ignore[arg-type]
-    )
-    return kind(run)
+    return kind(study_run(folder, screen, **changes))  # type: ignore[arg-type]
 
 
 def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Path) -> None:
@@ -222,9 +172,3 @@ def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
     found.asked = None
     found._finish_baseline()
     assert found.asked is None  # it has ended
-
-
-def test_tasks_heed_the_requests_of_the_driver_that_runs_them(tmp_path: Path) -> None:
-    found = stages(tmp_path, SaidScreen(), fork_from="baseline@32")
-    for task in (found.run.tasks.trial(0, {}), found.run.tasks.prefix(0)):
-        assert task is not None and task.driver == found.run.drivers.own
