@@ -17,8 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from diffrop.tracking.uri import ui_command
 from diffrop.tracking.views import saved_views
 from tests.made.browsing import look
-from tests.made.servers import free_port, serving
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     add_checkpoint,
     add_lines,
     add_sample,
@@ -26,6 +25,7 @@ from tests.unit.tracking.mlflow_study import (
     make_tracker,
     make_trial,
 )
+from tests.made.servers import free_port, serving
 
 Found = TypeVar("Found")
 FORMS = {0: ("none", 60.0), 1: ("reciprocal", 50.0), 2: ("hinge", 55.0)}

@@ -1,6 +1,7 @@
 """What happens to a study when its trials are killed, hang, or produce nonsense."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with ray_head(tmp_path_factory.mktemp("head"), num_cpus=2) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _tables_of_mlflow(tmp_path: Path, empty_database: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
 
 
 class FaultyNetwork(RowBrightness):

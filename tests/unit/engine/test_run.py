@@ -1,6 +1,7 @@
 """What a launch leaves behind; its stages, which take a cluster, are left out."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def finish(
         for number, value in enumerate(values)
     ]
     store, _ = store_study(
-        Path(first.runs_root), config, trials, launch=first, facts=fingerprints_of(inputs)
+        Path(first.runs_root), config, trials, launch=first, fingerprints=fingerprints_of(inputs)
     )
     write_record(store.folder.confirmation, record)
     launch = launch_in(folder, resume=True, **launched)
@@ -57,7 +58,10 @@ def finish(
 
 
 @pytest.fixture(autouse=True)
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_cluster(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stage takes place, and MLflow's tables are there."""
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
     monkeypatch.setattr(engine, "_run_stages", lambda *args: None)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.tracking.mlflow_study import make_full_trial, make_tracker
+from tests.made.mlflow_study import make_full_trial, make_tracker
 
 
 def test_database_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

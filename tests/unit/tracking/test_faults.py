@@ -12,7 +12,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     CANARY,
     add_checkpoint,
     history,

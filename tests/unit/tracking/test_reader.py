@@ -12,7 +12,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrainingFailure
 from diffrop.storage import write_atomically
 from diffrop.tracking.reader import download_study
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     add_checkpoint,
     add_lines,
     add_sample,

@@ -17,7 +17,7 @@ from diffrop.record.trainings import TrainingSegment
 from diffrop.storage import write_atomically
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.views import saved_views
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     TIME,
     add_checkpoint,
     add_lines,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from diffrop.tracking.tracked_trial import LoggedState
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     add_checkpoint,
     add_lines,
     add_sample,

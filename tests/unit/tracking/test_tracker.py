@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from diffrop.record.trial_folder import TrainingFailure
 from diffrop.tracking.tracker import Tracker
-from tests.unit.tracking.mlflow_study import (
+from tests.made.mlflow_study import (
     CANARY,
     TIME,
     add_checkpoint,
