@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffrop.record.settings import read_settings
+from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import STUDY_FORMAT
 
@@ -42,3 +42,19 @@ def test_other_files_are_refused_in_one_sentence(tmp_path: Path, text: str, mess
     with pytest.raises(ValueError, match=message) as found:
         read_settings(study)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"parameters": []}}, "StudyConfig has no key 'name'"),
+        ({"name": "small", "space": 3}, "space is 3; allowed: a mapping"),
+        ({"name": "small", "space": {}, "pace": 1}, "unknown key 'pace' in StudyConfig"),
+    ],
+)
+def test_wrong_settings_are_refused_with_their_file(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    study = StudyFolder(tmp_path / "small")
+    with pytest.raises(ValueError, match=rf"cannot read .*study\.yaml \({message}"):
+        config_of(study, {"format": STUDY_FORMAT, "command": "run"} | changes)
