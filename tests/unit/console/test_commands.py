@@ -74,8 +74,9 @@ def test_unwritable_root_is_refused_before_anything_is_loaded(
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("diffrop.console.dry_run.DRY_RUN_LIMIT_S", 0.5)
     root = tmp_path / "runs"
     assert COMMAND.main(["--runs-root", str(root), "--dry-run", "--study-name", "p"], {}) == 0
     output = capsys.readouterr().out
