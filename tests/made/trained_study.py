@@ -24,7 +24,9 @@ def write_trained_study(directory: Path, form: str = "reciprocal") -> Path:
     """
     trials = [tuple(form if x == "reciprocal" else x for x in trial) for trial in TRIALS]
     write_full_study(directory, trials=trials)
-    config = small_experiment(evaluation__num_samples=1_000)
+    config = small_experiment(
+        evaluation__num_samples=1_000, training__num_images=FINAL, training__log_every_images=512
+    )
     dataset = load_dataset(config.data)
     content = yaml.safe_load((directory / "study.yaml").read_text())
     content["experiment"] = config.to_dict()
