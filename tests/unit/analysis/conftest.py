@@ -35,14 +35,13 @@ def full_study(full_dir: Path) -> StudyResults:
 
 @pytest.fixture
 def unfinished_study(tmp_path: Path) -> StudyResults:
-    """Nothing complete, no reference scores, no export."""
+    """Nothing complete, no reference scores, no export, no command."""
     running = [
         (number, "RUNNING", form, tau_0, kappa, margin, 1, "")
         for number, _, form, tau_0, kappa, margin, _, _ in NINE_TRIALS
     ]
-    return load_study(
-        write_study(tmp_path / "unfinished", trials=running, reference_scores=False, export=False)
-    )
+    missing = {"reference_scores": False, "export": False, "command": ""}
+    return load_study(write_study(tmp_path / "unfinished", trials=running, **missing))
 
 
 @pytest.fixture(scope="session")
