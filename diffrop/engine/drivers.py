@@ -126,7 +126,7 @@ def hold(directory: Path) -> Iterator[None]:
     with try_lock(directory / "study.lock") as held:
         if not held:
             raise StudyError(
-                f"{directory.name!r} is running in another process; allowed: wait for its end, "
+                f"{directory.name!r} is running in another process. To fix: wait until it ends, "
                 "or stop it"
             )
         yield

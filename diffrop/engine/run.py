@@ -11,8 +11,7 @@ from typing import Any
 import optuna
 
 from diffrop.cost.budget import BudgetTracker
-from diffrop.engine.drivers import Drivers, StopSignal, try_lock
-from diffrop.engine.observer import StudyObserver
+from diffrop.engine.drivers import try_lock
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.progress import Screen
 from diffrop.engine.records import (
@@ -26,22 +25,16 @@ from diffrop.engine.stages import Stages
 from diffrop.engine.study_run import StudyRun
 from diffrop.execution import cluster
 from diffrop.execution.placement import check_placement
-from diffrop.execution.tasks import open_store
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import ResultReader, StudyResult
-from diffrop.record.study_folder import StudyFolder
+from diffrop.record.results import StudyResult
 from diffrop.scoring.paired_differences import with_differences
-from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.warm_start import remember, write_notes
 from diffrop.storage import RemoteMirror, write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.tracking.launch import open_tracker, tracking_uri
-from diffrop.tracking.tracker import Tracker
-from diffrop.tracking.views import saved_views
+from diffrop.tracking.launch import tracking_uri
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import withdraw_stop
-from diffrop.training.store import CheckpointStore
 
 
 @dataclass(frozen=True)
@@ -84,114 +77,58 @@ def run_study(
             with another configuration, other images or another extractor.
         ResourceError: the cluster is out of reach or too small.
     """
-    store, fingerprints = prepared.store, fingerprints_of(prepared.inputs)
-    folder = store.folder
+    run = StudyRun(config, launch, prepared, screen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = None if launch.resume else store.create(config, command, launch, fingerprints)
-    checkpoints = open_store(launch, folder.path.parent)
-    drivers = Drivers(folder.drivers)
-    stop = StopSignal(folder.path, drivers.own, checkpoints.mirror)
-    with drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
-        if not drivers.others():
-            withdraw_stop(folder.path, checkpoints.mirror)  # of earlier launches
+    if not launch.resume:  # before it has a driver, for the driver signs in its folder
+        fingerprints = fingerprints_of(prepared.inputs)
+        run.study = prepared.store.create(config, command, launch, fingerprints)
+    with run.drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if study is None:
-            study = store.resume(config, command, launch, fingerprints)
-        else:
-            remember(study, prepared.warm_start)
-            write_notes(folder, prepared.warm_start)
-        write_atomically(folder.reference_scores, json.dumps(prepared.reference_scores))
-        if checkpoints.mirror is not None:  # a driver may be lost with its disk
-            push_results(folder.path, checkpoints.mirror)
-        tracker = _study_tracker(config, launch, prepared.inputs, drivers)
-        tracker.log_study(folder)
-        run = _study_run(
-            config,
-            launch,
-            folder,
-            prepared.inputs,
-            study,
-            checkpoints,
-            tracker,
-            screen,
-            drivers,
-            stop,
-        )
+        _open(run, command)
         _run_stages(run)
-        result, refusal = _conclude(run)
-        screen.close()
-        write_results(result, folder)
-        run.observer.sync_confirmation(folder, result)
-        tracker.log_study(folder)
-        tracker.log_study_artifacts(render(folder.path))
-        if checkpoints.mirror is not None:
-            push_results(folder.path, checkpoints.mirror)
-        missing = tracker.close("KILLED" if stop.requested else "FINISHED")
-        if drivers.leave():  # what another runs, a confirmation above all, needs its weights
-            withdraw_stop(folder.path, checkpoints.mirror)
-            if launch.keep_trials is not None and not stop.requested:
-                remove_unneeded_weights(run)
-    uri = tracking_uri(launch)
-    return FinishedStudy(
-        result, folder.path, prepared.reference_scores, uri, missing, stop.requested, refusal
-    )
+        return _close(run, render)
 
 
-def _study_run(
-    config: StudyConfig,
-    launch: LaunchConfig,
-    folder: StudyFolder,
-    inputs: ScoringInputs,
-    study: optuna.Study,
-    checkpoints: CheckpointStore,
-    tracker: Tracker,
-    screen: Screen,
-    drivers: Drivers,
-    stop: StopSignal,
-) -> StudyRun:
-    """Put together what the stages share."""
-    reader = ResultReader(study, folder, config, checkpoints.pull_trial)
-    return StudyRun(
-        config=config,
-        launch=launch,
-        folder=folder,
-        inputs=inputs,
-        study=study,
-        checkpoints=checkpoints,
-        reader=reader,
-        observer=StudyObserver(
-            reader.read,
-            reader.account,
-            tracker,
-            screen,
-            _seeds(config),
-            drivers.own,
-            drivers.alive,
-        ),
-        screen=screen,
-        drivers=drivers,
-        stop=stop,
-        budget=BudgetTracker(launch, reader),
-    )
+def _open(run: StudyRun, command: str) -> None:
+    """Take the study up, and write down and log what is known before its first trial."""
+    launch, folder, prepared = run.launch, run.folder, run.prepared
+    if not run.drivers.others():
+        withdraw_stop(folder.path, run.checkpoints.mirror)  # of earlier launches
+    if launch.resume:
+        fingerprints = fingerprints_of(run.inputs)
+        run.study = prepared.store.resume(run.config, command, launch, fingerprints)
+    else:
+        remember(run.study, prepared.warm_start)
+        write_notes(folder, prepared.warm_start)
+    write_atomically(folder.reference_scores, json.dumps(prepared.reference_scores))
+    _push(run)  # a driver may be lost with its disk
+    run.tracker.log_study(folder)
+    run.budget = BudgetTracker(launch, run.reader)
 
 
-def _study_tracker(
-    config: StudyConfig, launch: LaunchConfig, inputs: ScoringInputs, drivers: Drivers
-) -> Tracker:
-    """Open this launch's run in MLflow."""
-    return open_tracker(
-        launch,
-        experiment=config.name,
-        run=time.strftime("launch-%Y%m%d-%H%M%S"),
-        params={"num_trials": config.num_trials, "seed": config.seed},
-        inputs=inputs,
-        views=saved_views(
-            config.experiment.evaluation.objectives,
-            [parameter.name for parameter in config.space.parameters],
-        ),
-        driver=drivers.own,
-        alive=None if launch.storage is None else drivers.alive,
-    )
+def _close(run: StudyRun, render: Callable[[Path], list[Path]]) -> FinishedStudy:
+    """Write, draw and log what came out, and leave the study."""
+    folder, stopped = run.folder, run.stop.requested
+    result, refusal = _conclude(run)
+    run.screen.close()
+    write_results(result, folder)
+    run.observer.sync_confirmation(folder, result)
+    run.tracker.log_study(folder)
+    run.tracker.log_study_artifacts(render(folder.path))
+    _push(run)
+    missing = run.tracker.close("KILLED" if stopped else "FINISHED")
+    if run.drivers.leave():  # what another runs, a confirmation above all, needs its weights
+        withdraw_stop(folder.path, run.checkpoints.mirror)
+        if run.launch.keep_trials is not None and not stopped:
+            remove_unneeded_weights(run)
+    reference_scores, uri = run.prepared.reference_scores, tracking_uri(run.launch)
+    return FinishedStudy(result, folder.path, reference_scores, uri, missing, stopped, refusal)
+
+
+def _push(run: StudyRun) -> None:
+    """Copy what the driver wrote to the remote storage, if there is one."""
+    if run.checkpoints.mirror is not None:
+        push_results(run.folder.path, run.checkpoints.mirror)
 
 
 def _conclude(run: StudyRun) -> tuple[StudyResult, str]:
@@ -258,11 +195,3 @@ def remove_unneeded_weights(run: StudyRun) -> None:
     kept += [result.best] if result.best is not None else []
     keys = [trial.training_key for trial in kept]
     collect_garbage(run.checkpoints, run.config.name, keys)
-
-
-def _seeds(config: StudyConfig) -> dict[str, str]:
-    experiment = config.experiment
-    return {
-        "seed": str(experiment.training.seed),
-        "samples_seed": str(experiment.evaluation.seed),
-    }

@@ -1,6 +1,7 @@
 """The running study: what all stages of a launch share."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import optuna
@@ -8,13 +9,17 @@ import optuna
 from diffrop.cost.budget import BudgetTracker
 from diffrop.engine.drivers import Drivers, StopSignal
 from diffrop.engine.observer import StudyObserver
+from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.progress import Screen
-from diffrop.execution.tasks import TaskMaker
+from diffrop.execution.tasks import TaskMaker, open_store
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.ownership import PeerDrivers, num_remaining
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.tracking.launch import open_tracker
+from diffrop.tracking.tracker import Tracker
+from diffrop.tracking.views import saved_views
 from diffrop.training.store import CheckpointStore
 
 
@@ -24,20 +29,79 @@ class StudyRun:
 
     config: StudyConfig
     launch: LaunchConfig
-    folder: StudyFolder
-    inputs: ScoringInputs
-    """Dataset, extractor and reference, which all trials share."""
-    study: optuna.Study
-    checkpoints: CheckpointStore
-    """Of all studies of the runs folder."""
-    reader: ResultReader
-    observer: StudyObserver
+    prepared: PreparedStudy
+    """The study's store, and what all of its trials share."""
     screen: Screen
-    drivers: Drivers
-    stop: StopSignal
-    budget: BudgetTracker
+    study: optuna.Study = field(init=False)
+    """Optuna's; it is opened once this process is a driver of the study."""
+    budget: BudgetTracker = field(init=False)
+    """It counts the wall clock of the launch from when the study is opened."""
     concurrent: int = 1
     """Trials at a time; known once the cluster is joined."""
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Where the study leaves everything."""
+        return self.prepared.store.folder
+
+    @property
+    def inputs(self) -> ScoringInputs:
+        """Dataset, extractor and reference, which all trials share."""
+        return self.prepared.inputs
+
+    @cached_property
+    def checkpoints(self) -> CheckpointStore:
+        """The trainings of all studies of the runs folder."""
+        return open_store(self.launch, self.folder.path.parent)
+
+    @cached_property
+    def drivers(self) -> Drivers:
+        """The processes that drive the study, this one among them."""
+        return Drivers(self.folder.drivers)
+
+    @cached_property
+    def stop(self) -> StopSignal:
+        """The request to stop, by a signal or a file."""
+        return StopSignal(self.folder.path, self.drivers.own, self.checkpoints.mirror)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """This launch's run in MLflow."""
+        config = self.config
+        return open_tracker(
+            self.launch,
+            experiment=config.name,
+            run=time.strftime("launch-%Y%m%d-%H%M%S"),
+            params={"num_trials": config.num_trials, "seed": config.seed},
+            inputs=self.inputs,
+            views=saved_views(
+                config.experiment.evaluation.objectives,
+                [parameter.name for parameter in config.space.parameters],
+            ),
+            driver=self.drivers.own,
+            alive=None if self.launch.storage is None else self.drivers.alive,
+        )
+
+    @cached_property
+    def reader(self) -> ResultReader:
+        """It reads the trials as they stand, and keeps the cost account."""
+        fetch = self.checkpoints.pull_trial
+        return ResultReader(self.study, self.folder, self.config, fetch)
+
+    @cached_property
+    def observer(self) -> StudyObserver:
+        """It follows the trials for MLflow and the screen."""
+        experiment = self.config.experiment
+        seeds = {"seed": experiment.training.seed, "samples_seed": experiment.evaluation.seed}
+        return StudyObserver(
+            self.reader.read,
+            self.reader.account,
+            self.tracker,
+            self.screen,
+            {name: str(seed) for name, seed in seeds.items()},
+            self.drivers.own,
+            self.drivers.alive,
+        )
 
     @cached_property
     def tasks(self) -> TaskMaker:

@@ -5,12 +5,11 @@ from unittest.mock import Mock
 
 import optuna
 
-from diffrop.engine.drivers import Drivers, StopSignal
+from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.study_run import StudyRun
-from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
+from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
-from diffrop.training.store import CheckpointStore
 from tests.made.small import small_inputs, small_study
 
 
@@ -55,17 +54,9 @@ def study_run(
     config = small_study(**changes)  # type: ignore[arg-type]
     study, directory = optuna.create_study(), StudyFolder(folder / config.name)
     directory.path.mkdir(parents=True)
-    return StudyRun(
-        config=config,
-        launch=launch or LaunchConfig(),
-        folder=directory,
-        inputs=small_inputs(),
-        study=study,
-        checkpoints=CheckpointStore(directory.store),
-        reader=ResultReader(study, directory, config),
-        observer=Mock(),
-        screen=screen,  # type: ignore[arg-type]
-        drivers=Drivers(directory.drivers),
-        stop=StopSignal(directory.path),
-        budget=SetBudget(refusal),  # type: ignore[arg-type]
+    prepared = PreparedStudy(
+        StudyStore(directory.path.parent, config.name), small_inputs(), reference_scores={}
     )
+    run = StudyRun(config, launch or LaunchConfig(), prepared, screen)  # type: ignore[arg-type]
+    run.study, run.observer, run.budget = study, Mock(), SetBudget(refusal)
+    return run
