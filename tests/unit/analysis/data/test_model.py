@@ -53,13 +53,19 @@ def test_missing_data_and_damaged_checkpoints_give_a_sentence(
     directory = write_full_study(tmp_path / "full")
     path = directory / "trials" / "t001" / "training" / f"images_{FINAL:012d}.safetensors"
     source = trained_study.folder(BEST).training().checkpoint_path(FINAL)
-    path.write_bytes(source.read_bytes()[:-100])
-    for entry in LOOKING_INSIDE:
-        assert "is not a readable checkpoint" in sentence_of(entry.draw(load_study(directory)))
-    path.write_bytes(source.read_bytes())
-    content = yaml.safe_load((directory / "study.yaml").read_text())
-    content["experiment"]["data"] |= {"dataset": "image_folder", "root": "/nowhere"}
-    (directory / "study.yaml").write_text(yaml.safe_dump(content))
+    whole = source.read_bytes()
+    damaged = {
+        whole[:-100]: "No trial to show has a checkpoint left",
+        whole[:-4] + bytes(byte ^ 1 for byte in whole[-4:]): "is damaged: its content does not",
+    }
+    for content, sentence in damaged.items():
+        path.write_bytes(content)
+        for entry in LOOKING_INSIDE:
+            assert sentence in sentence_of(entry.draw(load_study(directory)))
+    path.write_bytes(whole)
+    settings = yaml.safe_load((directory / "study.yaml").read_text())
+    settings["experiment"]["data"] |= {"dataset": "image_folder", "root": "/nowhere"}
+    (directory / "study.yaml").write_text(yaml.safe_dump(settings))
     for entry in LOOKING_INSIDE:
         assert "data root is '/nowhere'" in sentence_of(entry.draw(load_study(directory)))
 
