@@ -30,7 +30,11 @@ def test_table_gives_pruned_and_failed_trials_words_for_scores(study: StudyResul
 
 
 def test_other_searched_keys_become_columns(tmp_path: Path) -> None:
-    parameter = {"name": "contrastive.space", "choices": ["mu", "x0"]}
+    parameter = {
+        "name": "contrastive.space",
+        "choices": ["mu", "x0"],
+        "source": "the test's own",
+    }
     directory = write_study(tmp_path / "study", space={"parameters": [parameter]})
     rows = read_trials(directory)
     rows[1]["contrastive.space"] = "x0"
