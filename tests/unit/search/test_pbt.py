@@ -79,21 +79,21 @@ def test_leaders_are_the_best_share_without_baseline_and_failures() -> None:
     trials = [trial(0, 0.5), trial(1, 1.0), trial(2, 2.0, TrialState.FAIL), trial(3, 3.0)]
     trials += [trial(4, 4.0), trial(5, 9.0, TrialState.PRUNED, stopped_at=64)]
     trials += [trial(6, 0.1, audited_at=32), trial(7, 8.0), trial(8, 7.0)]
-    ladder = RungScores(config)
-    ladder.sync(trials)
+    scores = RungScores(config)
+    scores.sync(trials)
     # audited earlier, trial 6 is out; the best 4 of the other 8 are 0, 1, 2 and 3
-    assert leaders(config, 64, 5, trials, ladder) == [1, 3]
+    assert leaders(config, 64, 5, trials, scores) == [1, 3]
 
 
 def test_each_stopped_trial_has_one_child_of_the_same_leader_after_a_restart() -> None:
     config = small_study(num_trials=12, scheduler="pbt")
     trials = [trial(0, 5.0), trial(1, 1.0), trial(2, 9.0, TrialState.PRUNED, stopped_at=64)]
     trials += [trial(3, 2.0), trial(4, 8.0, TrialState.PRUNED, stopped_at=64)]
-    ladder = RungScores(config)
-    ladder.sync(trials)
+    scores = RungScores(config)
+    scores.sync(trials)
 
     def child(trials: list[FrozenTrial], forkable: bool = True) -> Any:
-        return next_child(config, len(trials), trials, ladder, lambda number, images: forkable)
+        return next_child(config, len(trials), trials, scores, lambda number, images: forkable)
 
     first = child(trials)
     assert first.replaces == 2 and first.parent in (1, 3) and first.images == 64
