@@ -19,11 +19,11 @@ study: setup
 
 # The unit tests, their files side by side.
 test: setup
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations 15 tests/unit
 
 # What starts a cluster or a browser, one after another.
 test-slow: setup
-	$(BIN)/python -m pytest tests/integration tests/faults tests/browser
+	$(BIN)/python -m pytest --durations 15 tests/integration tests/faults tests/browser
 
 lint: setup
 	$(BIN)/ruff check .
