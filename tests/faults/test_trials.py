@@ -14,7 +14,7 @@ from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.small import RowBrightness, learning_rate_study, small_study
 from tests.made.studies import launch_in, run_small, states
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
