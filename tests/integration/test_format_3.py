@@ -14,7 +14,7 @@ from tests.made.format_3 import described, differing, expected_of, same_processo
 from tests.made.ray_head import ray_head
 from tests.made.studies import run_small
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.small import learning_rate_study, small_experiment, small_inputs, small_task
 from tests.made.studies import launch_in, run_small, states
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(400)
 # At this rate trials 1 and 2 are equal, and worse than the baseline at the rung: 2 is pruned.
 CONFIG = learning_rate_study(1e-3)
 
