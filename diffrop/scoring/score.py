@@ -10,14 +10,14 @@ from torch import Tensor
 
 from diffrop import distributed
 from diffrop.config import ExperimentConfig
-from diffrop.constraints import check_constraints
+from diffrop.constraints import Scores, check_constraints
 from diffrop.data import Dataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.report import ShotReport
-from diffrop.record.score_card import ScoreCard
+from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.schema import plain
 from diffrop.scoring.samples import FID_ALONE, Averages, CandidateSamples, ScoringInputs
-from diffrop.scoring.sampling_search import plan_rounds, search
+from diffrop.scoring.sampling_search import Found, plan_rounds, search
 from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
@@ -82,13 +82,6 @@ def score_model(
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
-    chosen = (found.best.omega, found.best.sampler, rung.num_samples)
-    curve = [
-        dataclasses.replace(point, scores=dict(report.scores))
-        if (point.omega, point.sampler, point.num_samples) == chosen
-        else point
-        for point in found.curve
-    ]
     card = ScoreCard(
         images_seen=images_seen,
         time=time.time(),
@@ -101,17 +94,33 @@ def score_model(
         num_samples=dict(report.num_samples),
         num_reference=dict(report.num_reference),
         final=rung.final,
-        curve=curve,
+        curve=_with_scores(found, rung.num_samples, report.scores),
         intervals=dict(report.intervals),
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
         asked=_asked(config, rung, baseline_scores),
     )
+    return Scored(card, samples.first_images(found.best), _kept_influence(report))
+
+
+def _with_scores(found: Found, num_samples: int, scores: Scores) -> list[CurvePoint]:
+    """Return a search's curve, with all final scores at the point that was chosen."""
+    chosen = (found.best.omega, found.best.sampler, num_samples)
+    return [
+        dataclasses.replace(point, scores=dict(scores))
+        if (point.omega, point.sampler, point.num_samples) == chosen
+        else point
+        for point in found.curve
+    ]
+
+
+def _kept_influence(report: ShotReport) -> dict[str, Tensor]:
+    """Return what `Scored.influence` holds; empty where the report has no intervals."""
+    if not report.influence:
+        return {}
     influence = {name: psi.float() for name, psi in report.influence.items()}
-    if influence:
-        influence |= {f"labels/{name}": of.contiguous() for name, of in report.labels.items()}
-    return Scored(card, samples.first_images(found.best), influence)
+    return influence | {f"labels/{name}": of.contiguous() for name, of in report.labels.items()}
 
 
 def score_choice(
