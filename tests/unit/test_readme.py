@@ -26,8 +26,9 @@ def test_checkpoint_is_read_in_the_five_lines_of_the_readme(tmp_path: Path) -> N
     torch.testing.assert_close(found, trainer.ema.model(x_t, t, labels))
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_every_command_of_the_readme_and_of_the_methods_exists() -> None:
+    pages = (ROOT / "README.md", ROOT / "docs" / "methods.md")
+    text = "\n".join(page.read_text("utf-8") for page in pages)
     scripts = set(re.findall(r"`?(?:studies/)?((?:run|train|sample|status|export)\w*\.py)", text))
     assert len(scripts) > 10
     assert {name for name in scripts if not (ROOT / "studies" / name).exists()} == set()
