@@ -47,11 +47,6 @@ class TrainingSegment:
     study: str = ""
     """Which study trained it, and pays for it; empty in files of earlier versions."""
 
-    @property
-    def units(self) -> float:
-        """GPUs, or workers without GPUs."""
-        return self.gpus or self.workers
-
 
 @dataclass(frozen=True)
 class StoredTraining:
