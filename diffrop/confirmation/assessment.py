@@ -111,18 +111,23 @@ class Assessment:
     """Trainings that every candidate needs and that have not ended; nothing is judged before."""
 
     @property
-    def best(self) -> LeaderAssessment | None:
-        """The leader with the least mean of those that are better, feasible and never failed."""
-        objective = self.confirmation.objectives[0]
-        better = [
-            leader
+    def eligible(self) -> list[tuple[LeaderAssessment, Difference]]:
+        """The feasible leaders that never failed, the least mean of the first objective first.
+
+        Each comes with its difference in that objective; nobody is eligible before it is judged.
+        """
+        first = self.confirmation.objectives[0]
+        found = [
+            (leader, leader.differences[first])
             for leader in self.leaders
-            if not leader.num_failed
-            and leader.keeps
-            and objective in leader.differences
-            and leader.differences[objective].better
+            if not leader.num_failed and leader.keeps and first in leader.differences
         ]
-        return min(better, key=lambda leader: leader.differences[objective].mean, default=None)
+        return sorted(found, key=lambda pair: pair[1].mean)
+
+    @property
+    def best(self) -> LeaderAssessment | None:
+        """The leader with the least mean of the eligible ones that are better."""
+        return next((leader for leader, found in self.eligible if found.better), None)
 
 
 def assess(confirmation: Confirmation, cards: Cards) -> Assessment:
@@ -195,21 +200,17 @@ def next_points(assessment: Assessment, cards: Cards) -> list[ConfirmPoint]:
     gets the same seed, unless it has it already.
     """
     confirmation = assessment.confirmation
-    first = confirmation.objectives[0]
     if assessment.best is not None:
         return []
-    ties = [
-        leader
-        for leader in assessment.leaders
-        if not leader.num_failed
-        and leader.keeps
-        and first in leader.differences
-        and leader.differences[first].mean < 0 <= leader.differences[first].high
+    ties = (
+        leader.candidate
+        for leader, found in assessment.eligible
+        if found.mean < 0 <= found.high
         and _tried(cards, leader.candidate) < confirmation.max_seeds
-    ]
-    if not ties:
+    )
+    leader = next(ties, None)
+    if leader is None:
         return []
-    leader = min(ties, key=lambda leader: leader.differences[first].mean).candidate
     seed = _tried(cards, leader)
     points = [confirmation.point(one, seed) for one in (confirmation.baseline, leader)]
     return [point for point in points if point.key not in cards]

@@ -186,10 +186,9 @@ def plan_confirmation(
 def fresh_seeds(study: StudyConfig, index: int) -> tuple[int, int]:
     """Return the training's and the samples' seed number `index`, which the search never used."""
     base = study.experiment
-    searched = {p.name: p for p in study.space.parameters if p.name == "training.seed"}
+    parameter = next((p for p in study.space.parameters if p.name == "training.seed"), None)
 
     def used(seed: int) -> bool:
-        parameter = searched.get("training.seed")
         if parameter is None:
             return seed == base.training.seed
         if parameter.choices is not None:

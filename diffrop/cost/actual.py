@@ -1,44 +1,12 @@
 """What a study did cost, beside what was planned."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from diffrop.record.cost import CostPart, PlannedCost, RungCost, StudyCost
-from diffrop.record.cost_account import CostAccount, CostEntry, unit_hours
+from diffrop.record.cost_account import CostAccount, CostEntry, Kind, unit_hours
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
-
-
-@dataclass
-class _Sum:
-    """Sums over entries of the cost account."""
-
-    trials: int = 0
-    training_s: float = 0.0
-    scoring_s: float = 0.0
-    samples: int = 0
-    trained: int = 0
-
-    def add(self, entry: CostEntry) -> None:
-        if entry.part == "training":
-            self.training_s += entry.seconds
-            self.trained += entry.images
-            return
-        self.scoring_s += entry.seconds
-        self.samples += entry.samples
-        self.trials += entry.part == "sampling"  # one entry of each score
-
-    def part(self) -> CostPart:
-        return CostPart(**vars(self))
-
-
-@dataclass
-class _Sums:
-    """Sums by rung, and apart from those what lies before a fork and what confirms."""
-
-    rungs: list[_Sum]
-    prefix: _Sum = field(default_factory=_Sum)
-    confirm: _Sum = field(default_factory=_Sum)
 
 
 def actual_cost(
@@ -54,7 +22,10 @@ def actual_cost(
         since: when the study began, in seconds since 1970.
     """
     entries = CostAccount.of(folder, since, config.prefix_images).entries()
-    sums = _by_rung(entries, [rung.images for rung in config.rungs])
+    by_kind: dict[Kind, list[CostEntry]] = {"prefix": [], "trial": [], "retraining": []}
+    for entry in entries:
+        by_kind[entry.kind].append(entry)
+    sums = _by_rung(by_kind["trial"], [rung.images for rung in config.rungs])
     hours, price = unit_hours(entries), launch.price_per_gpu_hour
     on_gpu = launch.gpus_per_worker > 0
     trials, prefixes, again = folder.trials(), folder.prefixes(), folder.retrainings()
@@ -68,10 +39,10 @@ def actual_cost(
                 num_steps=rung.num_steps,
                 **vars(found),
             )
-            for rung, found in zip(config.rungs, sums.rungs, strict=True)
+            for rung, found in zip(config.rungs, sums, strict=True)
         ),
-        prefix=sums.prefix.part() if prefixes else None,
-        confirm=sums.confirm.part() if again else None,
+        prefix=_cost_part(by_kind["prefix"]) if prefixes else None,
+        confirm=_cost_part(by_kind["retraining"]) if again else None,
         trials=len(trials),
         gpu_hours=hours if on_gpu else 0.0,
         worker_hours=None if on_gpu else hours,
@@ -84,19 +55,25 @@ def actual_cost(
     )
 
 
-def _by_rung(entries: Iterable[CostEntry], ends: list[int]) -> _Sums:
+def _cost_part(entries: Sequence[CostEntry]) -> CostPart:
+    """Return the sums over entries of the cost account."""
+    training = [entry for entry in entries if entry.part == "training"]
+    scoring = [entry for entry in entries if entry.part != "training"]
+    return CostPart(
+        trials=sum(entry.part == "sampling" for entry in scoring),  # one entry of each score
+        training_s=sum((entry.seconds for entry in training), 0.0),
+        scoring_s=sum((entry.seconds for entry in scoring), 0.0),
+        samples=sum(entry.samples for entry in scoring),
+        trained=sum(entry.images for entry in training),
+    )
+
+
+def _by_rung(entries: Iterable[CostEntry], ends: Sequence[int]) -> list[CostPart]:
     """Sum entries by the rung that they led to; what lies past the last one counts there."""
-    sums = _Sums([_Sum() for _ in ends])
+    groups: list[list[CostEntry]] = [[] for _ in ends]
     for entry in entries:
-        match entry.kind:
-            case "prefix":
-                sums.prefix.add(entry)
-            case "retraining":
-                sums.confirm.add(entry)
-            case "trial":
-                reached = (i for i, end in enumerate(ends) if entry.images_seen <= end)
-                sums.rungs[next(reached, len(ends) - 1)].add(entry)
-    return sums
+        groups[min(bisect_left(ends, entry.images_seen), len(ends) - 1)].append(entry)
+    return [_cost_part(group) for group in groups]
 
 
 def comparison(plan: PlannedCost, actual: StudyCost) -> list[tuple[str, str, str]]:

@@ -23,6 +23,7 @@ from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
 from diffrop.schema import flatten
+from diffrop.scoring.reference_scores import fid_lines
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
@@ -176,17 +177,11 @@ def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> N
 
 def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[str]:
     """Return a training's FIDs beside those of real images and noise, and how it was scored."""
-    lines = []
-    for group, count in card.num_samples.items():
-        real, noise = (
-            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
-        )
-        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
-        lines.append(f"fid/{group} {card.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
-    lines.append(
-        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images"
-    )
-    return [*lines, f"against the {card.reference}"]
+    return [
+        *fid_lines(card.scores, card.num_samples, reference_scores),
+        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images",
+        f"against the {card.reference}",
+    ]
 
 
 def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Report) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from diffrop.schema import plain
-
 Record = TypeVar("Record")
 KEY = "key"
 
@@ -31,7 +29,7 @@ def encode(record: Any) -> Any:
         return {key: encode(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
         return [encode(value) for value in record]
-    return plain(record)
+    return record
 
 
 def decode(cls: type[Record], values: Any, name: str = "") -> Record:

@@ -107,14 +107,9 @@ class CostAccount:
         for folder in self.study.retrainings():
             self.add(folder, "retraining")
 
-    def add(self, folder: TrialFolder, kind: Kind, until: float = float("inf")) -> float:
-        """Count what is written down of a trial, up to some images.
-
-        Returns:
-            when the last of it ended, in seconds since 1970; 0 if there is nothing.
-        """
-        number = folder.number if parse_label(folder.path.name) else None
-        seed = folder.seed if kind == "retraining" else None
+    def add(self, folder: TrialFolder, kind: Kind, until: float = float("inf")) -> None:
+        """Count what is written down of a trial, up to some images."""
+        number, seed = parse_label(folder.path.name) or (None, None)
         entries: list[CostEntry] = []
         workers, gpus = 1, 0.0
         training = folder.training(self.study.store)
@@ -154,7 +149,6 @@ class CostAccount:
             for part in SCORING_PARTS
         ]
         self._entries[folder.path] = entries
-        return max((entry.time for entry in entries), default=0.0)
 
     def _paid_here(self, segment: TrainingSegment) -> bool:
         return segment.time >= self.since and segment.study in ("", self.study.path.name)

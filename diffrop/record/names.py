@@ -25,6 +25,11 @@ def images_name(images_seen: int, suffix: str) -> str:
     return f"images_{images_seen:012d}{suffix}"
 
 
+def files_by_images(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a folder that `images_name` names, by images seen."""
+    return sorted(path for path in folder.glob(f"images_*{suffix}") if images_of(path) is not None)
+
+
 def images_of(path: Path) -> int | None:
     """Return the images seen that a file's name gives; None if it gives none."""
     found = IMAGES.fullmatch(path.name.partition(".")[0])

@@ -1,15 +1,13 @@
 """The scores of one checkpoint, as they are stored."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.protocol import Protocol
-from diffrop.record.codec import decode, encode
-from diffrop.record.json_files import read_json
-from diffrop.storage import write_atomically
+from diffrop.record.codec import decode
+from diffrop.record.json_files import read_json, write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +90,6 @@ class ScoreCard:
         samplers = " or ".join(names or [self.sampler])
         return Protocol(self.extractor, samplers, self.reference, self.num_samples["all"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, as stored in the trial's folder."""
-        found: dict[str, Any] = encode(self)
-        return found
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ScoreCard":
-        """Build from `to_dict`'s result.
-
-        Raises:
-            ValueError: a key is missing, or a value has another type.
-        """
-        return decode(cls, values, "the score")
-
 
 def read_score(path: Path) -> ScoreCard:
     """Read a score file.
@@ -113,8 +97,9 @@ def read_score(path: Path) -> ScoreCard:
     Raises:
         ValueError: it is damaged, not written to its end, or of another version.
     """
+    values = read_json(path)
     try:
-        card = ScoreCard.from_dict(read_json(path))
+        card = decode(ScoreCard, values, "the score")
         _ = card.scores, card.value  # there is a row of the choice on the full N
     except (IndexError, KeyError) as error:
         raise ValueError(f"{path} is no complete score file ({error!r})") from error
@@ -125,4 +110,4 @@ def read_score(path: Path) -> ScoreCard:
 
 def write_score(path: Path, card: ScoreCard) -> None:
     """Write a score file, whole or not at all."""
-    write_atomically(path, json.dumps(card.to_dict()))
+    write_record(path, card, indent=None)

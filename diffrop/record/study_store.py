@@ -260,7 +260,11 @@ def check_database(path: Path) -> None:
 
 def config_differences(before: StudyConfig, now: StudyConfig) -> list[str]:
     """Return "key old -> new" for every key in which two studies differ."""
-    old, new = _comparable(before), _comparable(now)
+    return value_differences(_comparable(before), _comparable(now))
+
+
+def value_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return "key old -> new" for every key in which two levels of plain data differ."""
     return [
         f"{key} {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())

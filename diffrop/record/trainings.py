@@ -19,7 +19,7 @@ from diffrop.record.json_files import (
     read_json_lines,
     write_json_lines,
 )
-from diffrop.record.names import images_name, images_of
+from diffrop.record.names import files_by_images, images_name
 
 WEIGHTS = "images_*.safetensors"
 STEP_KEYS = ("images_seen", "time", "log_every_images")
@@ -46,11 +46,6 @@ class TrainingSegment:
     """When it ended, in seconds since 1970."""
     study: str = ""
     """Which study trained it, and pays for it; empty in files of earlier versions."""
-
-    @property
-    def units(self) -> float:
-        """GPUs, or workers without GPUs."""
-        return self.gpus or self.workers
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class StoredTraining:
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
-        return sorted(path for path in self.path.glob(WEIGHTS) if images_of(path) is not None)
+        return files_by_images(self.path, ".safetensors")
 
     def parent(self) -> tuple[str, int] | None:
         """Return the key of the training from which this one forks, and the images seen there.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffrop.errors import CheckpointError
 from diffrop.record.json_files import read_record, write_record
-from diffrop.record.names import images_name, images_of, parse_label
+from diffrop.record.names import files_by_images, images_name, parse_label
 from diffrop.record.score_card import ScoreCard, read_score
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.storage import RemoteMirror, write_atomically
@@ -114,8 +114,7 @@ class TrialFolder:
 
     def score_files(self) -> list[Path]:
         """Return the score files, by images seen."""
-        found = self.scores_path.glob("images_*.json")
-        return sorted(path for path in found if images_of(path) is not None)
+        return files_by_images(self.scores_path, ".json")
 
     def score(self, images_seen: int) -> ScoreCard | None:
         """Return the score at a rung, None without one.
@@ -165,8 +164,7 @@ class TrialFolder:
 
     def grids(self) -> list[Path]:
         """Return the sample grids, by images seen."""
-        found = (self.path / "samples").glob("images_*.png")
-        return sorted(path for path in found if images_of(path) is not None)
+        return files_by_images(self.path / "samples", ".png")
 
     def failure(self) -> TrainingFailure | None:
         """Return why a retraining failed for good, None if it did not."""

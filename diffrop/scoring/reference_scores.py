@@ -1,5 +1,6 @@
 """What a FID means on a dataset: that of noise, and of real images against other real ones."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -55,6 +56,27 @@ def measure_reference_scores(
     real_report = score(real, real_labels[part], other, sampler="real images")
     note = f"{taken:,} real images against the other {total - taken:,}"
     return {"noise": noise_report.to_dict(), "real": {**real_report.to_dict(), "note": note}}
+
+
+def fid_lines(
+    scores: Mapping[str, float],
+    num_samples: Mapping[str, int],
+    reference_scores: Mapping[str, Any],
+) -> list[str]:
+    """Return the FID of each group in a line, beside those of real images and noise.
+
+    Args:
+        scores: by `metric/group`.
+        num_samples: by group.
+        reference_scores: as `measure_reference_scores` gives them.
+    """
+    lines = []
+    for group, count in num_samples.items():
+        name = f"fid/{group}"
+        real, noise = (reference_scores[kind]["scores"].get(name) for kind in ("real", "noise"))
+        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
+        lines.append(f"{name} {scores[name]:.2f} at N = {count:,}{beside}")
+    return lines
 
 
 def _in_proportion(labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

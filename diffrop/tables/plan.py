@@ -10,7 +10,7 @@ from diffrop.config import DataConfig, ExperimentConfig
 from diffrop.diffusion.sampling import sampler_timesteps
 from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
-from diffrop.record.study_store import is_writable
+from diffrop.record.study_store import is_writable, value_differences
 from diffrop.schema import flatten, load_yaml, require
 from diffrop.tables.published import TABLES, PublishedTable
 
@@ -148,12 +148,7 @@ def check_folder(plan: TablePlan, resume: bool) -> None:
             if path.parent.exists():
                 raise StudyError(f"{path} is missing; remove {path.parent}, or name another table")
             continue
-        old, new = flatten(load_yaml(path)), flatten(plan.settings(row))
-        differing = [
-            f"{key} {old.get(key)!r} -> {new.get(key)!r}"
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)
-        ]
+        differing = value_differences(flatten(load_yaml(path)), flatten(plan.settings(row)))
         if differing:
             raise StudyError(
                 f"row {row!r} in {plan.directory} has another configuration: "

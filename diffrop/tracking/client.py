@@ -8,10 +8,14 @@ from pathlib import Path
 
 import sqlalchemy
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from diffrop.schema import require
 from diffrop.tracking.mlflow_private import upgrade_database
+
+PAGE = 100
+"""Runs that one request asks for."""
 
 
 def prepare_sqlite(uri: str) -> None:
@@ -51,6 +55,17 @@ def open_client(uri: str) -> MlflowClient:
     if uri.startswith("postgresql"):
         sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
     return MlflowClient(uri)
+
+
+def all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    """Yield all runs of an experiment, oldest first."""
+    ids, order, token = [experiment_id], ["attributes.start_time ASC"], None
+    while True:
+        page = client.search_runs(ids, max_results=PAGE, order_by=order, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @contextmanager

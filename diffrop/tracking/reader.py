@@ -3,7 +3,6 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,13 +17,11 @@ from diffrop.record.trial_folder import TrialFolder
 from diffrop.redaction import redact
 from diffrop.schema import require
 from diffrop.study.config import check_name
-from diffrop.tracking.client import bounded, open_client
+from diffrop.tracking.client import all_runs, bounded, open_client
 from diffrop.tracking.images import BY_STEP, logged_images
 from diffrop.tracking.mlflow_private import IMAGE_FOLDER
 from diffrop.tracking.record_files import RECORD, place_of, study_files
 from diffrop.tracking.uri import checked_uri
-
-PAGE = 100
 
 
 def download_study(uri: str, study: str, directory: Path, timeout_s: float = 30.0) -> StudyFolder:
@@ -79,14 +76,7 @@ def _runs_of(client: MlflowClient, study: str, where: str) -> list[Run]:
             f"there is no study {study!r} in {where}; allowed: "
             f"{', '.join(known) or 'none, it is empty'}"
         )
-    return sorted(_pages(client, experiment.experiment_id), key=_last_written)
-
-
-def _pages(client: MlflowClient, experiment_id: str, token: str | None = None) -> Iterator[Run]:
-    page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
-    yield from page
-    if page.token:
-        yield from _pages(client, experiment_id, page.token)
+    return sorted(all_runs(client, experiment.experiment_id), key=_last_written)
 
 
 def _last_written(run: Run) -> tuple[float, int]:

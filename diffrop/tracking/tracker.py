@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from diffrop.record.names import trial_label
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import hide, redact
 from diffrop.schema import require
-from diffrop.tracking.client import bounded, open_client, prepare_sqlite
+from diffrop.tracking.client import all_runs, bounded, open_client, prepare_sqlite
 from diffrop.tracking.record_files import study_files, study_record, trial_record
 from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
 from diffrop.tracking.study import study_metrics, study_tags
@@ -210,7 +210,7 @@ class Tracker:
         own = {"diffrop.launch": self._launch, "diffrop.driver": self._driver}
         parent: Run | None = None
         children: dict[str, RunState] = {}
-        for run in self._runs():
+        for run in all_runs(self._mlflow, self._experiment_id):
             tags = run.data.tags
             if "diffrop.trial" in tags:
                 label = trial_label(int(tags["diffrop.trial"]))
@@ -236,14 +236,6 @@ class Tracker:
         tags = run.data.tags
         is_open = "diffrop.launch" in tags and run.info.status == "RUNNING"
         return is_open and not (self._alive and self._alive(tags.get("diffrop.driver", "")))
-
-    def _runs(self, token: str | None = None) -> Iterator[Run]:
-        """All runs of the experiment from a page on, oldest first."""
-        ids, order = [self._experiment_id], ["attributes.start_time ASC"]
-        page = self._mlflow.search_runs(ids, max_results=100, order_by=order, page_token=token)
-        yield from page
-        if page.token:
-            yield from self._runs(page.token)
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
         run = self._children.get(trial.label)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
@@ -14,13 +15,10 @@ from diffrop.training.network import load_ema
 from tests.made.pipelines import load, trained
 
 
-@pytest.mark.parametrize("omega", [0.0, 0.5, 2.0])
-def test_diffusers_draws_the_same_images(
-    checkpoint: Checkpoint, folder: Path, omega: float
-) -> None:
-    labels, seed = [0, 3, 9, 3], 5
+def drawn(checkpoint: Checkpoint, labels: list[int], omega: float, seed: int) -> Tensor:
+    """Images of our own sampler."""
     config = ExperimentConfig.from_dict(checkpoint.card["config"])
-    ours = sample(
+    return sample(
         load_ema(checkpoint, torch.device("cpu")),
         NoiseSchedule.linear(config.diffusion),
         config.sampling,
@@ -30,6 +28,14 @@ def test_diffusers_draws_the_same_images(
         10,
         torch.Generator().manual_seed(seed),
     )
+
+
+@pytest.mark.parametrize("omega", [0.0, 0.5, 2.0])
+def test_diffusers_draws_the_same_images(
+    checkpoint: Checkpoint, folder: Path, omega: float
+) -> None:
+    labels, seed = [0, 3, 9, 3], 5
+    ours = drawn(checkpoint, labels, omega, seed)
     theirs = load(folder)(
         labels,
         guidance_scale=omega,
@@ -43,17 +49,7 @@ def test_diffusers_draws_the_same_images(
 def test_ancestral_sampler_travels_with_the_folder(tmp_path: Path) -> None:
     found = trained(**{"sampling.sampler": "ancestral", "diffusion.num_timesteps": 20})
     export_pipeline(found, tmp_path / "out", omega=1.0)
-    config = ExperimentConfig.from_dict(found.card["config"])
-    ours = sample(
-        load_ema(found, torch.device("cpu")),
-        NoiseSchedule.linear(config.diffusion),
-        config.sampling,
-        (1, 8, 8),
-        torch.tensor([1, 2]),
-        1.0,
-        10,
-        torch.Generator().manual_seed(0),
-    )
+    ours = drawn(found, [1, 2], 1.0, 0)
     theirs = load(tmp_path / "out")(
         [1, 2], generator=torch.Generator().manual_seed(0), output_type="pt"
     ).images

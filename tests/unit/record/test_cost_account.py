@@ -61,7 +61,7 @@ def test_folder_that_is_added_again_is_read_anew(study: StudyFolder) -> None:
     found = account(study, 1)
     before = found.hours
     store_trial(study.trial(1), study.store, FORK, [timed_card(64, 3.6)])
-    assert found.add(study.trial(1), "trial") == 1128.0
+    found.add(study.trial(1), "trial")
     assert found.hours == pytest.approx(before + 2 * 3.6 / 3600)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.record.names import images_name, images_of, parse_label, trial_label
+from diffrop.record.names import files_by_images, images_name, images_of, parse_label, trial_label
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,18 @@ def test_names_of_files_sort_by_images() -> None:
     names = [images_name(images, ".json") for images in counts]
     assert names == sorted(names) and names[0] == "images_000000000064.json"
     assert [images_of(Path("scores") / name) for name in names] == counts
+
+
+def test_files_of_a_folder_come_by_images(tmp_path: Path) -> None:
+    for name in (
+        "images_000000000128.json",
+        "images_000000000064.json",
+        "images_x.json",
+        "a.json",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / images_name(64, ".png")).touch()
+    assert [images_of(path) for path in files_by_images(tmp_path, ".json")] == [64, 128]
 
 
 @pytest.mark.parametrize("name", ["images_.json", "image_64.json", "images_64x.json", "log"])

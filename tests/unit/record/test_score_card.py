@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from diffrop.metrics.interval import Interval
+from diffrop.record.codec import encode
 from diffrop.record.score_card import CurvePoint, ScoreCard, read_score, write_score
 from tests.made.scores import score_card
 
@@ -36,7 +37,7 @@ def test_scores_are_those_of_the_choice_on_the_full_number() -> None:
 
 @pytest.mark.parametrize("missing", ["objectives", "curve", "seconds"])
 def test_card_of_another_version_is_refused_in_one_sentence(tmp_path: Path, missing: str) -> None:
-    stored = searched().to_dict()
+    stored = encode(searched())
     del stored[missing]
     path = tmp_path / "images_000000000128.json"
     path.write_text(json.dumps(stored))
@@ -49,8 +50,9 @@ def test_card_of_another_version_is_refused_in_one_sentence(tmp_path: Path, miss
 def test_torn_score_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "images_000000000128.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="is no complete score file"):
+    with pytest.raises(ValueError, match="cannot read") as found:
         read_score(path)
+    assert str(found.value).count(path.name) == 1
 
 
 def test_card_without_a_point_of_its_choice_is_refused(tmp_path: Path) -> None:

@@ -112,11 +112,6 @@ def test_segment_is_stored_under_the_keys_of_format_3() -> None:
     assert decode(TrainingSegment, row).study == ""
 
 
-def test_units_are_gpus_or_workers_without_gpus() -> None:
-    assert TrainingSegment(0, 64, 2.5, workers=2, gpus=0.5, time=7.0).units == 0.5
-    assert TrainingSegment(0, 64, 2.5, workers=2, gpus=0.0, time=7.0).units == 2
-
-
 def test_torn_and_foreign_lines_of_segments_are_passed_over(tmp_path: Path) -> None:
     parts = [
         TrainingSegment(begin, begin + 64, 2.5, workers=2, gpus=1.0, time=float(begin))

@@ -43,7 +43,7 @@ def test_scores_are_read_by_images(trial: TrialFolder) -> None:
 
 def test_damaged_score_is_refused_and_may_be_passed_over(trial: TrialFolder) -> None:
     trial.score_path(64).write_text("{")
-    with pytest.raises(ValueError, match="no complete score file"):
+    with pytest.raises(ValueError, match="cannot read"):
         trial.scores()
     assert [card.value for card in trial.readable_scores()] == [40.0]
 

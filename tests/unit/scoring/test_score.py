@@ -1,5 +1,5 @@
 import dataclasses
-import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from diffrop.config import ExperimentConfig
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.features import FeatureExtractor
-from diffrop.record.score_card import ScoreCard
+from diffrop.record.score_card import read_score, write_score
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored, check_scorable, sampler_name, score_model, scored_alike
 from diffrop.study.objectives import BaselineScores
@@ -158,10 +158,12 @@ def test_only_the_final_score_has_all_metrics_and_what_differences_need(
     assert final.card.value == pytest.approx(early.card.value, rel=1e-6)
 
 
-def test_stored_card_is_taken_only_for_what_it_was_asked(inputs: ScoringInputs) -> None:
+def test_stored_card_is_taken_only_for_what_it_was_asked(
+    inputs: ScoringInputs, tmp_path: Path
+) -> None:
     config = small_experiment(evaluation__constraints=["fid/few <= baseline"])
-    stored = json.loads(json.dumps(scored(config, inputs).card.to_dict()))
-    card = ScoreCard.from_dict(stored)
+    write_score(tmp_path / "images.json", scored(config, inputs).card)
+    card = read_score(tmp_path / "images.json")
     assert scored_alike(card, config, inputs, LAST)
     assert not scored_alike(card, config, inputs, EARLY)
     assert not scored_alike(card, config, inputs, dataclasses.replace(LAST, num_samples=60))

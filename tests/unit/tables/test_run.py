@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from diffrop.data.held_out import load_split
 from diffrop.engine.drivers import hold
 from diffrop.engine.final_training import FinalResult
 from diffrop.errors import StudyError
+from diffrop.record.score_card import write_score
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
@@ -43,7 +43,7 @@ class Trainings:
             return FinalResult(None, "the loss is not finite at step 1", [])
         card = card_of(config)
         path = TrialFolder(directory).score_path(card.images_seen)
-        write_atomically(path, json.dumps(card.to_dict()))
+        write_score(path, card)
         return FinalResult(card, "", [])
 
 
@@ -74,7 +74,7 @@ def test_a_score_before_the_end_is_not_taken(
     plan = plan_of(4, tmp_path / "t", ["ddpm"])
     card = card_of(plan.configs["ddpm"])
     path = TrialFolder(plan.row_directory("ddpm")).score_path(card.images_seen)
-    write_atomically(path, json.dumps(dataclasses.replace(card, final=False).to_dict()))
+    write_score(path, dataclasses.replace(card, final=False))
     assert stored_result(plan, "ddpm") is None
     write_atomically(path.parents[1] / ROW_FILE, yaml.safe_dump(plan.settings("ddpm")))
     assert stored_result(plan, "ddpm") is None

@@ -159,7 +159,7 @@ def test_damaged_file_of_one_trial_does_not_hold_up_the_others(uri: str, tmp_pat
     assert ["trial 7" in str(w.message) for w in caught] == [True, False]
     assert ["trial 9" in str(w.message) for w in caught] == [False, True]
     assert len(missing) == 2
-    assert "trial 7" in missing[0] and "is no complete score file" in missing[0]
+    assert "trial 7" in missing[0] and "cannot read" in missing[0]
     _, children = runs_of(uri)
     assert children["7"].info.status == "FINISHED"
     assert len(history(uri, children["7"], "loss/ddpm")) == 3

@@ -8,15 +8,15 @@ import pytest
 from mlflow import MlflowClient
 
 from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline, ConfirmedLeader
-from diffrop.record.cost import CostRecord, PlannedCost, Probe, StudyCost
+from diffrop.record.cost import CostRecord, PlannedCost, StudyCost
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.json_files import write_record
-from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import TrainingSegment
 from diffrop.storage import write_atomically
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.views import saved_views
+from tests.made.full_study import agreement
 from tests.made.mlflow_study import (
     TIME,
     add_checkpoint,
@@ -29,6 +29,7 @@ from tests.made.mlflow_study import (
     runs_of,
     study_of,
 )
+from tests.made.plans import PROBE
 
 
 def with_training(trial: TrackedTrial) -> TrackedTrial:
@@ -38,6 +39,11 @@ def with_training(trial: TrackedTrial) -> TrackedTrial:
     for begin, end, seconds in ((0, 64, 30.0), (64, 192, 60.0)):
         segment = TrainingSegment(begin, end, seconds, workers=1, gpus=2, time=TIME + end)
         trial.training.add_segment(segment)
+    return with_costs(trial)
+
+
+def with_costs(trial: TrackedTrial) -> TrackedTrial:
+    """The trial with what the study's account counts at it by now."""
     account = CostAccount(StudyFolder(trial.folder.path.parents[1]))
     account.add(trial.folder, "trial")
     return dataclasses.replace(trial, costs=tuple(account.of_folder(trial.folder)))
@@ -52,10 +58,7 @@ def test_costs_add_up_and_lineage_becomes_tags(uri: str, tmp_path: Path) -> None
     tracker.sync(running)
     add_score(running, 192, few=60.0)
     add_checkpoint(running, 192)
-    account = CostAccount(study_of(tmp_path))
-    account.add(running.folder, "trial")
-    costs = tuple(account.of_folder(running.folder))
-    tracker.sync(dataclasses.replace(running, state="COMPLETE", costs=costs))
+    tracker.sync(dataclasses.replace(with_costs(running), state="COMPLETE"))
     assert tracker.close("FINISHED") == []
     run = runs_of(uri)[1]["7"]
 
@@ -114,17 +117,7 @@ COST = CostRecord(
         units=1,
         at_once=1,
         placement="",
-        probe=Probe(
-            device="cuda",
-            num_steps=50,
-            train_images_per_s=64.0,
-            denoise_images_per_s=160.0,
-            feature_images_per_s=None,
-            fid_s=0.0,
-            metrics_s=0.0,
-            memory_mib=100.0,
-            checkpoint_mib=2.0,
-        ),
+        probe=PROBE,
     ),
     actual=StudyCost(
         rungs=(),
@@ -136,21 +129,6 @@ COST = CostRecord(
         images=30_000,
         disk_mib=12,
     ),
-)
-AGREEMENT = AgreementRecord(
-    rungs=(
-        RungAgreement(
-            images=6016,
-            num_samples=250,
-            num_steps=4,
-            num_trials=12,
-            num_audited=2,
-            tau=0.6,
-            low=0.2,
-            high=0.9,
-        ),
-    ),
-    conclusion="right",
 )
 CONFIRMATION = ConfirmationRecord(
     seeds=(101,),
@@ -178,7 +156,8 @@ CONFIRMATION = ConfirmationRecord(
 def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_path: Path) -> None:
     folder = study_of(tmp_path)
     write_record(folder.cost, COST)
-    write_record(folder.rung_agreement, AGREEMENT)
+    record = agreement(num_trials=12)
+    write_record(folder.rung_agreement, record)
     write_record(folder.confirmation, CONFIRMATION)
     tracker = make_tracker(uri, tmp_path)
     tracker.log_study(folder)
@@ -187,8 +166,8 @@ def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_p
     metrics = parent.data.metrics
     assert metrics["plan/gpu_hours"] == 2.0 and metrics["fact/gpu_hours"] == 2.5
     assert metrics["confirmation/t003_mean"] == -1.5
-    assert history(uri, parent, "fidelity/tau")[0][::2] == (6016, 0.6)
-    assert parent.data.tags["conclusion.fidelity"] == "right"
+    assert history(uri, parent, "fidelity/tau")[0][::2] == (6016, 0.62)
+    assert parent.data.tags["conclusion.fidelity"] == record.conclusion
     assert "t003 is better" in parent.data.tags["mlflow.note.content"]
     found = {item.path for item in MlflowClient(uri).list_artifacts(parent.info.run_id)}
     assert found == {"plan.json", "fidelity.json", "confirm.json"}
