@@ -5,12 +5,11 @@ trained of it. Studies pin the checkpoints that they score (`refs/STUDY/IMAGES`,
 what nobody pins is thinned out while it trains, and may be collected later.
 """
 
-import contextlib
-import fcntl
 import json
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from diffrop.record.json_files import read_json
 from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.record.trial_folder import TrialFolder
-from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
+from diffrop.storage import RemoteMirror, temporary_beside, try_lock, write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
@@ -151,21 +150,13 @@ class TrainingFolder(CheckpointDirectory):
             self._mirror.delete(path)
         return size
 
-    @contextlib.contextmanager
-    def try_hold(self) -> Iterator[bool]:
-        """Hold the training for this process, and say whether that worked: another may hold it.
+    def try_hold(self) -> AbstractContextManager[bool]:
+        """Hold the training for this process, and say whether that worked; see `try_lock`.
 
-        The lock goes with the process, even if it is killed. It reaches as far as the file system:
-        two machines that share only a remote storage may train the same at once, which costs
+        Two machines that share only a remote storage may train the same at once, which costs
         time, not results.
         """
-        with (self.path / "training.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        return try_lock(self.path / "training.lock")
 
     def push(self, path: Path | None = None) -> None:
         """Bring the remote copy up to date, if there is one."""
