@@ -17,7 +17,7 @@ from diffrop.baselines.resnet import ResNet32
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
-from diffrop.metrics.report import ShotReport, evaluate
+from diffrop.metrics.report import ShotReport, evaluate, fid_lines
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.storage import write_atomically
@@ -118,13 +118,7 @@ def report_lines(
     report: ShotReport, reference_scores: dict[str, Any], config: GanConfig, extractor: str
 ) -> list[str]:
     """Return the report in lines of at most 80 columns."""
-    lines = []
-    for group, count in report.num_samples.items():
-        real, noise = (
-            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
-        )
-        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
-        lines.append(f"fid/{group} {report.scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
+    lines = fid_lines(report.scores, report.num_samples, reference_scores)
     accuracy = report.scores.get("accuracy/all")
     if accuracy is not None:
         lines.append(f"{100 * accuracy:.0f}% of the samples show the label that was asked for")
