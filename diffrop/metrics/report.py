@@ -20,7 +20,7 @@ from diffrop.metrics.frechet import gaussian_statistics
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import Estimate
 from diffrop.metrics.protocol import Protocol
-from diffrop.metrics.reference import LabelledFeatures, Reference
+from diffrop.metrics.reference import Reference
 from diffrop.metrics.scores import CLASS_METRICS, METRICS, SCORERS, Group, accuracy
 
 MIN_CLASS_IMAGES = 100
@@ -200,8 +200,8 @@ def _group(
         statistics=statistics,
         full_statistics=reference.statistics["all"] if known and name != "all" else None,
         reference=reference.features[reference.rows(classes, len(rows))],
-        training=_of_classes(reference.training, classes),
-        heldout=_of_classes(reference.heldout, classes),
+        training=reference.training,
+        heldout=reference.heldout,
         intervals=intervals,
     )
 
@@ -216,16 +216,6 @@ def _class_rows(labels: Tensor, reference: Reference) -> dict[str, Tensor]:
         for label, found in rows.items()
         if min(len(found), int(num_reference[label])) >= MIN_CLASS_IMAGES and len(classes) > 1
     }
-
-
-def _of_classes(
-    images: LabelledFeatures | None, classes: Sequence[int]
-) -> LabelledFeatures | None:
-    if images is None:
-        return None
-    features, labels = images
-    inside = torch.isin(labels, torch.tensor(classes))
-    return (features[inside], labels[inside]) if inside.any() else None
 
 
 def _spread(labels: Tensor, classes: Sequence[int]) -> Tensor:

@@ -59,10 +59,10 @@ class TrainingFolder(CheckpointDirectory):
 
     def images(self) -> list[int]:
         """Return the images seen of every checkpoint, here or in the remote storage."""
-        names = {path.name for path in self.files()}
+        found: set[int | None] = set(super().images())
         if self._mirror is not None:
-            names |= {name for name in self._mirror.names(self.path) if Path(name).match(WEIGHTS)}
-        found = (images_of(Path(name)) for name in names)
+            paths = (Path(name) for name in self._mirror.names(self.path))
+            found |= {images_of(path) for path in paths if path.match(WEIGHTS)}
         return sorted(images for images in found if images is not None)
 
     def read(self, images_seen: int, device: "torch.device | str" = "cpu") -> "Checkpoint":
@@ -71,12 +71,10 @@ class TrainingFolder(CheckpointDirectory):
         Raises:
             CheckpointError: it is missing or damaged.
         """
-        from diffrop.checkpoint_file import read_checkpoint
-
         path = self.path_of(images_seen)
         if self._mirror is not None and not path.exists():
             self._mirror.pull(path)
-        return read_checkpoint(path, device)
+        return super().read(images_seen, device)
 
     def holds(self, images_seen: int) -> bool:
         """Return whether an intact checkpoint is there, with a warning if it is damaged."""
@@ -88,28 +86,6 @@ class TrainingFolder(CheckpointDirectory):
             warnings.warn(f"{error}; it is replaced", stacklevel=2)
             return False
         return True
-
-    def newest(
-        self,
-        device: "torch.device | str" = "cpu",
-        at_most: int | None = None,
-        more_than: int = -1,
-    ) -> "Checkpoint | None":
-        """Return the newest intact checkpoint, with a warning for each damaged one passed over.
-
-        Args:
-            device: of its tensors.
-            at_most: the images seen that it may have; None allows any number.
-            more_than: the images seen that it must exceed.
-        """
-        for images in reversed(self.images()):
-            if images <= more_than or (at_most is not None and images > at_most):
-                continue
-            try:
-                return self.read(images, device)
-            except CheckpointError as error:
-                warnings.warn(f"{error}; the one before it is used", stacklevel=2)
-        return None
 
     def pin(self, study: str, images: Iterable[int]) -> None:
         """Keep the checkpoints at these images, once they are there, for as long as a study."""
