@@ -16,6 +16,7 @@ from benchmarks.simulation import Quest, SimulatedTraining, StudyNoise, Trial
 from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
 from diffrop.config import OmegaSearch
 from diffrop.recipes import digits
+from diffrop.record.trial_state import RungReached, to_result
 from diffrop.scoring.sampling_search import plan_rounds, search
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
@@ -122,14 +123,14 @@ class Engine:
             now = rung.images
             seconds, omega, score = search_omega(setting.surrogate, training, config, rung)
             yield seconds
-            result = {
-                "images_seen": now,
-                "score": score,
-                "values": [score],
-                "fid/all": score,
-                "omega": omega,
-                "final": rung.final,
-            }
+            reached = RungReached(
+                images_seen=now,
+                final=rung.final,
+                values=(score,),
+                scores={"fid/all": score},
+                omega=omega,
+            )
+            result = to_result(reached)
             action = scheduler.on_trial_result(None, tune_trial, result)
             if rung.final and not point["baseline"]:  # the baseline is no point of the space
                 quest.complete(trained, omega, score)

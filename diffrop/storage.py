@@ -4,6 +4,7 @@ Where nodes share no file system, each works on a folder of its own, and what it
 to the remote storage, from which another node takes it over.
 """
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -35,6 +36,21 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = temporary_beside(path)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold a file's lock and say whether that worked: another process may hold it.
+
+    The lock goes with the process, even if it is killed, and reaches as far as the file system.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 @dataclass(frozen=True)

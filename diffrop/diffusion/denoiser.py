@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from diffrop.config import Precision
 from diffrop.cuda_graph import Capture, Graph
-from diffrop.models.compiled import DisagreementError, Network, compile_checked
+from diffrop.models.compiled import DisagreementError, Network, cause_of, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
 
 NUM_WARM_UP_RUNS = 2
@@ -66,22 +66,25 @@ class FastDenoiser:
         size = next((size for size in self._sizes if size >= count), None)
         if size is None:
             return self._network(x_t, t, labels).float()
-        inputs = tuple(_filled(tensor, size) for tensor in (x_t, t, labels))
+        inputs = (x_t, t, labels)
         if size not in self._compiled:
-            self._compiled[size] = self._network
-            if self.compiles:
-                self._compiled[size] = compile_checked(self._network, model, inputs)
-                self.compiles = self._compiled[size] is not self._network
-            self._record(size, inputs)
+            self._prepare(size, model, _filled(inputs, size))
         recorded = self._recorded.get(size)
         if recorded is None:
-            return self._compiled[size](*inputs)[:count].float()
-        for ours, theirs in zip(recorded.inputs, (x_t, t, labels), strict=True):
+            return self._compiled[size](*_filled(inputs, size))[:count].float()
+        for ours, theirs in zip(recorded.inputs, inputs, strict=True):
             ours[:count].copy_(theirs)
         recorded.graph.replay()
-        return recorded.output[:count].to(
-            torch.float32, copy=True
-        )  # the next replay overwrites it
+        # A copy, for the next replay overwrites it.
+        return recorded.output[:count].to(torch.float32, copy=True)
+
+    def _prepare(self, size: int, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Compile and record evaluations of a size, where that works."""
+        self._compiled[size] = self._network
+        if self.compiles:
+            self._compiled[size] = compile_checked(self._network, model, inputs)
+            self.compiles = self._compiled[size] is not self._network
+        self._record(size, inputs)
 
     def _record(self, size: int, inputs: tuple[Tensor, ...]) -> None:
         """Record an evaluation at a size, if evaluations can be recorded."""
@@ -105,7 +108,7 @@ class FastDenoiser:
             raise
         except Exception as error:  # whatever stops a recording must not stop a study
             self._capture = None
-            cause = " ".join(str(error).split())[:300] or type(error).__name__
+            cause = cause_of(error)
             message = f"CUDA graph capture failed, sampling continues without it: {cause}"
             warnings.warn(message, stacklevel=2)
             return
@@ -125,7 +128,9 @@ class _Evaluated(nn.Module):
         return self._evaluate(*self._of, x_t, t, labels)
 
 
-def _filled(tensor: Tensor, size: int) -> Tensor:
-    """(B, ...) to (size, ...), with zeros."""
-    missing = size - len(tensor)
-    return torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])]) if missing else tensor
+def _filled(tensors: tuple[Tensor, ...], size: int) -> tuple[Tensor, ...]:
+    """(B, ...) to (size, ...) each, with zeros."""
+    missing = size - len(tensors[0])
+    if not missing:
+        return tensors
+    return tuple(torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) for x in tensors)

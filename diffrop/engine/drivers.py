@@ -1,7 +1,6 @@
 """The processes that drive a study: one by default, several that share a database server."""
 
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from diffrop.errors import StudyError
-from diffrop.storage import RemoteMirror
+from diffrop.storage import RemoteMirror, try_lock
 from diffrop.training.stop import stop_file
 
 HEARTBEAT_S = 5.0
@@ -102,18 +101,6 @@ def _has_died_here(name: str) -> bool:
     """Whether a driver was a process of this machine that is no more; see `Drivers.own`."""
     host, _, rest = name.rpartition("-")[0].rpartition("-")
     return host == socket.gethostname() and not Path("/proc", rest).exists()
-
-
-@contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Hold a file's lock and say whether that worked: another process may hold it."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from diffrop.engine.prepare import scoring_inputs
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
+from diffrop.metrics.report import fid_lines
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
@@ -27,7 +28,7 @@ from diffrop.scoring.reference_scores import fid_lines
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
-from diffrop.study.rung import Rung
+from diffrop.study.rung import last_rung
 from diffrop.tracking.launch import open_tracker, tracking_uri
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.uri import checked_uri
@@ -62,8 +63,7 @@ def prepare_final(
     """
     checked_uri(tracking_uri(launch))
     check_batch_fits_workers(config, launch.workers_per_trial)
-    if launch.ray_address == "local":
-        cluster.check_resources(launch, *cluster.local_resources())
+    cluster.check_this_machine(launch)
     dataset = load_dataset(config.data)
     check_network(config, dataset)
     check_scorable(config, dataset, [config.evaluation.num_samples])
@@ -99,14 +99,7 @@ def _train(
     console: Console,
     experiment: str,
 ) -> FinalResult:
-    batch = config.training.batch_size
-    images = -(-config.training.num_images // batch) * batch
-    rung = Rung(
-        images=images,
-        num_samples=config.evaluation.num_samples,
-        num_steps=None,
-        final=True,
-    )
+    rung = last_rung(config)
     task = TrialTask(
         directory=directory,
         config=config,
@@ -125,7 +118,7 @@ def _train(
     with stop.watched():
         _in_background(
             lambda: _execute(task, inputs, launch, reports.append),
-            lambda: _print_progress(task, images, console),
+            lambda: _print_progress(task, rung.images, console),
         )
     cards = task.folder.scores()
     card = cards[-1] if cards and cards[-1].final else None
@@ -149,7 +142,7 @@ def _train(
         message=failure,
         costs=tuple(account.of_folder(task.folder)),
         log_every_images=config.training.log_every_images,
-        until=images,
+        until=rung.images,
     )
     tracker.sync(trial)
     return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")

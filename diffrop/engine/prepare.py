@@ -53,8 +53,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     for experiment in (config.experiment, *config.space.corners(config.experiment)):
         check_batch_fits_workers(experiment, launch.workers_per_trial)
     check_extractor(config.experiment.evaluation.extractor)
-    if launch.ray_address == "local":
-        cluster.check_resources(launch, *cluster.local_resources())
+    cluster.check_this_machine(launch)
     dataset = load_dataset(config.experiment.data)
     samples = [rung.num_samples for rung in config.rungs]
     check_scorable(config.experiment, dataset, samples)

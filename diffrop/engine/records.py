@@ -13,7 +13,6 @@ from diffrop.config import ExperimentConfig
 from diffrop.cost.actual import actual_cost
 from diffrop.cost.plan import make_plan
 from diffrop.cost.probe import measure_speeds
-from diffrop.engine.drivers import try_lock
 from diffrop.execution.placement import Node
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord, Probe
@@ -23,6 +22,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import share_record
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.rung_agreement import rung_agreement
+from diffrop.storage import try_lock
 from diffrop.study.config import LaunchConfig, StudyConfig
 
 

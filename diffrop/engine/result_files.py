@@ -41,7 +41,7 @@ def _exported(config: StudyConfig, best: TrialResult) -> tuple[ExperimentConfig,
     if best.parent or start is None:
         return experiment, best.parent or None
     contrastive = all(key.startswith("contrastive.") for key in best.values)
-    if not start.startswith("baseline@") or not contrastive:
+    if not config.prefix_images or not contrastive:
         return experiment, start
     if experiment.contrastive.form == "none":
         return experiment, None

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 
 from diffrop.cost.budget import BudgetTracker
-from diffrop.engine.drivers import try_lock
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.progress import Screen
 from diffrop.engine.records import (
@@ -30,7 +29,7 @@ from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.search.warm_start import remember, write_notes
-from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.storage import RemoteMirror, try_lock, write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.launch import tracking_uri
 from diffrop.training.garbage import collect_garbage

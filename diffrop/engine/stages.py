@@ -76,8 +76,8 @@ class Stages:
             )
             return
         num_trials = sum(trial.state != "RUNNING" for trial in result.trials)
+        cards = read_cards(confirmation, self._retraining)
         while True:
-            cards = read_cards(confirmation, self._retraining)
             assessment = assess(confirmation, cards)
             points = missing_points(confirmation, cards) or next_points(assessment, cards)
             record = confirmation_record(assessment, num_trials, len(points))
@@ -85,7 +85,8 @@ class Stages:
             if not points or not run.may_begin:
                 return
             self._train_again(points)
-            if read_cards(confirmation, self._retraining).keys() == cards.keys():
+            before, cards = cards, read_cards(confirmation, self._retraining)
+            if cards.keys() == before.keys():
                 return  # nothing ended: stopped, or out of budget
 
     def _retraining(self, point: ConfirmPoint) -> TrialTask:

@@ -53,6 +53,12 @@ def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
             )
 
 
+def check_this_machine(launch: LaunchConfig) -> None:
+    """Raise ResourceError if a local cluster is asked for and no trial fits on this machine."""
+    if launch.ray_address == "local":
+        check_resources(launch, *local_resources())
+
+
 def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) -> int:
     """Return how many trials run at a time.
 
@@ -64,8 +70,8 @@ def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) ->
 
 
 @contextlib.contextmanager
-def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
-    """Start a local cluster, or join the one at `ray_address`; yield its CPUs and GPUs.
+def connect(launch: LaunchConfig) -> Iterator[None]:
+    """Start a local cluster, or join the one at `ray_address`, and leave it at the end.
 
     A local cluster listens on the loopback interface only, with a token. Its dashboard runs,
     because Ray's clean-up of a stopped worker group asks it which actors are alive.
@@ -74,8 +80,7 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
         ResourceError: a trial does not fit, or the cluster cannot be reached.
     """
     local = launch.ray_address == "local"
-    if local:
-        check_resources(launch, *local_resources())
+    check_this_machine(launch)
     os.environ.update(DRIVER_ENVIRONMENT)
     set_loopback_only(local)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -91,9 +96,8 @@ def connect(launch: LaunchConfig) -> Iterator[tuple[float, float]]:
         ) from error
     try:
         resources = ray.cluster_resources()
-        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        check_resources(launch, cpus, gpus)
-        yield cpus, gpus
+        check_resources(launch, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+        yield
     finally:
         ray.shutdown()
 

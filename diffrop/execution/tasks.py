@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.fork import parse_fork
 from diffrop.study.rung import Rung
 from diffrop.training.fork import check_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
@@ -56,7 +56,7 @@ class TaskMaker:
             made, imported=made.store.import_checkpoint(fork.path), imported_images=fork.images
         )
 
-    @property
+    @cached_property
     def store(self) -> CheckpointStore:
         """The checkpoints of all studies of the runs folder."""
         return open_store(self.launch, self.directory.parent)
@@ -179,8 +179,7 @@ def check_forks(config: StudyConfig, dataset: Dataset) -> None:
     if config.fork_from is None and not inherits:
         return
     start, card = 0, {"config": config.baseline.to_dict(), "data_digest": dataset.train_digest}
-    if config.fork_from is not None:
-        fork = parse_fork(config.fork_from, base.training.batch_size)
+    if (fork := config.fork_point) is not None:
         start = fork.images
         if fork.path is not None:
             card = read_checkpoint(fork.path).card

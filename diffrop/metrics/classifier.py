@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.data import LabelledImages
+from diffrop.diffusion.sampling import from_uint8
 from diffrop.seeds import CLASSIFIER, derive_seed, generator
 
 NUM_FEATURES = 64
@@ -37,7 +38,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 images (B, C, H, W) to features (B, 64) and logits (B, classes)."""
-        return self.from_pixels(_centred(images))
+        return self.from_pixels(from_uint8(images))
 
     def from_pixels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map pixels in [-1, 1] to features and logits."""
@@ -69,7 +70,7 @@ def _fit(network: Classifier, reference: LabelledImages) -> None:
     steps = NUM_IMAGES // BATCH_SIZE
     for step in range(steps):
         picked = torch.randint(len(reference.labels), (BATCH_SIZE,), generator=rng)
-        x = _centred(reference.images[picked])
+        x = from_uint8(reference.images[picked])
         x = x + 0.1 * torch.randn(x.shape, generator=rng)
         loss = F.cross_entropy(network.from_pixels(x)[1], reference.labels[picked])
         for group in optimizer.param_groups:
@@ -77,7 +78,3 @@ def _fit(network: Classifier, reference: LabelledImages) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-
-def _centred(images: Tensor) -> Tensor:
-    return images.float() / 127.5 - 1

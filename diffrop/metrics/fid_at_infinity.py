@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrop.metrics.checks import check_features
-from diffrop.metrics.frechet import GaussianStatistics, frechet_distance, gaussian_statistics
+from diffrop.metrics.frechet import GaussianStatistics, fitted, frechet_distance
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def fid_infinity(
             f"{num_points} points from {sizes[0]} of {count} samples; allowed: at least 3 points "
             "of 2 samples and more, from a share below 1"
         )
-    fit = gaussian_statistics(reference) if isinstance(reference, Tensor) else reference
+    fit = fitted(reference)
     rng = torch.Generator().manual_seed(seed)
     fids = []
     for size in sizes:

@@ -71,7 +71,7 @@ def frechet_distance(
     Raises:
         ValueError: features differ in D, are not finite, or are of fewer than two images.
     """
-    a, b = _fit(samples), _fit(reference)
+    a, b = fitted(samples), fitted(reference)
     if a.mean.shape != b.mean.shape:
         raise ValueError(
             f"features have {len(a.mean)} and {len(b.mean)} values an image; allowed: the same"
@@ -104,7 +104,8 @@ def symmetric_eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
-def _fit(features: Tensor | GaussianStatistics) -> GaussianStatistics:
+def fitted(features: Tensor | GaussianStatistics) -> GaussianStatistics:
+    """Return the fit of features (N, D), or the fit that was given."""
     return gaussian_statistics(features) if isinstance(features, Tensor) else features
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from diffrop.metrics.frechet import (
     GaussianStatistics,
     centred_rows,
+    fitted,
     gaussian_statistics,
     symmetric_eigenvectors,
 )
@@ -140,8 +141,7 @@ def fid_interval(
     Raises:
         ValueError: as `gaussian_statistics` and `influence_interval`.
     """
-    fit = gaussian_statistics(reference) if isinstance(reference, Tensor) else reference
-    return fid_estimate(features, fit).interval(labels, level)
+    return fid_estimate(features, fitted(reference)).interval(labels, level)
 
 
 def paired_interval(

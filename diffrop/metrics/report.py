@@ -20,7 +20,7 @@ from diffrop.metrics.frechet import gaussian_statistics
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import Estimate
 from diffrop.metrics.protocol import Protocol
-from diffrop.metrics.reference import LabelledFeatures, Reference
+from diffrop.metrics.reference import Reference
 from diffrop.metrics.scores import CLASS_METRICS, METRICS, SCORERS, Group, accuracy
 
 MIN_CLASS_IMAGES = 100
@@ -61,6 +61,28 @@ class ShotReport:
             "num_samples": dict(self.num_samples),
             "num_reference": dict(self.num_reference),
         }
+
+
+def fid_lines(
+    scores: Mapping[str, float],
+    num_samples: Mapping[str, int],
+    reference_scores: Mapping[str, Any],
+) -> list[str]:
+    """Return a line for each group's FID, beside those of real images and noise where known.
+
+    Args:
+        scores: by `metric/group`.
+        num_samples: images behind each group's scores.
+        reference_scores: "real" and "noise", each with its "scores".
+    """
+    lines = []
+    for group, count in num_samples.items():
+        real, noise = (
+            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
+        )
+        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
+        lines.append(f"fid/{group} {scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
+    return lines
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> Tensor:
@@ -178,8 +200,8 @@ def _group(
         statistics=statistics,
         full_statistics=reference.statistics["all"] if known and name != "all" else None,
         reference=reference.features[reference.rows(classes, len(rows))],
-        training=_of_classes(reference.training, classes),
-        heldout=_of_classes(reference.heldout, classes),
+        training=reference.training,
+        heldout=reference.heldout,
         intervals=intervals,
     )
 
@@ -194,16 +216,6 @@ def _class_rows(labels: Tensor, reference: Reference) -> dict[str, Tensor]:
         for label, found in rows.items()
         if min(len(found), int(num_reference[label])) >= MIN_CLASS_IMAGES and len(classes) > 1
     }
-
-
-def _of_classes(
-    images: LabelledFeatures | None, classes: Sequence[int]
-) -> LabelledFeatures | None:
-    if images is None:
-        return None
-    features, labels = images
-    inside = torch.isin(labels, torch.tensor(classes))
-    return (features[inside], labels[inside]) if inside.any() else None
 
 
 def _spread(labels: Tensor, classes: Sequence[int]) -> Tensor:

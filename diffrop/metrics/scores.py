@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+import torch
 from torch import Tensor
 
 from diffrop.config import Metric
@@ -44,7 +45,9 @@ class Group:
     reference: Tensor
     """Features of reference images with equally many of each class, N at most."""
     training: LabelledFeatures | None
+    """Of all classes."""
     heldout: LabelledFeatures | None
+    """Of all classes."""
     intervals: bool
 
 
@@ -102,11 +105,18 @@ def memorised(group: Group) -> Mapping[str, Estimate]:
     """Whether samples lie nearer to training images than held-out ones do, within classes."""
     if group.training is None or group.heldout is None:
         return {}
-    (training, _), (heldout, heldout_labels) = group.training, group.heldout
-    if not set(group.classes) & set(heldout_labels.tolist()):
+    training, _ = _of_classes(group.training, group.classes)
+    heldout, heldout_labels = _of_classes(group.heldout, group.classes)
+    if not len(training) or not len(heldout):
         return {}
     found = memorisation(group.features, training, heldout, group.labels, heldout_labels)
     return {"memorisation": Estimate(found.closer), "memorisation_z": Estimate(found.z)}
+
+
+def _of_classes(images: LabelledFeatures, classes: Sequence[int]) -> LabelledFeatures:
+    features, labels = images
+    inside = torch.isin(labels, torch.tensor(classes))
+    return features[inside], labels[inside]
 
 
 def accuracy(group: Group) -> Mapping[str, Estimate]:

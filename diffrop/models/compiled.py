@@ -25,6 +25,11 @@ class DisagreementError(Exception):
     """A fast way of computing gave other numbers than the plain one; the message says which."""
 
 
+def cause_of(error: Exception) -> str:
+    """Return what a warning says of an error: the beginning of its message in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def compile_checked(network: nn.Module, model: nn.Module, inputs: Sequence[Tensor]) -> Network:
     """Return `network` compiled, or as it is, with one warning, if that fails or is wrong.
 
@@ -163,8 +168,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _warn_of(error: Exception, consequence: str) -> None:
-    cause = " ".join(str(error).split())[:300] or type(error).__name__
-    warnings.warn(f"torch.compile failed, {consequence}: {cause}", stacklevel=3)
+    warnings.warn(f"torch.compile failed, {consequence}: {cause_of(error)}", stacklevel=3)
 
 
 def _gradients(network: nn.Module, output: Tensor, cotangent: Tensor) -> list[Tensor]:

@@ -27,9 +27,9 @@ class PeerDrivers:
 
 
 def unfinished(
-    trials: Sequence[FrozenTrial], peers: PeerDrivers, mine: AbstractSet[int] = frozenset()
+    trials: Sequence[FrozenTrial], peers: PeerDrivers, mine: AbstractSet[int]
 ) -> list[FrozenTrial]:
-    """Return the trials that nobody runs and that have not ended."""
+    """Return the trials that have not ended and that nobody runs; this driver runs `mine`."""
     return [
         trial
         for trial in trials
@@ -39,16 +39,11 @@ def unfinished(
     ]
 
 
-def num_remaining(
-    study: optuna.Study, config: StudyConfig, peers: PeerDrivers | None = None
-) -> int:
-    """Return how many trials of a study have not ended, those that have not begun included.
-
-    What another living driver runs is not counted.
-    """
+def num_remaining(study: optuna.Study, config: StudyConfig) -> int:
+    """Return how many trials of a study have not ended, whoever runs them, or have not begun."""
     trials = study.get_trials(deepcopy=False)
-    left = unfinished(trials, peers or PeerDrivers())
-    return len(left) + max(0, config.num_trials - len(trials))
+    running = sum(not trial.state.is_finished() for trial in trials)
+    return running + max(0, config.num_trials - len(trials))
 
 
 def _is_held(trial: FrozenTrial, peers: PeerDrivers) -> bool:

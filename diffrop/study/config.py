@@ -8,7 +8,7 @@ from typing import Any, Literal
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, require
 from diffrop.study.fork import ForkPoint, parse_fork
-from diffrop.study.rung import Rung
+from diffrop.study.rung import Rung, in_whole_batches, last_rung
 from diffrop.study.space import SearchSpace
 from diffrop.study.stopping_rules import STOPPING_RULES
 
@@ -122,18 +122,17 @@ class StudyConfig(Config):
     def rungs(self) -> tuple[Rung, ...]:
         """The rungs of a trial, in whole batches; the last is the end of training."""
         batch = self.experiment.training.batch_size
-        end = -(-self.experiment.training.num_images // batch) * batch
-        full = self.experiment.evaluation.num_samples
+        last = last_rung(self.experiment)
         rungs: list[Rung] = []
         growth = 1.0
-        while (whole := -(-int(self.first_rung_images * growth) // batch) * batch) < end:
+        while (whole := in_whole_batches(self.first_rung_images * growth, batch)) < last.images:
             if self.scheduler == "none":
                 break
-            samples = min(full, int(self.rung_samples * growth))
+            samples = min(last.num_samples, int(self.rung_samples * growth))
             steps = int(self.rung_steps * growth) if self.rung_steps else None
             rungs.append(Rung(images=whole, num_samples=samples, num_steps=steps, final=False))
             growth *= self.reduction_factor
-        return (*rungs, Rung(images=end, num_samples=full, num_steps=None, final=True))
+        return (*rungs, last)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from diffrop.checkpoint_header import read_card
 from diffrop.errors import CheckpointError
 from diffrop.schema import require
+from diffrop.study.rung import in_whole_batches
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def parse_fork(text: str, batch_size: int) -> ForkPoint:
     if start == "baseline" and mark:
         images = int(number) if number.replace("_", "").isdigit() else 0
         require(images > 0, "fork_from", text, "baseline@IMAGES, over 0 images, or a file")
-        return ForkPoint(-(-images // batch_size) * batch_size, None)
+        return ForkPoint(in_whole_batches(images, batch_size), None)
     path = Path(text)
     require(path.is_file(), "fork_from", text, "baseline@IMAGES, or the file of a checkpoint")
     try:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from diffrop.config import ExperimentConfig
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rung:
@@ -12,3 +14,19 @@ class Rung:
     num_steps: int | None
     """Denoising steps, at most, of a sampler; None leaves each its own."""
     final: bool
+
+
+def in_whole_batches(images: float, batch_size: int) -> int:
+    """Return a number of images, its fraction cut off, rounded up to whole batches."""
+    return -(-int(images) // batch_size) * batch_size
+
+
+def last_rung(experiment: ExperimentConfig) -> Rung:
+    """Return the end of a training, in whole batches, with the full score."""
+    training = experiment.training
+    return Rung(
+        images=in_whole_batches(training.num_images, training.batch_size),
+        num_samples=experiment.evaluation.num_samples,
+        num_steps=None,
+        final=True,
+    )

@@ -12,6 +12,7 @@ from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
 from diffrop.record.study_store import is_writable, value_differences
 from diffrop.schema import flatten, load_yaml, require
+from diffrop.study.rung import last_rung
 from diffrop.tables.published import TABLES, PublishedTable
 
 ROW_FILE = "row.yaml"
@@ -180,9 +181,8 @@ def row_cost(plan: TablePlan, row: str) -> RowCost:
     scales, num = config.evaluation.guidance_scales, config.evaluation.num_samples
     branches = sum(1 if omega == 0 else 2 for omega in scales)
     generated = classifier.num_generated if classifier else 0
-    batch = config.training.batch_size
     return RowCost(
-        trained=-(-config.training.num_images // batch) * batch,
+        trained=last_rung(config).images,
         sampled=num * len(scales) + generated,
         evaluations=steps * (num * branches + 2 * generated),
         classified=classified,

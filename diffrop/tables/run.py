@@ -71,8 +71,7 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
         ResourceError: a local cluster is too small.
     """
     checked_uri(tracking_uri(launch))
-    if launch.ray_address == "local":
-        cluster.check_resources(launch, *cluster.local_resources())
+    cluster.check_this_machine(launch)
     dataset = load_dataset(plan.data)
     for config in plan.configs.values():
         check_batch_fits_workers(config, launch.workers_per_trial)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrop.cuda_graph import Capture, Graph
-from diffrop.models.compiled import DisagreementError
+from diffrop.models.compiled import DisagreementError, cause_of
 
 NUM_WARM_UP_STEPS = 3
 """Steps that a training takes before one is recorded: compilers and caches must be warm, and the
@@ -100,7 +100,7 @@ class CapturedSteps:
         except Exception as error:  # whatever stops a recording must not stop a training
             self._capture = None
             self._recorded.clear()
-            cause = " ".join(str(error).split())[:300] or type(error).__name__
+            cause = cause_of(error)
             message = f"CUDA graph capture failed, steps run one operation at a time: {cause}"
             warnings.warn(message, stacklevel=2)
         _copy(self._state(), after)

@@ -49,13 +49,38 @@ class CheckpointDirectory:
             orphan.unlink(missing_ok=True)
         return path
 
-    def newest(self, device: "torch.device | str" = "cpu") -> "Checkpoint | None":
-        """Return the newest intact checkpoint, with a warning for each damaged one passed over."""
+    def images(self) -> list[int]:
+        """Return the images seen of every checkpoint, in rising order."""
+        return [images for path in self.files() if (images := images_of(path)) is not None]
+
+    def read(self, images_seen: int, device: "torch.device | str" = "cpu") -> "Checkpoint":
+        """Read the checkpoint at `images_seen`.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
         from diffrop.checkpoint_file import read_checkpoint
 
-        for path in reversed(self.files()):
+        return read_checkpoint(self.path_of(images_seen), device)
+
+    def newest(
+        self,
+        device: "torch.device | str" = "cpu",
+        at_most: int | None = None,
+        more_than: int = -1,
+    ) -> "Checkpoint | None":
+        """Return the newest intact checkpoint, with a warning for each damaged one passed over.
+
+        Args:
+            device: of its tensors.
+            at_most: the images seen that it may have; None allows any number.
+            more_than: the images seen that it must exceed.
+        """
+        for images in reversed(self.images()):
+            if images <= more_than or (at_most is not None and images > at_most):
+                continue
             try:
-                return read_checkpoint(path, device)
+                return self.read(images, device)
             except CheckpointError as error:
                 warnings.warn(f"{error}; the one before it is used", stacklevel=2)
         return None

@@ -39,7 +39,7 @@ class WeightAverage:
         self._share.fill_(1 - self.decay(batch_size, images_seen))
 
     @torch.no_grad()
-    def follow(self, model: nn.Module, skip: Tensor | None = None) -> None:
+    def follow(self, model: nn.Module, skip: Tensor) -> None:
         """Move towards the model, unless `skip` (float scalar on the device) is 1.
 
         That is fused SGD whose weights are the average, whose gradient is average minus model
@@ -59,11 +59,6 @@ class WeightAverage:
             is_first_step=False,
             found_inf=skip,
         )
-
-    def update(self, model: nn.Module, batch_size: int, images_seen: int) -> None:
-        """Move towards the model after a step that brought the count to `images_seen`."""
-        self.set_time(batch_size, images_seen)
-        self.follow(model)
 
 
 class PowerAverage(WeightAverage):

@@ -166,13 +166,6 @@ def identify(
     return TrainingIdentity(canonical(config), world_size, data_digest, parent, origin)
 
 
-def training_key(
-    config: ExperimentConfig, world_size: int, data_digest: str, parent: str | None = None
-) -> str:
-    """Return the key of a configuration's training; arguments as `identify`."""
-    return identify(config, world_size, data_digest, parent).key
-
-
 def checkpoint_key(key: str, images_seen: int) -> str:
     """Return the key of a training's checkpoint."""
     return f"{key}-{images_seen}"

@@ -5,12 +5,11 @@ trained of it. Studies pin the checkpoints that they score (`refs/STUDY/IMAGES`,
 what nobody pins is thinned out while it trains, and may be collected later.
 """
 
-import contextlib
-import fcntl
 import json
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from diffrop.record.json_files import read_json
 from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.record.trial_folder import TrialFolder
-from diffrop.storage import RemoteMirror, temporary_beside, write_atomically
+from diffrop.storage import RemoteMirror, temporary_beside, try_lock, write_atomically
 from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
@@ -60,10 +59,10 @@ class TrainingFolder(CheckpointDirectory):
 
     def images(self) -> list[int]:
         """Return the images seen of every checkpoint, here or in the remote storage."""
-        names = {path.name for path in self.files()}
+        found: set[int | None] = set(super().images())
         if self._mirror is not None:
-            names |= {name for name in self._mirror.names(self.path) if Path(name).match(WEIGHTS)}
-        found = (images_of(Path(name)) for name in names)
+            paths = (Path(name) for name in self._mirror.names(self.path))
+            found |= {images_of(path) for path in paths if path.match(WEIGHTS)}
         return sorted(images for images in found if images is not None)
 
     def read(self, images_seen: int, device: "torch.device | str" = "cpu") -> "Checkpoint":
@@ -72,12 +71,10 @@ class TrainingFolder(CheckpointDirectory):
         Raises:
             CheckpointError: it is missing or damaged.
         """
-        from diffrop.checkpoint_file import read_checkpoint
-
         path = self.path_of(images_seen)
         if self._mirror is not None and not path.exists():
             self._mirror.pull(path)
-        return read_checkpoint(path, device)
+        return super().read(images_seen, device)
 
     def holds(self, images_seen: int) -> bool:
         """Return whether an intact checkpoint is there, with a warning if it is damaged."""
@@ -89,28 +86,6 @@ class TrainingFolder(CheckpointDirectory):
             warnings.warn(f"{error}; it is replaced", stacklevel=2)
             return False
         return True
-
-    def newest(
-        self,
-        device: "torch.device | str" = "cpu",
-        at_most: int | None = None,
-        more_than: int = -1,
-    ) -> "Checkpoint | None":
-        """Return the newest intact checkpoint, with a warning for each damaged one passed over.
-
-        Args:
-            device: of its tensors.
-            at_most: the images seen that it may have; None allows any number.
-            more_than: the images seen that it must exceed.
-        """
-        for images in reversed(self.images()):
-            if images <= more_than or (at_most is not None and images > at_most):
-                continue
-            try:
-                return self.read(images, device)
-            except CheckpointError as error:
-                warnings.warn(f"{error}; the one before it is used", stacklevel=2)
-        return None
 
     def pin(self, study: str, images: Iterable[int]) -> None:
         """Keep the checkpoints at these images, once they are there, for as long as a study."""
@@ -151,21 +126,13 @@ class TrainingFolder(CheckpointDirectory):
             self._mirror.delete(path)
         return size
 
-    @contextlib.contextmanager
-    def try_hold(self) -> Iterator[bool]:
-        """Hold the training for this process, and say whether that worked: another may hold it.
+    def try_hold(self) -> AbstractContextManager[bool]:
+        """Hold the training for this process, and say whether that worked; see `try_lock`.
 
-        The lock goes with the process, even if it is killed. It reaches as far as the file system:
-        two machines that share only a remote storage may train the same at once, which costs
+        Two machines that share only a remote storage may train the same at once, which costs
         time, not results.
         """
-        with (self.path / "training.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        return try_lock(self.path / "training.lock")
 
     def push(self, path: Path | None = None) -> None:
         """Bring the remote copy up to date, if there is one."""

@@ -1,241 +1,32 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from diffrop.config import ContrastiveConfig, DiffusionConfig
-from diffrop.diffusion.contrastive import (
-    ContrastiveLoss,
-    ContrastiveTerms,
-    squared_distances,
-    tau_table,
+from diffrop.config import ContrastiveConfig
+from diffrop.diffusion.contrastive import ContrastiveLoss, tau_table
+from tests.made.contrastive import (
+    FORMS,
+    FORMS_AND_RULES,
+    GROUP_SIZE,
+    LABELS,
+    MARGINS,
+    NULL,
+    RULES,
+    SPACES,
+    Batch,
+    BruteForce,
+    evaluate,
+    float64_schedule,
+    make_batch,
+    make_loss,
+    tau_of,
 )
-from diffrop.diffusion.schedule import NoiseSchedule
-
-CLASS_COUNTS = torch.tensor([10, 4, 4, 1])
-NULL = 4
-LABELS = [0, 1, 2, 3, 1, NULL, 3, 0, 2, 0, 0, 1]
-GROUP_SIZE = 4
-SHAPE = (2, 2, 2)
-DIFFUSION = DiffusionConfig(num_timesteps=20, beta_start=0.02, beta_end=0.3)
-TIMESTEPS = {
-    "grouped": [3] * 4 + [11] * 4 + [3] * 4,
-    "batch": [7] * 12,
-    "per_sample": [0, 3, 11, 5, 19, 2, 8, 14, 3, 17, 6, 10],
-}
-FORMS = ["none", "negative_l2", "hinge", "reciprocal", "exponential"]
-SPACES = ["mu", "x0", "eps"]
-RULES = ["oracle", "constant", "quantile"]
-MARGINS = {"oracle": 1.0, "constant": 1.0, "quantile": 0.37}
-FORMS_AND_RULES = [(form, "oracle") for form in FORMS if form != "hinge"] + [
-    ("hinge", rule) for rule in RULES
-]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What the loss receives, and which images may meet."""
-
-    x_t: Tensor
-    t: Tensor
-    labels: Tensor
-    eps: Tensor
-    eps_theta: Tensor
-    group_size: int | None
-
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.x_t, self.t, self.labels, self.eps
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The loss by a double loop over pairs."""
-
-    loss: float
-    gradient: np.ndarray
-    num_pairs: int
-    active_share: float
-
-
-def float64_schedule(config: DiffusionConfig = DIFFUSION) -> NoiseSchedule:
-    steps = config.num_timesteps
-    beta = torch.linspace(config.beta_start, config.beta_end, steps, dtype=torch.float64)
-    alpha_bar = torch.cumprod(1 - beta, 0)
-    mu_eps = beta / ((1 - beta).sqrt() * (1 - alpha_bar).sqrt())
-    return NoiseSchedule(beta, 1 - beta, alpha_bar, mu_eps)
-
-
-def make_batch(
-    timesteps: str = "grouped",
-    noise: str = "own",
-    labels: list[int] = LABELS,
-    shape: tuple[int, int, int] = SHAPE,
-    seed: int = 0,
-) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    size = (len(labels), *shape)
-    x_0 = 0.4 * torch.randn(size, generator=generator, dtype=torch.float64)
-    eps = torch.randn(size, generator=generator, dtype=torch.float64)
-    if noise == "shared":
-        sharing = GROUP_SIZE if timesteps == "grouped" else len(labels)
-        eps = eps[::sharing].repeat_interleave(sharing, dim=0)
-    t = torch.tensor(TIMESTEPS[timesteps][: len(labels)])
-    eps_theta = eps + 0.15 * torch.randn(size, generator=generator, dtype=torch.float64)
-    return Batch(
-        x_t=float64_schedule().q_sample(x_0, t, eps),
-        t=t,
-        labels=torch.tensor(labels),
-        eps=eps,
-        eps_theta=eps_theta,
-        group_size=GROUP_SIZE if timesteps == "grouped" else None,
-    )
-
-
-def make_loss(
-    config: ContrastiveConfig, group_size: int | None, counts: Tensor = CLASS_COUNTS
-) -> ContrastiveLoss:
-    return ContrastiveLoss(config, float64_schedule(), counts, group_size)
-
-
-def evaluate(loss: ContrastiveLoss, batch: Batch) -> tuple[ContrastiveTerms, Tensor]:
-    """The terms and the gradient with respect to eps_theta (the form none has no graph)."""
-    eps_theta = batch.eps_theta.clone().requires_grad_()
-    terms = loss(*batch.inputs(), eps_theta)
-    if not terms.loss.requires_grad:
-        return terms, torch.zeros_like(eps_theta)
-    (gradient,) = torch.autograd.grad(terms.loss, eps_theta)
-    return terms, gradient
-
-
-def tau_of(config: ContrastiveConfig, t: int, num_timesteps: int) -> float:
-    share = t / num_timesteps
-    factors = {
-        "exponential": math.exp(-t / (config.decay_temperature * num_timesteps)),
-        "constant": 1.0,
-        "linear": 1 - share,
-        "cosine": math.cos(math.pi * share / 2) ** 2,
-    }
-    return config.tau_0 * factors[config.tau_schedule]
-
-
-class BruteForce:
-    """The loss of one batch and its gradient by hand, from Eq. 8 to 15 and Algorithm 1."""
-
-    def __init__(self, config: ContrastiveConfig, batch: Batch) -> None:
-        self.config = config
-        self.num_timesteps = DIFFUSION.num_timesteps
-        self.beta = np.linspace(DIFFUSION.beta_start, DIFFUSION.beta_end, self.num_timesteps)
-        self.alpha_bar = np.array([np.prod(1 - self.beta[: t + 1]) for t in range(20)])
-        self.t = batch.t.tolist()
-        self.labels = batch.labels.tolist()
-        self.counts = CLASS_COUNTS.tolist()
-        self.num_values = batch.x_t[0].numel()
-        size = batch.group_size or len(self.labels)
-        self.pairs = [
-            (i, j)
-            for i, j in itertools.product(range(len(self.labels)), repeat=2)
-            if i // size == j // size
-            and NULL not in (self.labels[i], self.labels[j])
-            and self.labels[i] != self.labels[j]
-        ]
-        self.x_t = batch.x_t.flatten(1).numpy()
-        self.r = self.represent(batch.eps_theta.flatten(1).numpy())
-        self.r_true = self.represent(batch.eps.flatten(1).numpy())
-        self.d = {(i, j): self.distance(self.r, i, j) for i, j in self.pairs}
-        self.quantiles: dict[int, float] = {}
-
-    def noise_weight(self, t: int) -> float:
-        """The derivative of an image's representation with respect to its eps_theta."""
-        alpha, alpha_bar = 1 - self.beta[t], self.alpha_bar[t]
-        return {
-            "mu": -(1 - alpha) / (math.sqrt(alpha) * math.sqrt(1 - alpha_bar)),
-            "x0": -math.sqrt(1 - alpha_bar),
-            "eps": 1.0,
-        }[self.config.space]
-
-    def represent(self, eps: np.ndarray) -> list[np.ndarray]:
-        rows = []
-        for x_t, row, t in zip(self.x_t, eps, self.t, strict=True):
-            alpha, alpha_bar = 1 - self.beta[t], self.alpha_bar[t]
-            x_0 = (x_t - math.sqrt(1 - alpha_bar) * row) / math.sqrt(alpha_bar)
-            mu = (x_t - (1 - alpha) / math.sqrt(1 - alpha_bar) * row) / math.sqrt(alpha)
-            space = {"mu": mu, "x0": math.sqrt(alpha_bar) * x_0, "eps": row}
-            rows.append(space[self.config.space])
-        return rows
-
-    def scale(self, i: int) -> float:
-        scale = 1 / self.num_values if self.config.distance_reduction == "mean" else 1.0
-        return scale / (2 * self.beta[self.t[i]]) if self.config.variance_scale else scale
-
-    def distance(self, r: list[np.ndarray], i: int, j: int) -> float:
-        difference = r[i] - r[j]
-        return self.scale(i) * float(difference @ difference)
-
-    def first_quantile(self, t: int) -> float:
-        """The margin after one batch: mean over the images at t of their own quantile."""
-        quantiles = []
-        for i in [i for i in range(len(self.t)) if self.t[i] == t]:
-            distances = [d for (first, _), d in self.d.items() if first == i]
-            if distances:
-                quantiles.append(np.quantile(distances, self.config.margin))
-        return float(np.mean(quantiles))
-
-    def margin(self, i: int, j: int) -> float:
-        if self.config.margin_rule == "oracle":
-            return self.config.margin * self.distance(self.r_true, i, j)
-        if self.config.margin_rule == "constant":
-            return self.config.margin
-        if not self.quantiles:
-            seen = {self.t[i] for i, _ in self.pairs}
-            self.quantiles = {t: self.first_quantile(t) for t in seen}
-        return self.quantiles[self.t[i]]
-
-    def value_and_slope(self, i: int, j: int) -> tuple[float, float]:
-        """phi(d_ij) and its derivative."""
-        d = self.d[i, j]
-        if self.config.form == "hinge":
-            margin = self.margin(i, j)
-            return max(0.0, margin - d), -1.0 if d < margin else 0.0
-        return {
-            "none": (0.0, 0.0),
-            "negative_l2": (-d, -1.0),
-            "reciprocal": (1 / (1 + d), -1 / (1 + d) ** 2),
-            "exponential": (math.exp(-d), -math.exp(-d)),
-        }[self.config.form]
-
-    def moves(self, i: int, j: int) -> tuple[bool, bool]:
-        if self.config.stop_gradient == "none":
-            return True, True
-        count_i, count_j = (self.counts[self.labels[k]] for k in (i, j))
-        return count_i <= count_j, count_j <= count_i
-
-    def expected(self) -> Expected:
-        loss, num_active = 0.0, 0
-        gradient = np.zeros_like(self.x_t)
-        for i, j in self.pairs:
-            value, slope = self.value_and_slope(i, j)
-            tau = tau_of(self.config, self.t[i], self.num_timesteps)
-            loss += tau * value
-            num_active += self.config.form != "hinge" or value > 0
-            if slope == 0:
-                continue
-            push = tau * slope * self.scale(i) * 2 * (self.r[i] - self.r[j])
-            moves_i, moves_j = self.moves(i, j)
-            if moves_i:
-                gradient[i] += push * self.noise_weight(self.t[i])
-            if moves_j:
-                gradient[j] -= push * self.noise_weight(self.t[j])
-        total = len(self.pairs) if self.config.pair_reduction == "mean" else 1
-        share = num_active / len(self.pairs)
-        return Expected(loss / total, gradient / total, len(self.pairs), share)
 
 
 def every_config(form: str, rule: str, space: str) -> Iterator[ContrastiveConfig]:
@@ -437,25 +228,6 @@ def test_decay_temperature_is_the_share_of_steps_to_one_over_e(kappa: float) -> 
     torch.testing.assert_close(tau, torch.tensor(expected))
 
 
-def cifar_sized(seed: int = 0) -> Batch:
-    """Two classes of 32x32 images under independent noise at t = 500 of the paper's schedule."""
-    generator = torch.Generator().manual_seed(seed)
-    x_t, eps, eps_theta = torch.randn(3, 4, 3, 32, 32, generator=generator)
-    return Batch(x_t, torch.full((4,), 500), torch.tensor([0, 1, 0, 1]), eps, eps_theta, None)
-
-
-@pytest.mark.parametrize(("distance_reduction", "dead"), [("sum", True), ("mean", False)])
-def test_exponential_form_underflows_with_literal_sums_only(
-    distance_reduction: str, dead: bool
-) -> None:
-    batch = cifar_sized()
-    config = ContrastiveConfig(form="exponential", distance_reduction=distance_reduction)
-    schedule = NoiseSchedule.linear(DiffusionConfig())
-    terms, gradient = evaluate(ContrastiveLoss(config, schedule, CLASS_COUNTS, None), batch)
-    assert (terms.loss.item() == 0) == dead
-    assert (gradient.abs().max().item() == 0) == dead
-
-
 @pytest.mark.parametrize("timesteps", ["grouped", "batch", "per_sample"])
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("stop", ["none", "frequent"])
@@ -565,101 +337,3 @@ def test_stop_gradient_moves_the_rarer_class_of_each_pair(
     config = ContrastiveConfig(stop_gradient="frequent")
     _, gradient = evaluate(make_loss(config, None), batch)
     assert [bool(moves) for moves in gradient.flatten(1).abs().sum(1) > 0] == movable
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remember the number of elements of the largest tensor any operation returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_elements = 0
-
-    def __torch_dispatch__(
-        self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(tensor, Tensor):
-                self.num_elements = max(self.num_elements, tensor.numel())
-        return result
-
-
-@pytest.mark.parametrize("stop", ["none", "frequent"])
-@pytest.mark.parametrize(("form", "rule"), FORMS_AND_RULES)
-def test_no_tensor_holds_every_pair_of_images(form: str, rule: str, stop: str) -> None:
-    num_images, num_values = 12, 64
-    batch = make_batch("batch", shape=(1, 8, 8))
-    config = ContrastiveConfig(
-        form=form,
-        margin_rule=rule,
-        margin=MARGINS[rule],
-        stop_gradient=stop,
-    )
-    with LargestTensor() as largest:
-        evaluate(make_loss(config, None), batch)
-    assert 0 < largest.num_elements <= 2 * num_images * num_values
-
-
-def test_largest_tensor_is_seen_in_a_naive_computation() -> None:
-    rows = torch.randn(12, 64, requires_grad=True)
-    with LargestTensor() as largest:
-        (rows[:, None] - rows[None]).square().sum(-1)
-    assert largest.num_elements == 12 * 12 * 64
-
-
-@pytest.mark.parametrize("offset", [0.0, 1.0, 100.0])
-@pytest.mark.parametrize("num_values", [64, 3072])
-def test_float32_distances_survive_a_common_offset(num_values: int, offset: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    a = offset + torch.randn(2, 8, num_values, generator=generator)
-    b = offset + torch.randn(2, 6, num_values, generator=generator)
-    exact = (a.double()[:, :, None] - b.double()[:, None]).square().sum(-1)
-    distances = squared_distances(a, b)
-    assert distances.dtype == torch.float32
-    torch.testing.assert_close(distances.double(), exact, rtol=1e-4, atol=0)
-
-
-def test_distances_of_equal_images_are_almost_zero_and_never_negative() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a = 3 * torch.randn(16, 8, 48, generator=generator)
-    b = torch.cat([a, torch.randn(16, 2, 48, generator=generator)], dim=1)
-    distances = squared_distances(a, b)
-    assert (distances >= 0).all()
-    assert distances.diagonal(dim1=1, dim2=2).max() <= 1e-5 * distances.max()
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_autocast_does_not_reach_the_loss(space: str, dtype: torch.dtype) -> None:
-    batch = cifar_sized()
-    batch = dataclasses.replace(batch, eps_theta=batch.eps_theta.to(dtype))
-    config = ContrastiveConfig(space=space)
-    schedule = NoiseSchedule.linear(DiffusionConfig())
-    loss = ContrastiveLoss(config, schedule, CLASS_COUNTS, None)
-    outside, gradient = evaluate(loss, batch)
-    eps_theta = batch.eps_theta.clone().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = loss(*batch.inputs(), eps_theta)
-    (inner,) = torch.autograd.grad(inside.loss, eps_theta)
-    assert inside.loss.dtype == torch.float32
-    assert torch.equal(inside.loss, outside.loss)
-    assert torch.equal(inner, gradient)
-
-
-@pytest.mark.parametrize("timesteps", ["grouped", "batch", "per_sample"])
-def test_float32_loss_is_close_to_float64(timesteps: str) -> None:
-    batch = make_batch(timesteps)
-    single = dataclasses.replace(
-        batch, x_t=batch.x_t.float(), eps=batch.eps.float(), eps_theta=batch.eps_theta.float()
-    )
-    loss = ContrastiveLoss(
-        ContrastiveConfig(), NoiseSchedule.linear(DIFFUSION), CLASS_COUNTS, batch.group_size
-    )
-    terms, gradient = evaluate(loss, single)
-    expected = BruteForce(loss.config, batch).expected()
-    assert terms.loss.dtype == torch.float32
-    assert terms.loss.item() == pytest.approx(expected.loss, rel=1e-5)
-    largest = np.abs(expected.gradient).max()
-    np.testing.assert_allclose(
-        gradient.flatten(1).numpy(), expected.gradient, rtol=0, atol=1e-5 * largest
-    )

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from diffrop.search.ownership import PeerDrivers, num_remaining
+from diffrop.search.ownership import PeerDrivers, num_remaining, unfinished
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.study.config import StudyConfig
 from tests.made.postgresql import running_server
@@ -37,9 +37,13 @@ def test_two_drivers_make_exactly_as_many_trials_as_the_study_has(tmp_path: Path
     assert numbers(one, "kl") == [0, 1]
     assert numbers(two, "mno") == [2, 3, 4]
     assert one.suggest("p") is None  # there may yet be something to take over
-    assert num_remaining(study, config, peers("a")) == 2
+
+    def free() -> list[int]:
+        return [trial.number for trial in unfinished(study.trials, peers("a"), frozenset())]
+
+    assert free() == [0, 1] and num_remaining(study, config) == 5
     alive.remove("b")
-    assert num_remaining(study, config, peers("a")) == 5
+    assert free() == [0, 1, 2, 3, 4] and num_remaining(study, config) == 5
     one._read_at = -math.inf
     assert numbers(one, "qrs") == [2, 3, 4]
     assert one.suggest("t") == Searcher.FINISHED

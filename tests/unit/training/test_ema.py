@@ -39,7 +39,8 @@ def test_average_is_the_integral_of_the_weights_under_the_power_function(length:
     for step, weight in enumerate(history, start=1):
         with torch.no_grad():
             model.weight.fill_(weight)
-        average.update(model, batch, step * batch)
+        average.set_time(batch, step * batch)
+        average.follow(model, skip=torch.zeros(()))
     # The weights of a step hold during its images: the integral over each step in closed form.
     ends = torch.arange(steps + 1, dtype=torch.float64) * batch
     mass = (ends ** (gamma + 1)).diff() / ends[-1] ** (gamma + 1)
@@ -105,6 +106,7 @@ def test_average_has_the_half_life_in_images() -> None:
     with torch.no_grad():
         model.weight.fill_(1.0)
     for step in range(10):  # one half-life of steps of 10 images, long after the ramp
-        average.update(model, 10, 1000 + step)
+        average.set_time(10, 1000 + step)
+        average.follow(model, skip=torch.zeros(()))
     assert average.model.weight.item() == pytest.approx(0.5, abs=1e-6)
     assert average.half_life(40) == 40

@@ -16,14 +16,13 @@ from diffrop.training.identity import (
     forked,
     identify,
     split_key,
-    training_key,
 )
 from tests.made.checkpoints import checkpoint
 from tests.made.small import small_experiment
 
 
 def key(form: str = "reciprocal", **changes: object) -> str:
-    return training_key(small_experiment(form, **changes), 1, "data")
+    return identify(small_experiment(form, **changes), 1, "data").key
 
 
 @pytest.mark.parametrize(
@@ -86,11 +85,11 @@ def test_keys_without_effect_are_keys_of_the_configuration() -> None:
 def test_workers_data_and_parent_count() -> None:
     config = small_experiment()
     keys = {
-        training_key(config, 1, "data"),
-        training_key(config, 2, "data"),
-        training_key(config, 1, "other"),
-        training_key(config, 1, "data", checkpoint_key("0" * 32, 64)),
-        training_key(config, 1, "data", checkpoint_key("0" * 32, 128)),
+        identify(config, 1, "data").key,
+        identify(config, 2, "data").key,
+        identify(config, 1, "other").key,
+        identify(config, 1, "data", checkpoint_key("0" * 32, 64)).key,
+        identify(config, 1, "data", checkpoint_key("0" * 32, 128)).key,
     }
     assert len(keys) == 5 and all(len(k) == 32 for k in keys)
     assert split_key(checkpoint_key("0" * 32, 64)) == ("0" * 32, 64)
