@@ -132,10 +132,7 @@ def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
     front = Line2D([], [], color=style.NEUTRAL, linewidth=1.2, label="front")
     if trials["feasible"].all():
         return [front]
-    hollow = Line2D(
-        [], [], linestyle="none", marker="o", mfc="none", color=style.NEUTRAL, label="infeasible"
-    )
-    return [front, hollow]
+    return [front, style.hollow_handle("infeasible")]
 
 
 def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:
