@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from diffrop.console.configs import (
     for_device,
     given,
     launch_config,
+    training_folder,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
-from diffrop.errors import StudyError, errors_to_exit
+from diffrop.errors import errors_to_exit
 from diffrop.record.exported_config import load_export
-from diffrop.study.config import LaunchConfig, check_name
+from diffrop.study.config import LaunchConfig
 
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
 
@@ -84,18 +84,11 @@ def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
     with errors_to_exit():
-        config = final_config(args)
+        config, directory = final_config(args), training_folder(args, "final")
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
         if args.config is None:
             asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
             config = for_device(config, asked, on_gpu)
-        if launch.resume and args.name is None:
-            raise ValueError("--resume needs --name, the name of the training to carry on with")
-        name = check_name(args.name or time.strftime("final-%Y%m%d-%H%M%S"))
-        directory = Path(launch.runs_root).resolve() / name
-        if directory.exists() != launch.resume:
-            state = "does not exist" if launch.resume else "exists; carry it on with --resume"
-            raise StudyError(f"{directory} {state}")
         return run(config, launch, directory, console)
 
 

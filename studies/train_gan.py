@@ -4,17 +4,15 @@ import argparse
 import dataclasses
 import json
 import sys
-import time
 
 from rich.console import Console
 
 from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
-from diffrop.console.configs import chosen_recipe, given, runs_root
+from diffrop.console.configs import chosen_recipe, given, training_folder
 from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
 from diffrop.errors import errors_to_exit
-from diffrop.study.config import check_name
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -48,16 +46,8 @@ def main(argv: list[str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
     with errors_to_exit():
-        resume = "resume" in given(args, "launch")
-        if resume and args.name is None:
-            raise ValueError("--resume needs --name, the name of the training to carry on with")
         gan, data, evaluation = configs(args)
-        name = check_name(args.name or time.strftime(f"{gan.model}-%Y%m%d-%H%M%S"))
-        root = runs_root(args).resolve()
-        directory = root / name
-        if directory.exists() != resume:
-            state = "does not exist" if resume else "exists; carry it on with --resume"
-            raise ValueError(f"{directory} {state}")
+        directory = training_folder(args, gan.model)
         import torch
 
         from diffrop.baselines.gan_study import report_lines, run_gan
@@ -65,7 +55,7 @@ def main(argv: list[str]) -> int:
         from diffrop.engine.prepare import scoring_inputs
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        inputs, reference_scores = scoring_inputs(evaluation, load_dataset(data), root)
+        inputs, reference_scores = scoring_inputs(evaluation, load_dataset(data), directory.parent)
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
     stored = json.dumps(reference_scores)
     (directory / "anchors.json").write_text(stored, encoding="utf-8")

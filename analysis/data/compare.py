@@ -48,7 +48,7 @@ def baseline_trial(study: StudyResults) -> pd.Series | None:
 def contrastive_trials(study: StudyResults) -> pd.DataFrame:
     """Return the comparable trials that have a contrastive loss, best first."""
     trials = comparable_trials(study)
-    return trials[~trials["baseline"] & (trials["form"] != "none")]
+    return trials[trials["form"] != "none"]
 
 
 def best_of_each_form(study: StudyResults) -> pd.DataFrame:

@@ -79,7 +79,8 @@ class StudyResults(StudyFrames):
     warm_start: tuple[str, ...] = ()
     """What the sampler knew of earlier studies, a sentence each."""
     front: pd.DataFrame | None = None
-    """front.csv: number, omega, sampler, a column a score, feasible, front; None without one."""
+    """front.csv: number, omega, sampler, a column a score, feasible (NA where
+    that is unknown), front; None without one."""
 
     @property
     def name(self) -> str:

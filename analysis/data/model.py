@@ -155,10 +155,10 @@ def study_extractor(study: StudyResults, data: "Dataset", name: str) -> "Feature
     return make_extractor(config, data.reference, data.name, cache)
 
 
-def head_and_tail(data: "Dataset") -> tuple[int, int]:
-    """Return the most frequent and the rarest class of the training images."""
+def frequent_first(data: "Dataset") -> list[int]:
+    """Return the classes from the most frequent to the rarest, equal ones in label order."""
     counts = data.train.class_counts
-    return counts.index(max(counts)), len(counts) - 1 - counts[::-1].index(min(counts))
+    return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
 
 
 def _sampling(config: "SamplingConfig", name: str) -> "SamplingConfig":

@@ -26,8 +26,6 @@ def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFr
     samplers = comparable_trials(study)["sampler"].unique()
     rows = rows[rows["final"] & (rows["score"] == score) & rows["sampler"].isin(samplers)]
     rows = rows[rows["number"].isin(numbers)]
-    if rows.empty:
-        return rows
     tried = rows.groupby("round_samples").size()
     if tried.empty:
         return rows.iloc[:0]
@@ -36,7 +34,7 @@ def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFr
 
 
 def round_note(rows: pd.DataFrame, full: int | None) -> str:
-    """Return ", first rounds at N = 250" for a caption, "" where the round is the full score."""
+    """Return the round of the curves for a caption, "" where it is the full score."""
     drawn = rows["round_samples"].dropna()
     if drawn.empty or drawn.iloc[0] == full:
         return ""

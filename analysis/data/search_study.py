@@ -7,16 +7,12 @@ import pandas as pd
 
 from analysis.data.compare import comparable_trials
 from analysis.data.load import StudyResults
+from diffrop.record.results import CONTRASTIVE_COLUMNS
 
 if TYPE_CHECKING:
     import optuna
 
-COLUMNS = {
-    "contrastive.form": "form",
-    "contrastive.tau_0": "tau_0",
-    "contrastive.decay_temperature": "decay_temperature",
-    "contrastive.margin": "margin",
-}
+COLUMNS = {"contrastive.form": "form", **CONTRASTIVE_COLUMNS}
 """Columns of trials.csv whose key is another."""
 
 

@@ -44,9 +44,7 @@ def ablation_figure(
     axes.set_ylim(len(choices) + 0.5, -0.6)
     style.scale_scores(axes, trials["value"], "x")
     axes.set_xlabel(f"{score_label(study.objective)}, lower is better")
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
+    style.tidy_categories(axes)
     _write_differences(axes, baseline, rows)
     style.add_legend(figure, [*style.form_handles(trials), _best_handle()])
     style.add_caption(
@@ -58,7 +56,7 @@ def ablation_figure(
 
 
 def _of_choice(trials: pd.DataFrame, key: str, choice: str) -> pd.DataFrame:
-    return trials[(trials[key] == choice) & ~trials["baseline"] & (trials["form"] != "none")]
+    return trials[(trials[key] == choice) & (trials["form"] != "none")]
 
 
 def _counts(study: StudyResults, key: str, choice: str) -> str:

@@ -12,6 +12,7 @@ from analysis.data.load import StudyResults
 from analysis.data.model import (
     CLASSIFIER,
     can_read_model,
+    frequent_first,
     load_data,
     load_model,
     model_trials,
@@ -42,10 +43,7 @@ DARK = 0.55
 """Shares from which numbers are white."""
 SEED = 0
 
-
-def applies(study: StudyResults) -> bool:
-    """Return whether there is a checkpoint that this machine can sample from."""
-    return can_read_model(study)
+applies = can_read_model
 
 
 def class_confusion_figure(study: StudyResults) -> Figure:
@@ -93,12 +91,6 @@ def class_confusion_figure(study: StudyResults) -> Figure:
 def samples_per_class(num_classes: int) -> int:
     """Return how many samples of each class are classified."""
     return next(count for limit, count in PER_CLASS.items() if num_classes <= limit)
-
-
-def frequent_first(data: "Dataset") -> list[int]:
-    """Return the classes from the most frequent to the rarest, equal ones in label order."""
-    counts = data.train.class_counts
-    return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
 
 
 def confusion(

@@ -77,9 +77,7 @@ def confirmation_figure(study: StudyResults) -> Figure:
     axes.set_yticks(range(len(leaders)), [leader.name for leader in leaders])
     axes.set_ylim(len(leaders) - 0.5, -0.5)
     axes.set_xlabel(f"{score_label(found.objective)} less the baseline's")
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
+    style.tidy_categories(axes)
     style.add_legend(figure, _handles())
     style.add_caption(figure, _caption(study, found))
     return figure

@@ -56,9 +56,7 @@ def cost_figure(study: StudyResults) -> Figure:
     axes.set_xlabel(unit_words)
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
+    style.tidy_categories(axes)
     handles = [Patch(facecolor=PART_COLOURS[part], label=part) for part in parts]
     style.add_legend(figure, handles)
     total = float(hours.sum().sum()) * scale

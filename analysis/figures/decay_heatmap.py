@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.data.compare import contrastive_trials
 from analysis.data.load import StudyResults
+from analysis.data.search_study import searched_columns
 from analysis.data.words import format_score, score_label
 from analysis.figures import style
 
@@ -80,9 +81,9 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
 def cell_edges(study: StudyResults, trials: pd.DataFrame, key: str, num_cells: int) -> np.ndarray:
     """Return the edges of the cells along one axis: the searched range, in equal factors."""
     low, high = float(trials[key].min()), float(trials[key].max())
-    for item in study.space:
-        if str(item.get("name")).rpartition(".")[2] == key and item.get("low"):
-            low, high = min(low, float(item["low"])), max(high, float(item["high"]))
+    item = searched_columns(study).get(key, {})
+    if item.get("low"):
+        low, high = min(low, float(item["low"])), max(high, float(item["high"]))
     if low == high:
         low, high = low / 2, high * 2
     edges = np.geomspace(low, high, num_cells + 1)

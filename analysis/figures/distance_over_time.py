@@ -34,10 +34,7 @@ KINDS = {
     "few and few": "#000000",
 }
 
-
-def applies(study: StudyResults) -> bool:
-    """Return whether there is a checkpoint that this machine can sample from."""
-    return can_read_model(study)
+applies = can_read_model
 
 
 def distance_over_time_figure(study: StudyResults) -> Figure:

@@ -4,7 +4,6 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.data.load import StudyResults
@@ -128,8 +127,4 @@ def _other_handles(ratios: pd.DataFrame) -> list[Artist]:
     band = Patch(color=style.NEUTRAL, alpha=0.15, label="1 to 10 %")
     if ratios["complete"].all():
         return [band]
-    label = "not complete"
-    hollow = Line2D(
-        [], [], linestyle="none", marker="o", mfc="none", color=style.NEUTRAL, label=label
-    )
-    return [hollow, band]
+    return [style.hollow_handle("not complete"), band]

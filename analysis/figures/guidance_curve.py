@@ -6,9 +6,8 @@ from matplotlib.figure import Figure
 
 from analysis.data.compare import best_of_each_form
 from analysis.data.load import StudyResults
-from analysis.data.rounds import omega_rows
 from analysis.figures import style
-from analysis.figures.omega_panels import panel_caption, panel_scores, style_panel
+from analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
 
 READING = (
     "The baseline and the best trial of each form, with samples drawn at each guidance scale "
@@ -27,8 +26,7 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
     """
     trials = style.in_form_order(best_of_each_form(study))
     numbers = [int(number) for number in trials["number"]]
-    panels = {score: omega_rows(study, numbers, score) for score in panel_scores(study.objective)}
-    panels = {score: rows for score, rows in panels.items() if len(rows)}
+    panels = panel_rows(study, numbers)
     if not panels:
         return style.sentence_figure(
             study, "No trial is complete yet, so there are no scores over omega to compare."

@@ -99,10 +99,7 @@ def _draw_losses(axes: Axes, study: StudyResults, losses: pd.DataFrame) -> None:
         )
         if state in ENDS:
             _draw_end(axes, state, look.colour, curve["images_seen"].iloc[-1], smooth.iloc[-1])
-    if losses["value"].min() > 0 and losses["value"].max() > LOG_SPAN * losses["value"].min():
-        style.set_log(axes, "y")
-    else:
-        style.widen_scores(axes)
+    style.scale_scores(axes, losses["value"], log_span=LOG_SPAN)
     axes.set_ylabel("DDPM loss")
 
 

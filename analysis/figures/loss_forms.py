@@ -21,7 +21,7 @@ READING = (
 
 def loss_forms_figure(study: StudyResults) -> Figure:
     """Draw the objective of every form's trials; forms that were not tried have no row."""
-    tried = set(study.trials.loc[~study.trials["baseline"], "form"]) - {"none"}
+    tried = set(study.trials["form"]) - {"none"}
     known = [form for form in get_args(Form) if form in tried]
     choices = [*known, *sorted(tried - set(known))]
     if comparable_trials(study).empty or not choices:

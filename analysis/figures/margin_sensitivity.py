@@ -3,11 +3,10 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis.data.compare import baseline_trial, contrastive_trials
 from analysis.data.load import StudyResults
-from analysis.data.words import format_score, score_label
+from analysis.data.words import score_label
 from analysis.figures import style
 
 READING = (
@@ -55,9 +54,7 @@ def margin_sensitivity_figure(study: StudyResults) -> Figure:
     baseline = baseline_trial(study)
     handles = [style.form_handle("hinge")]
     if baseline is not None:
-        label = f"baseline {format_score(baseline['value'])}"
-        colour = style.form_style("none").colour
-        handles.insert(0, Line2D([], [], color=colour, linestyle="--", label=label))
+        handles.insert(0, style.baseline_handle(baseline["value"]))
     style.add_legend(figure, handles)
     style.add_caption(
         figure, f"{style.caption(study)}; trials with the hinge scored in full: {len(scored)}"
@@ -109,13 +106,7 @@ def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
     )
     baseline = baseline_trial(study)
     if baseline is not None:
-        axes.axhline(
-            baseline["value"],
-            color=style.form_style("none").colour,
-            linestyle="--",
-            linewidth=1.2,
-            label="baseline",
-        )
+        style.draw_baseline(axes, baseline["value"])
     style.scale_scores(axes, scored["value"])
     axes.set_ylabel(score_label(study.objective).replace(" of ", "\nof "))
 

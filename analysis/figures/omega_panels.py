@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.load import StudyResults
-from analysis.data.rounds import round_note
+from analysis.data.rounds import omega_rows, round_note
 from analysis.data.words import score_label
 from analysis.figures import style
 
@@ -12,9 +12,14 @@ TICK_GAP = 0.14
 """Least distance of two omegas that are both named on the axis, as a share of the range."""
 
 
-def panel_scores(objective: str) -> tuple[str, str]:
-    """Return the objective, and a second score that is worth a panel beside it."""
-    return (objective, "fid/all" if objective == "fid/few" else "fid/few")
+def panel_rows(study: StudyResults, numbers: list[int]) -> dict[str, pd.DataFrame]:
+    """Return the scores over omega of some trials, by score, for each that has any.
+
+    They are the objective, and a second score that is worth a panel beside it.
+    """
+    other = "fid/all" if study.objective == "fid/few" else "fid/few"
+    panels = {score: omega_rows(study, numbers, score) for score in (study.objective, other)}
+    return {score: rows for score, rows in panels.items() if len(rows)}
 
 
 def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:

@@ -8,9 +8,8 @@ from scipy.stats import t as student
 
 from analysis.data.compare import comparable_trials
 from analysis.data.load import StudyResults
-from analysis.data.rounds import omega_rows
 from analysis.figures import style
-from analysis.figures.omega_panels import panel_caption, panel_scores, style_panel
+from analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
 
 READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one: the mean "
@@ -38,8 +37,7 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
         axes labelled by score, with a line for each form and a band where it has three trials.
     """
     numbers = [int(number) for number in comparable_trials(study)["number"]]
-    panels = {score: omega_rows(study, numbers, score) for score in panel_scores(study.objective)}
-    panels = {score: rows for score, rows in panels.items() if len(rows)}
+    panels = panel_rows(study, numbers)
     if not panels:
         return style.sentence_figure(
             study, "No trial is complete yet, so there are no scores over omega to compare."

@@ -44,9 +44,7 @@ def parameter_importance_figure(study: StudyResults) -> Figure:
     figure = style.new_figure(1.1 + 0.34 * len(found))
     axes = figure.add_subplot(label="importance")
     _draw_bars(axes, found)
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
+    style.tidy_categories(axes)
     left_out = [name for name in searched_columns(study) if name not in found.index]
     text = f"fANOVA of {num_trials} trials; {style.caption(study)}"
     if left_out:

@@ -94,19 +94,12 @@ def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
     if own is not None and set(scores) <= set(own.columns):
         alike = own["number"].isin(trials["number"]) & own["sampler"].isin(trials["sampler"])
         points = own[alike].merge(trials[["number", "form"]], on="number")
-        points = points.assign(feasible=_flags(points["feasible"], True))
-        return points.assign(front=_flags(points["front"], False))
+        return points.assign(feasible=points["feasible"].fillna(True).astype(bool))
     if not set(scores) <= set(trials.columns):
         return trials.iloc[:0]
     trials = trials[trials[scores].notna().all(axis=1)]
     trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
     return trials.assign(front=trials["feasible"] & ~dominated(trials, scores))
-
-
-def _flags(column: pd.Series, default: bool) -> pd.Series:
-    """Return a column of front.csv as bools; what is empty takes the default."""
-    known = {"true": True, "false": False}
-    return column.astype(str).str.lower().map(known).fillna(default).astype(bool)
 
 
 def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
@@ -139,10 +132,7 @@ def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
     front = Line2D([], [], color=style.NEUTRAL, linewidth=1.2, label="front")
     if trials["feasible"].all():
         return [front]
-    hollow = Line2D(
-        [], [], linestyle="none", marker="o", mfc="none", color=style.NEUTRAL, label="infeasible"
-    )
-    return [front, hollow]
+    return [front, style.hollow_handle("infeasible")]
 
 
 def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:

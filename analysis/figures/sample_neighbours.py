@@ -12,7 +12,7 @@ from analysis.data.model import (
     CLASSIFIER,
     TrialModel,
     can_read_model,
-    head_and_tail,
+    frequent_first,
     load_data,
     load_model,
     model_trials,
@@ -42,6 +42,8 @@ SEED = 0
 GAP = 0.12
 """Between images, as a share of their height."""
 
+applies = can_read_model
+
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
@@ -54,11 +56,6 @@ class Neighbours:
     distances: list[float]
     """In units of the median distance of held-out images; plain where there are none."""
     memorisation: float | None
-
-
-def applies(study: StudyResults) -> bool:
-    """Return whether there is a checkpoint that this machine can sample from."""
-    return can_read_model(study)
 
 
 def sample_neighbours_figure(study: StudyResults) -> Figure:
@@ -78,9 +75,9 @@ def sample_neighbours_figure(study: StudyResults) -> Figure:
     except ValueError as error:
         return style.sentence_figure(study, f"No samples can be drawn: {error}")
     extractor = _extractor(study, data)
-    head, tail = head_and_tail(data)
+    order = frequent_first(data)
     figure = style.new_figure(4.1)
-    for place, (name, label) in enumerate((("tail", tail), ("head", head))):
+    for place, (name, label) in enumerate((("tail", order[-1]), ("head", order[0]))):
         axes = figure.add_subplot(2, 1, place + 1, label=name)
         _draw(axes, name, data, find_neighbours(model, data, extractor, label))
     look = style.form_style(str(trial["form"]))

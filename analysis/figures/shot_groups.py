@@ -44,9 +44,8 @@ def shot_groups_figure(study: StudyResults) -> Figure:
         handles.append(Patch(color=look.colour, label=look.label))
     axes.set_xticks(range(len(SHOT_GROUPS)), [f"{group}-shot" for group in SHOT_GROUPS])
     axes.set_ylabel("FID")
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="x")
-    axes.tick_params(axis="x", length=0, labelsize=style.TEXT_PT)
+    style.tidy_categories(axes, "x")
+    axes.tick_params(axis="x", labelsize=style.TEXT_PT)
     axes.margins(y=0.2)
     style.add_legend(figure, handles)
     scores = columns if study.objective in columns else [study.objective, *columns]

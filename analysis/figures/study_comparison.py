@@ -12,7 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import PROTOCOL, comparable_trials, num_samples_column
+from analysis.data.compare import (
+    PROTOCOL,
+    baseline_trial,
+    contrastive_trials,
+    num_samples_column,
+)
 from analysis.data.load import StudyResults
 from analysis.data.words import difference_text, format_count, format_score, score_label
 from analysis.figures import style
@@ -62,11 +67,10 @@ def comparison(studies: Sequence[StudyResults]) -> pd.DataFrame:
     """
     found = []
     for study in studies:
-        trials = comparable_trials(study)
-        contrastive = trials[~trials["baseline"] & (trials["form"] != "none")]
-        for role, rows in (("baseline", trials[trials["baseline"]]), ("best", contrastive)):
-            if len(rows):
-                trial = rows.iloc[0]
+        contrastive = contrastive_trials(study)
+        best = None if contrastive.empty else contrastive.iloc[0]
+        for role, trial in (("baseline", baseline_trial(study)), ("best", best)):
+            if trial is not None:
                 shared = {
                     "role": role,
                     "objective": study.objective,
@@ -124,9 +128,8 @@ def _draw_panel(axes: Axes, group: pd.DataFrame) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     style.scale_scores(axes, group["value"].astype(float), "x")
-    style.tidy_axes(axes)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0, labelsize=style.LEGEND_PT)
+    style.tidy_categories(axes)
+    axes.tick_params(axis="y", labelsize=style.LEGEND_PT)
 
 
 def _gain_text(group: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
 from analysis.data.load import StudyResults
-from analysis.data.words import format_count
+from analysis.data.words import format_count, format_score
 from analysis.figures.wrapping import text_width_in, wrap_clauses
 from diffrop.config import Form
 
@@ -217,6 +217,30 @@ def tidy_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def tidy_categories(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Give axes the common look, where one axis has names in place of numbers."""
+    tidy_axes(axes)
+    axes.grid(visible=False, axis=which)
+    axes.tick_params(axis=which, length=0)
+
+
+def draw_baseline(axes: Axes, value: float) -> None:
+    """Draw the baseline's score as a dashed line across axes whose y is the score."""
+    colour = form_style("none").colour
+    axes.axhline(value, color=colour, linestyle="--", linewidth=1.2, label="baseline")
+
+
+def baseline_handle(value: float) -> Line2D:
+    """Return the legend entry of `draw_baseline`."""
+    label = f"baseline {format_score(value)}"
+    return Line2D([], [], color=form_style("none").colour, linestyle="--", label=label)
+
+
+def hollow_handle(label: str) -> Line2D:
+    """Return the legend entry of hollow markers of any form."""
+    return Line2D([], [], linestyle="none", marker="o", mfc="none", color=NEUTRAL, label=label)
+
+
 def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
@@ -237,9 +261,11 @@ def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def scale_scores(axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y") -> None:
+def scale_scores(
+    axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y", log_span: float = LOG_SPAN
+) -> None:
     """Make an axis that has its scores logarithmic if the worst is far off, else widen it."""
-    if len(values) and values.min() > 0 and values.max() > LOG_SPAN * values.min():
+    if len(values) and values.min() > 0 and values.max() > log_span * values.min():
         set_log(axes, which)
     else:
         widen_scores(axes, which)

@@ -31,7 +31,7 @@ def tau_schedules_figure(study: StudyResults) -> Figure:
     A study that did not search the schedule has one row, that of its base experiment.
     """
     study = with_schedules(study)
-    contrastive = study.trials[~study.trials["baseline"] & (study.trials["form"] != "none")]
+    contrastive = study.trials[study.trials["form"] != "none"]
     choices = [name for name in get_args(TauSchedule) if name in set(contrastive[KEY])]
     if comparable_trials(study).empty or not choices:
         return style.sentence_figure(
@@ -51,4 +51,4 @@ def with_schedules(study: StudyResults) -> StudyResults:
 def num_schedules(study: StudyResults) -> int:
     """Return how many schedules the contrastive trials have."""
     trials = with_schedules(study).trials
-    return int(trials.loc[~trials["baseline"] & (trials["form"] != "none"), KEY].nunique())
+    return int(trials.loc[trials["form"] != "none", KEY].nunique())

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from analysis.data.compare import baseline_trial, comparable_trials, contrastive_trials
 from analysis.data.load import StudyResults
+from analysis.data.search_study import searched_columns
 from analysis.data.words import format_score, score_label
 from analysis.figures import style
 
@@ -53,7 +54,7 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
             _draw_strip(bottom, study, key, states)
             axes.tick_params(which="both", labelbottom=False)
         bottom.set_xlabel(label)
-        if key == "tau_0" or _is_log(study, key):
+        if key == "tau_0" or searched_columns(study).get(key, {}).get("log"):
             style.set_log(axes, "x")
     main[0].set_ylabel(score_label(study.objective))
     main[1].tick_params(labelleft=False)
@@ -99,21 +100,9 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
         )
     baseline = baseline_trial(study)
     if baseline is not None:
-        axes.axhline(
-            baseline["value"],
-            color=style.form_style("none").colour,
-            linestyle="--",
-            linewidth=1.2,
-            label="baseline",
-        )
+        style.draw_baseline(axes, baseline["value"])
     axes.margins(x=0.1)
     style.tidy_axes(axes)
-
-
-def _is_log(study: StudyResults, key: str) -> bool:
-    return any(
-        str(item.get("name")).rpartition(".")[2] == key and item.get("log") for item in study.space
-    )
 
 
 def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) -> None:
@@ -140,12 +129,5 @@ def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) ->
 
 
 def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:
-    trials = study.trials[study.trials["form"] != "none"]
-    forms = style.form_handles(trials)
-    if baseline is None:
-        return forms
-    label = f"baseline {format_score(baseline['value'])}"
-    return [
-        Line2D([], [], color=style.form_style("none").colour, linestyle="--", label=label),
-        *forms,
-    ]
+    forms = style.form_handles(study.trials[study.trials["form"] != "none"])
+    return forms if baseline is None else [style.baseline_handle(baseline["value"]), *forms]

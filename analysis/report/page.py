@@ -40,6 +40,7 @@ from analysis.report.summary import (
 from analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.record.names import images_of, trial_label
 from diffrop.shot_groups import GROUPS
+from diffrop.storage import write_atomically
 
 SORT_SCRIPT = Path(__file__).parent / "sort.js"
 MAX_SVG_CHARACTERS = 700_000
@@ -70,11 +71,8 @@ def write_page(
         lstrip_blocks=True,
     )
     html = environment.get_template("report.html.j2").render(_context(study, drawn))
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    scratch = path.with_suffix(".html.tmp")
-    scratch.write_text(html, encoding="utf-8")
-    scratch.replace(path)
+    write_atomically(path, html)
     return path
 
 

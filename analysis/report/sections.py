@@ -9,12 +9,12 @@ import pandas as pd
 
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_score
+from analysis.figures.cost import cost_hours
 from analysis.report.summary import constraints
 from diffrop.cost.actual import comparison
 from diffrop.record.names import trial_label
 from diffrop.record.rung_agreement import RungAgreement
 
-_FLAGS = {"true": "yes", "1": "yes", "1.0": "yes", "false": "no", "0": "no", "0.0": "no"}
 MAX_ROWS = 60
 """Rows of the front that are shown; the file has the rest."""
 
@@ -119,38 +119,34 @@ def front_section(study: StudyResults) -> Section | None:
         return None
     scores = [name for name in study.objectives if name in front]
     scores += [name for name in map(str, front) if "/" in name and name not in scores]
-    on_front = front["front"].map(_flag) == "yes"
-    kept = front["feasible"].map(_flag)
     sentences = [
-        f"{on_front.sum()} of {len(front)} choices of trial, omega and sampler are on the Pareto "
-        f"front of {' and '.join(study.objectives)}: no other is at least as good in all of them "
-        "and better in one."
+        f"{front['front'].sum()} of {len(front)} choices of trial, omega and sampler are on the "
+        f"Pareto front of {' and '.join(study.objectives)}: no other is at least as good in all "
+        "of them and better in one."
     ]
     if limits:
-        kept_text = f"{(kept == 'yes').sum()} of {len(front)} meet {'; '.join(limits)}"
-        unknown = int((kept == "unknown").sum())
+        kept_text = f"{front['feasible'].sum()} of {len(front)} meet {'; '.join(limits)}"
+        unknown = int(front["feasible"].isna().sum())
         more = (
             f"; for {unknown} it is unknown, because the baseline has no score" if unknown else ""
         )
         sentences.append(f"{kept_text}{more}.")
     if len(front) > MAX_ROWS:
         sentences.append(f"The first {MAX_ROWS} are shown; front.csv has all.")
-    ordered = front.assign(_front=on_front, _kept=kept)
-    for name, ascending in [
-        *((name, True) for name in scores[:1]),
-        ("_kept", False),
-        ("_front", False),
-    ]:
-        ordered = ordered.sort_values(name, ascending=ascending, kind="stable")
-    words = {"yes": "met", "no": "not met"}
+    kept = front["feasible"].map({True: "met", False: "not met"}).fillna("unknown")
+    place = kept.map(["met", "unknown", "not met"].index)
+    order = ["front", "_place", *scores[:1]]
+    ordered = front.assign(_kept=kept, _place=place).sort_values(
+        order, ascending=[False, True, True][: len(order)]
+    )
     rows = [
         [
             trial_label(int(row["number"])),
             f"{row['omega']:g}",
             str(row["sampler"]),
             *(format_score(_float(row[name])) for name in scores),
-            *([words.get(row["_kept"], "unknown")] if limits else []),
-            "yes" if row["_front"] else "",
+            *([row["_kept"]] if limits else []),
+            "yes" if row["front"] else "",
         ]
         for row in ordered.head(MAX_ROWS).to_dict("records")
     ]
@@ -177,16 +173,13 @@ def cost_section(study: StudyResults) -> Section:
 
 def _spent(study: StudyResults) -> str:
     """Return in one sentence what the study took, from its cost account."""
-    costs = study.costs
-    on_gpu = bool((costs["gpus"] > 0).any())
-    hours = costs["seconds"] * (costs["gpus"] if on_gpu else costs["workers"]) / 3600
-    trained = costs["part"] == "training"
-    unit = "GPU" if on_gpu else "worker"
-    drawn = int(costs["samples"].sum())
+    table, unit = cost_hours(study.costs)
+    hours = float(table.sum().sum())
+    training = float(table["training"].sum()) if "training" in table else 0.0
+    drawn = int(study.costs["samples"].sum())
     return (
-        f"The study took {_hours(float(hours.sum()), unit)}: "
-        f"{_hours(float(hours[trained].sum()), unit)} of training and "
-        f"{_hours(float(hours[~trained].sum()), unit)} of scoring, with {drawn:,} samples drawn."
+        f"The study took {_hours(hours, unit)}: {_hours(training, unit)} of training and "
+        f"{_hours(hours - training, unit)} of scoring, with {drawn:,} samples drawn."
     )
 
 
@@ -214,8 +207,3 @@ def _signed(value: float | None) -> str:
 
 def _real(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _flag(value: object) -> str:
-    """Return a cell of front.csv as yes, no or, where it is empty, unknown."""
-    return _FLAGS.get(str(value).lower(), "unknown")

@@ -8,9 +8,10 @@ from typing import Any
 
 from diffrop.config import DataConfig, ExperimentConfig
 from diffrop.console.options import PARTS
+from diffrop.errors import StudyError
 from diffrop.presets import apply_preset
 from diffrop.recipes import Recipe, recipe
-from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.config import LaunchConfig, StudyConfig, check_name
 from diffrop.study.space import SearchSpace, load_points
 
 
@@ -31,7 +32,6 @@ def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
 
 def experiment_changes(args: argparse.Namespace) -> dict[str, Any]:
     """Return by dotted key what was given of the experiment; --set comes last."""
-    starts = tuple(f"{part}." for part in PARTS)
     starts = tuple(f"{part}." for part in PARTS)
     found = {key: value for key, value in vars(args).items() if key.startswith(starts)}
     return found | dict(vars(args).get("settings", ()))
@@ -133,3 +133,25 @@ def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchC
 def runs_root(args: argparse.Namespace) -> Path:
     """Return the runs folder of a command that builds no launch of its options."""
     return Path(LaunchConfig(**given(args, "launch")).runs_root)
+
+
+def training_folder(args: argparse.Namespace, start: str) -> Path:
+    """Return the folder of a single training: that of --name, else one of the time.
+
+    Args:
+        args: what was parsed, with --name and perhaps --resume.
+        start: what the name of an unnamed training starts with.
+
+    Raises:
+        ValueError: the name is not allowed, or --resume came without one.
+        StudyError: the folder exists, or with --resume does not.
+    """
+    resume = "resume" in given(args, "launch")
+    if resume and args.name is None:
+        raise ValueError("--resume needs --name, the name of the training to carry on with")
+    name = check_name(args.name or time.strftime(f"{start}-%Y%m%d-%H%M%S"))
+    folder = runs_root(args).resolve() / name
+    if folder.exists() != resume:
+        state = "does not exist" if resume else "exists; carry it on with --resume"
+        raise StudyError(f"{folder} {state}")
+    return folder

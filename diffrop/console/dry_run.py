@@ -6,6 +6,7 @@ import torch
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from diffrop.console.tables import plain_table
 from diffrop.cost.actual import comparison
 from diffrop.cost.plan import make_plan
 from diffrop.cost.probe import DRY_RUN_LIMIT_S, measure_speeds, stand_ins
@@ -89,7 +90,7 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
 def plan_table(plan: PlannedCost) -> Table:
     """Return the plan by rung; training and scoring are of one trial, hours of all."""
     hours = "GPU-hours" if plan.on_gpu else "worker-hours"
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     headings = ("images", "trials", "N", "steps", "training", "scoring", "samples", hours)
     for heading in headings:
         side: JustifyMethod = "left" if heading == "images" else "right"
@@ -165,7 +166,7 @@ def plan_lines(plan: PlannedCost, config: StudyConfig, launch: LaunchConfig) -> 
 
 def comparison_table(plan: PlannedCost, actual: StudyCost) -> Table:
     """Return planned and actual cost side by side."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table(2)
     table.add_column("", no_wrap=True)
     for heading in ("planned", "actual"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from diffrop.console.tables import number, plain_table
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.results import CONTRASTIVE_COLUMNS, StudyResult, TrialResult
@@ -19,7 +20,7 @@ def results_table(result: StudyResult) -> Table:
 
     Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all.
     """
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("#", justify="right", min_width=2)
     table.add_column("form", no_wrap=True)
     for heading in ("tau_0", "decay", "margin", "omega", *GROUPS):
@@ -34,10 +35,10 @@ def results_table(result: StudyResult) -> Table:
         table.add_row(
             str(trial.rank or ""),
             form,
-            *(_short(value, ".3g") for value in settings[:2]),
-            _short(settings[2], ".4g"),
-            _short(card.omega if card else None, "g"),
-            *(_short(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in fids),
+            *(number(value, ".3g") for value in settings[:2]),
+            number(settings[2], ".4g"),
+            number(card.omega if card else None, "g"),
+            *(number(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in fids),
             _state(trial),
         )
     return table
@@ -62,7 +63,7 @@ def metrics_table(card: ScoreCard) -> Table:
 
     FIDs carry half the width of their 95 % interval.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table(2)
     table.add_column("metric", no_wrap=True)
     for group in GROUPS:
         table.add_column(group, justify="right", no_wrap=True)
@@ -73,7 +74,7 @@ def metrics_table(card: ScoreCard) -> Table:
             name = f"{metric}/{group}"
             ends = card.intervals.get(name) if metric == "fid" else None
             width = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""
-            cells.append(_short(scores.get(name), ".4g") + width)
+            cells.append(number(scores.get(name), ".4g") + width)
         table.add_row(metric, *cells)
     return table
 
@@ -163,10 +164,6 @@ def _constraints(result: StudyResult) -> list[str]:
     kept = sum(trial.feasible is True for trial in judged)
     line = f"{kept} of {len(judged)} ranked trials keep {texts}."
     return [line if kept else f"{line} First is the one that breaks it least."]
-
-
-def _short(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _state(trial: TrialResult) -> str:

@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from diffrop.console.tables import number, plain_table
 from diffrop.engine.progress import Progress, Screen, TrialProgress
 
 View = Literal["lines", "quiet", "json"]
-
 
 NARROW, MEDIUM = 56, 76
 
@@ -121,7 +121,7 @@ def ended_line(trial: TrialProgress, objective: str) -> str:
 
 def running_table(running: list[TrialProgress], progress: Progress, width: int) -> Table:
     """Return the running trials as a table, with fewer columns where the terminal is narrow."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("trial", no_wrap=True)
     table.add_column("form", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
@@ -140,11 +140,6 @@ def running_table(running: list[TrialProgress], progress: Progress, width: int) 
         counted = f" (N {trial.num_samples:,})" if trial.num_samples and width >= MEDIUM else ""
         table.add_row(*cells, number(trial.score, ".2f") + counted)
     return table
-
-
-def number(value: float | None, form: str) -> str:
-    """Return a number as text, "-" for none."""
-    return "-" if value is None else format(value, form)
 
 
 def open_screen(view: View, console: Console) -> Screen:

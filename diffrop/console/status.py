@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from diffrop.console.screens import number
+from diffrop.console.tables import number, plain_table
 from diffrop.engine.drivers import Drivers
 from diffrop.engine.progress import Progress, TrialProgress, progress_of
 from diffrop.errors import DiffropError, StudyError
@@ -151,7 +151,7 @@ def summary(status: StudyStatus) -> str:
 def trials_table(status: StudyStatus) -> Table:
     """Return the trials: those that run, then the others, the best first; it fits 80 columns."""
     progress = status.progress
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     for heading in ("trial", "state", "form"):
         table.add_column(heading, no_wrap=True)
     for heading in ("images", "img/s", "loss", "pcl ratio", progress.objective, "N", "silent"):
@@ -213,7 +213,7 @@ def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, Study
 
 def studies_table(statuses: Mapping[str, StudyStatus | str]) -> Table:
     """Return the studies of a runs folder, a line each; damaged ones say so."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table(2)
     table.add_column("study", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("trials, best, and the time left", overflow="fold")

@@ -204,7 +204,8 @@ def read_front(path: Path) -> pd.DataFrame | None:
     missing = [name for name in FRONT_COLUMNS if name not in front]
     if missing:
         raise ValueError(f"{path} has no column {missing[0]!r}, so it is no Pareto front")
-    return front
+    flags = {name: _flags(front[name]) for name in FLAGS}
+    return front.assign(**(flags | {"front": flags["front"].fillna(False).astype(bool)}))
 
 
 def measurements_frame(folder: StudyFolder, trials: pd.DataFrame) -> pd.DataFrame:
