@@ -17,7 +17,7 @@ from diffrop.baselines.resnet import ResNet32
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
-from diffrop.metrics.report import ShotReport, evaluate, fid_lines
+from diffrop.metrics.report import ShotReport, evaluate
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.reference_scores import fid_lines
 from diffrop.scoring.samples import ScoringInputs

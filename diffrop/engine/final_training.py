@@ -18,7 +18,6 @@ from diffrop.engine.prepare import scoring_inputs
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
-from diffrop.metrics.report import fid_lines
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder

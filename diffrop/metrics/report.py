@@ -63,28 +63,6 @@ class ShotReport:
         }
 
 
-def fid_lines(
-    scores: Mapping[str, float],
-    num_samples: Mapping[str, int],
-    reference_scores: Mapping[str, Any],
-) -> list[str]:
-    """Return a line for each group's FID, beside those of real images and noise where known.
-
-    Args:
-        scores: by `metric/group`.
-        num_samples: images behind each group's scores.
-        reference_scores: "real" and "noise", each with its "scores".
-    """
-    lines = []
-    for group, count in num_samples.items():
-        real, noise = (
-            reference_scores[kind]["scores"].get(f"fid/{group}") for kind in ("real", "noise")
-        )
-        beside = f" (real images {real:.2f}, noise {noise:.2f})" if real and noise else ""
-        lines.append(f"fid/{group} {scores[f'fid/{group}']:.2f} at N = {count:,}{beside}")
-    return lines
-
-
 def balanced_labels(num_samples: int, num_classes: int) -> Tensor:
     """Return labels 0, 1, ..., C-1, 0, 1, ... (N,), so that every prefix is balanced."""
     return torch.arange(num_samples) % num_classes
