@@ -1,8 +1,10 @@
 # Everything runs in .venv, made once from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
+# `make faults TABLE=write` writes what it found into docs/reliability.md.
+TABLE ?= print
 
-.PHONY: setup study test test-slow lint bench format clean
+.PHONY: setup study test test-slow faults lint bench format clean
 
 setup: .venv/.ready
 
@@ -23,7 +25,11 @@ test: setup
 
 # What starts a cluster or a browser, one after another.
 test-slow: setup
-	$(BIN)/python -m pytest --durations 15 tests/integration tests/faults tests/browser
+	$(BIN)/python -m pytest -m "not long" --durations 15 tests/integration tests/faults tests/browser
+
+# Every fault of docs/reliability.md, injected for real, and their table: 25 minutes on two cores.
+faults: setup
+	$(BIN)/python -m pytest -m faults --fault-table $(TABLE) tests/unit tests/integration tests/faults
 
 lint: setup
 	$(BIN)/ruff check .

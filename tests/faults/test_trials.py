@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from diffrop.metrics.features import FeatureExtractor
+from tests.made.faults import fault
 from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.small import RowBrightness, learning_rate_study, small_study
 from tests.made.studies import launch_in, run_small, states
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,9 @@ def faulty(tmp_path: Path, *faults: str) -> FeatureExtractor:
     return FeatureExtractor(FaultyNetwork(faults, folder), "pixels")
 
 
+@fault(1, "an exception while it scores")
+@fault(2, "SIGKILL while it scores")
+@fault(4, "`os._exit(0)` while it scores")
 def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address, max_failures=3)
     extractor = faulty(tmp_path, "exception", "exit 0", "kill -9")
@@ -74,6 +78,8 @@ def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Pa
     assert wait_until_free(address) == {}
 
 
+@fault(2, "SIGKILL to one of two workers")
+@fault(5, "SIGSTOP while it scores")
 def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, worker_timeout_s=8)
     config = small_study(num_trials=2, scheduler="none")
@@ -83,6 +89,7 @@ def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_p
     assert wait_until_free(address) == {}
 
 
+@fault(3, "SIGKILL, and no restarts")
 def test_trial_that_fails_too_often_is_failed_and_the_study_goes_on(
     address: str, tmp_path: Path
 ) -> None:
@@ -106,6 +113,7 @@ class NanNetwork(torch.nn.Module):
         return torch.full((len(images), 8), value)
 
 
+@fault(11, "an extractor that gives NaN")
 def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Path) -> None:
     launch = launch_in(tmp_path, ray_address=address)
     finished = run_small(small_study(num_trials=2), launch, FeatureExtractor(NanNetwork(), "nan"))
@@ -115,6 +123,7 @@ def test_nan_score_fails_the_trial_and_is_never_best(address: str, tmp_path: Pat
     assert not (finished.directory / "best.yaml").exists()
 
 
+@fault(10, "a learning rate of 1e30")
 def test_nan_loss_fails_its_trial_naming_the_step_and_others_go_on(
     address: str, tmp_path: Path
 ) -> None:

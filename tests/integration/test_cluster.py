@@ -18,10 +18,11 @@ from ray.cluster_utils import Cluster
 
 from diffrop.engine.run import FinishedStudy
 from diffrop.training.store import CheckpointStore
+from tests.made.faults import fault
 from tests.made.small import small_experiment, small_study
 from tests.made.studies import launch_in, run_small, states
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 IMAGES = 6_144
 # Long enough that the loss of a node comes in the midst of it.
 CONFIG = dataclasses.replace(
@@ -82,6 +83,7 @@ def test_study_ends_whole_although_a_node_is_lost(
     assert [trial.number for trial in study.result.trials] == [0, 1, 2]
 
 
+@fault(6, "a node removed without grace")
 def test_trial_of_the_lost_node_went_on_from_its_checkpoint(
     finished: tuple[FinishedStudy, list[str]],
 ) -> None:
@@ -95,6 +97,7 @@ def test_trial_of_the_lost_node_went_on_from_its_checkpoint(
         assert trial.card is not None and trial.card.images_seen == IMAGES
 
 
+@fault(25, "a request without the token")
 def test_cluster_refuses_who_has_no_token(cluster: Cluster) -> None:
     nodes: list[dict[str, Any]] = []
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from diffrop.record.trial_folder import TrialFolder
+from tests.made.faults import fault
 from tests.made.small import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -142,6 +143,7 @@ def test_mlflow_has_every_trial_once(resumed: tuple[Path, str, dict[str, float]]
     assert [value for (value,) in rows] == ["0", "1", "2", "3"]
 
 
+@fault(27, "a password in the environment of a study that is stopped, killed and resumed")
 def test_secrets_of_the_environment_are_nowhere(
     resumed: tuple[Path, str, dict[str, float]],
 ) -> None:
@@ -153,6 +155,7 @@ def test_secrets_of_the_environment_are_nowhere(
     assert "canary" not in text
 
 
+@fault(9, "the command once more")
 def test_finished_study_is_refused_without_resume_and_a_no_op_with_it(
     resumed: tuple[Path, str, dict[str, float]],
 ) -> None:

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.errors import CheckpointError
 from tests.made.checkpoints import Payload, checkpoint, damage
+from tests.made.faults import fault
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -27,6 +28,7 @@ def test_damaged_file_is_refused(tmp_path: Path, how: str) -> None:
         read_checkpoint(path)
 
 
+@fault(23, "a pickle with `__reduce__`")
 def test_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     path = tmp_path / "images_000000000064.safetensors"
     path.write_bytes(pickle.dumps(Payload(tmp_path / "ran")))

@@ -19,6 +19,7 @@ from diffrop.config import (
     TrainingConfig,
 )
 from diffrop.schema import Config, load_yaml
+from tests.made.faults import fault
 
 SECTIONS: dict[str, type[Config]] = {
     "data": DataConfig,
@@ -56,6 +57,7 @@ def test_defaults_are_the_setting_of_the_paper() -> None:
     assert 0.5 ** (1 / half_life) == pytest.approx(0.9999, abs=1e-6)
 
 
+@fault(21, "an unknown key")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_unknown_key_is_refused_with_the_known_ones(section: str) -> None:
     names = [item.name for item in dataclasses.fields(SECTIONS[section])]
@@ -171,6 +173,7 @@ def test_list_elements_must_be_finite() -> None:
     refused({"evaluation": {"guidance_scales": [0, math.nan]}}, "guidance_scales[1] is nan")
 
 
+@fault(21, "values out of range")
 @pytest.mark.parametrize(
     ("section", "field", "value", "allowed"),
     [

@@ -19,6 +19,7 @@ from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore
 from tests.made.checkpoints import checkpoint, damage, identity
+from tests.made.faults import fault
 from tests.made.small import small_inputs, small_task
 from tests.made.trainings import CPU
 
@@ -102,6 +103,7 @@ def test_later_version_counts_and_what_is_deleted_stays_away(uri: str, tmp_path:
     assert not two.exists(two.root / "a/log")
 
 
+@fault(44, "an upload that fails")
 def test_failed_upload_leaves_the_earlier_version(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_failed_upload_leaves_the_earlier_version(
     assert two.names(two.root / "a") == ["x"]
 
 
+@fault(44, "a storage that refuses")
 def test_bad_storage_is_refused_before_anything_relies_on_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"storage URI .* allowed: s3://bucket/folder"):
         RemoteMirror("nowhere://x", tmp_path).check()
@@ -138,6 +141,7 @@ def test_bad_storage_is_refused_before_anything_relies_on_it(tmp_path: Path) -> 
     assert "canary-secret" not in str(caught.value)
 
 
+@fault(24, "names in a remote storage")
 def test_names_that_lead_out_of_the_folder_are_not_pulled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from diffrop.console.commands import StudyCommand
+from tests.made.faults import fault
 from tests.made.small import SPACE
 
 COMMAND = StudyCommand("run_tau_sweep", "A study.", SPACE, render=lambda path: [])
@@ -21,6 +22,7 @@ def refused(
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
+@fault(21, "wrong options of real commands")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

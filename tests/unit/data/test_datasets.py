@@ -8,6 +8,7 @@ from PIL import Image
 
 from diffrop.config import DataConfig
 from diffrop.data import datasets, load_dataset
+from tests.made.faults import fault
 
 
 def write_folder(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 30)) -> None:
@@ -59,6 +60,7 @@ def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
     assert load_dataset(folder(tmp_path)).train.images[1].unique().tolist() == [77]
 
 
+@fault(22, "an empty class")
 def test_empty_class_folder_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 1})
     (tmp_path / "empty").mkdir()
@@ -66,6 +68,7 @@ def test_empty_class_folder_is_named(tmp_path: Path) -> None:
         load_dataset(folder(tmp_path))
 
 
+@fault(22, "a corrupt image")
 def test_corrupt_image_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 2, "b": 1})
     path = tmp_path / "a" / "1.png"

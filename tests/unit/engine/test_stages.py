@@ -20,6 +20,7 @@ from diffrop.record.results import StudyResult, TrialResult
 from diffrop.study.config import LaunchConfig
 from tests.made.checkpoints import damage
 from tests.made.confirmations import confirmation
+from tests.made.faults import fault
 from tests.made.scores import score_card
 from tests.made.study_runs import SaidScreen, study_run
 
@@ -50,6 +51,7 @@ def stages(
     return kind(study_run(folder, screen, **changes))  # type: ignore[arg-type]
 
 
+@fault(40, "a damaged checkpoint at the fork")
 def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Path) -> None:
     screen = SaidScreen()
     found = stages(tmp_path, screen, fork_from="baseline@32")
@@ -126,6 +128,7 @@ def test_prefix_that_a_nodes_notice_stopped_is_run_again(stopped: StoppedStages)
     assert prefix is not None and prefix.store.folder(prefix.key).holds(32)
 
 
+@fault(41, "a stop at each attempt")
 def test_prefix_that_is_never_done_ends_the_launch_before_trials_fail(
     stopped: StoppedStages,
 ) -> None:
@@ -148,6 +151,7 @@ class LosingStages(Stages):
             searcher.on_trial_complete("a", None, error=True)
 
 
+@fault(41, "workers that are lost each time")
 def test_prefix_whose_workers_are_lost_ends_the_launch(tmp_path: Path) -> None:
     found = stages(tmp_path, SaidScreen(), LosingStages, fork_from="baseline@32")
     with pytest.raises(StudyError, match=r"fork from failed: a worker failed .*seed-0"):

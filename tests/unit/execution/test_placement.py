@@ -3,8 +3,10 @@ import pytest
 from diffrop.errors import ResourceError
 from diffrop.execution.placement import check_placement, placement_sentence, trials_at_once
 from diffrop.study.config import LaunchConfig
+from tests.made.faults import fault
 
 
+@fault(19, "workers beyond each node")
 def test_workers_must_fit_on_nodes_and_not_in_all() -> None:
     nodes = [{"CPU": 6.0, "GPU": 1.0}, {"CPU": 6.0, "GPU": 1.0}]
     wide = LaunchConfig(cpus_per_worker=8)

@@ -14,6 +14,7 @@ from diffrop.training import session
 from diffrop.training.identity import checkpoint_key, identify
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import Trainer
+from tests.made.faults import fault
 from tests.made.small import small_experiment, small_inputs, small_task
 
 CPU = torch.device("cpu")
@@ -89,6 +90,7 @@ def test_restarted_trial_repeats_nothing_that_was_done(
     assert run(task, inputs) == reports and steps == []
 
 
+@fault(14, "a damaged file before a restart")
 def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
     tmp_path: Path, inputs: ScoringInputs
 ) -> None:
@@ -148,6 +150,7 @@ def test_scores_of_another_training_are_set_aside(tmp_path: Path, inputs: Scorin
     assert len(list(task.directory.glob(f"scores-{task.key}-*/*.json"))) == 2
 
 
+@fault(43, "the file `stop`")
 @pytest.mark.parametrize("file", ["stop", "stop.me"])
 def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
     tmp_path: Path, inputs: ScoringInputs, steps: list[int], file: str
@@ -167,6 +170,7 @@ def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
     assert steps == [0, 32, 64, 96]
 
 
+@fault(43, "the file `stop-HOSTNAME`")
 @pytest.mark.parametrize("host", ["here", "elsewhere"])
 def test_a_nodes_notice_stops_that_node_alone(
     tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, host: str
@@ -182,6 +186,7 @@ def test_a_nodes_notice_stops_that_node_alone(
         assert len(run(task, inputs)) == 2
 
 
+@fault(42, "a process that holds the training")
 def test_trial_waits_while_another_trains_the_same(
     tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:

@@ -10,6 +10,7 @@ from diffrop.engine.drivers import Drivers
 from diffrop.errors import StudyError
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
+from tests.made.faults import fault
 from tests.made.small import ROOT, small_study
 
 NEW, RESUME = LaunchConfig(), LaunchConfig(resume=True)
@@ -24,6 +25,7 @@ def store(tmp_path: Path) -> StudyStore:
     return made
 
 
+@fault(24, "a symbolic link as the study's folder")
 def test_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "runs").mkdir()
@@ -32,6 +34,7 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
         StudyStore(tmp_path / "runs", "small").check(small_study(), RESUME)
 
 
+@fault(9, "the name of a study that exists")
 def test_existing_name_is_refused_with_both_ways_out(store: StudyStore) -> None:
     with pytest.raises(StudyError, match=r"--resume.*--study-name"):
         store.check(small_study(), NEW)
@@ -57,12 +60,14 @@ def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStor
     store.check(small_study(num_trials=60), RESUME)
 
 
+@fault(20, "another configuration")
 def test_changed_configuration_is_refused_with_the_differences(store: StudyStore) -> None:
     changed = small_study(seed=1, first_rung_images=32)
     with pytest.raises(StudyError, match="first_rung_images 64 -> 32; seed 0 -> 1"):
         store.check(changed, RESUME)
 
 
+@fault(20, "another database, other images")
 def test_database_of_another_configuration_or_other_images_is_refused(store: StudyStore) -> None:
     changed = {**FINGERPRINTS, "reference_digest": "cc"}
     with pytest.raises(StudyError, match="reference_digest 'bb' -> 'cc'; resume it as it was"):
@@ -109,6 +114,7 @@ def test_folder_that_is_no_study_is_not_offered_for_resuming(tmp_path: Path) -> 
         StudyStore(tmp_path, "small").check(small_study(), NEW)
 
 
+@fault(17, "bytes that are no database")
 def test_damaged_database_is_refused_and_kept(store: StudyStore) -> None:
     content = store.folder.database.read_bytes()
     for damaged in (b"not a database" * 100, content[: len(content) // 2]):
@@ -118,6 +124,7 @@ def test_damaged_database_is_refused_and_kept(store: StudyStore) -> None:
         assert store.folder.database.read_bytes() == damaged
 
 
+@fault(17, "the database removed")
 def test_missing_database_is_refused_and_not_made_anew(store: StudyStore) -> None:
     store.folder.database.unlink()
     with pytest.raises(StudyError, match="missing"):
@@ -125,6 +132,7 @@ def test_missing_database_is_refused_and_not_made_anew(store: StudyStore) -> Non
     assert not store.folder.database.exists()
 
 
+@fault(17, "a lock of another process")
 def test_locked_database_is_refused_in_seconds(
     store: StudyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +144,7 @@ def test_locked_database_is_refused_in_seconds(
     holder.close()
 
 
+@fault(45, "a second process")
 def test_second_process_is_refused_while_the_first_runs(store: StudyStore) -> None:
     program = (
         "from pathlib import Path; from diffrop.engine.drivers import Drivers\n"

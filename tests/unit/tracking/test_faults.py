@@ -12,6 +12,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tests.made.faults import fault
 from tests.made.mlflow_study import (
     CANARY,
     add_checkpoint,
@@ -43,6 +44,7 @@ def run_launch_against_dead_server(uri: str, tmp_path: Path) -> tuple[float, lis
     return time.monotonic() - start, missing, [str(item.message) for item in caught]
 
 
+@fault(18, "a port where nobody listens")
 def test_dead_port_costs_seconds_and_one_warning(tmp_path: Path) -> None:
     uri = f"http://user:{CANARY}@127.0.0.1:{closed_port()}"
     seconds, missing, warned = run_launch_against_dead_server(uri, tmp_path)
@@ -55,6 +57,7 @@ def test_dead_port_costs_seconds_and_one_warning(tmp_path: Path) -> None:
     assert CANARY not in "".join(missing + warned)
 
 
+@fault(18, "a server that never answers")
 def test_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         accepted: list[socket.socket] = []
@@ -80,6 +83,7 @@ DOWN = MlflowException(f"API request to http://u:{CANARY}@host/api failed")
 RESET = requests.ConnectionError("connection reset by peer")
 
 
+@fault(18, "a server that fails for a while")
 @pytest.mark.parametrize(
     ("method", "error"),
     [

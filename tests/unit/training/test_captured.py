@@ -9,6 +9,7 @@ from diffrop.data import Dataset, load_dataset
 from diffrop.errors import NonFiniteError
 from diffrop.training.captured import NUM_WARM_UP_STEPS, CapturedSteps
 from diffrop.training.trainer import Trainer
+from tests.made.faults import fault
 from tests.made.graphs import ActedCapture, ActedGraph
 from tests.made.small import small_experiment
 from tests.made.trainings import CPU, measured
@@ -114,6 +115,7 @@ class BrokenCapture(ActedCapture):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
+@fault(39, "a recording that raises or computes other numbers")
 @pytest.mark.parametrize(
     ("kind", "cause"),
     [

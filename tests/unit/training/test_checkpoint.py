@@ -7,8 +7,10 @@ import diffrop.checkpoint_file as module
 from diffrop.errors import CheckpointError
 from diffrop.training.checkpoint import CheckpointDirectory
 from tests.made.checkpoints import checkpoint, damage
+from tests.made.faults import fault
 
 
+@fault(14, "the file cut, emptied, a bit flipped")
 @pytest.mark.parametrize("how", ["truncate", "flip", "empty"])
 def test_damaged_newest_falls_back_with_a_warning(tmp_path: Path, how: str) -> None:
     directory = CheckpointDirectory(tmp_path)

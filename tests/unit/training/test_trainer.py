@@ -7,6 +7,7 @@ import torch
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import NonFiniteError, OutOfMemoryError
 from diffrop.training.trainer import Trainer
+from tests.made.faults import fault
 from tests.made.small import small_experiment
 from tests.made.trainings import CPU, measured
 
@@ -16,6 +17,7 @@ def dataset() -> Dataset:
     return load_dataset(small_experiment().data)
 
 
+@fault(10, "a prediction that is NaN or infinite")
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_non_finite_loss_names_the_step_and_changes_no_weight(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, poison: float
@@ -106,6 +108,7 @@ def test_bf16_trains_and_stays_close_to_fp32(dataset: Dataset) -> None:
     assert bf16["loss/ddpm"] == pytest.approx(fp32["loss/ddpm"], rel=2e-2)
 
 
+@fault(39, "a compiler that raises")
 def test_failing_compilation_falls_back_with_one_warning(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
