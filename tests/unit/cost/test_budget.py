@@ -1,5 +1,7 @@
+import datetime
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,9 +36,16 @@ def test_budget_counts_workers_where_there_is_no_gpu() -> None:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> ResultReader:
-    """A trial that began 500 s ago and wrote a score 20 s ago, and one that wrote nothing yet."""
-    now = time.time()
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultReader:
+    """A trial that began 500 s ago and wrote a score 20 s ago, and one that wrote nothing yet.
+
+    The clocks stand still from then on, so that a slow machine changes no sum.
+    """
+    now, today = time.time(), datetime.datetime.now()
+    clock = SimpleNamespace(time=lambda: now, monotonic=lambda: 0.0)
+    monkeypatch.setattr("diffrop.cost.budget.time", clock)
+    calendar = SimpleNamespace(datetime=SimpleNamespace(now=lambda: today))
+    monkeypatch.setattr("diffrop.record.results.datetime", calendar)
     card = score_card(50.0, 64, time=now - 20, seconds={"sampling": 36.0})
     trials = [
         MadeTrial(number=0, state="RUNNING", cards=[card], training="key", duration_s=500.0),
