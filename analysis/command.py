@@ -6,13 +6,12 @@ once.
 
 import argparse
 import difflib
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
-from diffrop.errors import DiffropError
+from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
     from analysis.data.load import StudyResults
@@ -37,17 +36,14 @@ def main(argv: list[str]) -> int:
     """Do what the command line asks for, and print the files that were written.
 
     Returns:
-        the exit code: 2, after one sentence, for wrong input and for a study that cannot be read.
+        the exit code.
     """
-    try:
+    with errors_to_exit(argv):
         _check_name(argv)
         args = _parser().parse_args(argv)
         for line in args.run(args):
             print(line)
-    except (ValueError, OSError, DiffropError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
 
 
 def _check_name(argv: list[str]) -> None:
@@ -69,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for name, title in (ACTIONS | TITLES | OTHER_TITLES).items():
         own = names.add_parser(name, help=title, description=f"{title}.")
+        own.add_argument("--debug", action="store_true", help="show the trace of an error")
         match name:
             case "list":
                 own.set_defaults(run=_list)

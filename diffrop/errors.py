@@ -1,12 +1,11 @@
 """The project's own exceptions: faults that are not wrong input (that is ValueError)."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
-
 
 class DiffropError(Exception):
     """Base class; its message is one sentence that can be shown to a user as it is."""
+
+    exit_code = 1
+    """Of a command that it ends: 2 where the command or what it names has to change."""
 
 
 class NonFiniteError(DiffropError):
@@ -20,13 +19,19 @@ class OutOfMemoryError(DiffropError):
 class CheckpointError(DiffropError):
     """A checkpoint is missing, damaged, foreign, or could not be written."""
 
+    exit_code = 2
+
 
 class StudyError(DiffropError):
     """A study cannot go on: its name is taken, its database damaged, its config changed."""
 
+    exit_code = 2
+
 
 class ResourceError(DiffropError):
     """A study asks for more CPUs or GPUs than the cluster has."""
+
+    exit_code = 2
 
 
 class StopRequested(DiffropError):  # noqa: N818
@@ -37,11 +42,5 @@ class StorageError(DiffropError):
     """The remote storage is out of reach, or refuses to be read or written."""
 
 
-@contextlib.contextmanager
-def errors_to_exit() -> Iterator[None]:
-    """End the program with one sentence and exit code 2 on wrong input or a known fault."""
-    try:
-        yield
-    except (ValueError, DiffropError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+class FaultError(DiffropError):
+    """Something that a command rests on failed, through no fault of the command."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from diffrop.console.options import command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -27,16 +27,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Export; return the exit code."""
     args = parse(argv)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         if args.omega < 0:
             raise ValueError(f"omega is {args.omega}; allowed: 0 or more")
         from diffrop.checkpoint_file import read_checkpoint
         from diffrop.export import export_pipeline
 
         export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega)
-    print(f"pipeline in {args.out}/; load it with")
-    print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
-    return 0
+        print(f"pipeline in {args.out}/; load it with")
+        print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
+        return 0
 
 
 if __name__ == "__main__":

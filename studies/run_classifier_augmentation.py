@@ -14,7 +14,7 @@ from diffrop.config import DataConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, runs_root
 from diffrop.console.options import add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
 if TYPE_CHECKING:
@@ -77,29 +77,31 @@ def scored(
 def main(argv: list[str]) -> int:
     """Train, score, print, write; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         name = check_name(args.name or time.strftime("classifier-%Y%m%d-%H%M%S"))
         directory = runs_root(args).resolve() / name
         if directory.exists():
             raise ValueError(f"folder {str(directory)!r} exists. To fix: give a new --name")
         config, data = configs(args)
         split, rows = scored(args, config, data, console)
-    from diffrop.baselines.augmentation import table_notes, write_results
-    from diffrop.provenance import git_commit
+        from diffrop.baselines.augmentation import table_notes, write_results
+        from diffrop.provenance import git_commit
 
-    for note in table_notes(split, rows, config.num_images):
-        console.print(note)
-    options = {key: str(value) for key, value in vars(args).items()}
-    card = {
-        "config": config.to_dict(),
-        "data": data.to_dict(),
-        "options": options,
-        "git_commit": git_commit(),
-        "test_counts": split.test.class_counts,
-    }
-    write_results(directory, card, rows)
-    console.print(f"results {relative(directory)}/results.json and results.csv", soft_wrap=True)
-    return 0
+        for note in table_notes(split, rows, config.num_images):
+            console.print(note)
+        options = {key: str(value) for key, value in vars(args).items()}
+        card = {
+            "config": config.to_dict(),
+            "data": data.to_dict(),
+            "options": options,
+            "git_commit": git_commit(),
+            "test_counts": split.test.class_counts,
+        }
+        write_results(directory, card, rows)
+        console.print(
+            f"results {relative(directory)}/results.json and results.csv", soft_wrap=True
+        )
+        return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from diffrop.console.commands import relative
 from diffrop.console.configs import experiment_changes, runs_root
 from diffrop.console.option_table import numbers
 from diffrop.console.options import add_options, command_parser, shown
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
 if TYPE_CHECKING:
@@ -85,27 +85,27 @@ def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFr
 def main(argv: list[str]) -> int:
     """Score, print, write; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         root = runs_root(args).resolve()
         folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
         if folder.exists():
             raise ValueError(f"folder {str(folder)!r} exists. To fix: give a new --name")
         frame = scored(args, root, console)
-    from analysis.figures.guidance_sweep import write_guidance_sweep
-    from diffrop.engine.guidance_sweep import sweep_tables
+        from analysis.figures.guidance_sweep import write_guidance_sweep
+        from diffrop.engine.guidance_sweep import sweep_tables
 
-    for heading, table in sweep_tables(frame).items():
-        console.print(f"\n{heading}", soft_wrap=True)
-        console.print(table)
-    count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
-    console.print(
-        f"\nFID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
-        f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
-        "of its column."
-    )
-    for path in write_guidance_sweep(frame, folder):
-        console.print(str(relative(path)), soft_wrap=True)
-    return 0
+        for heading, table in sweep_tables(frame).items():
+            console.print(f"\n{heading}", soft_wrap=True)
+            console.print(table)
+        count = frame.loc[frame["score"] == "fid/all", "num_samples"].iloc[0]
+        console.print(
+            f"\nFID on {frame['extractor'].iloc[0]}, N = {count:,}, against the "
+            f"{frame['reference'].iloc[0]}, +- half the 95% interval over samples; * least "
+            "of its column."
+        )
+        for path in write_guidance_sweep(frame, folder):
+            console.print(str(relative(path)), soft_wrap=True)
+        return 0
 
 
 if __name__ == "__main__":

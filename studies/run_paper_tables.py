@@ -24,7 +24,7 @@ from diffrop.console.configs import (
 )
 from diffrop.console.option_table import names
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
 from diffrop.tables.published import TABLES
 
@@ -105,13 +105,13 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
     print("", *terminal_lines(written), "", sep="\n")
     for path in write_table(written):
         console.print(f"table {relative(path)}", soft_wrap=True)
-    return 2 if any(result.failure for result in results) else 0
+    return FAULT if any(result.failure for result in results) else 0
 
 
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train what is left of the table, print and write it; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         if "resume" in given(args, "launch") and args.name is None:
             raise ValueError("--resume needs --name, the name of the table to carry on with")
         name = check_name(args.name or time.strftime(f"table{args.table}-%Y%m%d-%H%M%S"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diffrop.config import SamplingConfig
 from diffrop.console.configs import experiment_changes
 from diffrop.console.options import add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
     import torch
@@ -123,13 +123,13 @@ def write_images(images: "torch.Tensor", names: list[str], num_columns: int, out
 def main(argv: list[str]) -> int:
     """Sample and write; return the exit code."""
     args = parse(argv)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         if args.out.exists() and any(args.out.iterdir()):
             raise ValueError(f"folder {str(args.out)!r} is not empty. To fix: give a new --out")
         images, names = draw(args)
-    write_images(images, names, len(images) // args.num, args.out)
-    print(f"{len(images)} images and grid.png in {args.out}/ (one column for each label)")
-    return 0
+        write_images(images, names, len(images) // args.num, args.out)
+        print(f"{len(images)} images and grid.png in {args.out}/ (one column for each label)")
+        return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from diffrop.console.configs import given, runs_root
 from diffrop.console.options import add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def show_one(root: Path, name: str, storage: str | None, as_lines: bool, console
 def main(argv: list[str]) -> int:
     """Print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         root, storage = runs_root(args), given(args, "launch").get("storage")
         if args.name is None:
             show_all(root, storage, not args.json, console)
         else:
             show_one(root, args.name, storage, not args.json, console)
-    return 0
+        return 0
 
 
 if __name__ == "__main__":

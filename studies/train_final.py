@@ -19,7 +19,8 @@ from diffrop.console.configs import (
     training_folder,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
+from diffrop.errors import FaultError
 from diffrop.record.exported_config import load_export
 from diffrop.study.config import LaunchConfig
 
@@ -68,8 +69,7 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
         return 130
     if result.card is None:
-        print(f"error: {result.failure}", file=sys.stderr)
-        return 2
+        raise FaultError(result.failure)
     for line in final_lines(result.card, reference_scores):
         console.print(line)
     console.print(metrics_table(result.card))
@@ -83,7 +83,7 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         config, directory = final_config(args), training_folder(args, "final")
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
         if args.config is None:

@@ -12,7 +12,7 @@ from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, training_folder
 from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -45,7 +45,7 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
 def main(argv: list[str]) -> int:
     """Train, score, print; return the exit code."""
     args, console = parse(argv), Console(highlight=False)
-    with errors_to_exit():
+    with errors_to_exit(argv):
         gan, data, evaluation = configs(args)
         directory = training_folder(args, gan.model)
         import torch
@@ -57,12 +57,14 @@ def main(argv: list[str]) -> int:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         inputs, reference_scores = scoring_inputs(evaluation, load_dataset(data), directory.parent)
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
-    stored = json.dumps(reference_scores)
-    (directory / "anchors.json").write_text(stored, encoding="utf-8")
-    for line in report_lines(report, reference_scores, gan, inputs.extractor.name):
-        console.print(line)
-    console.print(f"checkpoint, report.json, samples.png: {relative(directory)}", soft_wrap=True)
-    return 0
+        stored = json.dumps(reference_scores)
+        (directory / "anchors.json").write_text(stored, encoding="utf-8")
+        for line in report_lines(report, reference_scores, gan, inputs.extractor.name):
+            console.print(line)
+        console.print(
+            f"checkpoint, report.json, samples.png: {relative(directory)}", soft_wrap=True
+        )
+        return 0
 
 
 if __name__ == "__main__":

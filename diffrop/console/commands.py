@@ -15,7 +15,7 @@ from rich.console import Console
 
 from diffrop.console.configs import experiment_changes, for_device, launch_config, study_config
 from diffrop.console.options import study_parser
-from diffrop.errors import errors_to_exit
+from diffrop.edge import errors_to_exit
 from diffrop.study.config import LaunchConfig, StudyConfig
 
 
@@ -35,7 +35,7 @@ class StudyCommand:
         """Parse, check, run, and print the results; return the exit code."""
         args = study_parser(self.description, self.settings).parse_args(argv)
         console = Console(highlight=False, stderr=args.json)
-        with errors_to_exit():
+        with errors_to_exit(argv) as edge:
             config, launch = self._configs(args, environment)
             from diffrop.console import study_launch
 
@@ -44,9 +44,10 @@ class StudyCommand:
                 return 0
             command = study_launch.typed_command(self.script, argv)
             view = study_launch.chosen_view(args.json, args.quiet)
-            finished = study_launch.run(config, launch, command, view, console, self.render)
-        study_launch.show_finished(finished, view, console)
-        return 130 if finished.interrupted else 0
+            finished = study_launch.run(config, launch, command, view, console, self.render, edge)
+            if view != "json":
+                study_launch.print_places(finished, console)
+            return 130 if finished.interrupted else 0
 
     def _configs(
         self, args: argparse.Namespace, environment: Mapping[str, str]

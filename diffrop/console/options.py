@@ -123,12 +123,14 @@ class VersionAction(argparse.Action):
 def command_parser(
     description: str | None, usage: str | None = "%(prog)s [options]"
 ) -> argparse.ArgumentParser:
-    """Return a parser with --help and --version alone; a usage of None is argparse's own."""
+    """Return a parser of --help, --version and --debug; a usage of None is argparse's own."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=Formatter, usage=usage
     )
     text = "show the version of the package and exit"
     parser.add_argument("--version", action=VersionAction, nargs=0, help=text)
+    text = "show the trace of an error"
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=text)
     return parser
 
 

@@ -85,6 +85,7 @@ class JsonScreen(Screen):
 
     def __init__(self, file: TextIO | None = None) -> None:
         self._file = file or sys.stdout
+        self._closed = False
         self._shown: dict[str, TrialProgress] = {}
 
     def show(self, progress: Progress) -> None:
@@ -95,11 +96,19 @@ class JsonScreen(Screen):
                 self._write({"event": "trial", **asdict(trial)})
 
     def say(self, sentence: str) -> None:
-        """Write it as an event."""
-        self._write({"event": "message", "message": sentence})
+        """Write it as an event, or after the results, which come last, to standard error."""
+        if self._closed:
+            print(sentence, file=sys.stderr)
+        else:
+            self._write({"event": "message", "message": sentence})
+
+    def close(self) -> None:
+        """Leave the last line to the results."""
+        self._closed = True
 
     def _write(self, event: dict[str, Any]) -> None:
-        print(json.dumps(event | {"time": time.time()}), file=self._file, flush=True)
+        self._file.write(json.dumps(event | {"time": time.time()}) + "\n")
+        self._file.flush()
 
 
 def newly_ended(progress: Progress, ended: set[str]) -> list[TrialProgress]:

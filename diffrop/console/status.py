@@ -11,9 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from diffrop.console.tables import number, plain_table
+from diffrop.edge import described
 from diffrop.engine.drivers import Drivers
 from diffrop.engine.progress import Progress, TrialProgress, progress_of
-from diffrop.errors import DiffropError, StudyError
+from diffrop.errors import StudyError
 from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord, PlannedCost
@@ -206,8 +207,8 @@ def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, Study
         store = StudyStore(runs_root, name)
         try:
             found[name] = study_status(store, None if store.folder.database.exists() else storage)
-        except (ValueError, DiffropError) as error:
-            found[name] = str(error)
+        except Exception as error:  # whatever is wrong with one, the others are shown
+            found[name] = described(error)[1]
     return found
 
 

@@ -1,6 +1,7 @@
 """One launch of a study from the terminal: its plan, or its run and its results."""
 
 import contextlib
+import io
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ from rich.console import Console
 
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
+from diffrop.console.kept_screen import KeptScreen
 from diffrop.console.results import conclusions, protocol, remarks, results_table, scale
 from diffrop.console.screens import View, open_screen
+from diffrop.edge import Edge
 from diffrop.engine.prepare import check_study, prepare
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.record.cost import CostRecord
@@ -55,8 +58,9 @@ def run(
     view: View,
     console: Console,
     render: Callable[[Path], list[Path]],
+    edge: Edge,
 ) -> FinishedStudy:
-    """Check, prepare and run a study, showing where it stands.
+    """Check, prepare and run a study, showing where it stands and what came out.
 
     Args:
         config: what the study is.
@@ -65,26 +69,45 @@ def run(
         view: what is shown while it runs.
         console: where.
         render: draws figures and report from the study's folder; returns the files.
+        edge: learns where the study's log is, and how to go on.
 
     Raises:
         ValueError: something in it is not allowed.
         StudyError: the folder's state forbids it.
         ResourceError: it needs more than there is.
     """
-    with contextlib.closing(open_screen(view, console)) as screen:
+    folder = StudyFolder(Path(launch.runs_root).resolve() / config.name)
+    screen = KeptScreen(open_screen(view, console), folder)
+    edge.log = folder.log
+    again = RESUME_HINT.format(name=config.name)
+
+    def show(finished: FinishedStudy) -> None:
+        show_results(finished, view, console)
+        screen.keep(*captured(lambda kept: print_results(finished, kept)))
+
+    with contextlib.closing(screen):
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
+        edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
         prepared = prepare(config, launch)
         for note in prepared.warm_start.notes:
             screen.say(note)
-        return run_study(config, launch, prepared, command, screen, render)
+        edge.advice = f"To go on, {again}."
+        return run_study(config, launch, prepared, command, screen, render, show)
 
 
-def show_finished(finished: FinishedStudy, view: View, console: Console) -> None:
+def show_results(finished: FinishedStudy, view: View, console: Console) -> None:
     """Print a study's results: as one line of JSON, or as a table with all that belongs to it."""
     if view == "json":
-        print(json.dumps(results_event(finished)))
+        print(json.dumps(results_event(finished)), flush=True)
     else:
         print_results(finished, console)
+
+
+def captured(show: Callable[[Console], object]) -> list[str]:
+    """Return the lines of what is printed on a console."""
+    text = io.StringIO()
+    show(Console(file=text, width=100, highlight=False))
+    return text.getvalue().splitlines()
 
 
 def results_event(finished: FinishedStudy) -> dict[str, Any]:
@@ -108,7 +131,6 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
         *scale(result, finished.reference_scores),
         *remarks(result),
         *conclusions(StudyFolder(finished.directory)),
-        *finished.untracked,
     )
     for line in lines:
         console.print(line, soft_wrap=False)
@@ -120,14 +142,18 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
         console.print(f"Ended early: {finished.refusal}.")
     if finished.interrupted:
         console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
-    print_places(finished, console)
 
 
 def print_places(finished: FinishedStudy, console: Console) -> None:
-    """Print where the report, the figures and the tracked runs are, and how to train the best."""
-    shown = relative(finished.directory)
-    console.print(f"\nreport   {shown}/report.html", soft_wrap=True)
-    console.print(f"figures  {shown}/figures/", soft_wrap=True)
+    """Print what MLflow lacks, where the figures and tracked runs are, how to train the best."""
+    for line in finished.untracked:
+        console.print(line, soft_wrap=False)
+    shown, folder = relative(finished.directory), StudyFolder(finished.directory)
+    console.print()
+    if folder.report.exists():
+        console.print(f"report   {shown}/report.html", soft_wrap=True)
+    if folder.figures.exists():
+        console.print(f"figures  {shown}/figures/", soft_wrap=True)
     if finished.result.ranked:
         final = f"python studies/train_final.py --config {shown}/best.yaml"
         console.print(f"train    {final}", soft_wrap=True)

@@ -3,17 +3,14 @@
 import contextlib
 import os
 import secrets
-import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from diffrop.errors import StudyError
-from diffrop.storage import RemoteMirror, try_lock
-from diffrop.training.stop import stop_file
+from diffrop.storage import try_lock
 
 HEARTBEAT_S = 5.0
 
@@ -117,44 +114,3 @@ def hold(directory: Path) -> Iterator[None]:
                 "or stop it"
             )
         yield
-
-
-class StopSignal:
-    """Ctrl-C or SIGTERM: the first asks the trials to save and stop, a second ends at once."""
-
-    def __init__(
-        self, directory: Path, driver: str = "", mirror: RemoteMirror | None = None
-    ) -> None:
-        """Ask a driver's trials to stop by a file, here or in a remote storage."""
-        self._file, self._mirror = stop_file(directory, driver), mirror
-        self._everybodys = stop_file(directory)
-        self._signalled = self._requested = False
-
-    @property
-    def requested(self) -> bool:
-        """Whether the study is to stop: by a signal, or a file `stop` that was made by hand."""
-        self._requested = self._requested or self._everybodys.exists()
-        return self._requested
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Handle the signals; after a stop the file is taken away again."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._handle) for number in signals}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._file.unlink(missing_ok=True)
-            if self._mirror is not None:
-                self._mirror.delete(self._file)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled:
-            raise KeyboardInterrupt
-        self._signalled = self._requested = True
-        self._file.touch()
-        if self._mirror is not None:  # not in the handler: the network may take its time
-            push = threading.Thread(target=self._mirror.push, args=(self._file,), daemon=True)
-            push.start()

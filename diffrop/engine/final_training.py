@@ -1,5 +1,6 @@
 """One training from a configuration to its end, outside any search: the final training."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +14,9 @@ from rich.console import Console
 
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
-from diffrop.engine.drivers import StopSignal, hold
+from diffrop.engine.drivers import hold
 from diffrop.engine.prepare import scoring_inputs
+from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
@@ -79,8 +81,8 @@ def train_final(
 ) -> FinalResult:
     """Train, score once at the end, and log to an MLflow experiment.
 
-    Ctrl-C or SIGTERM ends it after a checkpoint, from which another call goes on. The experiment
-    has the folder's name unless `experiment` gives another.
+    Ctrl-C, SIGTERM or SIGHUP ends it after a checkpoint, from which another call goes on. The
+    experiment has the folder's name unless `experiment` gives another.
 
     Raises:
         StudyError: another process trains in `directory`.
@@ -113,8 +115,11 @@ def _train(
 
     reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed
-    stop = StopSignal(directory)
-    with stop.watched():
+    stop = StopSignal(directory, say=lambda said: console.print(said, soft_wrap=True))
+    with stop.watched(), contextlib.ExitStack() as stack:
+        if launch.workers_per_trial > 1:  # one worker needs no cluster
+            with stop.at_once():
+                stack.enter_context(cluster.connect(launch))
         _in_background(
             lambda: _execute(task, inputs, launch, reports.append),
             lambda: _print_progress(task, rung.images, console),
@@ -177,22 +182,21 @@ def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[st
 
 
 def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, report: Report) -> None:
-    if launch.workers_per_trial == 1:  # no cluster is needed
+    if launch.workers_per_trial == 1:
         run_task(task, inputs, launch, report, "", "", [])
         return
-    with cluster.connect(launch):
-        storage = str(task.directory.parent / ".ray")
-        queue = Queue(actor_options={"num_cpus": 0})
-        try:
-            name, callbacks = task.directory.name, [QueueCallback(queue)]
-            run_task(task, inputs, launch, report, storage, name, callbacks)
-        except TrainingFailedError as error:
-            last = str(error).strip().splitlines()[-1]
-            lost = f"the workers failed more than {launch.max_failures} times: {last}"
-            report(Failed(message=lost))
-        while not queue.empty():
-            if (found := read_report(queue.get())) is not None:
-                report(found)
+    storage = str(task.directory.parent / ".ray")
+    queue = Queue(actor_options={"num_cpus": 0})
+    try:
+        name, callbacks = task.directory.name, [QueueCallback(queue)]
+        run_task(task, inputs, launch, report, storage, name, callbacks)
+    except TrainingFailedError as error:
+        last = str(error).strip().splitlines()[-1]
+        lost = f"the workers failed more than {launch.max_failures} times: {last}"
+        report(Failed(message=lost))
+    while not queue.empty():
+        if (found := read_report(queue.get())) is not None:
+            report(found)
 
 
 def _print_progress(task: TrialTask, images: int, console: Console) -> None:

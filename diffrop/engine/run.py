@@ -1,5 +1,6 @@
 """The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
 
+import contextlib
 import json
 import time
 import warnings
@@ -29,11 +30,15 @@ from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.search.warm_start import remember, write_notes
+from diffrop.signals import time_limit
 from diffrop.storage import RemoteMirror, try_lock, write_atomically
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.launch import tracking_uri
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import withdraw_stop
+
+DRAW_STOPPED_S = 5.0
+"""Seconds that a launch draws at most once it was asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def run_study(
     command: str,
     screen: Screen,
     render: Callable[[Path], list[Path]],
+    show: Callable[[FinishedStudy], object] = lambda finished: None,
 ) -> FinishedStudy:
     """Run or resume a study to its number of trials, and confirm its leaders if asked to.
 
@@ -70,6 +76,7 @@ def run_study(
         command: the command line, kept in the study's folder.
         screen: what is shown while it runs.
         render: draws figures and report from the study's folder; returns the files.
+        show: shows the results, once they are written and before anything is drawn.
 
     Raises:
         StudyError: the study is running elsewhere, its database cannot be used, or it was started
@@ -78,14 +85,16 @@ def run_study(
     """
     run = StudyRun(config, launch, prepared, screen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if not launch.resume:  # before it has a driver, for the driver signs in its folder
-        fingerprints = fingerprints_of(prepared.inputs)
-        run.study = prepared.store.create(config, command, launch, fingerprints)
-    with run.drivers.join(exclusive=launch.storage is None), warnings.catch_warnings():
+    with run.stop.watched(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        _open(run, command)
-        _run_stages(run)
-        return _close(run, render)
+        if not launch.resume:  # before it has a driver, for the driver signs in its folder
+            fingerprints = fingerprints_of(prepared.inputs)
+            run.study = prepared.store.create(config, command, launch, fingerprints)
+        with run.drivers.join(exclusive=launch.storage is None):
+            _open(run, command)
+            with contextlib.suppress(KeyboardInterrupt):  # while Ray starts, or a second one
+                _run_stages(run)
+            return _close(run, render, show)
 
 
 def _open(run: StudyRun, command: str) -> None:
@@ -105,23 +114,56 @@ def _open(run: StudyRun, command: str) -> None:
     run.budget = BudgetTracker(launch, run.reader)
 
 
-def _close(run: StudyRun, render: Callable[[Path], list[Path]]) -> FinishedStudy:
-    """Write, draw and log what came out, and leave the study."""
-    folder, stopped = run.folder, run.stop.requested
+def _close(
+    run: StudyRun,
+    render: Callable[[Path], list[Path]],
+    show: Callable[[FinishedStudy], object],
+) -> FinishedStudy:
+    """Write, show, draw and log what came out, and leave the study.
+
+    What cannot be made again comes first: a stopped launch may have little time left.
+    """
+    folder = run.folder
+    run.stop.waits_for = "the results are being written"
     result, refusal = _conclude(run)
     run.screen.close()
     write_results(result, folder)
+    finished = FinishedStudy(
+        result,
+        folder.path,
+        reference_scores=run.prepared.reference_scores,
+        tracking_uri=tracking_uri(run.launch),
+        untracked=[],
+        interrupted=run.stop.requested,
+        refusal=refusal,
+    )
+    show(finished)
+    _push(run)
     run.observer.sync_confirmation(folder, result)
     run.tracker.log_study(folder)
-    run.tracker.log_study_artifacts(render(folder.path))
+    run.tracker.log_study_artifacts(_drawn(run, render))
     _push(run)
+    stopped = run.stop.requested
     missing = run.tracker.close("KILLED" if stopped else "FINISHED")
     if run.drivers.leave():  # what another runs, a confirmation above all, needs its weights
         withdraw_stop(folder.path, run.checkpoints.mirror)
         if run.launch.keep_trials is not None and not stopped:
             remove_unneeded_weights(run)
-    reference_scores, uri = run.prepared.reference_scores, tracking_uri(run.launch)
-    return FinishedStudy(result, folder.path, reference_scores, uri, missing, stopped, refusal)
+    return replace(finished, untracked=missing, interrupted=stopped)
+
+
+def _drawn(run: StudyRun, render: Callable[[Path], list[Path]]) -> list[Path]:
+    """Draw figures and report, which can be made again: not for long once a stop was asked for."""
+    limit = DRAW_STOPPED_S if run.stop.requested else None
+    try:
+        with run.stop.at_once(), time_limit(limit):
+            return render(run.folder.path)
+    except KeyboardInterrupt:
+        run.screen.say(
+            "Not all figures were drawn, nor the report. To draw them: python -m analysis all "
+            f"{run.folder.path} and python -m analysis report {run.folder.path}"
+        )
+        return []
 
 
 def _push(run: StudyRun) -> None:
@@ -144,11 +186,19 @@ def _conclude(run: StudyRun) -> tuple[StudyResult, str]:
 
 
 def _run_stages(run: StudyRun) -> None:
-    """Run what is left of a study on a cluster, or until Ctrl-C, SIGTERM or the budget's end."""
+    """Run what is left of a study on a cluster, or until a request to stop or the budget's end.
+
+    Raises:
+        KeyboardInterrupt: a signal came while Ray started, or a second one.
+    """
     remaining = run.num_remaining  # also what another driver runs, or left behind
     if not remaining and not run.launch.confirm:
         return
-    with cluster.connect(run.launch), run.stop.watched():
+    with contextlib.ExitStack() as stack:
+        with run.stop.at_once():
+            if run.stop.requested:
+                return
+            stack.enter_context(cluster.connect(run.launch))
         nodes = cluster.nodes()
         check_placement(nodes, run.launch)
         run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)

@@ -25,7 +25,7 @@ from diffrop.confirmation.plan import (
     record_failure,
 )
 from diffrop.engine.study_run import StudyRun
-from diffrop.errors import StudyError
+from diffrop.errors import FaultError
 from diffrop.execution.run_task import run_task
 from diffrop.execution.task_sources import FixedTasks, FixedTaskSearcher, SearchTasks, TaskSource
 from diffrop.execution.trial import TrialTask
@@ -42,6 +42,9 @@ from diffrop.study.config import LaunchConfig
 MAX_STOPS = 10
 """Of what trials fork from: after that the launch ends."""
 
+WAITS_FOR = "{} at the next step, then the results are written"
+"""What happens after a request to stop, as the user is told."""
+
 
 @dataclass
 class Stages:
@@ -53,6 +56,7 @@ class Stages:
         """Run the trials that are left, after what they start from or are compared with."""
         run = self.run
         self._train_prefixes({run.config.experiment.training.seed})
+        run.stop.waits_for = WAITS_FOR.format("the running trials save")
         constraints = run.config.experiment.evaluation.parsed_constraints
         if any(constraint.to_baseline for constraint in constraints):
             self._finish_baseline()
@@ -112,6 +116,7 @@ class Stages:
         self._train_prefixes({point.config.training.seed for point in points})
         names = ", ".join(point.name for point in points)
         run.screen.say(f"Confirming with fresh seeds: {names}.")
+        run.stop.waits_for = WAITS_FOR.format("the retrainings save")
         tasks = [self._retraining(point) for point in points]
         run.observer.confirming = tasks
         for place, why in self._run_fixed(tasks).items():
@@ -125,7 +130,7 @@ class Stages:
         What a node's notice stopped goes on after a pause, for no trial can do without it.
 
         Raises:
-            StudyError: it failed, or was stopped too often.
+            FaultError: it failed, or was stopped too often.
         """
         run = self.run
         made = (run.tasks.prefix(seed) for seed in sorted(seeds))
@@ -137,14 +142,15 @@ class Stages:
             if not missing or not run.may_begin:
                 return
             images = missing[0].rungs[-1].images
+            run.stop.waits_for = WAITS_FOR.format("what trials fork from is saved")
             run.screen.say(f"Training the baseline to {images:,} images, where trials fork.")
             failures = self._run_fixed(missing)
             if failures:
                 place, why = next(iter(failures.items()))
                 folder = missing[place].directory
-                raise StudyError(f"the training that trials fork from failed: {why} ({folder})")
+                raise FaultError(f"the training that trials fork from failed: {why} ({folder})")
         if _unfinished(tasks) and run.may_begin:
-            raise StudyError(
+            raise FaultError(
                 f"the training that trials fork from was stopped {MAX_STOPS} times. To fix: "
                 f"--resume once no node is asked to stop (by {run.folder.path}/stop-HOSTNAME)"
             )

@@ -7,10 +7,11 @@ from functools import cached_property
 import optuna
 
 from diffrop.cost.budget import BudgetTracker
-from diffrop.engine.drivers import Drivers, StopSignal
+from diffrop.engine.drivers import Drivers
 from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.progress import Screen
+from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution.tasks import TaskMaker, open_store
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
@@ -61,8 +62,9 @@ class StudyRun:
 
     @cached_property
     def stop(self) -> StopSignal:
-        """The request to stop, by a signal or a file."""
-        return StopSignal(self.folder.path, self.drivers.own, self.checkpoints.mirror)
+        """The request to stop, by a signal, a file, or a fault that needs another launch."""
+        mirror = self.checkpoints.mirror
+        return StopSignal(self.folder.path, self.drivers.own, mirror, self.screen.say)
 
     @cached_property
     def tracker(self) -> Tracker:

@@ -13,7 +13,7 @@ import torch
 
 from diffrop.errors import ResourceError
 from diffrop.execution.placement import Node, trials_at_once
-from diffrop.execution.ray_private import set_loopback_only
+from diffrop.execution.ray_private import set_loopback_only, signals_left_to_us
 from diffrop.study.config import LaunchConfig
 
 DRIVER_ENVIRONMENT = {
@@ -123,13 +123,14 @@ def _join(launch: LaunchConfig) -> None:
 
 
 def _init(address: str, environment: dict[str, str], **options: Any) -> Any:
-    return ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": environment},
-        **options,
-    )
+    with signals_left_to_us():
+        return ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": environment},
+            **options,
+        )
 
 
 def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:

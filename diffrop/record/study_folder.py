@@ -19,6 +19,11 @@ class StudyFolder:
         return self.path / "study.yaml"
 
     @property
+    def log(self) -> Path:
+        """study.log: what every launch said, and the traces of its faults."""
+        return self.path / "study.log"
+
+    @property
     def database(self) -> Path:
         """Optuna's SQLite database, where no other storage is named."""
         return self.path / "study.db"

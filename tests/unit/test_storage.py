@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
-from diffrop.engine.drivers import StopSignal
+from diffrop.engine.stop_signal import StopSignal
 from diffrop.errors import CheckpointError, StorageError
 from diffrop.execution.trial import run_trial
 from diffrop.record.trial_folder import TrialFolder

@@ -125,7 +125,9 @@ def test_spoiled_study_ends_a_command_with_one_sentence(
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
     spoil(directory)
     for name in ("loss_forms", "all", "report", "study_comparison"):
-        assert main([name, str(directory)]) == 2
+        with pytest.raises(SystemExit) as ended:
+            main([name, str(directory)])
+        assert ended.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ") and sentence in line
     assert not (directory / "figures").exists()
@@ -214,7 +216,9 @@ def test_figures_of_no_single_study_are_reached_by_name(
 def test_wrong_command_line_is_refused_in_one_sentence(
     argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(argv) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and sentence in said.err
     assert said.out == "" and said.err.count("\n") == 1

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from diffrop.confirmation.plan import read_cards
 from diffrop.engine.stages import Stages
-from diffrop.errors import StudyError
+from diffrop.errors import FaultError
 from diffrop.execution.trial import TrialTask, run_trial
 from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
@@ -133,7 +133,7 @@ def test_prefix_that_is_never_done_ends_the_launch_before_trials_fail(
     stopped: StoppedStages,
 ) -> None:
     stopped.rounds = itertools.repeat(lambda: None)
-    with pytest.raises(StudyError, match=r"was stopped 10 times\. To fix: --resume once no node"):
+    with pytest.raises(FaultError, match=r"was stopped 10 times\. To fix: --resume once no node"):
         stopped._train_prefixes({0})
 
 
@@ -154,7 +154,7 @@ class LosingStages(Stages):
 @fault(41, "workers that are lost each time")
 def test_prefix_whose_workers_are_lost_ends_the_launch(tmp_path: Path) -> None:
     found = stages(tmp_path, SaidScreen(), LosingStages, fork_from="baseline@32")
-    with pytest.raises(StudyError, match=r"fork from failed: a worker failed .*seed-0"):
+    with pytest.raises(FaultError, match=r"fork from failed: a worker failed .*seed-0"):
         found._train_prefixes({0})
 
 

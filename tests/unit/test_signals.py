@@ -1,0 +1,58 @@
+"""Signals that end a program, and the limit of time."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from diffrop.signals import AGAIN_AFTER_S, ENDING, answered, interrupting, time_limit
+
+
+def test_answer_receives_every_ending_signal_and_whoever_was_before_is_back() -> None:
+    got: list[int] = []
+    before = [signal.getsignal(number) for number in ENDING]
+    with answered(lambda number, frame: got.append(number)):
+        for number in ENDING:
+            os.kill(os.getpid(), number)
+    assert got == list(ENDING)
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_hangup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with answered(interrupting()):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signal_sent_twice_at_once_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    answer = interrupting()
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        answer(signal.SIGTERM, None)
+    answer(signal.SIGTERM, None)  # as `timeout` sends it
+    now[0] += AGAIN_AFTER_S
+    with pytest.raises(KeyboardInterrupt):
+        answer(signal.SIGTERM, None)
+
+
+def test_block_past_its_time_is_interrupted_and_others_are_not() -> None:
+    with time_limit(60), time_limit(None):
+        pass
+    with pytest.raises(KeyboardInterrupt), time_limit(0.05):
+        while True:
+            time.sleep(0.01)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] != 60  # nothing of ours is left
+
+
+def test_limit_gives_back_the_timer_of_before() -> None:
+    before = signal.setitimer(signal.ITIMER_REAL, 1000)
+    with time_limit(5):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 5
+    left, _ = signal.setitimer(signal.ITIMER_REAL, *before)
+    assert 900 < left <= 1000
