@@ -59,6 +59,15 @@ def barrier() -> None:
         dist.barrier()
 
 
+def gathered(value: Any) -> list[Any]:
+    """Return every worker's value, which pickle can carry, by rank, on every worker."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def from_rank_0(value: Any, device: torch.device) -> Any:
     """Return rank 0's value, which pickle can carry, on every worker."""
     if world_size() == 1:

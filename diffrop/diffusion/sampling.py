@@ -52,6 +52,7 @@ def sample(
     generator: torch.Generator,
     batch_size: int | None = None,
     start: int = 0,
+    look: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Draw one batch of images, or a part of it.
 
@@ -67,6 +68,7 @@ def sample(
         generator: of x_T and of the ancestral noise; on any device.
         batch_size: images of the whole batch, B by default; noise is drawn for all of them.
         start: place in it of the first label.
+        look: called before every step; may raise to give the images up.
 
     Returns:
         Images (B, C, H, W), float32, in [-1, 1].
@@ -81,6 +83,7 @@ def sample(
     steps = sampler_timesteps(config, schedule.num_timesteps)
     update = _ancestral_step if config.sampler == "ancestral" else _ddim_step
     for step, following in zip(steps, [*steps[1:], -1], strict=True):
+        look()
         t = torch.full_like(labels, step)
         eps = guided_noise(model, x_t, t, labels, omega, null_label).float()
         x_0 = schedule.x_0(x_t, t, eps).clamp(-1, 1)

@@ -7,6 +7,7 @@ trial goes on from it.
 
 import contextlib
 import logging
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from diffrop import distributed
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
+from diffrop.errors import StopRequested
 from diffrop.record.score_card import ScoreCard, write_score
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.trial_state import RungReached, TrialReport
@@ -28,6 +30,7 @@ from diffrop.scoring.score import score_model, scored_alike
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
 from diffrop.training.identity import TrainingIdentity, split_key
+from diffrop.training.joint_stop import JointStop
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore
@@ -82,7 +85,8 @@ class TrialTask:
 
     def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
         """Take up the training, and keep the checkpoints at the rungs for the study."""
-        stop = StopNotice(self.stop_directory, self.store.mirror, self.driver)
+        nodes = distributed.gathered(socket.gethostname())
+        stop = StopNotice(self.stop_directory, self.store.mirror, self.driver, nodes)
         session = TrainingSession(
             self.config,
             dataset,
@@ -125,15 +129,16 @@ def run_trial(
         session = task.session(inputs.dataset, device)
         for rung in task.rungs:
             if not task.scored:
+                session.raise_if_stopped()
                 session.reach(rung.images)
                 report(RungReached(images_seen=rung.images, final=rung.final))
                 continue
             baseline = distributed.from_rank_0(task.baseline_scores(rung), device)
             card = _stored_score(rung, task, inputs, baseline, device)
             if card is None:
+                session.raise_if_stopped()
                 trainer = session.reach(rung.images)
-                session.raise_if_stopped()  # scoring may take longer than there is
-                card = _score(rung, trainer, task, inputs, baseline)
+                card = _score(rung, trainer, task, inputs, baseline, session.joint_stop)
             report(_rung_reached(card, task))
 
 
@@ -176,6 +181,7 @@ def _score(
     task: TrialTask,
     inputs: ScoringInputs,
     baseline: BaselineScores | None,
+    stop: JointStop,
 ) -> ScoreCard:
     scored = score_model(
         trainer.averages,
@@ -185,6 +191,7 @@ def _score(
         rung,
         trainer.images_seen,
         baseline,
+        stop,
     )
     if distributed.rank() == 0:
         path = task.folder.score_path(rung.images)
@@ -224,6 +231,9 @@ def _log_to(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             yield
+    except StopRequested as stopped:
+        logging.getLogger(__name__).warning("%s", stopped)
+        raise
     except Exception:
         logging.getLogger(__name__).exception("the trial failed")
         raise

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,18 @@ class FeatureExtractor:
         self.knows_labels, self.batch_size, self.precision = knows_labels, batch_size, precision
 
     @torch.no_grad()
-    def extract(self, images: Tensor) -> Extraction:
-        """Return features, logits and predictions of uint8 images (N, C, H, W), on the CPU."""
+    def extract(self, images: Tensor, look: Callable[[], object] = lambda: None) -> Extraction:
+        """Return features, logits and predictions of uint8 images (N, C, H, W), on the CPU.
+
+        `look` is called before every batch; it may raise to give them up.
+        """
         self.network.to(images.device)
         if images.is_cuda:
             self.network.to(memory_format=torch.channels_last)
         features, logits = [], []
         with _precision(self.precision, images.device):
             for part in images.split(self.batch_size):
+                look()
                 found = self.network(part)
                 own, classes = found if isinstance(found, tuple) else (found, None)
                 features.append(own.float().cpu())

@@ -5,7 +5,7 @@ docs/metrics.md defines each metric.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ def evaluate(
     sampler: str,
     metrics: Collection[Metric] = METRICS,
     details: bool = True,
+    look: Callable[[], object] = lambda: None,
 ) -> ShotReport:
     """Score samples from what an extractor said of them, in one pass.
 
@@ -103,6 +104,7 @@ def evaluate(
         metrics: which to compute; accuracy is there wherever the extractor predicts labels. One
             that a group has too few images for is left out of that group.
         details: intervals, influence and the scores of single classes too.
+        look: called before every metric of every group; may raise to give the scores up.
 
     Raises:
         NonFiniteError: features or a score are not finite.
@@ -121,7 +123,7 @@ def evaluate(
         if name in rows_of:
             reference_counts[name] = group.statistics.count
         asked = metrics if name in rows_of else set(metrics) & set(CLASS_METRICS)
-        for score, estimate in _scores(group, asked).items():
+        for score, estimate in _scores(group, asked, look).items():
             key = f"{score}/{name}"
             if not math.isfinite(estimate.value):
                 raise NonFiniteError(f"{key} is not finite")
@@ -145,9 +147,12 @@ def evaluate(
     )
 
 
-def _scores(group: Group, metrics: Collection[Metric]) -> dict[str, Estimate]:
+def _scores(
+    group: Group, metrics: Collection[Metric], look: Callable[[], object]
+) -> dict[str, Estimate]:
     found: dict[str, Estimate] = {}
     for metric, score in SCORERS.items():
+        look()
         if metric in metrics:
             found.update(score(group))
     return {**found, **accuracy(group)}

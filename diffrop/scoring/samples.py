@@ -22,6 +22,7 @@ from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
 from diffrop.seeds import SAMPLES, generator
 from diffrop.study.sampling_choice import SamplingChoice
+from diffrop.training.joint_stop import NEVER, JointStop
 
 FID_ALONE: tuple[Metric, ...] = ("fid",)
 
@@ -52,6 +53,7 @@ def draw_samples(
     null_label: int,
     seed: int,
     start: int = 0,
+    stop: JointStop = NEVER,
 ) -> Tensor:
     """Draw uint8 images (N, C, H, W) for labels (N,), on the model's device.
 
@@ -69,30 +71,34 @@ def draw_samples(
         seed: of the noise.
         start: place of the first label among all samples of that seed, so that a few can be
             added to those drawn before.
+        stop: looked at before every step of the sampler.
 
     Raises:
         OutOfMemoryError: naming the batch size to lower.
+        StopRequested: it was asked to stop.
     """
     device, size = schedule.beta.device, config.batch_size
     images = torch.zeros(len(labels), *image_shape, dtype=torch.uint8, device=device)
     rank, workers = distributed.rank(), distributed.world_size()
     place, end = (start + len(labels) * share // workers for share in (rank, rank + 1))
-    while place < end:
-        chunk, offset = divmod(place, size)
-        own = slice(place - start, min(end, (chunk + 1) * size) - start)
-        part = labels[own].to(device)
-        rng = generator(device, seed, SAMPLES, chunk)
-        try:
-            drawn = sample(
-                model, schedule, config, image_shape, part, omega, null_label, rng, size, offset
-            )
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"out of memory while sampling {len(part)} images at a time; lower "
-                "sampling.batch_size"
-            ) from error
-        images[own] = to_uint8(drawn)
-        place += len(part)
+    with stop.piece() as look:
+        while place < end:
+            chunk, offset = divmod(place, size)
+            own = slice(place - start, min(end, (chunk + 1) * size) - start)
+            part = labels[own].to(device)
+            rng = generator(device, seed, SAMPLES, chunk)
+            where = (rng, size, offset, look)
+            try:
+                drawn = sample(
+                    model, schedule, config, image_shape, part, omega, null_label, *where
+                )
+            except torch.OutOfMemoryError as error:
+                raise OutOfMemoryError(
+                    f"out of memory while sampling {len(part)} images at a time; lower "
+                    "sampling.batch_size"
+                ) from error
+            images[own] = to_uint8(drawn)
+            place += len(part)
     if workers > 1:
         dist.all_reduce(images)
     return images
@@ -107,7 +113,9 @@ class CandidateSamples:
         schedule: NoiseSchedule,
         config: ExperimentConfig,
         inputs: ScoringInputs,
+        stop: JointStop = NEVER,
     ) -> None:
+        self._stop = stop
         self._averages, self._schedule, self._inputs = averages, schedule, inputs
         self._seed = config.evaluation.seed
         self._drawn: dict[SamplingChoice, tuple[Tensor, Extraction]] = {}
@@ -129,7 +137,7 @@ class CandidateSamples:
     ) -> ShotReport:
         """Return a candidate's report on its samples so far."""
         _, extraction = self._drawn[choice]
-        with self._timed("metrics"):
+        with self._timed("metrics"), self._stop.piece() as look:
             return evaluate(
                 extraction,
                 self._labels(0),
@@ -137,6 +145,7 @@ class CandidateSamples:
                 sampler=choice.sampler,
                 metrics=metrics,
                 details=details,
+                look=look,
             )
 
     def first_images(self, choice: SamplingChoice) -> Tensor:
@@ -168,9 +177,10 @@ class CandidateSamples:
                 dataset.num_classes,
                 self._seed,
                 start,
+                self._stop,
             )
-        with self._timed("features"):
-            extraction = self._inputs.extractor.extract(images)
+        with self._timed("features"), self._stop.piece() as look:
+            extraction = self._inputs.extractor.extract(images, look)
         self.num_drawn += len(images)
         shown = images.cpu()
         if known is not None:

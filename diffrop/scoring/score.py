@@ -21,6 +21,7 @@ from diffrop.scoring.sampling_search import Found, plan_rounds, search
 from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+from diffrop.training.joint_stop import NEVER, JointStop
 
 
 def sampler_name(config: ExperimentConfig) -> str:
@@ -49,6 +50,7 @@ def score_model(
     rung: Rung,
     images_seen: int,
     baseline_scores: BaselineScores | None = None,
+    stop: JointStop = NEVER,
 ) -> Scored:
     """Choose how to sample from a model, and score it; every worker returns the same.
 
@@ -64,9 +66,11 @@ def score_model(
         images_seen: by the model.
         baseline_scores: `ScoreCard.scores_by_num_samples` of the baseline at the same rung, for
             constraints that refer to it; None for the baseline itself, or while it is unknown.
+        stop: looked at between the steps of sampling, batches of features, and metrics.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
+        StopRequested: it was asked to stop.
     """
     evaluation = config.evaluation
     # Another trial's file, which may have come between two workers' looks.
@@ -77,7 +81,7 @@ def score_model(
     )
     constraints = evaluation.parsed_constraints
     goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
-    samples = CandidateSamples(averages, schedule, config, inputs)
+    samples = CandidateSamples(averages, schedule, config, inputs, stop)
     found = search(choices, rounds, goal, samples.scores)
     report = samples.reports[found.best]
     if rung.final:

@@ -17,6 +17,7 @@ from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.training.identity import TrainingIdentity
+from diffrop.training.joint_stop import JointStop
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
@@ -57,6 +58,8 @@ class TrainingSession:
         if distributed.rank() == 0:
             self.folder = self.store.open(self.identity, keep)
         distributed.barrier()
+        self.joint_stop = JointStop(self.stop, self.device)
+        """For work that the workers share, such as scoring."""
         self._trainer: Trainer | None = None
 
     def reach(self, images: int) -> Trainer:
@@ -101,13 +104,8 @@ class TrainingSession:
 
     def raise_if_stopped(self) -> None:
         """Raise StopRequested if any worker knows of a request to stop."""
-        if self._agreed(self.stop.requested()):
-            raise StopRequested("stopped as asked, with a checkpoint to go on from")
-
-    def _agreed(self, vote: bool) -> bool:
-        """Whether any worker says yes; every worker must ask."""
-        votes = torch.tensor([float(vote)], device=self.device)
-        return bool(distributed.all_reduce_sum(votes) > 0)
+        with self.joint_stop.piece() as look:
+            look()
 
     def _begin(self, trainer: Trainer, images: int) -> None:
         """Start from where the training forks, from the weights of another, or afresh."""

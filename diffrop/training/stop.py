@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffrop.storage import RemoteMirror
@@ -14,18 +15,30 @@ class StopNotice:
     """Tells a training whether its study, its driver, or the node it runs on, is to stop.
 
     The file `stop` in the study's folder stops all of it, `stop.DRIVER` what one driver runs, and
-    `stop-HOSTNAME` what runs on one node. A file is looked for once a second at most, and every
-    ten in a remote storage.
+    `stop-HOSTNAME` what runs on one node, fellow workers on other nodes included. A file is looked
+    for once a second at most, and every ten in a remote storage.
     """
 
     def __init__(
-        self, directory: Path | None, mirror: RemoteMirror | None = None, driver: str = ""
+        self,
+        directory: Path | None,
+        mirror: RemoteMirror | None = None,
+        driver: str = "",
+        nodes: Sequence[str] = (),
     ) -> None:
-        """Watch a study's folder; None is never stopped."""
+        """Watch for requests.
+
+        Args:
+            directory: the study's folder; None is never stopped.
+            mirror: its remote copy.
+            driver: whose requests count, beside those to all.
+            nodes: on which the workers of the trial run; this one by default.
+        """
         self._paths: list[Path] = []
         if directory is not None:
-            node = directory / f"stop-{socket.gethostname()}"
-            self._paths = [*{stop_file(directory), stop_file(directory, driver)}, node]
+            names = dict.fromkeys(nodes or [socket.gethostname()])
+            self._paths = [*{stop_file(directory), stop_file(directory, driver)}]
+            self._paths += [directory / f"stop-{name}" for name in names]
         self._mirror = mirror
         self._looked = self._looked_remotely = -REMOTE_S
         self._found = False

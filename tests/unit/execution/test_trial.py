@@ -6,16 +6,17 @@ import torch
 
 from diffrop.errors import StopRequested
 from diffrop.execution.trial import TrialTask, run_trial
+from diffrop.metrics.features import FeatureExtractor
 from diffrop.record.json_files import read_json_lines
 from diffrop.record.trial_state import RungReached, TrialReport
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.rung import Rung
-from diffrop.training import session
+from diffrop.training import session, stop
 from diffrop.training.identity import checkpoint_key, identify
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import Trainer
 from tests.made.faults import fault
-from tests.made.small import small_experiment, small_inputs, small_task
+from tests.made.small import RowBrightness, small_experiment, small_inputs, small_task
 
 CPU = torch.device("cpu")
 
@@ -153,21 +154,71 @@ def test_scores_of_another_training_are_set_aside(tmp_path: Path, inputs: Scorin
 @fault(43, "the file `stop`")
 @pytest.mark.parametrize("file", ["stop", "stop.me"])
 def test_stopped_trial_saves_a_checkpoint_and_goes_on_from_it(
-    tmp_path: Path, inputs: ScoringInputs, steps: list[int], file: str
+    tmp_path: Path,
+    inputs: ScoringInputs,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+    file: str,
 ) -> None:
     task = small_task(tmp_path / "study/t000", driver="me")
     whole = run(small_task(tmp_path / "alone/study/t000"), inputs)
     steps.clear()
-    task.directory.parent.mkdir()
-    (tmp_path / "study" / file).touch()
+    counted = Trainer.step
     reports: list[TrialReport] = []
-    with pytest.raises(StopRequested, match="stopped at 32 images as asked"):
+
+    def asked(trainer: Trainer) -> dict[str, torch.Tensor]:
+        (tmp_path / "study" / file).touch()
+        return counted(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(StopRequested, match="at 32 images as"):
+        patch.setattr(stop, "LOCAL_S", 0.0)
+        patch.setattr(Trainer, "step", asked)
         run_trial(task, inputs, CPU, reports.append)
     assert reports == [] and steps == [0]
+    assert "ERROR" not in task.folder.log.read_text()
     assert task.store.folder(task.key).images() == [32]
     withdraw_stop(tmp_path / "study")
     assert run(task, inputs) == whole
     assert steps == [0, 32, 64, 96]
+
+
+class StopsWhileScored(RowBrightness):
+    """An extractor under which a request to stop arrives."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file, self.calls = file, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return features."""
+        self.calls += 1
+        self.file.touch()
+        return super().forward(images)
+
+
+def test_trial_stops_in_the_midst_of_its_score_and_is_scored_alike_later(
+    tmp_path: Path, inputs: ScoringInputs, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    monkeypatch.setattr(stop, "LOCAL_S", 0.0)
+    network = StopsWhileScored(tmp_path / "study/stop")
+    extractor = FeatureExtractor(network, inputs.extractor.name, batch_size=10)
+    task, stopping = (
+        small_task(tmp_path / "study/t000"),
+        dataclasses.replace(inputs, extractor=extractor),
+    )
+    with pytest.raises(StopRequested):
+        run(task, stopping)
+    assert network.calls == 1 and steps == [0, 32]  # of two batches, at the first rung
+    assert task.folder.scores() == []
+    with pytest.raises(StopRequested):
+        run(task, stopping)  # while the request stands, nothing begins
+    assert network.calls == 1
+    withdraw_stop(tmp_path / "study")
+    assert [r.images_seen for r in run(task, inputs)] == [64, 128] and steps == [0, 32, 64, 96]
+    whole = small_task(tmp_path / "other/study/t000")
+    run(whole, inputs)
+    pairs = zip(task.folder.scores(), whole.folder.scores(), strict=True)
+    assert all(one.scores == other.scores for one, other in pairs)
 
 
 @fault(43, "the file `stop-HOSTNAME`")

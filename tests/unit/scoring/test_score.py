@@ -7,12 +7,15 @@ from torch import Tensor
 
 from diffrop.config import ExperimentConfig
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.errors import StopRequested
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.record.score_card import read_score, write_score
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored, check_scorable, sampler_name, score_model, scored_alike
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
+from diffrop.training.joint_stop import JointStop
+from diffrop.training.stop import StopNotice
 from tests.made.denoiser import Denoiser
 from tests.made.small import RowBrightness, small_experiment, small_inputs
 
@@ -199,3 +202,34 @@ def test_what_cannot_be_searched_is_refused_before_anything_starts(
         check_scorable(small_experiment(**changes), inputs.dataset, [40])
     with pytest.raises(ValueError, match="19 samples are too few"):
         check_scorable(small_experiment(), inputs.dataset, [40, 19])
+
+
+class Looks(StopNotice):
+    """Counts the looks, and lets a request be found at one of them."""
+
+    def __init__(self, found_at: int | None = None) -> None:
+        self.count, self.found_at = 0, found_at
+
+    def requested(self) -> bool:
+        """Return whether to stop."""
+        self.count += 1
+        return self.count == self.found_at
+
+
+def test_score_can_be_given_up_at_every_step_batch_and_metric(inputs: ScoringInputs) -> None:
+    config = small_experiment(evaluation__metrics=["fid", "kid"], sampling__num_steps=3)
+    schedule, model = NoiseSchedule.linear(config.diffusion), Denoiser()
+
+    def run(notice: StopNotice) -> Scored:
+        stop = JointStop(notice)
+        return score_model({None: model}, schedule, config, inputs, LAST, 128, None, stop)
+
+    looks = Looks()
+    undisturbed = run(looks).card
+    # Two omegas: two chunks of 20 images by three steps, and a batch of features.
+    assert looks.count > 2 * (2 * 3 + 1)
+    for found_at in range(1, looks.count + 1):
+        with pytest.raises(StopRequested):
+            run(Looks(found_at))
+    again = run(Looks()).card
+    assert (again.scores, again.curve) == (undisturbed.scores, undisturbed.curve)
