@@ -23,6 +23,7 @@ DRIVER_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the study has its own: trials save before they stop
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a stopped trial that does not answer is killed
 }
 
 

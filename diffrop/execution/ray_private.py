@@ -1,12 +1,27 @@
 """The private parts of Ray that the project uses; no other module touches any.
 
-They are ENABLE_RAY_CLUSTER and ENABLE_RAY_CLUSTERS_ENV_VAR of `ray._private.ray_constants`.
+They are ENABLE_RAY_CLUSTER and ENABLE_RAY_CLUSTERS_ENV_VAR of `ray._private.ray_constants`, and of
+`ray.train.v2._internal` the controller's class of worker groups, where a worker group takes its
+placement group from, and the actor that removes placement groups of dead controllers.
 pyproject.toml bounds Ray from above, because a later version may change them without notice.
 """
 
 import os
 
 from ray._private import ray_constants
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import (
+    PlacementGroupCleanerCallback,
+)
+from ray.train.v2._internal.execution.callback import ControllerCallback, RayTrainCallback
+from ray.train.v2._internal.execution.context import TrainRunContext
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, WorkerGroupContext
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+    DefaultPlacementGroupHandle,
+)
+from ray.train.v2.api.config import ScalingConfig
+from ray.util.placement_group import get_current_placement_group
 
 
 def set_loopback_only(loopback_only: bool) -> None:
@@ -17,3 +32,43 @@ def set_loopback_only(loopback_only: bool) -> None:
     """
     ray_constants.ENABLE_RAY_CLUSTER = not loopback_only
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(not loopback_only))
+
+
+class TrialTrainer(TorchTrainer):
+    """A Ray Train run whose workers take the CPUs and GPUs that Tune reserved for the trial.
+
+    Ray Train reserves a placement group of its own. When Tune stops a trial, it kills the run's
+    controller; one that is slow to die sees its workers dead, reserves a second group, and
+    nothing removes that before the whole study ends. In the trial's own group, whatever the run
+    starts ends with the trial, and so does the reservation.
+    """
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        callbacks = super()._create_default_callbacks()
+        kept = [item for item in callbacks if not isinstance(item, PlacementGroupCleanerCallback)]
+        return [*kept, _UseTrialsPlacement()]
+
+
+class _UseTrialsPlacement(ControllerCallback):
+    """Has the controller, in whose process it is called, place its workers in the trial."""
+
+    def after_controller_start(self, train_run_context: TrainRunContext) -> None:
+        TrainController.worker_group_cls = _TrialWorkerGroup
+
+
+class _TrialWorkerGroup(WorkerGroup):
+    """Workers in the placement group in which their controller runs, one in each bundle."""
+
+    def _create_placement_group(
+        self, scaling_config: ScalingConfig, worker_group_context: WorkerGroupContext
+    ) -> "_TrialsPlacement":
+        group = get_current_placement_group()
+        assert group is not None  # Tune captures in it what a trial starts
+        return _TrialsPlacement(group)
+
+
+class _TrialsPlacement(DefaultPlacementGroupHandle):
+    """The trial's placement group, which is Tune's to remove."""
+
+    def shutdown(self) -> None:
+        """Leave it as it is."""
