@@ -1,14 +1,26 @@
 """The private parts of Ray that the project uses; no other module touches any.
 
-They are ENABLE_RAY_CLUSTER and ENABLE_RAY_CLUSTERS_ENV_VAR of `ray._private.ray_constants`, and of
-`ray.train.v2._internal` the controller's class of worker groups, where a worker group takes its
-placement group from, and the actor that removes placement groups of dead controllers.
+They are
+
+- of `ray._private`: in `ray_constants` the switch ENABLE_RAY_CLUSTER, the name of its variable and
+  RAY_DASHBOARD_STARTUP_TIMEOUT_S; `services.get_node`;
+- of `ray._common.utils`: the default temporary folder;
+- of `ray.train.v2._internal`: the controller's class of worker groups, where a worker group takes
+  its placement group from, and the callback that removes placement groups of dead controllers.
+
 pyproject.toml bounds Ray from above, because a later version may change them without notice.
 """
 
+import contextlib
 import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from ray._private import ray_constants
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import ray_constants, services
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import (
     PlacementGroupCleanerCallback,
@@ -32,6 +44,45 @@ def set_loopback_only(loopback_only: bool) -> None:
     """
     ray_constants.ENABLE_RAY_CLUSTER = not loopback_only
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = str(int(not loopback_only))
+
+
+def default_folder() -> Path:
+    """Return the folder in which Ray puts its files if it is not told another."""
+    return Path(get_default_ray_temp_dir())
+
+
+@contextlib.contextmanager
+def start_limit(limit_s: float) -> Iterator[None]:
+    """Around `ray.init`: give each part of a local cluster so long to start.
+
+    Ray gives the node 30 s, a number in the midst of its code, and each of the others as much or
+    twice that by settings.
+
+    Raises:
+        TimeoutError: the node did not start in time.
+    """
+    variables = {
+        "RAY_gcs_server_port_wait_time_s": str(round(limit_s)),
+        "RAY_agent_register_timeout_ms": str(round(limit_s * 1000)),
+    }
+    ask = services.get_node
+
+    def wait_for_node(gcs_address: str, node_id: str) -> Any:
+        end = time.monotonic() + limit_s
+        while True:
+            try:
+                return ask(gcs_address, node_id)
+            except RuntimeError as error:  # it has not registered yet
+                if time.monotonic() > end:
+                    raise TimeoutError(f"its node was not up in {limit_s:g} s") from error
+                time.sleep(0.5)
+
+    with (
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(services, "get_node", wait_for_node),
+        mock.patch.object(ray_constants, "RAY_DASHBOARD_STARTUP_TIMEOUT_S", limit_s),
+    ):
+        yield
 
 
 class TrialTrainer(TorchTrainer):
