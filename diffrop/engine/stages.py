@@ -236,15 +236,16 @@ def _unfinished(tasks: Sequence[TrialTask]) -> list[TrialTask]:
 
 
 def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
-    """What Tune holds for a trial: all of it, or a token if Ray Train holds the workers.
+    """What Tune holds for a trial: all of its workers.
 
-    The token is a byte of memory: no resource at all is refused, and any share of a CPU would
-    keep the workers from having all of them.
+    A trial of one worker takes its CPUs and GPUs itself. One of several takes none beside them: an
+    empty first bundle puts it where the first of them goes.
     """
-    if launch.workers_per_trial > 1:
-        return tune.PlacementGroupFactory([{"memory": 1}])
-    bundle = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
-    return tune.PlacementGroupFactory([{name: n for name, n in bundle.items() if n}])
+    worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
+    held = {name: count for name, count in worker.items() if count}
+    if launch.workers_per_trial == 1:
+        return tune.PlacementGroupFactory([held])
+    return tune.PlacementGroupFactory([{}, *[held] * launch.workers_per_trial])
 
 
 def _run_point(

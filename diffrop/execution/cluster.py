@@ -3,17 +3,22 @@
 import contextlib
 import logging
 import os
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 import torch
 
 from diffrop.errors import ResourceError
-from diffrop.execution.placement import Node, trials_at_once
-from diffrop.execution.ray_private import set_loopback_only, signals_left_to_us
+from diffrop.execution.placement import Node, check_placement, trials_at_once
+from diffrop.execution.ray_private import (
+    default_folder,
+    set_loopback_only,
+    signals_left_to_us,
+    start_limit,
+)
 from diffrop.study.config import LaunchConfig
 
 DRIVER_ENVIRONMENT = {
@@ -23,7 +28,14 @@ DRIVER_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the study has its own: trials save before they stop
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+    "RAY_worker_register_timeout_seconds": "300",  # of a busy machine: 60 s are not enough
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a stopped trial that does not answer is killed
 }
+
+START_LIMITS_S = (60.0, 300.0)
+"""Seconds in which a local cluster has to start, at the first try and at the second."""
+MAX_SOCKET_PATH = 107
+"""Bytes of a Unix socket's path."""
 
 
 def resources_per_trial(launch: LaunchConfig) -> tuple[int, float]:
@@ -70,56 +82,94 @@ def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) ->
 
 
 @contextlib.contextmanager
-def connect(launch: LaunchConfig) -> Iterator[None]:
+def connect(
+    launch: LaunchConfig, say: Callable[[str], object] = lambda said: None
+) -> Iterator[None]:
     """Start a local cluster, or join the one at `ray_address`, and leave it at the end.
 
-    A local cluster listens on the loopback interface only, with a token. Its dashboard runs,
-    because Ray's clean-up of a stopped worker group asks it which actors are alive.
+    A local cluster listens on the loopback interface only, with a token.
+
+    Args:
+        launch: where the cluster is, and what a trial needs of it.
+        say: shows a line to the user.
 
     Raises:
-        ResourceError: a trial does not fit, or the cluster cannot be reached.
+        ResourceError: no trial ever fits, or the cluster cannot be started or reached.
     """
     local = launch.ray_address == "local"
     check_this_machine(launch)
     os.environ.update(DRIVER_ENVIRONMENT)
     set_loopback_only(local)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        if local:
-            _start_local(launch)
-        else:
-            _join(launch)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ResourceError(
-            f"no Ray cluster at {launch.ray_address!r} ({str(error).splitlines()[0]}); allowed: "
-            "local, or the address of a running cluster"
-        ) from error
+    if local:
+        _start_local(launch, say)
+    else:
+        _join(launch)
     try:
         resources = ray.cluster_resources()
         check_resources(launch, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+        check_placement(nodes(), launch)
         yield
     finally:
         ray.shutdown()
 
 
-def _start_local(launch: LaunchConfig) -> None:
-    port = _free_port()
-    _init(
-        "local",
-        _worker_environment(launch, f"127.0.0.1:{port}"),
-        num_cpus=local_resources()[0],
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
-        dashboard_port=port,
-    )
+def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
+    """Start a cluster on this machine; a busy one is given a second try of more time."""
+    options: dict[str, Any] = {
+        "num_cpus": local_resources()[0],
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+    }
+    if (folder := _folder_for_sockets()) is not None:
+        say(f"TMPDIR is too long a path for Ray's sockets; its files go to {folder}.")
+        options["_temp_dir"] = str(folder)
+    for limit_s in START_LIMITS_S:
+        before = set(psutil.Process().children(recursive=True))
+        try:
+            with start_limit(limit_s):
+                _init("local", _worker_environment(launch), **options)
+            break
+        except Exception as error:  # Ray raises what it meets, and Exception itself
+            ray.shutdown()
+            _kill(set(psutil.Process().children(recursive=True)) - before)
+            may_succeed_later = not isinstance(error, ValueError | PermissionError)
+            if limit_s == START_LIMITS_S[-1] or not may_succeed_later:
+                raise ResourceError(
+                    f"Ray does not start on this machine ({_cause(error)}). To fix: try again "
+                    "when it has less to do, or name a running cluster with --ray-address"
+                ) from error
+            say(f"Ray did not start ({_cause(error)}); trying again, with more time.")
     _protect_token()
 
 
+def _folder_for_sockets() -> Path | None:
+    """Return where Ray may put its files if the path that it would take is too long."""
+    stamp = "session_2026-01-01_00-00-00_000000"
+    socket = f"{default_folder()}/{stamp}_{os.getpid()}/sockets/plasma_store"
+    return Path("/tmp/ray") if len(os.fsencode(socket)) > MAX_SOCKET_PATH else None
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    """End what a start that failed has left."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def _join(launch: LaunchConfig) -> None:
-    """Join twice: the address of the dashboard is known only after the first time."""
-    dashboard = _init(launch.ray_address, {}).dashboard_url
-    ray.shutdown()
-    _init(launch.ray_address, _worker_environment(launch, dashboard))
+    try:
+        _init(launch.ray_address, _worker_environment(launch))
+    except Exception as error:  # likewise
+        ray.shutdown()
+        raise ResourceError(
+            f"no Ray cluster at {launch.ray_address!r} ({_cause(error)}); allowed: local, or the "
+            "address of a running cluster"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _init(address: str, environment: dict[str, str], **options: Any) -> Any:
@@ -133,23 +183,15 @@ def _init(address: str, environment: dict[str, str], **options: Any) -> Any:
         )
 
 
-def _worker_environment(launch: LaunchConfig, dashboard: str) -> dict[str, str]:
+def _worker_environment(launch: LaunchConfig) -> dict[str, str]:
     """For the processes of the trials, which hand it on to their Ray Train workers."""
     return {
-        "RAY_API_SERVER_ADDRESS": f"http://{dashboard}",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it also paces reports
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(launch.worker_timeout_s),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # What one trial compiled, all trials of the runs folder load, on every node.
         "TORCHINDUCTOR_CACHE_DIR": str(Path(launch.runs_root).resolve() / ".cache" / "inductor"),
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _protect_token() -> None:

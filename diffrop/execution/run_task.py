@@ -6,9 +6,11 @@ import ray
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import get_current_placement_group
 from ray.util.queue import Queue
 
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
+from diffrop.execution.ray_private import TrialTrainer
 from diffrop.execution.trial import Report, TrialTask, run_trial
 from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
@@ -24,10 +26,12 @@ def run_task(
     run_name: str,
     callbacks: list[UserCallback],
 ) -> None:
-    """Run a trial on the workers that `launch` asks for, with restarts.
+    """Run a trial on the workers that `launch` asks for.
 
-    Failures that a restart would repeat (a non-finite loss, too little memory) are reported as
-    `Failed` instead of raised, and a request to stop as `Stopped`.
+    Within a trial of Tune's, Tune holds the workers' CPUs and GPUs and starts the whole trial
+    again when a worker is lost; outside, Ray Train does both for a worker group. Failures that a
+    restart would repeat (a non-finite loss, too little memory) are reported as `Failed` instead of
+    raised, and a request to stop as `Stopped`.
 
     Args:
         task: the trial.
@@ -46,7 +50,10 @@ def run_task(
         _run_and_report(task, inputs, device, report)
         return
     per_worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
-    TorchTrainer(
+    of_tune = get_current_placement_group() is not None
+    restarts = 0 if of_tune else launch.max_failures
+    trainer = TrialTrainer if of_tune else TorchTrainer
+    trainer(
         _train_worker,
         train_loop_config={"task": task, "inputs": [ray.put(inputs)], "launch": launch},
         torch_config=TorchConfig(backend="nccl" if launch.gpus_per_worker else "gloo"),
@@ -59,9 +66,7 @@ def run_task(
             name=run_name,
             storage_path=storage_path,
             callbacks=callbacks,
-            failure_config=FailureConfig(
-                max_failures=launch.max_failures, controller_failure_limit=launch.max_failures
-            ),
+            failure_config=FailureConfig(max_failures=restarts, controller_failure_limit=restarts),
         ),
     ).fit()
 

@@ -1,6 +1,12 @@
+import contextlib
+import signal
+import subprocess
+from collections.abc import Iterator
+
 import pytest
 
 from diffrop.errors import ResourceError
+from diffrop.execution import cluster
 from diffrop.execution.cluster import check_resources, concurrency, resources_per_trial
 from diffrop.study.config import LaunchConfig
 from tests.made.faults import fault
@@ -24,3 +30,57 @@ def test_trial_that_does_not_fit_is_refused_with_both_numbers() -> None:
         check_resources(launch, cpus=6, gpus=2)
     with pytest.raises(ResourceError, match="needs 2 GPUs, and there are 1"):
         check_resources(launch, cpus=8, gpus=1)
+
+
+def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    limits: list[float] = []
+
+    @contextlib.contextmanager
+    def start_limit(limit_s: float) -> Iterator[None]:
+        limits.append(limit_s)
+        yield
+
+    def init(address: str, environment: object, **options: object) -> None:
+        started.append(subprocess.Popen(["sleep", "600"]))
+        if len(started) == 1:
+            raise Exception("The current node timed out during startup. This could happen")
+
+    monkeypatch.setattr(cluster, "start_limit", start_limit)
+    monkeypatch.setattr(cluster, "_init", init)
+    monkeypatch.setattr(cluster, "_protect_token", lambda: None)
+    said: list[str] = []
+    cluster._start_local(LaunchConfig(), said.append)
+    try:
+        assert started[0].wait(timeout=10) == -signal.SIGKILL
+        assert started[1].poll() is None
+        assert limits[1] > limits[0]
+        assert "timed out during startup" in said[-1]
+    finally:
+        started[1].kill()
+        started[1].wait()
+
+
+@pytest.mark.parametrize("error", [OSError("no room"), Exception("a\nb"), RuntimeError()])
+def test_cluster_that_never_starts_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def init(address: str, environment: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster, "_init", init)
+    with pytest.raises(ResourceError, match=r"^Ray does not start on this machine \(.+\)\. To"):
+        cluster._start_local(LaunchConfig(), lambda said: None)
+    with pytest.raises(ResourceError, match=r"^no Ray cluster at '1\.2\.3\.4:5' \(.+\); allowed"):
+        cluster._join(LaunchConfig(ray_address="1.2.3.4:5"))
+
+
+@pytest.mark.parametrize(("length", "too_long"), [(10, False), (200, True)])
+def test_socket_folder_is_another_where_tmpdir_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, length: int, too_long: bool
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/" + "t" * length)
+    assert (cluster._folder_for_sockets() is not None) == too_long
