@@ -37,6 +37,10 @@ class StorageError(DiffropError):
     """The remote storage is out of reach, or refuses to be read or written."""
 
 
+class OutageError(DiffropError):
+    """What a study needs, its database or room on a disk, was away for longer than it waits."""
+
+
 @contextlib.contextmanager
 def errors_to_exit() -> Iterator[None]:
     """End the program with one sentence and exit code 2 on wrong input or a known fault."""

@@ -136,6 +136,12 @@ class StopSignal:
         self._requested = self._requested or self._everybodys.exists()
         return self._requested
 
+    def ask(self, why: str) -> None:
+        """Ask the trials to save and stop."""
+        self._requested = True
+        with contextlib.suppress(OSError):
+            self._file.touch()
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Handle the signals; after a stop the file is taken away again."""

@@ -12,6 +12,7 @@ from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.progress import Screen
 from diffrop.execution.tasks import TaskMaker, open_store
+from diffrop.patience import Patience
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
@@ -63,6 +64,16 @@ class StudyRun:
     def stop(self) -> StopSignal:
         """The request to stop, by a signal or a file."""
         return StopSignal(self.folder.path, self.drivers.own, self.checkpoints.mirror)
+
+    @cached_property
+    def patience(self) -> Patience:
+        """With the database: past its limit the trials save and stop."""
+        return Patience(
+            self.launch.outage_wait_s,
+            self.screen.say,
+            lambda: self.stop.requested,
+            lambda what: self.stop.ask(f"An outage ({what})"),
+        )
 
     @cached_property
     def tracker(self) -> Tracker:
