@@ -44,3 +44,7 @@ class StorageError(DiffropError):
 
 class FaultError(DiffropError):
     """Something that a command rests on failed, through no fault of the command."""
+
+
+class OutageError(DiffropError):
+    """What a study needs, its database or room on a disk, was away for longer than it waits."""

@@ -156,6 +156,12 @@ OPTIONS = {
     "launch.worker_timeout_s": Option(
         "--worker-timeout", "a worker group silent for so many seconds is restarted", "S"
     ),
+    "launch.outage_wait_s": Option(
+        "--outage-wait",
+        "the database, or room on a disk, may be away for so many seconds before trials save and "
+        "stop",
+        "S",
+    ),
     "launch.tracking_uri": Option(
         "--tracking-uri",
         "MLflow's",

@@ -64,6 +64,7 @@ LAUNCH_OPTIONS = (
     "launch.ray_address",
     "launch.max_failures",
     "launch.worker_timeout_s",
+    "launch.outage_wait_s",
     "launch.tracking_uri",
 )
 TRAINING_GROUPS = {

@@ -1,5 +1,6 @@
 """What follows a running study in the driver: MLflow, and the screen."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from ray import tune
 
 from diffrop.confirmation.plan import retrainings
 from diffrop.engine.progress import Screen, progress_of
+from diffrop.errors import OutageError
 from diffrop.execution.trial import TrialTask
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult, fetch_trial
@@ -30,7 +32,11 @@ SHOW_INTERVAL_S = 2.0
 
 
 class StudyObserver(tune.Callback):
-    """Follows the trials as Tune reports on them, in the driver."""
+    """Follows the trials as Tune reports on them, in the driver.
+
+    An outage that is waited for in vain is left to whoever asks next: Tune's loop goes on, so that
+    the trials can save.
+    """
 
     def __init__(
         self,
@@ -72,19 +78,22 @@ class StudyObserver(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show and sync now and then, so that both move between rungs."""
         now = time.monotonic()
-        if now >= self._sync_at:
-            self.update()
-        elif now - self._shown_at >= SHOW_INTERVAL_S:
-            result = self._snapshot()
-            self._show(result, self._confirming(result))
+        with contextlib.suppress(OutageError):
+            if now >= self._sync_at:
+                self.update()
+            elif now - self._shown_at >= SHOW_INTERVAL_S:
+                result = self._snapshot()
+                self._show(result, self._confirming(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **i: Any) -> None:
         """Sync when a trial ended; those that run wait for their turn."""
-        self._update(running=False)
+        with contextlib.suppress(OutageError):
+            self._update(running=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Sync when a trial failed for good."""
-        self._update(running=False)
+        with contextlib.suppress(OutageError):
+            self._update(running=False)
 
     def update(self) -> StudyResult:
         """Bring MLflow and the screen up to date; return the results."""

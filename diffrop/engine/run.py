@@ -89,7 +89,7 @@ def run_study(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if not launch.resume:  # before it has a driver, for the driver signs in its folder
             fingerprints = fingerprints_of(prepared.inputs)
-            run.study = prepared.store.create(config, command, launch, fingerprints)
+            run.study = prepared.store.create(config, command, launch, fingerprints, run.patience)
         with run.drivers.join(exclusive=launch.storage is None):
             _open(run, command)
             with contextlib.suppress(KeyboardInterrupt):  # while Ray starts, or a second one
@@ -104,7 +104,7 @@ def _open(run: StudyRun, command: str) -> None:
         withdraw_stop(folder.path, run.checkpoints.mirror)  # of earlier launches
     if launch.resume:
         fingerprints = fingerprints_of(run.inputs)
-        run.study = prepared.store.resume(run.config, command, launch, fingerprints)
+        run.study = prepared.store.resume(run.config, command, launch, fingerprints, run.patience)
     else:
         remember(run.study, prepared.warm_start)
         write_notes(folder, prepared.warm_start)

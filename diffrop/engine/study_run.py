@@ -13,6 +13,7 @@ from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.progress import Screen
 from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution.tasks import TaskMaker, open_store
+from diffrop.patience import Patience
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
@@ -65,6 +66,16 @@ class StudyRun:
         """The request to stop, by a signal, a file, or a fault that needs another launch."""
         mirror = self.checkpoints.mirror
         return StopSignal(self.folder.path, self.drivers.own, mirror, self.screen.say)
+
+    @cached_property
+    def patience(self) -> Patience:
+        """With the database: past its limit the trials save and stop."""
+        return Patience(
+            self.launch.outage_wait_s,
+            self.screen.say,
+            lambda: self.stop.requested,
+            lambda what: self.stop.ask(f"An outage ({what})"),
+        )
 
     @cached_property
     def tracker(self) -> Tracker:

@@ -10,13 +10,15 @@ from typing import Any
 
 import optuna
 import yaml
-from optuna.exceptions import DuplicatedStudyError, OptunaError
+from optuna.exceptions import DuplicatedStudyError, OptunaError, StorageInternalError
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
+from diffrop.patience import Patience
 from diffrop.record.codec import encode
 from diffrop.record.json_files import write_record
+from diffrop.record.patient_storage import open_patiently
 from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
@@ -83,6 +85,7 @@ class StudyStore:
         command: str,
         launch: LaunchConfig,
         fingerprints: Mapping[str, str],
+        patience: Patience | None = None,
     ) -> optuna.Study:
         """Make the folder and the Optuna study, both with the configuration.
 
@@ -94,6 +97,7 @@ class StudyStore:
             launch: its first.
             fingerprints: what scores depend on beside the configuration, such as the digest of the
                 images; `resume` holds later launches to them.
+            patience: with the database, once it is open; None has little.
 
         Raises:
             StudyError: the folder cannot be written, or the database cannot be used.
@@ -101,7 +105,7 @@ class StudyStore:
         try:
             self.path.mkdir(parents=True)
             try:
-                study = self.open(launch, len(config.experiment.evaluation.objectives))
+                study = self.open(launch, len(config.experiment.evaluation.objectives), patience)
                 study.set_user_attr(FINGERPRINTS, dict(fingerprints))
                 study.set_user_attr(CONFIG, _fixed(config))
                 self._write(config, command)  # the last: whoever sees it may resume
@@ -121,6 +125,7 @@ class StudyStore:
         command: str,
         launch: LaunchConfig,
         fingerprints: Mapping[str, str],
+        patience: Patience | None = None,
     ) -> optuna.Study:
         """Open the Optuna study that `create` made of this configuration and these fingerprints.
 
@@ -128,7 +133,7 @@ class StudyStore:
             StudyError: the database cannot be used, or holds another study; or the configuration
                 of this launch cannot be written.
         """
-        study = self.open(launch)
+        study = self.open(launch, patience=patience)
         before, known = study.user_attrs.get(CONFIG), study.user_attrs.get(FINGERPRINTS, {})
         if before is None:
             raise StudyError(
@@ -165,25 +170,28 @@ class StudyStore:
         """
         return config_of(self.folder, read_settings(self.folder))
 
-    def open(self, launch: LaunchConfig, num_objectives: int = 1) -> optuna.Study:
+    def open(
+        self,
+        launch: LaunchConfig,
+        num_objectives: int = 1,
+        patience: Patience | None = None,
+    ) -> optuna.Study:
         """Open the Optuna study, or make it for a new one; never a silent second one.
 
         Args:
             launch: storage, and whether the study is resumed.
             num_objectives: of a new study.
+            patience: with the database, once it is open; None has little.
 
         Raises:
             StudyError: the database is missing, damaged, locked or out of reach.
         """
-        if launch.storage is None:
-            if launch.resume:
-                check_database(self.folder.database)
-            url, options = f"sqlite:///{self.folder.database}", {"timeout": LOCK_WAIT_S}
-        else:
-            url, options = launch.storage, {}
+        if launch.storage is None and launch.resume:
+            check_database(self.folder.database)
+        url = launch.storage or f"sqlite:///{self.folder.database}"
         shown = redact(url)
         try:
-            storage = optuna.storages.RDBStorage(url, {"connect_args": options})
+            storage = open_patiently(url, patience or Patience(LOCK_WAIT_S))
             if launch.resume:
                 return optuna.load_study(study_name=self.name, storage=storage)
             directions = [StudyDirection.MINIMIZE] * num_objectives
@@ -197,8 +205,9 @@ class StudyStore:
             ) from error
         except KeyError as error:
             raise StudyError(f"study {self.name!r} is not in {shown}") from error
-        except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            cause = redact(str(error).splitlines()[0])
+        except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
+            fault = error.__cause__ if isinstance(error, StorageInternalError) else error
+            cause = redact(str(fault).splitlines()[0])
             raise StudyError(f"cannot open the study database {shown} ({cause})") from error
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Several drivers on one study: whose trial is whose, and who takes the next one."""
 
 import contextlib
-import fcntl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from diffrop.record.trial_state import DRIVER
+from diffrop.storage import try_lock
 from diffrop.study.config import StudyConfig
+
+LOCK_WAIT_S, LOCK_POLL_S = 2.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,18 @@ def _is_held(trial: FrozenTrial, peers: PeerDrivers) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path | None) -> Iterator[None]:
-    """Hold a file's lock, waiting for it; the system frees it if the process dies."""
+def locked(path: Path | None) -> Iterator[bool]:
+    """Hold a file's lock, waiting a little for it, and say whether that worked.
+
+    The system frees it if the process dies. Who holds it may wait for a database that is away.
+    """
     if path is None:
-        yield
+        yield True
         return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        with try_lock(path) as held:
+            if held or time.monotonic() > until:
+                yield held
+                return
+        time.sleep(LOCK_POLL_S)

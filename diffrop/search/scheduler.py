@@ -4,6 +4,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from diffrop.errors import OutageError
 from diffrop.record.trial_state import RungReached, read_report
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.study.config import StudyConfig
@@ -27,7 +28,16 @@ class StudyScheduler(FIFOScheduler):
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return CONTINUE or STOP for a trial that reached a rung."""
+        """Return CONTINUE or STOP for a trial that reached a rung.
+
+        While the database is away a trial goes on; it will be judged when it is taken up again.
+        """
+        try:
+            return self._judge(trial, result)
+        except OutageError:
+            return str(TrialScheduler.CONTINUE)
+
+    def _judge(self, trial: Any, result: dict[str, Any]) -> str:
         number, report = trial.config["number"], read_report(result)
         self._searcher.on_trial_result(trial.trial_id, result)  # stored before it is judged
         if not isinstance(report, RungReached) or report.final:

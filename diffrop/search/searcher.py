@@ -13,6 +13,7 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from diffrop.errors import OutageError
 from diffrop.record.trial_state import (
     AUDITED_AT,
     DRIVER,
@@ -28,6 +29,7 @@ from diffrop.record.trial_state import (
     RungReached,
     RungScore,
     Stopped,
+    TrialReport,
     read_report,
     rung_scores,
 )
@@ -72,6 +74,9 @@ class OptunaStudySearcher(Searcher):
     stopped it, and FAIL if it raised or its score is not finite. One that returned before, as it
     does when it is asked to, stays RUNNING. What an earlier launch, or a driver that is gone, left
     unfinished is handed out first, under its own number.
+
+    If the database is away for longer than the study waits, no trial begins and none ends: each
+    stays RUNNING as the database has it. Tune would count an exception as the trial's own failure.
     """
 
     def __init__(
@@ -124,11 +129,19 @@ class OptunaStudySearcher(Searcher):
         A trial is its number, its values by configuration key, whether it is the baseline, and
         `parent` ({"trial", "images"}, or None), from whose checkpoint it goes on.
         """
+        try:
+            return self._next(trial_id)
+        except OutageError:  # of which whoever waited for the database has told
+            return str(Searcher.FINISHED)
+
+    def _next(self, trial_id: str) -> dict[str, Any] | str | None:
         if not self._may_begin():
             return str(Searcher.FINISHED)
         if self._read_at > time.monotonic() - REFRESH_S and self._waits:
             return None
-        with locked(self._peers.lock):
+        with locked(self._peers.lock) as held:
+            if not held:
+                return None  # another driver waits in there for the database
             trials = self.refresh()
             now = time.monotonic()
             cooling_down = {number for number, until in self._cooling_down.items() if until > now}
@@ -163,7 +176,8 @@ class OptunaStudySearcher(Searcher):
         """Store the score of a rung, once."""
         report = read_report(result)
         if isinstance(report, RungReached):
-            self._store_score(self._running[trial_id], report)
+            with contextlib.suppress(OutageError):
+                self._store_score(self._running[trial_id], report)
 
     def _store_score(self, running: Running, report: RungReached) -> None:
         images, values = report.images_seen, report.finite_values
@@ -171,13 +185,14 @@ class OptunaStudySearcher(Searcher):
             return  # a restarted trial reports its earlier rungs again
         scores = {c.score: float(report.scores[c.score]) for c in self._constraints}
         score = RungScore(values, self._rungs[images].num_samples, scores)
-        running.scores[images] = score
-        self.rung_scores.add(running.number, images, score)
-        rows = {str(at): known.to_dict() for at, known in running.scores.items()}
+        known = {**running.scores, images: score}
+        rows = {str(at): found.to_dict() for at, found in known.items()}
         with _unless_ended_elsewhere():
             running.trial.set_user_attr(RUNGS, rows)
             if len(values) == 1:
                 running.trial.report(values[0], images)
+        running.scores = known  # once it is stored, and not before
+        self.rung_scores.add(running.number, images, score)
 
     def keeps(self, trial_id: str, images: int) -> bool:
         """Return whether the study's rule lets a trial go on from a rung that it has scored.
@@ -208,6 +223,12 @@ class OptunaStudySearcher(Searcher):
         """Report to the study how a trial ended."""
         running = self._running.pop(trial_id)
         report = None if error else read_report(result)
+        try:
+            self._note_end(running, report, error)
+        except OutageError:
+            self._interrupted.add(running.number)
+
+    def _note_end(self, running: Running, report: TrialReport | None, error: bool) -> None:
         if isinstance(report, RungReached):
             self._store_score(running, report)
         with _unless_ended_elsewhere():

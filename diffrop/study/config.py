@@ -151,6 +151,8 @@ class LaunchConfig(Config):
     """Restarts of a trial, each from its newest intact checkpoint."""
     worker_timeout_s: int = 600
     """A worker group silent for this long is restarted."""
+    outage_wait_s: int = 300
+    """The database, or room on a disk, may be away for so long before the trials save and stop."""
     storage: str | None = None
     """Optuna's storage URL; None is SQLite in the study's folder."""
     storage_path: str | None = None
@@ -185,6 +187,7 @@ class LaunchConfig(Config):
         require(limit is None or limit >= 1, "max_concurrent", limit, "at least 1")
         require(self.max_failures >= 0, "max_failures", self.max_failures, "0 or more")
         require(self.worker_timeout_s >= 1, "worker_timeout_s", self.worker_timeout_s, "1 or more")
+        require(self.outage_wait_s >= 0, "outage_wait_s", self.outage_wait_s, "0 or more")
         require(self.confirm >= 0, "confirm", self.confirm, "0 or more")
         require(self.confirm_seeds >= 2, "confirm_seeds", self.confirm_seeds, "2 or more")
         for name in ("budget_gpu_hours", "budget_wall_s", "price_per_gpu_hour"):

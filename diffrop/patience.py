@@ -1,0 +1,98 @@
+"""Waiting for what is away for a moment: a study's database, or room on a disk."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from diffrop.errors import OutageError
+
+Found = TypeVar("Found")
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+POLL_S = 0.1
+"""A pause looks so often for a request to stop."""
+SAY_AFTER_S = 2.0
+"""A shorter outage is not worth a sentence."""
+STOPPING_S = 3.0
+"""Of an outage that is waited for once somebody asked to stop."""
+
+
+@dataclass
+class Patience:
+    """Repeats what failed for an outage, with growing pauses, up to a limit.
+
+    An outage begins with the first failure and ends with the next success, whichever action it
+    is of. Past its limit each action is tried once more and then fails at once.
+    """
+
+    limit_s: float
+    """Seconds that an outage may last."""
+    say: Callable[[str], None] = lambda sentence: None
+    """Told once that an outage is waited for, and once that it is over."""
+    stopped: Callable[[], bool] = lambda: False
+    """Whether somebody asked to stop: only a few seconds are waited then."""
+    give_up: Callable[[str], None] = lambda sentence: None
+    """Told once, past the limit, what is away."""
+    _since: float | None = field(default=None, init=False)
+    """When the present outage began."""
+    _said: bool = field(default=False, init=False)
+    _given_up: bool = field(default=False, init=False)
+
+    def retry(
+        self, action: Callable[[], Found], outage: Callable[[Exception], str | None]
+    ) -> Found:
+        """Return what an action returns, once it succeeds.
+
+        Args:
+            action: may be repeated after a failure.
+            outage: says of an exception what is away ("the disk of runs is full"), None if that
+                is no outage; the exception is then raised.
+
+        Raises:
+            OutageError: it lasted longer than the limit, or somebody asked to stop.
+        """
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                found = action()
+            except Exception as error:
+                what = outage(error)
+                if what is None:
+                    raise
+                self._check(what, error)
+                self._pause(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            else:
+                self._end()
+                return found
+
+    def _check(self, what: str, error: Exception) -> None:
+        """Note an outage, say so once, and raise OutageError if it is not waited for."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        lasted = now - self._since
+        limit = min(self.limit_s, STOPPING_S) if self.stopped() else self.limit_s
+        if lasted >= limit:
+            if not self._given_up:
+                self._given_up = True
+                self.give_up(what)
+            raise OutageError(
+                f"{what}, for {lasted:.0f} s so far. What was trained is saved; to go on, see to "
+                "that, and give the same command with --resume"
+            ) from error
+        if lasted >= SAY_AFTER_S and not self._said:
+            self._said = True
+            self.say(f"Waiting, at most {self.limit_s:g} s: {what}.")
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            time.sleep(POLL_S)
+            if self.stopped() or time.monotonic() >= until:
+                return
+
+    def _end(self) -> None:
+        if self._said and self._since is not None:
+            self.say(f"Going on after {time.monotonic() - self._since:.0f} s.")
+        self._since, self._said, self._given_up = None, False, False
