@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class DiffropError(Exception):
@@ -19,6 +20,17 @@ class OutOfMemoryError(DiffropError):
 
 class CheckpointError(DiffropError):
     """A checkpoint is missing, damaged, foreign, or could not be written."""
+
+
+class NewerFormatError(DiffropError):
+    """A later version wrote a file; what it says is neither read nor replaced."""
+
+    def __init__(self, path: Path, found: object, known: int) -> None:
+        """Name the file and both formats."""
+        super().__init__(
+            f"{path} has format {found}, and this version reads formats up to {known}. To fix: "
+            "use the version that wrote it, or a later one"
+        )
 
 
 class StudyError(DiffropError):
