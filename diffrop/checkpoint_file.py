@@ -5,8 +5,6 @@ with the resolved configuration and provenance. Nothing in it is executed when i
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffrop.checkpoint_header import FORMAT, read_header
+from diffrop.checkpoint_header import errors_as_unreadable, header_metadata, read_header
 from diffrop.errors import CheckpointError
-from diffrop.storage import temporary_beside
+from diffrop.storage import written_atomically
 
 
 @dataclass(frozen=True)
@@ -41,21 +39,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: the disk is full or not writable; `path` is as it was before.
     """
-    temporary = temporary_beside(path)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
-    metadata = {
-        "format": str(FORMAT),
-        "card": json.dumps(checkpoint.card),
-        "sha256": _digest(tensors),
-    }
+    metadata = header_metadata(checkpoint.card, _digest(tensors))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with written_atomically(path) as temporary:
+            save_file(tensors, temporary, metadata)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"cannot write checkpoint {path} ({error}); earlier checkpoints are untouched"
         ) from error
@@ -65,18 +54,17 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     """Read and verify a checkpoint.
 
     Raises:
+        NewerFormatError: a later version wrote the file.
         CheckpointError: the file is missing, truncated, altered, or no checkpoint of ours.
     """
     header = read_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint ({error})") from error
-    if header.get("sha256") != _digest(tensors):
+    with errors_as_unreadable(path), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = _digest(tensors)
+    if found != header.tensors_sha256:
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return Checkpoint(moved, json.loads(header["card"]))
+    return Checkpoint(moved, header.card)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,5 +1,7 @@
 """The project's own exceptions: faults that are not wrong input (that is ValueError)."""
 
+from pathlib import Path
+
 
 class DiffropError(Exception):
     """Base class; its message is one sentence that can be shown to a user as it is."""
@@ -20,6 +22,19 @@ class CheckpointError(DiffropError):
     """A checkpoint is missing, damaged, foreign, or could not be written."""
 
     exit_code = 2
+
+
+class NewerFormatError(DiffropError):
+    """A later version wrote a file; what it says is neither read nor replaced."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path, found: object, known: int) -> None:
+        """Name the file and both formats."""
+        super().__init__(
+            f"{path} has format {found}, and this version reads formats up to {known}. To fix: "
+            "use the version that wrote it, or a later one"
+        )
 
 
 class StudyError(DiffropError):

@@ -5,8 +5,11 @@ to the remote storage, from which another node takes it over.
 """
 
 import fcntl
+import itertools
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +24,10 @@ if TYPE_CHECKING:  # pyarrow is imported where a remote storage is used: it take
     from pyarrow.fs import FileInfo, SubTreeFileSystem
 
 CHUNK_BYTES = 8 * 2**20
-UNSHARED = (".*", "*.lock", "*.tmp")
+UNSHARED = (".*", "*.lock", "*.tmp", "*.damaged*")
 """Names that mean something on one machine alone."""
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp|\.tmp[0-9A-Za-z]{6}")
+"""Names of half-written files: those of `temporary_beside`, and those of safetensors."""
 
 
 def temporary_beside(path: Path) -> Path:
@@ -30,12 +35,66 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under; afterwards it is on the disk under its own, whole.
+
+    If writing fails, the file is as it was, and nothing else is left. A folder in the file's
+    place is set aside.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        if path.is_dir():
+            set_aside(path)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # the file is there; not every file system syncs a folder
+        _sync(path.parent)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before going on."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged to NAME.damaged, where nothing reads it; return its new place."""
+    first = path.with_name(f"{path.name}.damaged")
+    further = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    place = next(
+        place for place in itertools.chain([first], further) if not os.path.lexists(place)
+    )
+    path.rename(place)
+    return place
+
+
+def sweep_temporaries(folder: Path, older_than_s: float = 0.0) -> None:
+    """Remove what writers that were killed left in a folder.
+
+    Args:
+        folder: to sweep; it need not exist.
+        older_than_s: age of what is removed, for folders in which another process may write.
+    """
+    for path in folder.glob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            with suppress(OSError):  # another process swept it, or finished it
+                if time.time() - path.stat().st_mtime >= older_than_s:
+                    path.unlink()
 
 
 @contextmanager
@@ -203,12 +262,13 @@ class RemoteMirror:
         os.utime(file, ns=(info.mtime_ns, info.mtime_ns))  # the same version on both sides
 
     def _download(self, info: "FileInfo", target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(target)
-        with self._errors_as("read"):
-            with self._remote.open_input_stream(info.path) as source, temporary.open("wb") as sink:
-                shutil.copyfileobj(source, sink, CHUNK_BYTES)
-            temporary.replace(target)
+        with (
+            self._errors_as("read"),
+            written_atomically(target) as temporary,
+            self._remote.open_input_stream(info.path) as source,
+            temporary.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink, CHUNK_BYTES)
         os.utime(target, ns=(info.mtime_ns, info.mtime_ns))
 
     def _name(self, path: Path) -> str:

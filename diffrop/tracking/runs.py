@@ -1,7 +1,6 @@
 """The writes of one trial into its run: texts, metrics, images and the logged model."""
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -217,7 +216,7 @@ class RunWriter:
     ) -> list[Metric]:
         """Have one finalized logged model of the checkpoint; return metrics that tell of it."""
         header = read_header(checkpoint)
-        card, sha256 = json.loads(header["card"]), header["sha256"]
+        card, sha256 = header.card, header.tensors_sha256
         model = None if empty else self._logged_model(run_id, sha256)
         linked: list[str] = []
         if model is not None:  # an earlier process may have linked it, and MLflow keeps doubles
@@ -233,7 +232,7 @@ class RunWriter:
         if model.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as folder, self.time_for(checkpoint):
                 path = Path(folder) / "card.json"
-                path.write_text(self._hide(header["card"]), encoding="utf-8")
+                path.write_text(self._hide(header.card_text), encoding="utf-8")
                 self._mlflow.log_model_artifact(model.model_id, str(path))
                 self._mlflow.log_model_artifact(model.model_id, str(checkpoint))
             if model.model_id not in linked:

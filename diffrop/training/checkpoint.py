@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
 from diffrop.record.names import images_name, images_of
+from diffrop.storage import sweep_temporaries
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,7 @@ class CheckpointDirectory:
         path = self.path_of(images_seen)
         write_checkpoint(path, checkpoint)
         self._thin(images_seen)
-        for orphan in self.path.glob(".images_*.tmp"):
-            orphan.unlink(missing_ok=True)
+        sweep_temporaries(self.path)
         return path
 
     def images(self) -> list[int]:
@@ -57,11 +57,18 @@ class CheckpointDirectory:
         """Read the checkpoint at `images_seen`.
 
         Raises:
-            CheckpointError: it is missing or damaged.
+            NewerFormatError: a later version wrote it.
+            CheckpointError: it is missing or damaged, or of another number of images.
         """
         from diffrop.checkpoint_file import read_checkpoint
 
-        return read_checkpoint(self.path_of(images_seen), device)
+        path = self.path_of(images_seen)
+        found = read_checkpoint(path, device)
+        if found.card.get("images_seen") != images_seen:
+            raise CheckpointError(
+                f"{path} is damaged: its card is of {found.card.get('images_seen')} images"
+            )
+        return found
 
     def newest(
         self,
@@ -75,6 +82,10 @@ class CheckpointDirectory:
             device: of its tensors.
             at_most: the images seen that it may have; None allows any number.
             more_than: the images seen that it must exceed.
+
+        Raises:
+            NewerFormatError: a later version wrote one; an earlier one, trained on, would replace
+                it.
         """
         for images in reversed(self.images()):
             if images <= more_than or (at_most is not None and images > at_most):

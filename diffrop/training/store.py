@@ -20,7 +20,7 @@ from diffrop.record.json_files import read_json
 from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.record.trial_folder import TrialFolder
-from diffrop.storage import RemoteMirror, temporary_beside, try_lock, write_atomically
+from diffrop.storage import RemoteMirror, try_lock, write_atomically, written_atomically
 from diffrop.training.checkpoint import CheckpointDirectory, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
@@ -77,7 +77,11 @@ class TrainingFolder(CheckpointDirectory):
         return super().read(images_seen, device)
 
     def holds(self, images_seen: int) -> bool:
-        """Return whether an intact checkpoint is there, with a warning if it is damaged."""
+        """Return whether an intact checkpoint is there, with a warning if it is damaged.
+
+        Raises:
+            NewerFormatError: a later version wrote it.
+        """
         if images_seen not in self.images():
             return False
         try:
@@ -106,7 +110,8 @@ class TrainingFolder(CheckpointDirectory):
         """Return the images that each study pins."""
         found: dict[str, list[int]] = {}
         for path in sorted(self.path.glob("refs/*/*")):
-            found.setdefault(path.parent.name, []).append(int(path.name))
+            if path.name.isdecimal():
+                found.setdefault(path.parent.name, []).append(int(path.name))
         return found
 
     def _thin(self, saved: int) -> None:
@@ -227,8 +232,7 @@ class CheckpointStore:
         folder = self.open(identity)
         target = folder.path_of(card["images_seen"])
         if not folder.holds(card["images_seen"]):
-            temporary = temporary_beside(target)
-            shutil.copyfile(path, temporary)
-            temporary.replace(target)
+            with written_atomically(target) as temporary:
+                shutil.copyfile(path, temporary)
             folder.push()
         return identity

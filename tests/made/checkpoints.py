@@ -10,10 +10,10 @@ from diffrop.training.identity import TrainingIdentity
 from diffrop.training.store import CheckpointStore, TrainingFolder
 
 
-def checkpoint(value: float = 1.0) -> Checkpoint:
-    """Two tensors and a card of 64 images seen."""
+def checkpoint(value: float = 1.0, images: int = 64) -> Checkpoint:
+    """Two tensors and a card of so many images seen."""
     tensors = {"model.a": torch.full((3, 2), value), "step": torch.tensor(7)}
-    return Checkpoint(tensors, {"images_seen": 64, "name": "x"})
+    return Checkpoint(tensors, {"images_seen": images, "name": "x"})
 
 
 def identity(seed: int = 0, parent: str | None = None) -> TrainingIdentity:
@@ -27,7 +27,7 @@ def filled(
     """The folder of a training in a store, with checkpoints at some images."""
     folder = store.open(identity(seed, parent), keep=100)
     for count in images:
-        folder.save(count, checkpoint(count))
+        folder.save(count, checkpoint(count, count))
     return folder
 
 

@@ -14,7 +14,12 @@ from diffrop.errors import CheckpointError, StorageError
 from diffrop.execution.trial import run_trial
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
-from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.storage import (
+    RemoteMirror,
+    sweep_temporaries,
+    temporary_beside,
+    write_atomically,
+)
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.stop import StopNotice, withdraw_stop
 from diffrop.training.store import CheckpointStore
@@ -161,7 +166,7 @@ def test_training_goes_on_where_another_node_left_it(uri: str, tmp_path: Path) -
     first = CheckpointStore(one.root / "checkpoints", one).open(identity(), keep=2)
     first.pin("study", [64])
     for images in (64, 96, 128, 160):
-        first.save(images, checkpoint(images))
+        first.save(images, checkpoint(images, images))
         first.push()
     assert first.images() == [64, 128, 160]
     store = pickle.loads(pickle.dumps(CheckpointStore(two.root / "checkpoints", two)))
@@ -175,7 +180,7 @@ def test_training_goes_on_where_another_node_left_it(uri: str, tmp_path: Path) -
     with pytest.warns(UserWarning, match="the one before it is used"):
         newest = second.newest()
     assert newest is not None and newest.tensors["model.a"][0, 0] == 128
-    second.save(192, checkpoint(192.0))
+    second.save(192, checkpoint(192.0, 192))
     second.push()
     assert second.images() == [64, 160, 192]
     removed = collect_garbage(store, "study", [])
@@ -255,3 +260,63 @@ def test_request_to_stop_reaches_nodes_that_share_no_disk(uri: str, tmp_path: Pa
 def write(path: Path) -> Path:
     write_atomically(path, "")
     return path
+
+
+def test_failed_write_leaves_the_file_as_it_was_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "half \ud800 written")
+
+    def full(opened: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "after")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "before"
+
+
+def test_file_and_folder_are_synced_in_that_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    sync = os.fsync
+
+    def noted(opened: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{opened}").readlink())
+        sync(opened)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_atomically(tmp_path / "a.json", "text")
+    assert synced[0].name.startswith(".a.json.") and synced[1:] == [tmp_path]
+
+
+def test_folder_in_the_place_of_a_file_is_set_aside(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / "a.json").mkdir()
+        (tmp_path / "a.json" / "inside").touch()
+        write_atomically(tmp_path / "a.json", str(number))
+        assert (tmp_path / "a.json").read_text() == str(number)
+        (tmp_path / "a.json").unlink()
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["a.json.damaged", "a.json.damaged-2"]
+
+
+def test_only_temporary_files_are_swept(tmp_path: Path) -> None:
+    others = [".hidden", ".tmp", ".tmp.json", "a.json", ".a.json.tmp"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".tmpFolder").mkdir()
+    young, old = temporary_beside(tmp_path / "a.json"), tmp_path / ".tmpl1mfOJ"
+    for path in (young, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    sweep_temporaries(tmp_path, older_than_s=3600)
+    assert young.exists() and not old.exists()
+    sweep_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, ".tmpFolder"])
+    sweep_temporaries(tmp_path / "missing")

@@ -1,12 +1,18 @@
-import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 import diffrop.checkpoint_file as module
-from diffrop.errors import CheckpointError
+from diffrop.errors import CheckpointError, NewerFormatError
+from diffrop.storage import temporary_beside
 from diffrop.training.checkpoint import CheckpointDirectory
-from tests.made.checkpoints import checkpoint, damage
+from diffrop.training.store import CheckpointStore
+from tests.made.checkpoints import checkpoint, damage, identity
 from tests.made.faults import fault
 
 
@@ -15,7 +21,7 @@ from tests.made.faults import fault
 def test_damaged_newest_falls_back_with_a_warning(tmp_path: Path, how: str) -> None:
     directory = CheckpointDirectory(tmp_path)
     directory.save(64, checkpoint(1.0))
-    damage(directory.save(128, checkpoint(2.0)), how)
+    damage(directory.save(128, checkpoint(2.0, 128)), how)
     with pytest.warns(UserWarning, match="000128"):
         newest = directory.newest()
     assert newest is not None
@@ -25,31 +31,72 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path: Path, how: str) -> N
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     directory = CheckpointDirectory(tmp_path, keep=2)
     for images in (64, 128, 192):
-        directory.save(images, checkpoint())
+        directory.save(images, checkpoint(images=images))
     assert [path.name for path in directory.files()] == [
         "images_000000000128.safetensors",
         "images_000000000192.safetensors",
     ]
 
 
-def test_crash_before_the_rename_leaves_the_old_one_and_the_orphan_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_crash_before_the_rename_leaves_the_old_one_and_the_orphans_are_swept(
+    tmp_path: Path,
 ) -> None:
     directory = CheckpointDirectory(tmp_path)
     directory.save(64, checkpoint(1.0))
-
-    def die(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", die)
-        with pytest.raises(KeyboardInterrupt):
-            directory.save(128, checkpoint(2.0))
-    assert len(list(tmp_path.glob(".*.tmp"))) == 1
+    # Killed writers leave these: one of ours, and one of safetensors, which writes beside it.
+    orphans = (temporary_beside(directory.path_of(128)), tmp_path / ".tmpl1mfOJ")
+    for orphan in orphans:
+        orphan.write_bytes(b"partial")
     newest = directory.newest()
     assert newest is not None and newest.tensors["model.a"][0, 0] == 1.0
-    directory.save(192, checkpoint(3.0))
-    assert list(tmp_path.glob(".*.tmp")) == []
+    directory.save(192, checkpoint(3.0, 192))
+    assert not any(orphan.exists() for orphan in orphans)
+
+
+def test_safetensors_writes_beside_the_file_under_a_name_that_is_swept(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import sys, torch; from pathlib import Path;"
+        "from diffrop.training.checkpoint import CheckpointDirectory;"
+        "from diffrop.checkpoint_file import Checkpoint;"
+        "directory = CheckpointDirectory(Path(sys.argv[1]));"
+        "big = {'a': torch.zeros(50_000_000)};"
+        "print('begins', flush=True);"
+        "[directory.save(n, Checkpoint(big, {'images_seen': n})) for n in range(1, 1000)]"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    try:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".tmp*")):
+            assert time.monotonic() < deadline
+    finally:
+        writer.kill()
+        writer.communicate()
+    CheckpointDirectory(tmp_path, keep=1).save(2000, checkpoint(images=2000))
+    assert [path.name for path in tmp_path.iterdir()] == ["images_000000002000.safetensors"]
+
+
+def test_checkpoint_under_the_name_of_another_is_passed_over(tmp_path: Path) -> None:
+    directory = CheckpointDirectory(tmp_path)
+    directory.save(64, checkpoint(1.0))
+    shutil.copy(directory.path_of(64), directory.path_of(128))
+    with pytest.warns(UserWarning, match="000128.* its card is of 64 images; the one before"):
+        newest = directory.newest()
+    assert newest is not None and newest.card["images_seen"] == 64
+
+
+def test_checkpoint_of_a_later_version_is_neither_passed_over_nor_replaced(tmp_path: Path) -> None:
+    folder = CheckpointStore(tmp_path).open(identity())
+    folder.save(64, checkpoint())
+    save_file({}, folder.path_of(128), {"format": "3"})
+    for use in (folder.newest, lambda: folder.holds(128)):
+        with pytest.raises(NewerFormatError, match=r"format 3, and this version .* up to 2"):
+            use()
 
 
 def test_full_disk_is_a_clear_error_and_leaves_the_old_one(
@@ -64,7 +111,7 @@ def test_full_disk_is_a_clear_error_and_leaves_the_old_one(
 
     monkeypatch.setattr(module, "save_file", full)
     with pytest.raises(CheckpointError, match=r"No space left.*earlier checkpoints are untouched"):
-        directory.save(128, checkpoint(2.0))
+        directory.save(128, checkpoint(2.0, 128))
     assert [path.name for path in tmp_path.iterdir()] == ["images_000000000064.safetensors"]
     assert directory.newest() is not None
 

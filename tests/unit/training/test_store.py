@@ -41,11 +41,11 @@ def test_pinned_checkpoints_outlive_the_thinning(store: CheckpointStore) -> None
     folder = store.open(identity(), keep=2)
     folder.pin("study", [64, 192])
     for images in range(32, 321, 32):
-        folder.save(images, checkpoint())
+        folder.save(images, checkpoint(images=images))
     assert folder.images() == [64, 192, 288, 320]
     folder.pin("other", [288])
     folder.unpin("study")
-    folder.save(352, checkpoint())
+    folder.save(352, checkpoint(images=352))
     assert folder.images() == [288, 320, 352]
     assert folder.pins() == {"other": [288]}
 
@@ -55,9 +55,9 @@ def test_what_was_trained_beyond_stays_when_an_earlier_part_is_trained_again(
 ) -> None:
     folder = store.open(identity(), keep=2)
     for images in (64, 256, 320):
-        folder.save(images, checkpoint())
+        folder.save(images, checkpoint(images=images))
     for images in (96, 128, 160):
-        folder.save(images, checkpoint())
+        folder.save(images, checkpoint(images=images))
     assert folder.images() == [128, 160, 256, 320]
 
 
