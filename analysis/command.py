@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.errors import DiffropError
+from diffrop.file_rights import keep_others_out
 
 if TYPE_CHECKING:
     from analysis.data.load import StudyResults
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
     Returns:
         the exit code: 2, after one sentence, for wrong input and for a study that cannot be read.
     """
+    keep_others_out()
     try:
         _check_name(argv)
         args = _parser().parse_args(argv)

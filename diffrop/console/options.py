@@ -18,6 +18,7 @@ from diffrop.baselines.gan_config import GanConfig
 from diffrop.config import ExperimentConfig
 from diffrop.console.option_table import BY_RECIPE, OPTIONS, Option
 from diffrop.console.typed import names, number, numbers, whole
+from diffrop.file_rights import keep_others_out
 from diffrop.provenance import package_versions
 from diffrop.recipes import RECIPES, Recipe
 from diffrop.schema import Config
@@ -124,7 +125,11 @@ class VersionAction(argparse.Action):
 def command_parser(
     description: str | None, usage: str | None = "%(prog)s [options]"
 ) -> argparse.ArgumentParser:
-    """Return a parser with --help and --version alone; a usage of None is argparse's own."""
+    """Return a parser with --help and --version alone; a usage of None is argparse's own.
+
+    Every command begins here, so that from here on no file is made that everybody may write.
+    """
+    keep_others_out()
     parser = argparse.ArgumentParser(
         description=description, formatter_class=Formatter, usage=usage
     )
