@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.edge import errors_to_exit
+from diffrop.file_rights import keep_others_out
 
 if TYPE_CHECKING:
     from analysis.data.load import StudyResults
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
     Returns:
         the exit code.
     """
+    keep_others_out()
     with errors_to_exit(argv):
         _check_name(argv)
         args = _parser().parse_args(argv)
@@ -97,20 +99,22 @@ def _add_study(parser: argparse.ArgumentParser, name: str, nargs: str | None = N
     parser.add_argument(name, nargs=nargs, metavar="STUDY", help=words)
     words = "read the study from MLflow, not from a folder"
     parser.add_argument("--tracking-uri", metavar="URI", help=words)
+    words = "call an extractor of one's own that the study names (else pixels take its place)"
+    parser.add_argument("--trust-code", action="store_true", help=words)
 
 
 def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write to {default}")
 
 
-def _load(study: str, tracking_uri: str | None) -> "StudyResults":
-    if tracking_uri is None:
+def _load(study: str, args: argparse.Namespace) -> "StudyResults":
+    if args.tracking_uri is None:
         from analysis.data.load import load_study
 
-        return load_study(Path(study))
+        return load_study(Path(study), trusted=args.trust_code)
     from analysis.data.tracked import load_tracked
 
-    return load_tracked(tracking_uri, study)
+    return load_tracked(args.tracking_uri, study)
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -126,7 +130,7 @@ def _list(args: argparse.Namespace) -> Iterable[str]:
 def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.figures.style import save_figure
 
-    study = _load(args.study, args.tracking_uri)
+    study = _load(args.study, args)
     figure = study_figure(args.name).draw(study)
     return save_figure(figure, args.out or _folder(args) / "figures", args.name)
 
@@ -134,7 +138,7 @@ def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
 def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.figures.drawing import draw_figures, save_figures
 
-    study = _load(args.study, args.tracking_uri)
+    study = _load(args.study, args)
     return save_figures(draw_figures(study), args.out or _folder(args) / "figures")
 
 
@@ -142,7 +146,7 @@ def _write_report(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.figures.drawing import draw_figures
     from analysis.report.page import write_page
 
-    study = _load(args.study, args.tracking_uri)
+    study = _load(args.study, args)
     return [write_page(study, draw_figures(study), args.out or _folder(args))]
 
 
@@ -150,7 +154,7 @@ def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:
     from analysis.figures.study_comparison import study_comparison_figure
     from analysis.figures.style import save_figure
 
-    studies = [_load(study, args.tracking_uri) for study in args.studies]
+    studies = [_load(study, args) for study in args.studies]
     return save_figure(study_comparison_figure(studies), args.out or FIGURES, args.name)
 
 

@@ -12,7 +12,7 @@ def redact(uri: str) -> str:
 
     Everything up to the last @ goes, since a password may hold any unescaped character.
     """
-    if not uri.lower().startswith(("sqlite:", "file:")):
+    if not uri.lower().startswith(("sqlite:", "sqlite+", "file:")):
         uri = re.sub(r"://.*@", "://***@", uri, flags=re.DOTALL)
     return _QUERY_SECRET.sub(r"\1***", uri)
 

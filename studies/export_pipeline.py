@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from diffrop.console.options import command_parser
+from diffrop.console.typed import at_least_0, local_path, new_folder
 from diffrop.edge import errors_to_exit
 
 
@@ -12,11 +12,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
     parser = command_parser(__doc__, "%(prog)s --checkpoint FILE --out DIR")
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
-    add("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    add("--checkpoint", type=local_path, required=True, metavar="FILE", help="a .safetensors file")
+    add("--out", type=new_folder, required=True, metavar="DIR", help="new folder")
     add(
         "--omega",
-        type=float,
+        type=at_least_0,
         default=0.0,
         metavar="X",
         help="guidance scale that the pipeline takes by default (0, no guidance)",
@@ -28,8 +28,6 @@ def main(argv: list[str]) -> int:
     """Export; return the exit code."""
     args = parse(argv)
     with errors_to_exit(argv):
-        if args.omega < 0:
-            raise ValueError(f"omega is {args.omega}; allowed: 0 or more")
         from diffrop.checkpoint_file import read_checkpoint
         from diffrop.export import export_pipeline
 

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from diffrop.config import DataConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, runs_root
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.typed import at_least_0, at_least_1, folder, local_path
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
@@ -26,11 +26,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, metavar="FILE", help="whose images the last row adds")
-    add("--num-generated", type=int, default=1_000, metavar="N", help="of them (1,000)")
-    add("--omega", type=float, default=0.0, metavar="X", help="their guidance scale (0)")
+    add("--checkpoint", type=local_path, metavar="FILE", help="whose images the last row adds")
+    add("--num-generated", type=at_least_1, default=1_000, metavar="N", help="of them (1,000)")
+    add("--omega", type=at_least_0, default=0.0, metavar="X", help="their guidance scale (0)")
     add_options(parser, "data.dataset", "data.root")
-    add("--test-root", metavar="DIR", help="image_folder: folder of held-out images")
+    add("--test-root", type=folder, metavar="DIR", help="image_folder: folder of held-out images")
     own = ("classifier.num_images", "classifier.seed")
     add_options(parser, "data.imbalance_factor", "data.image_size", *own, "launch.runs_root")
     add("--name", help="folder in runs/ (classifier-, and the time)")

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from diffrop.console.commands import relative
 from diffrop.console.configs import experiment_changes, runs_root
-from diffrop.console.option_table import numbers
-from diffrop.console.options import add_options, command_parser, shown
+from diffrop.console.options import add_options, add_trust, command_parser, shown
+from diffrop.console.typed import local_path, whole_numbers
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
@@ -26,8 +26,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = command_parser(__doc__)
     add = parser.add_argument
     add("--study", metavar="NAME", help="whose checkpoints (the newest with results)")
-    add("--trials", type=numbers, metavar="N,N,...", help="(the baseline and the best other)")
-    add("--checkpoint", type=Path, nargs="+", metavar="FILE", help="or checkpoints of one's own")
+    add(
+        "--trials", type=whole_numbers, metavar="N,N,...", help="(the baseline and the best other)"
+    )
+    add(
+        "--checkpoint",
+        type=local_path,
+        nargs="+",
+        metavar="FILE",
+        help="or checkpoints of one's own",
+    )
     scales = "guidance scales to score"
     add_options(parser, "evaluation.guidance_scales", help=scales, default=shown(OMEGAS))
     study = "as in the study"
@@ -35,6 +43,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add_options(parser, "evaluation.samplers", help=words, default=study)
     add_options(parser, "evaluation.num_samples", help="for each omega", default=study)
     add_options(parser, "evaluation.seed", default=study)
+    add_options(parser, "evaluation.extractor", default=study)
+    add_trust(parser)
     add_options(parser, "launch.runs_root")
     add("--name", help="folder in runs/ (guidance-, and the time)")
     return parser.parse_args(argv)
@@ -57,8 +67,7 @@ def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
 
     root = runs_root(args).resolve()
     study = newest_study(root) if args.study is None else root / check_name(args.study)
-    trials = None if args.trials is None else [int(number) for number in args.trials]
-    return study_checkpoints(study, trials)
+    return study_checkpoints(study, args.trials)
 
 
 def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFrame":
@@ -73,7 +82,9 @@ def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFr
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     changes = {"evaluation.guidance_scales": OMEGAS, **experiment_changes(args)}
-    swept, inputs = ready_to_sample(checkpoints(args), changes, root / ".cache", device)
+    swept, inputs = ready_to_sample(
+        checkpoints(args), changes, root / ".cache", device, trust_code=args.trust_code
+    )
     for each in swept:
         console.print(f"{each.label}, {each.images_seen:,} images seen", soft_wrap=True)
     with console.status("") as status:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
-from diffrop.schema import load_yaml
+from diffrop.yaml_text import load_yaml
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "loss.yaml"
 FORMS = load_yaml(SPACE)["parameters"]["contrastive.form"]["choices"]

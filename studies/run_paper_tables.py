@@ -22,8 +22,8 @@ from diffrop.console.configs import (
     given,
     launch_config,
 )
-from diffrop.console.option_table import names
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
 from diffrop.tables.published import TABLES
@@ -37,7 +37,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = command_parser(__doc__, "%(prog)s --table N [options]")
     table = parser.add_argument_group("the table")
     add = table.add_argument
-    add("--table", type=int, choices=tuple(TABLES), required=True, help="of the paper")
+    add("--table", type=whole, choices=tuple(TABLES), required=True, help="of the paper")
     add("--rows", type=names, metavar="X,X,...", help="some rows alone; --dry-run names them")
     add("--name", help="folder in runs/ (table, its number, and the time)")
     words = "carry on with that table; finished rows are kept"
@@ -45,10 +45,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="print rows and cost, start nothing")
     add_options(table, "training.seed", help="of the trainings")
     generated = "Table 3: images that each model adds (1,000; published: 50,000)"
-    add("--num-generated", type=int, default=1_000, metavar="N", help=generated)
+    add("--num-generated", type=at_least_1, default=1_000, metavar="N", help=generated)
     words = "Table 3: seen by each classifier"
     add_options(table, "classifier.num_images", flags="--classifier-images", help=words)
-    add("--test-root", metavar="DIR", help="Table 3, image_folder: folder of held-out images")
+    add(
+        "--test-root",
+        type=folder,
+        metavar="DIR",
+        help="Table 3, image_folder: folder of held-out images",
+    )
     for heading, keys in TRAINING_GROUPS.items():
         add_options(parser.add_argument_group(heading), *keys)
     return parser.parse_args(argv)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diffrop.config import SamplingConfig
 from diffrop.console.configs import experiment_changes
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.typed import at_least_0, at_least_1, local_path, new_folder, seed
 from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
@@ -18,14 +19,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
     parser = command_parser(__doc__, None)
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, metavar="FILE", help="a .safetensors file")
+    add("--checkpoint", type=local_path, required=True, metavar="FILE", help="a .safetensors file")
     add("--labels", default="all", metavar="X,X,...", help="class names or numbers (all)")
-    add("--omega", type=float, default=0.0, metavar="X", help="guidance scale (0, no guidance)")
-    add("--num", type=int, default=8, metavar="N", help="images of each label (8)")
+    add(
+        "--omega",
+        type=at_least_0,
+        default=0.0,
+        metavar="X",
+        help="guidance scale (0, no guidance)",
+    )
+    add("--num", type=at_least_1, default=8, metavar="N", help="images of each label (8)")
     own = ("sampling.sampler", "sampling.num_steps", "sampling.ema_length")
     add_options(parser, *own, default="as in the checkpoint's study")
-    add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
-    add("--out", type=Path, default=Path("samples"), metavar="DIR", help="new folder (samples)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the noise (0)")
+    add("--out", type=new_folder, default="samples", metavar="DIR", help="new folder (samples)")
     return parser.parse_args(argv)
 
 
@@ -58,10 +65,8 @@ def sampling_config(args: argparse.Namespace, card: dict[str, Any]) -> SamplingC
         card: what is stored with the checkpoint.
 
     Raises:
-        ValueError: a sampler, a number of steps, an average, or omega or num is not allowed.
+        ValueError: a sampler, a number of steps or an average is not allowed.
     """
-    if args.num < 1 or args.omega < 0:
-        raise ValueError(f"num is {args.num}, omega {args.omega}; allowed: 1 or more, 0 or more")
     if "gan" in card:
         raise ValueError(
             f"{args.checkpoint} is a GAN's; allowed: a diffusion model's. The GAN's samples.png "
@@ -124,8 +129,6 @@ def main(argv: list[str]) -> int:
     """Sample and write; return the exit code."""
     args = parse(argv)
     with errors_to_exit(argv):
-        if args.out.exists() and any(args.out.iterdir()):
-            raise ValueError(f"folder {str(args.out)!r} is not empty. To fix: give a new --out")
         images, names = draw(args)
         write_images(images, names, len(images) // args.num, args.out)
         print(f"{len(images)} images and grid.png in {args.out}/ (one column for each label)")

@@ -18,7 +18,8 @@ from diffrop.console.configs import (
     launch_config,
     training_folder,
 )
-from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.options import TRAINING_GROUPS, add_options, add_trust, command_parser
+from diffrop.console.typed import local_path
 from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
 from diffrop.record.exported_config import load_export
@@ -31,8 +32,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
     parser = command_parser(__doc__, "%(prog)s (--config FILE | --preset NAME) [options]")
     start = parser.add_argument_group("what to train").add_mutually_exclusive_group(required=True)
-    start.add_argument("--config", type=Path, metavar="FILE", help="best.yaml of a study")
+    start.add_argument("--config", type=local_path, metavar="FILE", help="best.yaml of a study")
     add_options(start, "preset")
+    add_trust(parser)
     parser.add_argument("--name", help="folder in runs/ (final-, and the time)")
     add_options(parser, "launch.resume", help="carry on with the training of that name")
     add_options(parser, "training.seed", default="as in --config, or 0")
@@ -57,13 +59,33 @@ def final_config(args: argparse.Namespace) -> ExperimentConfig:
     return load_export(args.config).with_values(experiment_changes(args))
 
 
-def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console: Console) -> int:
-    """Check, train, score, print; return the exit code."""
+def trusts_extractor(args: argparse.Namespace) -> bool:
+    """Return whether the extractor was typed, or --trust-code stands for that of the file."""
+    typed = args.config is None or "evaluation.extractor" in experiment_changes(args)
+    return typed or bool(args.trust_code)
+
+
+def run(
+    config: ExperimentConfig,
+    launch: LaunchConfig,
+    directory: Path,
+    console: Console,
+    trusted: bool,
+) -> int:
+    """Check, train, score, print; return the exit code.
+
+    Args:
+        config: what is trained.
+        launch: how it runs.
+        directory: of the training.
+        console: where it is shown.
+        trusted: whether an extractor of one's own may be called.
+    """
     from diffrop.console.results import metrics_table
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
     from diffrop.record.trial_folder import TrialFolder
 
-    inputs, reference_scores = prepare_final(config, launch)
+    inputs, reference_scores = prepare_final(config, launch, trusted=trusted)
     result = train_final(config, inputs, directory, launch, console)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
@@ -89,7 +111,7 @@ def main(argv: list[str], environment: Mapping[str, str]) -> int:
         if args.config is None:
             asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
             config = for_device(config, asked, on_gpu)
-        return run(config, launch, directory, console)
+        return run(config, launch, directory, console, trusts_extractor(args))
 
 
 if __name__ == "__main__":

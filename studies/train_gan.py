@@ -55,7 +55,9 @@ def main(argv: list[str]) -> int:
         from diffrop.engine.prepare import scoring_inputs
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        inputs, reference_scores = scoring_inputs(evaluation, load_dataset(data), directory.parent)
+        inputs, reference_scores = scoring_inputs(
+            evaluation, load_dataset(data), directory.parent, trusted=True
+        )
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
         stored = json.dumps(reference_scores)
         (directory / "anchors.json").write_text(stored, encoding="utf-8")

@@ -27,7 +27,8 @@ from diffrop.record.tables import (
 )
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.warm_start import WarmStartRecord
-from diffrop.schema import flatten, load_yaml
+from diffrop.schema import flatten
+from diffrop.yaml_text import load_yaml
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,8 @@ class StudyResults(StudyFrames):
     front: pd.DataFrame | None = None
     """front.csv: number, omega, sampler, a column a score, feasible (NA where
     that is unknown), front; None without one."""
+    trusted: bool = False
+    """Whether an extractor of one's own that study.yaml names may be called: it is code."""
 
     @property
     def name(self) -> str:
@@ -111,8 +114,12 @@ class StudyResults(StudyFrames):
         return flatten(self.config["experiment"]).get(key)
 
 
-def load_study(directory: Path) -> StudyResults:
+def load_study(directory: Path, *, trusted: bool = False) -> StudyResults:
     """Read a study's folder.
+
+    Args:
+        directory: the folder.
+        trusted: whether an extractor of one's own that the study names may be called.
 
     Raises:
         ValueError: the folder is no study, or one of its files cannot be read.
@@ -143,6 +150,7 @@ def load_study(directory: Path) -> StudyResults:
         cost=cost,
         warm_start=warm_start.notes if warm_start else (),
         front=read_front(folder.front_table),
+        trusted=trusted,
     )
 
 

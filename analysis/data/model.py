@@ -139,7 +139,7 @@ def study_extractor(study: StudyResults, data: "Dataset", name: str) -> "Feature
         name: the study's own, or "classifier".
 
     Raises:
-        ValueError: its weights or packages are missing.
+        ValueError: its weights or packages are missing, or it is code that is not trusted.
     """
     from diffrop.config import EvaluationConfig
     from diffrop.metrics.extractors import make_extractor
@@ -152,7 +152,7 @@ def study_extractor(study: StudyResults, data: "Dataset", name: str) -> "Feature
     }
     config = EvaluationConfig(extractor=name, **known)
     cache = study.directory.resolve().parent / ".cache"
-    return make_extractor(config, data.reference, data.name, cache)
+    return make_extractor(config, data.reference, data.name, cache, trusted=study.trusted)
 
 
 def frequent_first(data: "Dataset") -> list[int]:

@@ -127,7 +127,7 @@ def find_neighbours(
 
 
 def _extractor(study: StudyResults, data: "Dataset") -> "FeatureExtractor | None":
-    """Return the study's own extractor; None, for pixels, where its weights are out of reach."""
+    """Return the study's extractor; None, for pixels, if out of reach or code not trusted."""
     try:
         return study_extractor(
             study, data, str(study.setting("evaluation.extractor") or CLASSIFIER)

@@ -1,68 +1,25 @@
 """One table of options: each field of a configuration with its flag, its parser and its help."""
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from diffrop.config import DataConfig, Objective
+from diffrop.console.typed import (
+    absolute,
+    folder,
+    fork_source,
+    imbalance_factor,
+    local_path,
+    seconds,
+    setting,
+)
 from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.presets import PRESETS
 from diffrop.recipes import RECIPES
 from diffrop.study.stopping_rules import STOPPING_RULES
 
 BY_RECIPE = "by the dataset's recipe"
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse "0,0.5,1"."""
-    return tuple(float(part) for part in text.split(","))
-
-
-def names(text: str) -> list[str]:
-    """Parse "color,cutout"; an empty text is an empty list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def absolute(text: str) -> str:
-    """Parse a path, which is then one from every folder and on every worker; a URL stays."""
-    return text if "://" in text else str(Path(text).resolve())
-
-
-def fork_source(text: str) -> str:
-    """Parse "baseline@10240", or the path of a checkpoint."""
-    return text if "@" in text else absolute(text)
-
-
-def imbalance_factor(text: str) -> float | None:
-    """Parse a number, or `own` as None."""
-    try:
-        return None if text == "own" else float(text)
-    except ValueError as error:
-        message = f"{text!r} is no factor; allowed: a number, or own"
-        raise argparse.ArgumentTypeError(message) from error
-
-
-def seconds(text: str) -> float:
-    """Parse a length of time as seconds: 90, 90s, 30m, 12h or 2d."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    unit = units.get(text[-1:], 0)
-    try:
-        return float(text[:-1]) * unit if unit else float(text)
-    except ValueError as error:
-        message = f"{text!r} is no length of time; allowed: such as 90s, 30m, 12h or 2d"
-        raise argparse.ArgumentTypeError(message) from error
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Parse "training.learning_rate=1e-4"; the value is read as YAML."""
-    key, mark, value = text.partition("=")
-    if not mark:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE")
-    return key.strip(), yaml.safe_load(value)
 
 
 @dataclass(frozen=True)
@@ -94,7 +51,7 @@ OPTIONS = {
     "study.num_trials": Option(
         "--trials --budget-trials", "trials, the baseline included; may be raised with --resume"
     ),
-    "study.space": Option("--space", "search space (YAML)", "FILE", Path, default=""),
+    "study.space": Option("--space", "search space (YAML)", "FILE", local_path, default=""),
     "study.seed": Option("--seed", "of the search"),
     "study.sampler": Option("--sampler", "what suggests the points"),
     "study.scheduler": Option(
@@ -121,14 +78,18 @@ OPTIONS = {
         fork_source,
     ),
     "study.points": Option(
-        "--points", "points to try first (YAML, a list of {key: value})", "FILE", Path, default=""
+        "--points",
+        "points to try first (YAML, a list of {key: value})",
+        "FILE",
+        local_path,
+        default="",
     ),
     "study.warm_start": Option(
         "--warm-start", "earlier studies to learn from", "STUDY", parse=str, nargs="+"
     ),
     # How it runs this time: fields of LaunchConfig.
     "launch.resume": Option("--resume", "carry on with the study of that name"),
-    "launch.runs_root": Option("--runs-root", "folder of all studies", "DIR"),
+    "launch.runs_root": Option("--runs-root", "folder of all studies", "DIR", folder),
     "launch.storage": Option(
         "--storage", "Optuna's, such as postgresql://...", "URL", default="SQLite"
     ),

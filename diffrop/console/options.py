@@ -16,7 +16,9 @@ from typing import Any
 from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_config import GanConfig
 from diffrop.config import ExperimentConfig
-from diffrop.console.option_table import BY_RECIPE, OPTIONS, Option, names, numbers
+from diffrop.console.option_table import BY_RECIPE, OPTIONS, Option
+from diffrop.console.typed import names, number, numbers, whole
+from diffrop.file_rights import keep_others_out
 from diffrop.provenance import package_versions
 from diffrop.recipes import RECIPES, Recipe
 from diffrop.schema import Config
@@ -124,7 +126,11 @@ class VersionAction(argparse.Action):
 def command_parser(
     description: str | None, usage: str | None = "%(prog)s [options]"
 ) -> argparse.ArgumentParser:
-    """Return a parser of --help, --version and --debug; a usage of None is argparse's own."""
+    """Return a parser of --help, --version and --debug; a usage of None is argparse's own.
+
+    Every command begins here, so that from here on no file is made that everybody may write.
+    """
+    keep_others_out()
     parser = argparse.ArgumentParser(
         description=description, formatter_class=Formatter, usage=usage
     )
@@ -177,7 +183,7 @@ def parsing(option: Option, key: str) -> dict[str, Any]:
     if kind is None and typing.get_origin(hint) is tuple:
         kind = numbers if float in _alternatives(typing.get_args(hint)[0]) else names
     if hint in (int, float):
-        kind = kind or hint
+        kind = kind or (whole if hint is int else number)
         metavar = metavar or ("N" if hint is int else "X")
     found = {"type": kind, "choices": choices, "metavar": metavar, "nargs": option.nargs}
     action = {"action": "append"} if option.repeated else {}
@@ -228,6 +234,12 @@ def shown(value: Any) -> str:
         return "" if isinstance(value, bool) else f"{value:,}" if whole else f"{value:g}"
     parts = [shown(item) for item in value] if isinstance(value, list | tuple) else []
     return ",".join(parts) if all(parts) else ""
+
+
+def add_trust(container: argparse._ActionsContainer) -> None:
+    """Add --trust-code, for commands that read a configuration from a file."""
+    words = "call an extractor of one's own that the file names (else --extractor has to name it)"
+    container.add_argument("--trust-code", action="store_true", help=words)
 
 
 def study_parser(

@@ -20,6 +20,7 @@ from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
+from diffrop.metrics.extractors import check_extractor
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
@@ -54,21 +55,28 @@ class FinalResult:
 
 
 def prepare_final(
-    config: ExperimentConfig, launch: LaunchConfig
+    config: ExperimentConfig, launch: LaunchConfig, *, trusted: bool = False
 ) -> tuple[ScoringInputs, dict[str, Any]]:
     """Check a training, and return what scores it and the scores of real images and noise.
+
+    Args:
+        config: what is trained.
+        launch: how it runs.
+        trusted: whether an extractor of one's own may be called; see `make_extractor`.
 
     Raises:
         ValueError: something in it is not allowed.
         ResourceError: it needs more than this machine has.
     """
+    check_extractor(config.evaluation.extractor, trusted=trusted)
     checked_uri(tracking_uri(launch))
     check_batch_fits_workers(config, launch.workers_per_trial)
     cluster.check_this_machine(launch)
     dataset = load_dataset(config.data)
     check_network(config, dataset)
     check_scorable(config, dataset, [config.evaluation.num_samples])
-    return scoring_inputs(config.evaluation, dataset, Path(launch.runs_root).resolve())
+    runs_root = Path(launch.runs_root).resolve()
+    return scoring_inputs(config.evaluation, dataset, runs_root, trusted=trusted)
 
 
 def train_final(

@@ -26,6 +26,8 @@ from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.training.checkpoint import config_of
 from diffrop.training.network import load_ema
 
+EXTRACTOR_KEY = "evaluation.extractor"
+
 
 @dataclass(frozen=True)
 class SweptCheckpoint:
@@ -90,7 +92,12 @@ def _trials(study: Path) -> pd.DataFrame:
 
 
 def ready_to_sample(
-    files: Mapping[str, Path], changes: Mapping[str, Any], cache: Path, device: torch.device
+    files: Mapping[str, Path],
+    changes: Mapping[str, Any],
+    cache: Path,
+    device: torch.device,
+    *,
+    trust_code: bool = False,
 ) -> tuple[list[SweptCheckpoint], ScoringInputs]:
     """Read checkpoints of one dataset, and make what scores their samples.
 
@@ -100,6 +107,8 @@ def ready_to_sample(
             checkpoint's own.
         cache: folder for what is computed once of the reference.
         device: to sample on.
+        trust_code: whether an extractor of one's own that the checkpoints name may be called; one
+            in `changes` may.
 
     Raises:
         ValueError: checkpoints of different data, or settings that do not fit them.
@@ -124,7 +133,8 @@ def ready_to_sample(
         check_scorable(config, dataset, [config.evaluation.num_samples])
         swept.append(_ready(label, checkpoint, config, device))
     assert dataset is not None  # there is a checkpoint
-    extractor = make_extractor(swept[0].config.evaluation, dataset.reference, dataset.name, cache)
+    evaluation, trusted = swept[0].config.evaluation, trust_code or EXTRACTOR_KEY in changes
+    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache, trusted=trusted)
     reference = fit_reference(extractor, dataset, cache, device)
     return swept, ScoringInputs(dataset, extractor, reference)
 

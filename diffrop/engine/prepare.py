@@ -39,6 +39,8 @@ class PreparedStudy:
 def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, Dataset]:
     """Check everything that can be checked before anything is started or written.
 
+    The configuration is that of a command line, so that an extractor of one's own is imported.
+
     Raises:
         ValueError: the configuration does not fit the data or the workers.
         StudyError: the study's name or state forbids it.
@@ -52,7 +54,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     checked_uri(tracking_uri(launch))
     for experiment in (config.experiment, *config.space.corners(config.experiment)):
         check_batch_fits_workers(experiment, launch.workers_per_trial)
-    check_extractor(config.experiment.evaluation.extractor)
+    check_extractor(config.experiment.evaluation.extractor, trusted=True)
     cluster.check_this_machine(launch)
     dataset = load_dataset(config.experiment.data)
     samples = [rung.num_samples for rung in config.rungs]
@@ -73,7 +75,7 @@ def prepare(config: StudyConfig, launch: LaunchConfig) -> PreparedStudy:
     """
     store, dataset = check_study(config, launch)
     inputs, reference_scores = scoring_inputs(
-        config.experiment.evaluation, dataset, store.path.parent
+        config.experiment.evaluation, dataset, store.path.parent, trusted=True
     )
     known = WarmStart((), ())
     if not launch.resume:  # a resumed study remembers
@@ -92,16 +94,22 @@ def fingerprints_of(inputs: ScoringInputs) -> dict[str, str]:
 
 
 def scoring_inputs(
-    evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path
+    evaluation: EvaluationConfig, dataset: Dataset, runs_root: Path, *, trusted: bool = False
 ) -> tuple[ScoringInputs, dict[str, Any]]:
     """Make the extractor, the reference fits and the reference_scores; what can be is cached.
+
+    Args:
+        evaluation: names the extractor.
+        dataset: what is scored against.
+        runs_root: folder whose cache is used.
+        trusted: see `make_extractor`.
 
     Raises:
         ValueError: weights or packages of the extractor are missing.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cache = runs_root / ".cache"
-    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache)
+    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache, trusted=trusted)
     reference = fit_reference(extractor, dataset, cache, device)
     reference_scores = measure_reference_scores(dataset, extractor, reference, evaluation, device)
     extractor.network.to("cpu")  # it travels to the trials

@@ -12,6 +12,7 @@ from ray.util.queue import Queue
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
 from diffrop.execution.ray_private import TrialTrainer
 from diffrop.execution.trial import Report, TrialTask, run_trial
+from diffrop.file_rights import keep_others_out
 from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
@@ -42,6 +43,7 @@ def run_task(
         run_name: unique name of the Ray Train run.
         callbacks: of the Ray Train run, which pass its reports on.
     """
+    keep_others_out()  # on a cluster that was joined, no command has done so
     if launch.workers_per_trial == 1:
         torch.set_num_threads(launch.cpus_per_worker)
         device = torch.device("cuda" if launch.gpus_per_worker else "cpu")

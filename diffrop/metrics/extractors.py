@@ -1,8 +1,10 @@
 """The feature extractors by name, and the one way to add another.
 
 A name is one of `EXTRACTORS`, or `package.module:factory`, where the factory returns a network as
-`FeatureExtractor` takes it. Torch and the networks are imported when one is made: a command line
-needs the names alone.
+`FeatureExtractor` takes it. To import a factory is to run code: nothing is imported unless the
+caller says that the name may be trusted, because the user typed it or vouches for the file.
+
+Torch and the networks are imported when one is made: a command line needs the names alone.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from diffrop.config import EvaluationConfig
 from diffrop.metrics.weights import weights_file
+from diffrop.schema import short
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +43,12 @@ class ExtractorInputs:
 
 
 def make_extractor(
-    config: EvaluationConfig, reference: "LabelledImages", dataset_name: str, cache: Path
+    config: EvaluationConfig,
+    reference: "LabelledImages",
+    dataset_name: str,
+    cache: Path,
+    *,
+    trusted: bool = False,
 ) -> "FeatureExtractor":
     """Build the configured extractor.
 
@@ -49,15 +57,17 @@ def make_extractor(
         reference: real images of the data set; the classifier is trained on them.
         dataset_name: part of the classifier's name.
         cache: folder for what is downloaded or trained once.
+        trusted: whether a factory that the configuration names may be imported and called; False
+            where the configuration comes from a file, such as a checkpoint.
 
     Raises:
-        ValueError: an unknown name, or weights or packages are missing.
+        ValueError: an unknown name or one that is not trusted, or weights or packages are missing.
     """
     from torch import nn
 
     from diffrop.metrics.features import FeatureExtractor
 
-    check_extractor(config.extractor)
+    check_extractor(config.extractor, trusted=trusted)
     inputs = ExtractorInputs(config.extractor_weights, reference, cache)
     if inputs.weights is not None and config.extractor not in WITH_WEIGHTS:
         raise ValueError(
@@ -65,7 +75,7 @@ def make_extractor(
             f"allowed with: {', '.join(WITH_WEIGHTS)}"
         )
     if ":" in config.extractor:
-        network = _import(config.extractor)()
+        network = _made_by(config.extractor)
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
             raise ValueError(f"{config.extractor} returned a {kind}; allowed: a torch.nn.Module")
@@ -99,28 +109,48 @@ def published_digest(name: str) -> str:
     return str(MODEL_METADATA[name]["hash"])
 
 
-def check_extractor(name: str) -> None:
-    """Raise ValueError unless an extractor of that name is known or can be imported."""
+def check_extractor(name: str, *, trusted: bool = False) -> None:
+    """Raise ValueError unless an extractor of that name is known, or trusted and importable."""
     if ":" in name:
+        if not trusted:
+            raise ValueError(
+                f"extractor {short(name)}, which a file names, is code, and is not run unless you "
+                "ask for it. To fix: give --extractor NAME yourself, or --trust-code if you trust "
+                "the file"
+            )
         _import(name)
     elif name not in EXTRACTORS:
         raise ValueError(
-            f"extractor is {name!r}; allowed: {', '.join(EXTRACTORS)}, or package.module:factory"
+            f"extractor is {short(name)}; allowed: {', '.join(EXTRACTORS)}, or "
+            "package.module:factory"
         )
 
 
 def _import(name: str) -> Callable[[], object]:
     module, _, attribute = name.partition(":")
+    words = [*module.split("."), attribute]
+    if not all(word.isidentifier() for word in words):
+        raise ValueError(f"extractor is {short(name)}; allowed: package.module:factory")
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module is the user's own, and may raise anything
         raise ValueError(
-            f"extractor {name!r} cannot be imported ({error}); allowed: package.module:factory on "
-            "PYTHONPATH"
+            f"extractor {name!r} cannot be imported ({_first_line(error)}); allowed: "
+            "package.module:factory on PYTHONPATH"
         ) from error
     if not callable(factory):
         raise ValueError(f"extractor {name!r} is no function; allowed: one that returns a network")
     return factory
+
+
+def _made_by(name: str) -> object:
+    try:
+        return _import(name)()
+    except Exception as error:  # the factory is the user's own, and may raise anything
+        raise ValueError(
+            f"extractor {name!r} failed ({_first_line(error)}); allowed: a function without "
+            "arguments that returns a network"
+        ) from error
 
 
 def _classifier(inputs: ExtractorInputs) -> "nn.Module":
@@ -147,9 +177,22 @@ def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
     from diffrop.metrics.extractor_networks import FidelityNetwork
 
     location = inputs.weights or f"{MODEL_URLS[name]}#sha256={MODEL_METADATA[name]['hash']}"
-    path = str(weights_file(location, inputs.cache))
-    make = partial(FeatureExtractorCLIP, name, ["clip"], feature_extractor_weights_path=path)
-    return _loaded(lambda: FidelityNetwork(make()), location, "name one of OpenAI's archives")
+    path = weights_file(location, inputs.cache)
+    _check_published(path, name)
+    make = partial(FeatureExtractorCLIP, name, ["clip"], feature_extractor_weights_path=str(path))
+    return _loaded(lambda: FidelityNetwork(make()), location, "name OpenAI's archive")
+
+
+def _check_published(path: Path, name: str) -> None:
+    """Refuse a TorchScript archive that is not the published one: loading it runs its code."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    published = published_digest(name)
+    if digest != published:
+        raise ValueError(
+            f"{path} has the SHA-256 {digest}; allowed: the published weights of {name}, "
+            f"{published}, because such an archive holds code that runs when it is loaded"
+        )
 
 
 def _dinov2(name: str, inputs: ExtractorInputs) -> "nn.Module":
@@ -177,10 +220,14 @@ def _loaded(make: "Callable[[], nn.Module]", location: str, fix: str) -> "nn.Mod
     try:
         return make()
     except Exception as error:  # loaders raise many types, which all mean the same to a user
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"the extractor's weights {location!r} cannot be loaded ({reason}). To fix: {fix}."
+            f"the extractor's weights {location!r} cannot be loaded ({_first_line(error)}). "
+            f"To fix: {fix}."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 EXTRACTORS: "dict[str, Callable[[ExtractorInputs], nn.Module]]" = {

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from diffrop.config import ExperimentConfig
-from diffrop.schema import load_yaml
+from diffrop.yaml_text import load_yaml
 
 
 def load_export(path: Path) -> ExperimentConfig:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffrop.record.study_folder import StudyFolder, study_names
-from diffrop.schema import load_yaml
 from diffrop.study.config import STUDY_FORMAT, StudyConfig
+from diffrop.yaml_text import load_yaml
 
 
 def read_settings(folder: StudyFolder) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
+from diffrop.file_rights import create_private
 from diffrop.patience import Patience
 from diffrop.record.codec import encode
 from diffrop.record.json_files import write_record
@@ -23,6 +24,7 @@ from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
 from diffrop.schema import flatten
+from diffrop.sqlite_file import read_only_url, sqlite_url
 from diffrop.storage import write_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
@@ -186,9 +188,12 @@ class StudyStore:
         Raises:
             StudyError: the database is missing, damaged, locked or out of reach.
         """
-        if launch.storage is None and launch.resume:
-            check_database(self.folder.database)
-        url = launch.storage or f"sqlite:///{self.folder.database}"
+        if launch.storage is None:
+            if launch.resume:
+                check_database(self.folder.database)
+            else:
+                create_private(self.folder.database)
+        url = launch.storage or sqlite_url(self.folder.database)
         shown = redact(url)
         try:
             storage = open_patiently(url, patience or Patience(LOCK_WAIT_S))
@@ -222,7 +227,7 @@ class StudyStore:
                 f"{self.folder.database} is missing; name the study's database by "
                 "--storage if it is on a server, or restore it from a copy"
             )
-        url = storage or f"sqlite:///file:{self.folder.database}?mode=ro&uri=true"
+        url = storage or read_only_url(self.folder.database)
         options = {"connect_args": {"timeout": LOCK_WAIT_S}} if storage is None else {}
         shown = redact(storage) if storage else str(self.folder.database)
         optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -169,11 +169,10 @@ def _point(
         if parameter.asked(point):
             value = theirs.get(parameter.name)
             try:
-                parameter.check_value(value)
+                point[parameter.name] = parameter.checked_value(value)
             except ValueError as error:
                 allowed = str(error).partition("allowed: ")[2]
                 return f"{parameter.name} is none of {allowed}"
-            point[parameter.name] = value
     ours = flatten(here.experiment.with_values(point).to_dict())
     for key, value in ours.items():
         if key not in FREE_KEYS and theirs[key] != value:

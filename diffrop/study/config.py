@@ -19,6 +19,8 @@ Sampler = Literal["tpe", "bohb", "nsga2", "random"]
 
 
 TAKEN_NAMES = ("checkpoints", "mlartifacts")
+DATABASE = "mlflow.db"
+"""MLflow's in the runs folder; SQLite and locks keep files beside it whose names begin so."""
 
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -29,8 +31,9 @@ def check_name(name: str) -> str:
     fits = NAME_PATTERN.fullmatch(name) is not None and ".." not in name
     allowed = "letters, digits, '.', '_' and '-', at most 100, not beginning with a mark"
     require(fits, "name", name, allowed)
-    allowed = f"not {' or '.join(TAKEN_NAMES)}, which are folders of all studies"
-    require(name not in TAKEN_NAMES, "name", name, allowed)
+    allowed = f"not {', '.join(TAKEN_NAMES)} nor {DATABASE}..., which are of all studies"
+    taken = name in TAKEN_NAMES or name.startswith(DATABASE)
+    require(not taken, "name", name, allowed)
     return name
 
 
@@ -82,8 +85,8 @@ class StudyConfig(Config):
         require(0 <= self.audit_fraction <= 1, "audit_fraction", self.audit_fraction, "0 to 1")
         given, room = len(self.points), self.num_trials - 1
         require(given <= room, "points", f"{given} points", f"{room} with num_trials at most")
-        for point in self.points:
-            self.space.check_point(point)
+        typed = tuple(self.space.checked_point(point) for point in self.points)
+        object.__setattr__(self, "points", typed)
         for name in self.warm_start:
             require(check_name(name) != self.name, "warm_start", name, "other studies")
         for _ in self.space.corners(self.experiment):

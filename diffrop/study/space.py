@@ -1,18 +1,36 @@
 """The declarative search space: ranges of configuration keys, read from YAML."""
 
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffrop.config import ExperimentConfig
-from diffrop.schema import Config, load_yaml, require
+from diffrop.schema import Config, coerce, plain, require, short, type_of_key
+from diffrop.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
 FORM_KEY = "contrastive.form"
+MAX_INTEGER = 2**53
+"""Up to here the ends of a range, which are floats, are exact."""
+
+
+def typed_value(key: str, value: Any) -> Any:
+    """Return a value in the type of its key; a list as its text in JSON.
+
+    Optuna, tables and figures keep values as numbers and texts. `ExperimentConfig.with_values`
+    reads such a text as the list.
+
+    Raises:
+        ValueError: there is no such key, or it takes no such value.
+    """
+    typed = plain(coerce(value, type_of_key(ExperimentConfig, key), key))
+    return json.dumps(typed) if isinstance(typed, list) else typed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +61,31 @@ class Parameter(Config):
         text = f"low {self.low:g}, high {self.high:g}"
         require(self.low < self.high, f"range of {self.name}", text, "low < high")
         require(not self.log or self.low > 0, f"range of {self.name}", text, "low > 0 with log")
-        whole = not self.integer or (self.low.is_integer() and self.high.is_integer())
-        require(whole, f"range of {self.name}", text, "whole numbers with integer")
+        ends = (self.low, self.high)
+        whole = all(end.is_integer() and abs(end) <= MAX_INTEGER for end in ends)
+        allowed = f"whole numbers up to {MAX_INTEGER:,} with integer"
+        require(not self.integer or whole, f"range of {self.name}", text, allowed)
+
+    def typed(self) -> "Parameter":
+        """Return this parameter with its values, and those of its condition, in their keys' types.
+
+        Raises:
+            ValueError: there is no such key, or it takes no such value.
+        """
+        choices, when = self.choices, None
+        if choices is not None:
+            choices = tuple(typed_value(self.name, choice) for choice in choices)
+            distinct = all(choice not in choices[:i] for i, choice in enumerate(choices))
+            require(distinct, f"choices of {self.name}", list(choices), "distinct values")
+        if self.when is not None:
+            when = {key: self._typed_condition(key, values) for key, values in self.when.items()}
+        whole = choices is None and type_of_key(ExperimentConfig, self.name) is int
+        return dataclasses.replace(self, choices=choices, when=when, integer=self.integer or whole)
+
+    def _typed_condition(self, key: str, values: Any) -> list[Any]:
+        name, allowed = f"condition of {self.name}", "a list of choices of a parameter before it"
+        require(isinstance(values, list | tuple) and len(values) > 0, name, {key: values}, allowed)
+        return [typed_value(key, value) for value in values]
 
     def asked(self, values: Mapping[str, Any]) -> bool:
         """Return whether the condition holds for the values drawn so far."""
@@ -75,17 +116,25 @@ class Parameter(Config):
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
-    def check_value(self, value: Any) -> None:
-        """Raise ValueError, saying what is allowed, unless a value lies in the range."""
+    def checked_value(self, value: Any) -> Any:
+        """Return a value in its key's type; ValueError, with what is allowed, if out of range."""
         if self.choices is not None:
             allowed = ", ".join(str(choice) for choice in self.choices)
-            require(value in self.choices, self.name, value, allowed)
-            return
-        assert self.low is not None and self.high is not None
-        number = isinstance(value, int if self.integer else int | float)
-        inside = number and not isinstance(value, bool) and self.low <= value <= self.high
-        kind = "a whole number, " if self.integer else ""
-        require(inside, self.name, value, f"{kind}{self.low:g} to {self.high:g}")
+        else:
+            kind = "a whole number, " if self.integer else ""
+            allowed = f"{kind}{self.low:g} to {self.high:g}"
+        try:
+            typed = typed_value(self.name, value)
+            typed = coerce(typed, int, self.name) if self.integer else typed
+        except ValueError as error:
+            raise ValueError(f"{self.name} is {short(value)}; allowed: {allowed}") from error
+        if self.choices is not None:
+            inside = typed in self.choices
+        else:
+            assert self.low is not None and self.high is not None
+            inside = self.low <= typed <= self.high
+        require(inside, self.name, value, allowed)
+        return typed
 
     def extremes(self) -> list[Any]:
         """Return the values to try against the configuration's own checks."""
@@ -113,22 +162,9 @@ class SearchSpace(Config):
         require(len(self.parameters) > 0, "parameters", self.parameters, "at least one")
         earlier: dict[str, Parameter] = {}
         for parameter in self.parameters:
-            allowed = "keys of the training; under unequal protocols no scores compare"
-            require(not parameter.name.startswith(SCORING), "parameter", parameter.name, allowed)
-            fixed = parameter.name in LENGTHS
-            require(
-                not fixed, "parameter", parameter.name, "keys that leave the rungs as they are"
-            )
-            for key, values in (parameter.when or {}).items():
-                choices = earlier[key].choices if key in earlier else None
-                known = choices is not None and isinstance(values, list | tuple)
-                require(
-                    known and set(values) <= set(choices or ()),
-                    f"condition of {parameter.name}",
-                    {key: values},
-                    "a list of choices of a parameter listed before",
-                )
+            parameter = _checked(parameter, earlier)
             earlier[parameter.name] = parameter
+        object.__setattr__(self, "parameters", tuple(earlier.values()))
         forms = earlier[FORM_KEY].choices or () if FORM_KEY in earlier else ()
         allowed = "the other forms; the baseline (none) is trial 0 of every study"
         require("none" not in forms, f"choices of {FORM_KEY}", list(forms), allowed)
@@ -174,8 +210,8 @@ class SearchSpace(Config):
                 values[parameter.name] = parameter.suggest(trial)
         return values
 
-    def check_point(self, point: Mapping[str, Any]) -> None:
-        """Check values that are to be tried; what a point leaves out is drawn.
+    def checked_point(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values that are to be tried, in their keys' types; what is left out is drawn.
 
         Raises:
             ValueError: a key is not searched, is not asked at these values, or is out of range.
@@ -183,16 +219,33 @@ class SearchSpace(Config):
         known = {parameter.name: parameter for parameter in self.parameters}
         for key in point:
             require(key in known, "key of a point", key, ", ".join(known))
-        for key, value in point.items():
-            known[key].check_value(value)
+        typed = {key: known[key].checked_value(value) for key, value in point.items()}
+        for key in typed:
             for condition, allowed in (known[key].when or {}).items():
-                met = condition in point and point[condition] in allowed
+                met = condition in typed and typed[condition] in allowed
                 require(
                     met,
                     f"{condition} of a point with {key}",
                     point.get(condition),
                     ", ".join(str(choice) for choice in allowed),
                 )
+        return typed
+
+
+def _checked(parameter: Parameter, earlier: Mapping[str, Parameter]) -> Parameter:
+    """Return a parameter, typed; ValueError if it may not follow those `earlier` in the list."""
+    name = parameter.name
+    allowed = "keys of the training; under unequal protocols no scores compare"
+    require(not name.startswith(SCORING), "parameter", name, allowed)
+    require(name not in LENGTHS, "parameter", name, "keys that leave the rungs as they are")
+    require(name not in earlier, "parameter", name, "each key once")
+    typed = parameter.typed()
+    for key, values in (typed.when or {}).items():
+        choices = earlier[key].choices or () if key in earlier else ()
+        known = all(value in choices for value in values)
+        allowed = "a list of choices of a parameter listed before"
+        require(known, f"condition of {name}", {key: values}, allowed)
+    return typed
 
 
 def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
@@ -204,9 +257,10 @@ def load_points(path: Path, space: SearchSpace) -> tuple[dict[str, Any], ...]:
     content = load_yaml(path)
     if not isinstance(content, list) or not all(isinstance(point, dict) for point in content):
         raise ValueError(f"{path} holds no points; allowed: a list of mappings KEY: VALUE")
+    points = []
     for i, point in enumerate(content):
         try:
-            space.check_point(point)
+            points.append(space.checked_point(point))
         except ValueError as error:
             raise ValueError(f"point {i + 1} of {path}: {error}") from error
-    return tuple(content)
+    return tuple(points)

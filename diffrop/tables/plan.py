@@ -11,9 +11,10 @@ from diffrop.diffusion.sampling import sampler_timesteps
 from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
 from diffrop.record.study_store import is_writable, value_differences
-from diffrop.schema import flatten, load_yaml, require
+from diffrop.schema import flatten, require
 from diffrop.study.rung import last_rung
 from diffrop.tables.published import TABLES, PublishedTable
+from diffrop.yaml_text import load_yaml
 
 ROW_FILE = "row.yaml"
 METHOD_KEYS = sorted(

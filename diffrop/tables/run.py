@@ -90,7 +90,9 @@ def table_inputs(plan: TablePlan, runs_root: Path, done: Sequence[str]) -> Table
     scoring, split = None, None
     config = next((plan.configs[row] for row in plan.configs if row not in done), None)
     if config is not None:
-        scoring, _ = scoring_inputs(config.evaluation, load_dataset(plan.data), runs_root)
+        scoring, _ = scoring_inputs(
+            config.evaluation, load_dataset(plan.data), runs_root, trusted=True
+        )
     if plan.classifier is not None:
         split = load_split(plan.data, plan.classifier.test_root)
     return TableInputs(scoring, split)

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from diffrop.file_rights import create_private
 from diffrop.schema import require
 from diffrop.tracking.mlflow_private import upgrade_database
 
@@ -28,6 +29,7 @@ def prepare_sqlite(uri: str) -> None:
     allowed = "an SQLite database, or a new file, that can be written"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        create_private(path)
         with path.open("ab+") as file:
             file.seek(0)
             start = file.read(16)

@@ -6,13 +6,14 @@ from typing import Any
 
 from diffrop.errors import StudyError
 from diffrop.scoring.samples import ScoringInputs
+from diffrop.sqlite_file import mlflow_url
 from diffrop.study.config import LaunchConfig
 from diffrop.tracking.tracker import Tracker
 
 
 def tracking_uri(launch: LaunchConfig) -> str:
     """Return MLflow's URI: the launch's, or SQLite in the runs folder."""
-    return launch.tracking_uri or f"sqlite:///{Path(launch.runs_root).resolve() / 'mlflow.db'}"
+    return launch.tracking_uri or mlflow_url(Path(launch.runs_root).resolve() / "mlflow.db")
 
 
 def open_tracker(

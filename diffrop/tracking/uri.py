@@ -10,6 +10,7 @@ import sqlalchemy
 
 from diffrop.redaction import redact
 from diffrop.schema import require
+from diffrop.sqlite_file import mlflow_url
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
 
@@ -36,13 +37,22 @@ def checked_uri(uri: str, timeout_s: float = 5.0) -> str:
         else:
             url = sqlalchemy.make_url(uri)
             path = Path(url.database or "")
-            is_file = scheme == "sqlite" and path.is_absolute() and not path.is_dir()
+            is_file = backend(url) == "sqlite" and path.is_absolute() and not path.is_dir()
             allowed = is_file or (scheme.startswith("postgresql") and bool(url.database))
-    except (ValueError, sqlalchemy.exc.ArgumentError):
+    except (ValueError, OSError, sqlalchemy.exc.ArgumentError):
         allowed = False
     # Outside of the except block, so that no traceback shows the URI with its password.
     require(allowed, "tracking_uri", redact(uri), ALLOWED_URIS)
-    return uri if url is None or scheme == "sqlite" else _postgresql_uri(url, timeout_s)
+    if url is None:
+        return uri
+    if backend(url) == "sqlite":
+        return mlflow_url(Path(url.database or ""))
+    return _postgresql_uri(url, timeout_s)
+
+
+def backend(url: sqlalchemy.URL) -> str:
+    """Return which kind of database a URL names, without the driver."""
+    return url.drivername.partition("+")[0]
 
 
 def _postgresql_uri(url: sqlalchemy.URL, timeout_s: float) -> str:

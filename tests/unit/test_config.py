@@ -18,7 +18,8 @@ from diffrop.config import (
     SamplingConfig,
     TrainingConfig,
 )
-from diffrop.schema import Config, load_yaml
+from diffrop.schema import Config
+from diffrop.yaml_text import load_yaml
 from tests.made.faults import fault
 
 SECTIONS: dict[str, type[Config]] = {
@@ -57,6 +58,30 @@ def test_defaults_are_the_setting_of_the_paper() -> None:
     assert 0.5 ** (1 / half_life) == pytest.approx(0.9999, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("training.num_images", "1e5", 100_000),
+        ("training.num_images", 1e5, 100_000),
+        ("training.learning_rate", "1e-4", 1e-4),
+        ("contrastive.tau_0", 2, 2.0),
+        ("model.channel_multipliers", "[1, 2]", (1, 2)),
+        ("sampling.ema_length", None, None),
+    ],
+)
+def test_value_takes_the_type_of_its_key(key: str, value: object, read: object) -> None:
+    config = ExperimentConfig().with_values({key: value})
+    part, _, name = key.partition(".")
+    found = getattr(getattr(config, part), name)
+    assert found == read and type(found) is type(read)
+
+
+@pytest.mark.parametrize("key", ["training", "training.", "", ".", "training.seed.more"])
+def test_key_that_is_no_single_value_is_unknown(key: str) -> None:
+    with pytest.raises(ValueError, match="unknown configuration key"):
+        ExperimentConfig().with_values({key: {"seed": 1}})
+
+
 @fault(21, "an unknown key")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_unknown_key_is_refused_with_the_known_ones(section: str) -> None:
@@ -76,10 +101,13 @@ def test_section_that_is_no_mapping_is_refused(value: Any) -> None:
 @pytest.mark.parametrize(
     ("section", "field", "value", "allowed"),
     [
-        ("training", "batch_size", 64.0, "int"),
-        ("training", "batch_size", "64", "int"),
-        ("training", "batch_size", True, "int"),
-        ("training", "batch_size", None, "int"),
+        ("training", "batch_size", 64.5, "a whole number"),
+        ("training", "batch_size", "6.4e-1", "a whole number"),
+        ("training", "batch_size", "many", "a whole number"),
+        ("training", "batch_size", float("inf"), "a whole number"),
+        ("training", "batch_size", 2**63, "a whole number up to"),
+        ("training", "batch_size", True, "a whole number"),
+        ("training", "batch_size", None, "a whole number"),
         ("training", "learning_rate", "fast", "a number"),
         ("training", "learning_rate", True, "a number"),
         ("training", "learning_rate", None, "a number"),
@@ -89,7 +117,7 @@ def test_section_that_is_no_mapping_is_refused(value: Any) -> None:
         ("data", "dataset", 7, "str"),
         ("data", "dataset", None, "str"),
         ("data", "root", 7, "str"),
-        ("data", "image_size", 32.0, "int"),
+        ("data", "image_size", 32.5, "a whole number"),
         ("data", "imbalance_factor", "even", "a number"),
         ("model", "channel_multipliers", 2, "a list"),
         ("model", "channel_multipliers", "1222", "a list"),
@@ -104,7 +132,12 @@ def test_wrong_type_is_refused(section: str, field: str, value: Any, allowed: st
 @pytest.mark.parametrize(
     ("section", "field", "value", "message"),
     [
-        ("model", "channel_multipliers", [1, 2.0], "channel_multipliers[1] is 2.0; allowed: int"),
+        (
+            "model",
+            "channel_multipliers",
+            [1, 2.5],
+            "channel_multipliers[1] is 2.5; allowed: a w",
+        ),
         ("evaluation", "guidance_scales", [0, "x"], "guidance_scales[1] is 'x'"),
         ("augmentation", "diffaug", ["colour"], "diffaug[0] is 'colour'; allowed: color, tran"),
     ],

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from diffrop.config import DataConfig, ExperimentConfig, ModelConfig
-from diffrop.schema import flatten, load_yaml, set_key
+from diffrop.schema import flatten, set_key
+from diffrop.yaml_text import load_yaml
 
 CHANGED = {
     "data": {"dataset": "cifar10", "imbalance_factor": None, "horizontal_flip": True},

@@ -30,7 +30,7 @@ def test_study_without_options_is_small_and_its_points_lie_in_its_space(path: Pa
     assert command.script == path.stem
     assert len(path.read_text().splitlines()) < 100
     for point in study.points:
-        study.space.check_point(point)
+        assert study.space.checked_point(point) == point
         study.experiment.with_values(point)
     assert len({str(point) for point in study.points}) == len(study.points)
     assert len(study.points) < study.num_trials

@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def cheap_features(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "diffrop.engine.guidance_sweep.make_extractor", lambda *_: pixel_extractor()
+        "diffrop.engine.guidance_sweep.make_extractor", lambda *_, **__: pixel_extractor()
     )
 
 

@@ -83,11 +83,52 @@ class SmallClip(nn.Module):
         return x
 
 
-def test_clip_gives_torch_fidelitys_features(digits: LabelledImages, tmp_path: Path) -> None:
-    from torch_fidelity.feature_extractor_clip import FeatureExtractorCLIP
+class Planted(nn.Module):
+    """TorchScript that makes a file when it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.path = state[0]
+        made = torch.from_file(self.path, shared=True, size=4)
+        self.training = state[1] and made.numel() == 4
+
+
+@pytest.mark.parametrize("name", ["clip-vit-b-32", "inception-v3-compat"])
+def test_torchscript_that_was_not_published_is_refused_and_not_run(
+    digits: LabelledImages, tmp_path: Path, name: str
+) -> None:
+    path, mark = tmp_path / "weights.pt", tmp_path / "ran"
+    torch.jit.save(torch.jit.script(Planted(str(mark))), str(path))
+    torch.jit.load(str(path))
+    assert mark.exists()  # the archive does what it is made for
+    mark.unlink()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for weights in (str(path), f"{path.as_uri()}#sha256={digest}"):
+        with pytest.raises(ValueError, match=r"allowed: the published|cannot be loaded"):
+            made(digits, tmp_path / "cache", name, weights)
+    assert not mark.exists()
+
+
+def test_clip_gives_torch_fidelitys_features(
+    digits: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA, FeatureExtractorCLIP
 
     path = tmp_path / "clip.pt"
     torch.jit.save(torch.jit.trace(SmallClip(), torch.zeros(1)), str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(MODEL_METADATA["clip-vit-b-32"], "hash", digest)
     found = made(digits, tmp_path, "clip-vit-b-32", str(path)).extract(IMAGES)
     theirs = FeatureExtractorCLIP(
         "clip-vit-b-32", ["clip"], feature_extractor_weights_path=str(path)

@@ -6,7 +6,7 @@ from torch import nn
 
 from diffrop.config import EvaluationConfig
 from diffrop.data import LabelledImages
-from diffrop.metrics.extractors import make_extractor
+from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor
 
 IMAGES = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
@@ -32,6 +32,52 @@ def test_dinov2_is_loaded_by_its_authors_code(
     assert found.features.shape == (2, 48)
     with pytest.raises(ValueError, match=r"dinov2-vit-b-14 cannot use; allowed with: inception"):
         made(digits, tmp_path, "dinov2-vit-b-14", "weights.pth")
+
+
+def planted_extractor() -> nn.Module:
+    """A factory whose call shows: it is named in files by the tests below."""
+    CALLED.append("planted")
+    return nn.Flatten()
+
+
+CALLED: list[str] = []
+PLANTED = f"{__name__}:planted_extractor"
+
+
+def test_factory_is_called_only_where_it_is_trusted(
+    digits: LabelledImages, tmp_path: Path
+) -> None:
+    config = EvaluationConfig(extractor=PLANTED)
+    with pytest.raises(ValueError, match=r"which a file names, is code.*--trust-code"):
+        make_extractor(config, digits, "digits", tmp_path)
+    (tmp_path / "on_import.py").write_text("raise SystemExit('imported')")
+    for name in ("os:abort", "on_import:x", "..x:y", "json:nothing"):
+        with pytest.raises(ValueError, match="which a file names, is code"):
+            check_extractor(name)
+    assert CALLED == []
+    assert make_extractor(config, digits, "digits", tmp_path, trusted=True).name == PLANTED
+    assert CALLED.pop() == "planted"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("..x:y", "allowed: package.module:factory"),
+        (":", "allowed: package.module:factory"),
+        ("a b:c", "allowed: package.module:factory"),
+        ("json:", "allowed: package.module:factory"),
+        ("json:nothing", "cannot be imported .*no attribute"),
+        ("nothing:x", "cannot be imported .No module named"),
+        ("json:decoder", "is no function"),
+        ("math:sqrt", "failed .*takes exactly one argument"),
+    ],
+)
+def test_factory_that_cannot_be_used_is_named_in_one_sentence(
+    digits: LabelledImages, tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        make_extractor(EvaluationConfig(extractor=name), digits, "digits", tmp_path, trusted=True)
+    assert "\n" not in str(error.value)
 
 
 def test_efficientnet_is_optional(

@@ -83,7 +83,8 @@ def test_a_network_of_ones_own_is_named_by_its_import_path(
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def make(name: str) -> FeatureExtractor:
-        return make_extractor(EvaluationConfig(extractor=name), digits, "digits", tmp_path)
+        config = EvaluationConfig(extractor=name)
+        return make_extractor(config, digits, "digits", tmp_path, trusted=True)
 
     extractor = make("my_networks:brightness")
     assert extractor.name == "my_networks:brightness"
@@ -95,7 +96,7 @@ def test_a_network_of_ones_own_is_named_by_its_import_path(
         make("my_networks:absent")
     own = EvaluationConfig(extractor="my_networks:brightness", extractor_weights="weights.pth")
     with pytest.raises(ValueError, match=r"my_networks:brightness cannot use; allowed with: inc"):
-        make_extractor(own, digits, "digits", tmp_path)
+        make_extractor(own, digits, "digits", tmp_path, trusted=True)
     with pytest.raises(ValueError, match=r"extractor is 'vgg'; allowed: classifier, inception"):
         make("vgg")
     sys.modules.pop("my_networks", None)

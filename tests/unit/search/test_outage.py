@@ -86,7 +86,7 @@ def test_trial_that_ends_meanwhile_is_handed_out_again_and_ends_then(
     again.on_trial_result("c", rung(64, 50.0))
     again.on_trial_complete("c", end, error=end is None)
     assert [trial.state for trial in study.trials] == [state]
-    assert list(study.trials[0].user_attrs["rungs"])[0] == "64"
+    assert next(iter(study.trials[0].user_attrs["rungs"])) == "64"
 
 
 def test_score_that_could_not_be_stored_is_stored_when_it_comes_again(

@@ -1,13 +1,15 @@
+import warnings
 from pathlib import Path
 
 import optuna
 import pytest
 import yaml
+from optuna.distributions import IntDistribution
 
 from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
-from diffrop.study.space import SearchSpace, load_points
+from diffrop.study.space import Parameter, SearchSpace, load_points
 from tests.made.small import SPACE, small_study
 
 TAU = {"low": 0.1, "high": 10, "log": True, "source": "x"}
@@ -51,6 +53,16 @@ def test_margin_is_drawn_for_the_hinge_only_and_all_values_lie_in_range() -> Non
         ({"contrastive.form": {"choices": ["hinge", "hingy"], "source": "x"}}, "'hingy'"),
         ({"contrastive.form": {"choices": ["none", "hinge"], "source": "x"}}, "trial 0"),
         ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": ["hinge"]}}}, "listed before"),
+        ({"contrastive.tau_0": TAU | {"when": 5}}, "when is 5; allowed: a mapping"),
+        ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": 5}}}, "a list of choices"),
+        ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": []}}}, "a list of choices"),
+        ({"contrastive.tau_0": {"choices": [1, "1e0"], "source": "x"}}, "distinct values"),
+        ({"contrastive.tau_0": {"choices": [1, {}], "source": "x"}}, r"tau_0 is \{\}; .*a number"),
+        ({"contrastive.tau_0": {"choices": ["x"], "source": "x"}}, "tau_0 is 'x'; .*a number"),
+        ({"contrastive": {"choices": [{}], "source": "x"}}, "did you mean contrastive.form"),
+        ({"model.num_res_blocks": {"low": 1.5, "high": 3, "source": "x"}}, "whole numbers"),
+        ({"contrastive.tau_0": TAU | {"integer": True, "low": 1, "high": 1e300}}, "whole numbers"),
+        ({5: TAU}, "name is 5; allowed: str"),
         ({}, "at least one"),
         ([1], "no mapping"),
     ],
@@ -67,6 +79,71 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     broken.write_text("parameters: {a: [}")
     with pytest.raises(ValueError, match=r"broken\.yaml is not valid YAML"):
         SearchSpace.load(broken)
+
+
+def test_choices_and_points_take_the_type_of_their_key(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "parameters:\r\n"
+        "  contrastive.tau_0: {choices: [1e-1, 1e0, 5], source: ours}\r\n"
+        "  training.seed: {choices: [1e3, 2e3], source: ours}\r\n"
+        "  training.learning_rate: {low: 1e-5, high: 1e-3, log: true, source: ours,"
+        " when: {contrastive.tau_0: [1e-1]}}\r\n",
+        encoding="utf-8-sig",
+        newline="",
+    )
+    loaded = SearchSpace.load(tmp_path / "space.yaml")
+    tau, seed, rate = loaded.parameters
+    assert tau.choices == (0.1, 1.0, 5.0) and seed.choices == (1000, 2000)
+    assert all(type(choice) is float for choice in tau.choices)
+    assert all(type(choice) is int for choice in seed.choices)
+    assert (rate.low, rate.high, rate.when) == (1e-5, 1e-3, {"contrastive.tau_0": [0.1]})
+    assert SearchSpace.from_dict(loaded.to_dict()) == loaded
+    (tmp_path / "points.yaml").write_text("- {contrastive.tau_0: 1e-1, training.seed: 1e3}\n")
+    (point,) = load_points(tmp_path / "points.yaml", loaded)
+    assert point == {"contrastive.tau_0": 0.1, "training.seed": 1000}
+    (corner, *_) = loaded.corners(ExperimentConfig())
+    assert corner.contrastive.tau_0 == 0.1
+
+
+def test_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    line = "  contrastive.tau_0: {low: 1, high: 2, source: x}\n"
+    path.write_text(f"parameters:\n{line}{line}")
+    with pytest.raises(ValueError, match=r"'contrastive.tau_0' stands twice.*line 3"):
+        SearchSpace.load(path)
+    twice = Parameter(name="contrastive.tau_0", source="x", low=1, high=2)
+    with pytest.raises(ValueError, match=r"'contrastive\.tau_0'; allowed: each key once"):
+        SearchSpace(parameters=(twice, twice))
+
+
+def test_lists_are_searched_stored_and_made_conditions(tmp_path: Path) -> None:
+    levels, key = {"choices": [[1], [1, 2]], "source": "x"}, "model.channel_multipliers"
+    rate = {"low": 1e-4, "high": 1e-3, "source": "x", "when": {key: [[1]]}}
+    loaded = space(tmp_path, {key: levels, "training.learning_rate": rate})
+    url = f"sqlite:///{tmp_path}/study.db"
+    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=3)
+    study = optuna.create_study(storage=url, study_name="s", sampler=sampler)
+    for _ in range(8):
+        trial = study.ask()
+        values = loaded.suggest(trial)
+        small = ExperimentConfig().with_values(values).model.channel_multipliers == (1,)
+        assert ("training.learning_rate" in values) == small
+        study.tell(trial, float(small))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna's, of choices that it cannot store
+        stored = optuna.load_study(storage=url, study_name="s").trials
+    assert len({t.params[key] for t in stored}) == 2  # figures count them in sets
+    assert loaded.checked_point({key: [1, 2]}) == {key: "[1, 2]"}
+    with pytest.raises(ValueError, match=r"is \[3\]; allowed: \[1\], \[1, 2\]"):
+        loaded.checked_point({key: [3]})
+
+
+def test_whole_key_is_drawn_in_whole_numbers_unasked(tmp_path: Path) -> None:
+    loaded = space(tmp_path, {"model.num_res_blocks": {"low": 1, "high": 3, "source": "x"}})
+    assert isinstance(loaded.parameters[0].distribution(), IntDistribution)
+    assert loaded.checked_point({"model.num_res_blocks": 2.0}) == {"model.num_res_blocks": 2}
+    with pytest.raises(ValueError, match=r"num_res_blocks is 2.5; allowed: a whole number, 1 to"):
+        loaded.checked_point({"model.num_res_blocks": 2.5})
 
 
 def test_integer_parameters_are_integers(tmp_path: Path) -> None:
