@@ -31,7 +31,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--omega", type=float, default=0.0, metavar="X", help="their guidance scale (0)")
     add_options(parser, "data.dataset", "data.root")
     add("--test-root", metavar="DIR", help="image_folder: folder of held-out images")
-    own = ("classifier.num_images", "classifier.seed")
+    own = ("data.skip_damaged", "classifier.num_images", "classifier.seed")
     add_options(parser, "data.imbalance_factor", "data.image_size", *own, "launch.runs_root")
     add("--name", help="folder in runs/ (classifier-, and the time)")
     return parser.parse_args(argv)

@@ -61,8 +61,11 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
     from diffrop.console.results import metrics_table
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
     from diffrop.record.trial_folder import TrialFolder
+    from diffrop.scoring.data_summary import data_lines
 
     inputs, reference_scores = prepare_final(config, launch)
+    for line in data_lines(inputs.dataset):
+        console.print(line, soft_wrap=True)
     result = train_final(config, inputs, directory, launch, console)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)

@@ -19,6 +19,7 @@ from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import redact
+from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.uri import ui_command
 
@@ -74,8 +75,8 @@ def run(
     with contextlib.closing(open_screen(view, console)) as screen:
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         prepared = prepare(config, launch)
-        for note in prepared.warm_start.notes:
-            screen.say(note)
+        for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
+            screen.say(line)
         return run_study(config, launch, prepared, command, screen, render)
 
 
