@@ -14,6 +14,7 @@ from diffrop.config import DataConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, runs_root
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.errors import errors_to_exit
 from diffrop.study.config import check_name
 
@@ -76,7 +77,7 @@ def scored(
 
 def main(argv: list[str]) -> int:
     """Train, score, print, write; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit():
         name = check_name(args.name or time.strftime("classifier-%Y%m%d-%H%M%S"))
         directory = runs_root(args).resolve() / name

@@ -24,6 +24,7 @@ from diffrop.console.configs import (
 )
 from diffrop.console.option_table import names
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.errors import errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
 from diffrop.tables.published import TABLES
@@ -110,7 +111,7 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
 
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train what is left of the table, print and write it; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit():
         if "resume" in given(args, "launch") and args.name is None:
             raise ValueError("--resume needs --name, the name of the table to carry on with")

@@ -19,6 +19,7 @@ from diffrop.console.configs import (
     training_folder,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.errors import errors_to_exit
 from diffrop.record.exported_config import load_export
 from diffrop.study.config import LaunchConfig
@@ -85,7 +86,7 @@ def run(config: ExperimentConfig, launch: LaunchConfig, directory: Path, console
 
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train, score, print; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit():
         config, directory = final_config(args), training_folder(args, "final")
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))

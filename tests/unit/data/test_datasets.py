@@ -108,6 +108,7 @@ def test_class_of_damaged_images_alone_is_refused(tmp_path: Path) -> None:
         load_dataset(config)
 
 
+@fault(38, "folders and files that systems leave behind")
 def test_what_systems_leave_is_no_class_and_no_image(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 2, "b": 1})
     expected = load_dataset(folder(tmp_path)).train
@@ -139,6 +140,7 @@ def test_every_kind_of_image_is_read_whatever_the_case_of_its_suffix(tmp_path: P
     assert (data.class_counts, data.notes) == ([2 + len(names), 1], ())
 
 
+@fault(38, "folders of train, test and val side by side")
 def test_folder_of_splits_is_refused_naming_the_one_to_train_on(tmp_path: Path) -> None:
     for split in ("test", "train", "val"):
         write_folder(tmp_path / split, {"cat": 1, "dog": 1})

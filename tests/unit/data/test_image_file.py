@@ -9,6 +9,7 @@ from PIL import Image
 
 from diffrop.config import MAX_IMAGE_PIXELS
 from diffrop.data.image_file import UnreadableImageError, read_image
+from tests.made.faults import fault
 
 RAMP = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
 RGB = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)
@@ -45,6 +46,7 @@ def tiff_bytes(values: np.ndarray, bits: int, photometric: int) -> bytes:
     return head + data + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
 
 
+@fault(38, "images of 16 bits, transparent, turned, of CMYK, of several frames")
 def test_grey_of_16_bits_keeps_the_upper_8(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(SIXTEEN).save(path)
@@ -180,6 +182,7 @@ def test_first_of_several_frames_is_read(tmp_path: Path, suffix: str) -> None:
     assert read(path).reshape(-1, 3).max(axis=0).tolist() == [255, 0, 0]
 
 
+@fault(38, "an image of 81 or 400 million pixels")
 @pytest.mark.parametrize("side", [9_000, 20_000])
 def test_image_above_the_limit_is_refused_by_its_head_alone(tmp_path: Path, side: int) -> None:
     path = tmp_path / "bomb.png"
@@ -203,6 +206,7 @@ def test_content_that_runs_a_program_is_not_opened(tmp_path: Path) -> None:
         read(path)
 
 
+@fault(38, "images of seven kinds cut short and with flipped bits")
 def test_damage_of_any_kind_is_one_sentence_with_the_path(tmp_path: Path) -> None:
     """Every file cut at several places, and flipped bits: pixels, or the one error."""
     rng = np.random.default_rng(0)
