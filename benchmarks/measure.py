@@ -22,7 +22,8 @@ from diffrop.config import (
     ModelConfig,
     TrainingConfig,
 )
-from diffrop.data.datasets import Dataset, LabelledImages
+from diffrop.data.datasets import Dataset
+from diffrop.data.labelled_images import LabelledImages
 from diffrop.models.unet import UNet
 
 NOT_MEASURED = "not measured"

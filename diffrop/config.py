@@ -33,6 +33,11 @@ ObjectiveLoss = Literal["ddpm", "cbdm"]
 # With two classes at 0.01 even 0.02 is too much, which no check here knows.
 NEGATIVE_L2_MAX_TAU_0 = 0.2
 
+MAX_IMAGE_PIXELS = 64_000_000
+"""Width times height that an image in a folder may have, unless more is asked for."""
+PILLOWS_MAX_IMAGE_PIXELS = 178_956_970
+"""Pillow opens no image that has more."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig(Config):
@@ -51,6 +56,10 @@ class DataConfig(Config):
     the data set's own test split."""
     reference_root: str | None = None
     """Folder with a folder of reference images for each class; takes the place of `reference`."""
+    skip_damaged: bool = False
+    """Leave out images of a folder that cannot be read, and say how many, in place of refusing."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Width times height of an image in a folder; a larger one is refused before it is decoded."""
     horizontal_flip: bool = False
     """Mirror each training image with probability 1/2."""
     class_sampling: ClassSampling = "natural"
@@ -63,6 +72,8 @@ class DataConfig(Config):
         require(factor is None or 0 < factor <= 1, "imbalance_factor", factor, "0 < factor <= 1")
         size = self.image_size
         require(size is None or 4 <= size <= 1024, "image_size", size, "4 to 1024 pixels")
+        most, allowed = self.max_image_pixels, f"1 to {PILLOWS_MAX_IMAGE_PIXELS:,}"
+        require(0 < most <= PILLOWS_MAX_IMAGE_PIXELS, "max_image_pixels", most, allowed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from diffrop.config import DataConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, runs_root
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_0, at_least_1, folder, local_path
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
@@ -31,7 +32,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--omega", type=at_least_0, default=0.0, metavar="X", help="their guidance scale (0)")
     add_options(parser, "data.dataset", "data.root")
     add("--test-root", type=folder, metavar="DIR", help="image_folder: folder of held-out images")
-    own = ("classifier.num_images", "classifier.seed")
+    own = ("data.skip_damaged", "classifier.num_images", "classifier.seed")
     add_options(parser, "data.imbalance_factor", "data.image_size", *own, "launch.runs_root")
     add("--name", help="folder in runs/ (classifier-, and the time)")
     return parser.parse_args(argv)
@@ -76,7 +77,7 @@ def scored(
 
 def main(argv: list[str]) -> int:
     """Train, score, print, write; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         name = check_name(args.name or time.strftime("classifier-%Y%m%d-%H%M%S"))
         directory = runs_root(args).resolve() / name

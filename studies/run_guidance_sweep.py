@@ -11,6 +11,7 @@ from rich.console import Console
 from diffrop.console.commands import relative
 from diffrop.console.configs import experiment_changes, runs_root
 from diffrop.console.options import add_options, add_trust, command_parser, shown
+from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path, whole_numbers
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
@@ -95,7 +96,7 @@ def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFr
 
 def main(argv: list[str]) -> int:
     """Score, print, write; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         root = runs_root(args).resolve()
         folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))

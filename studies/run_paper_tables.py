@@ -23,6 +23,7 @@ from diffrop.console.configs import (
     launch_config,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
@@ -115,7 +116,7 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
 
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train what is left of the table, print and write it; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         if "resume" in given(args, "launch") and args.name is None:
             raise ValueError("--resume needs --name, the name of the table to carry on with")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from diffrop.console.configs import given, runs_root
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
@@ -67,7 +68,7 @@ def show_one(root: Path, name: str, storage: str | None, as_lines: bool, console
 
 def main(argv: list[str]) -> int:
     """Print; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         root, storage = runs_root(args), given(args, "launch").get("storage")
         if args.name is None:

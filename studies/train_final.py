@@ -19,6 +19,7 @@ from diffrop.console.configs import (
     training_folder,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, add_trust, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path
 from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
@@ -84,8 +85,11 @@ def run(
     from diffrop.console.results import metrics_table
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
     from diffrop.record.trial_folder import TrialFolder
+    from diffrop.scoring.data_summary import data_lines
 
     inputs, reference_scores = prepare_final(config, launch, trusted=trusted)
+    for line in data_lines(inputs.dataset):
+        console.print(line, soft_wrap=True)
     result = train_final(config, inputs, directory, launch, console)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
@@ -104,7 +108,7 @@ def run(
 
 def main(argv: list[str], environment: Mapping[str, str]) -> int:
     """Train, score, print; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         config, directory = final_config(args), training_folder(args, "final")
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))

@@ -5,13 +5,12 @@ import dataclasses
 import json
 import sys
 
-from rich.console import Console
-
 from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, given, training_folder
 from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
+from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
 
 
@@ -44,7 +43,7 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
 
 def main(argv: list[str]) -> int:
     """Train, score, print; return the exit code."""
-    args, console = parse(argv), Console(highlight=False)
+    args, console = parse(argv), Terminal()
     with errors_to_exit(argv):
         gan, data, evaluation = configs(args)
         directory = training_folder(args, gan.model)

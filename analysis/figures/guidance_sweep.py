@@ -11,6 +11,8 @@ from matplotlib.lines import Line2D
 
 from analysis.data.words import score_label
 from analysis.figures import style
+from diffrop.csv_cells import csv_text, plain_frame
+from diffrop.storage import write_atomically
 
 Dashes = Literal["-", "--", ":", "-."]
 DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
@@ -98,7 +100,7 @@ def read_guidance_sweep(folder: Path) -> pd.DataFrame:
             f"{folder} holds no {TABLE}; allowed: a folder of studies/run_guidance_sweep.py"
         )
     try:
-        frame = pd.read_csv(path)
+        frame = plain_frame(pd.read_csv(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     missing = [name for name in COLUMNS if name not in frame]
@@ -112,7 +114,7 @@ def write_guidance_sweep(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write a sweep's table and figure into a folder; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / TABLE
-    frame.to_csv(table, index=False)
+    write_atomically(table, csv_text(frame))
     return [table, *style.save_figure(guidance_sweep_figure(frame), folder, "guidance_sweep")]
 
 

@@ -14,6 +14,7 @@ from diffrop.baselines.classifier import predicted_labels, train_classifier
 from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_trainer import gan_samples
 from diffrop.checkpoint_file import Checkpoint
+from diffrop.csv_cells import guarded
 from diffrop.data import LabelledImages
 from diffrop.data.held_out import SplitDataset
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -183,4 +184,4 @@ def write_results(directory: Path, card: dict[str, Any], rows: Sequence[TableRow
     with (directory / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(plain[0]))
         writer.writeheader()
-        writer.writerows(plain)
+        writer.writerows({name: guarded(value) for name, value in row.items()} for row in plain)

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from diffrop.console.configs import experiment_changes, for_device, launch_config, study_config
 from diffrop.console.options import study_parser
+from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
 from diffrop.study.config import LaunchConfig, StudyConfig
 
@@ -34,7 +33,7 @@ class StudyCommand:
     def main(self, argv: list[str], environment: Mapping[str, str]) -> int:
         """Parse, check, run, and print the results; return the exit code."""
         args = study_parser(self.description, self.settings).parse_args(argv)
-        console = Console(highlight=False, stderr=args.json)
+        console = Terminal(stderr=args.json)
         with errors_to_exit(argv) as edge:
             config, launch = self._configs(args, environment)
             from diffrop.console import study_launch

@@ -14,6 +14,7 @@ from diffrop.data import Dataset
 from diffrop.execution import cluster
 from diffrop.execution.placement import Node
 from diffrop.record.cost import PlannedCost, RungCost, StudyCost
+from diffrop.scoring.data_summary import data_lines
 from diffrop.search.sampler_view import num_startup_trials
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.sampling_choice import sampling_choices
@@ -63,16 +64,14 @@ def nodes_of(launch: LaunchConfig) -> list[Node]:
 
 def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
     """Return what is studied: data, scores, how it is searched."""
-    experiment, counts = config.experiment, dataset.train.class_counts
+    experiment = config.experiment
     evaluation = experiment.evaluation
     samplers = dict.fromkeys(choice.sampler for choice in sampling_choices(experiment))
     omegas = ", ".join(f"{omega:g}" for omega in evaluation.guidance_scales)
     kept = "".join(f"; {constraint}" for constraint in evaluation.constraints)
     lines = [
         f"Study {config.name} in {path}",
-        f"Data: {dataset.name}, {sum(counts):,} images in {dataset.num_classes} classes "
-        f"({max(counts):,} ... {min(counts):,}); reference {len(dataset.reference.labels):,} "
-        "images.",
+        *data_lines(dataset),
         f"Scores: {evaluation.extractor}, {', '.join(samplers)}, omega {omegas} by "
         f"{evaluation.omega_search}; objective {', '.join(evaluation.objectives)}{kept}.",
         f"Search: {config.num_trials} trials by {config.sampler}, the baseline among them; "

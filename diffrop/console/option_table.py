@@ -184,6 +184,9 @@ OPTIONS = {
     "data.reference_root": Option(
         "--reference-root", "or a folder of one's own, as for --data-root", "DIR", absolute
     ),
+    "data.skip_damaged": Option(
+        "--skip-damaged", "leave out images of these folders that cannot be read"
+    ),
     "augmentation.diffaug": Option(
         "--diffaug", "augment by any of color, translation, cutout", "X,X,..."
     ),

@@ -41,6 +41,7 @@ DATA_OPTIONS = (
     "data.image_size",
     "data.reference",
     "data.reference_root",
+    "data.skip_damaged",
 )
 EXTRACTOR_OPTIONS = ("evaluation.extractor", "evaluation.extractor_weights")
 TRIAL_OPTIONS = (

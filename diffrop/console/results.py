@@ -84,8 +84,9 @@ def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]
     lines = []
     if reference_scores:
         real, noise = reference_scores["real"], reference_scores["noise"]
+        of_real = number(real["scores"].get("fid/all"), ".2f")  # none of a handful of images
         lines.append(
-            f"For scale, fid/all of real images is {real['scores']['fid/all']:.2f} "
+            f"For scale, fid/all of real images is {of_real} "
             f"({real['note']}), of pure noise {noise['scores']['fid/all']:.2f} "
             f"(N = {noise['num_samples']['all']:,})."
         )

@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from diffrop.console.tables import number, plain_table
+from diffrop.console.terminal import as_it_is
 from diffrop.engine.progress import Progress, Screen, TrialProgress
+from diffrop.printable import printable
 
 View = Literal["lines", "quiet", "json"]
 
@@ -37,13 +39,13 @@ class PlainScreen(Screen):
         """Print a line for each trial that has ended since, and the study's line after them."""
         new = newly_ended(progress, self._ended)
         for trial in new:
-            self._console.print(ended_line(trial, progress.objective), soft_wrap=True)
+            self._console.print(as_it_is(ended_line(trial, progress.objective)), soft_wrap=True)
         if new:
-            self._console.print(progress.line, soft_wrap=True)
+            self._console.print(as_it_is(progress.line), soft_wrap=True)
 
     def say(self, sentence: str) -> None:
         """Print it."""
-        self._console.print(sentence, soft_wrap=True)
+        self._console.print(as_it_is(sentence), soft_wrap=True)
 
 
 class LiveScreen(Screen):
@@ -59,24 +61,25 @@ class LiveScreen(Screen):
     def show(self, progress: Progress) -> None:
         """Redraw; trials that have ended since are printed above."""
         for trial in newly_ended(progress, self._ended):
-            self._live.console.print(ended_line(trial, progress.objective), soft_wrap=True)
+            line = as_it_is(ended_line(trial, progress.objective))
+            self._live.console.print(line, soft_wrap=True)
         self._line = progress.line
         running = [trial for trial in progress.trainings if trial.state == "RUNNING"]
         room = max(1, self._console.height - 4)
         table = running_table(running[:room], progress, self._console.width)
         more = [Text(f"and {len(running) - room} more")] if len(running) > room else []
-        line = Text(self._line, no_wrap=True, overflow="ellipsis")
+        line = Text(printable(self._line), no_wrap=True, overflow="ellipsis")
         self._live.update(Group(*([table] if running else []), *more, line), refresh=True)
 
     def say(self, sentence: str) -> None:
         """Print it above the table."""
-        self._live.console.print(sentence, soft_wrap=True)
+        self._live.console.print(as_it_is(sentence), soft_wrap=True)
 
     def close(self) -> None:
         """Take the table away and leave the line."""
         self._live.stop()
         if self._line:
-            self._console.print(self._line, soft_wrap=True)
+            self._console.print(as_it_is(self._line), soft_wrap=True)
             self._line = ""
 
 

@@ -22,6 +22,7 @@ from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import redact
+from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.uri import ui_command
 
@@ -89,8 +90,8 @@ def run(
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
         prepared = prepare(config, launch)
-        for note in prepared.warm_start.notes:
-            screen.say(note)
+        for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
+            screen.say(line)
         edge.advice = f"To go on, {again}."
         return run_study(config, launch, prepared, command, screen, render, show)
 

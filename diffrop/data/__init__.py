@@ -1,6 +1,7 @@
 """Images in memory, made long-tailed, in shot groups, and in batches."""
 
-from diffrop.data.datasets import DATASETS, Dataset, LabelledImages, load_dataset
+from diffrop.data.datasets import DATASETS, Dataset, load_dataset
+from diffrop.data.labelled_images import LabelledImages
 from diffrop.data.long_tail import long_tailed_counts, shot_groups
 
 __all__ = [

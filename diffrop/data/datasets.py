@@ -1,6 +1,5 @@
 """The datasets, each loaded whole into memory as uint8."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,40 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from diffrop.config import DataConfig
+from diffrop.data.image_folder import read_folder
+from diffrop.data.labelled_images import LabelledImages
 from diffrop.data.long_tail import long_tailed_counts, long_tailed_indices, shot_groups
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 DEFAULT_FOLDER_SIZE = 32
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 (N, C, H, W), labels int64 (N,) and the names of the classes."""
-
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
-
-    @property
-    def class_counts(self) -> list[int]:
-        """Images per class, in label order."""
-        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of shape, pixels and labels."""
-        sha = hashlib.sha256(str(tuple(self.images.shape)).encode())
-        sha.update(self.images.contiguous().numpy().data)
-        sha.update(self.labels.contiguous().numpy().data)
-        return sha.hexdigest()
-
-    def subset(self, indices: Tensor) -> "LabelledImages":
-        """Return the images at `indices` (int64)."""
-        return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
 
 
 @dataclass(frozen=True)
@@ -105,47 +77,17 @@ def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -
 
 
 def _load_folder(config: DataConfig) -> LabelledImages:
-    return read_folder(config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE)
+    return folder_images(
+        config, config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE
+    )
 
 
-def read_folder(root: str | None, name: str, size: int, mode: str = "RGB") -> LabelledImages:
-    """Read the images of a folder's class folders, as RGB or grey (mode L)."""
-    if root is None or not Path(root).is_dir():
-        option = name.replace(" ", "-")
-        raise ValueError(
-            f"{name} is {root!r}. To fix: name a folder with --{option} that holds one folder of "
-            "images for each class."
-        )
-    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
-    if not folders:
-        raise ValueError(f"{root!r} holds no folders; allowed: one folder for each class")
-    images: list[np.ndarray] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            allowed = ", ".join(IMAGE_SUFFIXES)
-            raise ValueError(f"class folder {str(folder)!r} holds no image; allowed: {allowed}")
-        images.extend(_read_image(path, size, mode) for path in files)
-        labels.extend([label] * len(files))
-    pixels = torch.from_numpy(np.stack(images))
-    stacked = pixels.permute(0, 3, 1, 2).contiguous() if mode == "RGB" else pixels.unsqueeze(1)
-    return LabelledImages(stacked, torch.tensor(labels), tuple(path.name for path in folders))
-
-
-def _read_image(path: Path, size: int, mode: str) -> np.ndarray:
-    """Return uint8 (size, size, 3), or (size, size) if grey: the centre square, resized."""
-    try:
-        with Image.open(path) as image:
-            found = image.convert(mode)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {str(path)!r} cannot be read ({error})") from error
-    if found.size != (size, size):
-        side = min(found.size)
-        left, top = (found.width - side) // 2, (found.height - side) // 2
-        square = (left, top, left + side, top + side)
-        found = found.resize((size, size), Image.Resampling.LANCZOS, box=square)
-    return np.asarray(found)
+def folder_images(
+    config: DataConfig, root: str | None, name: str, size: int, mode: str = "RGB"
+) -> LabelledImages:
+    """Read a folder as the configuration says; see `diffrop.data.image_folder.read_folder`."""
+    skip, most = config.skip_damaged, config.max_image_pixels
+    return read_folder(root, name, size, mode, skip_damaged=skip, max_pixels=most)
 
 
 @dataclass(frozen=True)
@@ -209,7 +151,7 @@ def _reference(
     if config.reference_root is not None:
         channels, size = full.images.shape[1:3]
         mode = "L" if channels == 1 else "RGB"
-        found = read_folder(config.reference_root, "reference root", size, mode)
+        found = folder_images(config, config.reference_root, "reference root", size, mode)
         name = f"images of {Path(config.reference_root).name} ({found.digest[:8]})"
         if found.class_names != full.class_names:
             raise ValueError(

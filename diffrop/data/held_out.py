@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from diffrop.config import DataConfig
-from diffrop.data.datasets import DATASETS, LabelledImages, load_dataset, read_folder
+from diffrop.data.datasets import DATASETS, folder_images, load_dataset
+from diffrop.data.labelled_images import LabelledImages
 from diffrop.data.long_tail import long_tailed_indices
 
 MAX_TEST_PER_CLASS = 40
@@ -43,7 +44,7 @@ def load_split(config: DataConfig, test_root: str | None = None) -> SplitDataset
     # What samples are scored against says nothing about what a classifier may learn from.
     data = load_dataset(dataclasses.replace(config, reference="train", reference_root=None))
     if test_root is not None:
-        test = read_folder(test_root, "test root", data.train.images.shape[-1])
+        test = folder_images(config, test_root, "test root", data.train.images.shape[-1])
     elif DATASETS[config.dataset].load_test is not None and data.heldout is not None:
         test = data.heldout
     else:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
+from diffrop.csv_cells import plain_frame
 from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.engine.prepare import fit_reference
@@ -88,7 +89,7 @@ def _trials(study: Path) -> pd.DataFrame:
     table = StudyFolder(study).trials_table
     if not table.exists():
         raise ValueError(f"{study} holds no trials.csv; allowed: the folder of a study")
-    return pd.read_csv(table).set_index("number")
+    return plain_frame(pd.read_csv(table)).set_index("number")
 
 
 def ready_to_sample(

@@ -44,8 +44,8 @@ class Reference:
         """Fit to reference features (N_ref, D) with labels (N_ref,).
 
         Equal masses make the fit of a nearly balanced set match class-balanced samples; for an
-        exactly balanced set it is the ordinary mean and covariance. Classes without a reference
-        image are left out of their groups, and so is a group of fewer than two images.
+        exactly balanced set it is the ordinary mean and covariance. The groups are those of
+        `fitted_groups`.
 
         Args:
             features: of the reference images.
@@ -55,16 +55,11 @@ class Reference:
             training: features and labels of the training images.
             heldout: features and labels of images that are not among them.
         """
-        present = set(labels.tolist())
-        groups, statistics = {}, {}
-        for group, asked in {"all": sorted(present), **shot_groups}.items():
-            classes = [label for label in asked if label in present]
+        groups, statistics = fitted_groups(labels, shot_groups), {}
+        for group, classes in groups.items():
             inside = torch.isin(labels, torch.tensor(classes))
-            if inside.sum() < 2:
-                continue
             counts = torch.bincount(labels[inside]).double()
             weights = 1 / (len(classes) * counts[labels[inside]])
-            groups[group] = classes
             statistics[group] = gaussian_statistics(features[inside], weights)
         return cls(name, groups, statistics, features, labels, training, heldout)
 
@@ -75,6 +70,31 @@ class Reference:
         """
         order = torch.randperm(len(self.labels), generator=generator("cpu", 0, REFERENCE))
         return order[balanced_rows(self.labels[order], classes)][:count]
+
+
+def fitted_groups(
+    labels: Tensor, shot_groups: Mapping[str, Sequence[int]]
+) -> dict[str, Sequence[int]]:
+    """Return the groups that reference images with these labels can be fitted to, "all" first.
+
+    Classes without an image are left out of their groups, and so is a group of fewer than two
+    images, which has no covariance.
+
+    Args:
+        labels: of the reference images (N_ref,).
+        shot_groups: labels of each group.
+    """
+    counts = torch.bincount(labels).tolist()
+    present = [label for label, count in enumerate(counts) if count]
+    groups = {
+        group: [label for label in asked if label in present]
+        for group, asked in {"all": present, **shot_groups}.items()
+    }
+    return {
+        group: classes
+        for group, classes in groups.items()
+        if sum(counts[label] for label in classes) >= 2
+    }
 
 
 def balanced_rows(labels: Tensor, classes: Sequence[int]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.record.cost_account import CostEntry
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
@@ -110,7 +111,7 @@ def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
         ValueError: it is no table of trials.
     """
     try:
-        trials = pd.read_csv(path, dtype=str, keep_default_na=False)
+        trials = plain_frame(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     return typed_trials(trials, study, base_form, path)
@@ -166,14 +167,14 @@ def _numbers(column: pd.Series, source: object) -> pd.Series:
 
 def write_trials(folder: StudyFolder, result: "StudyResult") -> Path:
     """Write trials.csv and return its path."""
-    write_atomically(folder.trials_table, result.frame.to_csv(index=False))
+    write_atomically(folder.trials_table, csv_text(result.frame))
     return folder.trials_table
 
 
 def write_front(folder: StudyFolder, points: Sequence[FrontPoint], names: Iterable[str]) -> Path:
     """Write front.csv: each point with the scores of these names; return its path."""
     frame = front_frame(points, list(dict.fromkeys(names)))
-    write_atomically(folder.front_table, frame.to_csv(index=False))
+    write_atomically(folder.front_table, csv_text(frame))
     return folder.front_table
 
 
@@ -198,7 +199,7 @@ def read_front(path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        front = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        front = plain_frame(pd.read_csv(path, keep_default_na=False, na_values=[""]))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     missing = [name for name in FRONT_COLUMNS if name not in front]

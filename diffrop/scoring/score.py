@@ -13,6 +13,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.constraints import Scores, check_constraints
 from diffrop.data import Dataset
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.metrics.reference import fitted_groups
 from diffrop.metrics.report import ShotReport
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.schema import plain
@@ -186,15 +187,24 @@ def check_scorable(config: ExperimentConfig, dataset: Dataset, num_samples: Sequ
 
     Raises:
         ValueError: an objective or constraint cannot be read or is about a group that does not
-            exist or gets fewer than two samples, or a sampler or average does not exist.
+            exist or has fewer than two samples or reference images, or there is no such sampler
+            or average.
     """
     evaluation = config.evaluation
-    known = [f"fid/{name}" for name in ("all", *dataset.shot_groups)]
+    groups = fitted_groups(dataset.reference.labels, dataset.shot_groups)
+    known = [f"fid/{name}" for name in groups]
+    if not known:
+        raise ValueError(
+            f"the reference has {len(dataset.reference.labels)} image(s), too few for any score; "
+            "allowed: at least 2"
+        )
     for objective in evaluation.objectives:
         if objective not in known:
+            reason = "has fewer than two reference images"
+            if objective.partition("/")[2] not in dataset.shot_groups:
+                reason = f"does not exist with {dataset.num_classes} class(es)"
             raise ValueError(
-                f"objective is {objective}, and {dataset.num_classes} class(es) have no such "
-                f"shot group; allowed: {', '.join(known)}"
+                f"objective is {objective}, and this group {reason}; allowed: {', '.join(known)}"
             )
     check_constraints(evaluation.constraints, known)
     sampling_choices(config)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffrop.csv_cells import guarded
 from diffrop.data.held_out import SplitDataset
 from diffrop.metrics.interval import LEVEL
 from diffrop.storage import write_atomically
@@ -257,7 +258,7 @@ def csv_text(written: WrittenTable) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: guarded(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 

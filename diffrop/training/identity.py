@@ -24,7 +24,7 @@ KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 # Parts and keys that leave the weights alone at every number of images.
 PARTS_WITHOUT_EFFECT_ON_WEIGHTS = ("sampling", "evaluation")
-# Where images lie and how they were thinned out: the digest of the training images says it all.
+# Where images lie and how they are read and thinned out: the digest of the images says it all.
 DATA_KEYS = (
     "data.dataset",
     "data.root",
@@ -32,6 +32,8 @@ DATA_KEYS = (
     "data.image_size",
     "data.reference",
     "data.reference_root",
+    "data.skip_damaged",
+    "data.max_image_pixels",
 )
 # How often it is written down, and how fast. `compile` only reorders roundings, and where it fails
 # the training continues without it.

@@ -20,7 +20,10 @@ from tests.made.commands import SCRIPTS, parser_of
 from tests.made.processes import HEAVY, run_bare
 
 EVERY = "-h --help --version"
-DATA = "--dataset --data-root --imbalance-factor --image-size --reference --reference-root"
+DATA = (
+    "--dataset --data-root --imbalance-factor --image-size --reference --reference-root "
+    "--skip-damaged"
+)
 EXTRACTOR = "--extractor --extractor-weights"
 TRIAL = (
     "--objective-loss --diffaug --init-from --images --batch-size --num-samples --omegas "
@@ -40,7 +43,8 @@ STUDY = (
 FLAGS = {
     "export_pipeline": "--checkpoint --out --omega",
     "run_classifier_augmentation": "--checkpoint --num-generated --omega --dataset --data-root "
-    "--test-root --imbalance-factor --image-size --images --seed --runs-root --name",
+    "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
+    "--name",
     "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers --num-samples --seed "
     "--runs-root --name",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "

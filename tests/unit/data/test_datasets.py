@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,88 @@ def test_corrupt_image_is_named(tmp_path: Path) -> None:
 def test_missing_root_is_named_before_any_download(dataset: str) -> None:
     with pytest.raises(ValueError, match=r"data root.*/nowhere"):
         load_dataset(DataConfig(dataset=dataset, root="/nowhere"))
+
+
+def test_damaged_images_are_left_out_on_request_and_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 3, "b": 2})
+    whole = load_dataset(folder(tmp_path)).train
+    for name in ("0.png", "2.png"):
+        (tmp_path / "a" / name).write_bytes(b"no image")
+    config = folder(tmp_path)
+    with pytest.raises(ValueError, match=r"'.*a/0\.png' cannot be read .*--skip-damaged"):
+        load_dataset(config)
+    data = load_dataset(dataclasses.replace(config, skip_damaged=True))
+    assert data.train.class_counts == [1, 2]
+    assert torch.equal(data.train.images, whole.images[[1, 3, 4]])
+    (note,) = data.train.notes
+    assert "2 damaged image(s) of 5: " in note and "a/0.png" in note and "a/2.png" in note
+    assert data.train_digest != whole.digest  # so that no training of theirs is taken for ours
+
+
+def test_class_of_damaged_images_alone_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "b" / "0.png").write_bytes(b"")
+    config = dataclasses.replace(folder(tmp_path), skip_damaged=True)
+    with pytest.raises(ValueError, match=r"class folder '.*b' holds no image that can be read"):
+        load_dataset(config)
+
+
+@fault(38, "folders and files that systems leave behind")
+def test_what_systems_leave_is_no_class_and_no_image(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 2, "b": 1})
+    expected = load_dataset(folder(tmp_path)).train
+    for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir", ".git"):
+        write_folder(tmp_path, {name: 1})
+        write_folder(tmp_path / "a", {name: 1})
+    for name in (".DS_Store", "Thumbs.db", "._0.png", "a/._0.png", "a/.DS_Store", "b/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    found = load_dataset(folder(tmp_path)).train
+    assert (found.class_names, found.digest, found.notes) == (("a", "b"), expected.digest, ())
+
+
+def test_files_that_are_no_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 2, "b": 1})
+    for name in ("README", "a/x.heic", "a/y.HEIC", "b/labels.txt"):
+        (tmp_path / name).write_text("x")
+    (note,) = load_dataset(folder(tmp_path)).train.notes
+    assert "4 file(s)" in note and "(.heic 2, no suffix 1, .txt 1)" in note
+
+
+def test_every_kind_of_image_is_read_whatever_the_case_of_its_suffix(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1, "b": 1})
+    image = Image.new("RGB", (8, 8), "red")
+    names = ["1.GIF", "2.tif", "3.TIFF", "4.JPG", "5.bmp", "6.webp", "7.ppm", "8.Jpeg"]
+    for name in names:
+        image.save(tmp_path / "a" / name)
+    image.save(tmp_path / "a" / "9.jfif", format="JPEG")
+    data = load_dataset(folder(tmp_path)).train
+    assert (data.class_counts, data.notes) == ([2 + len(names), 1], ())
+
+
+@fault(38, "folders of train, test and val side by side")
+def test_folder_of_splits_is_refused_naming_the_one_to_train_on(tmp_path: Path) -> None:
+    for split in ("test", "train", "val"):
+        write_folder(tmp_path / split, {"cat": 1, "dog": 1})
+    with pytest.raises(ValueError, match=rf"such as --data-root {tmp_path}/train\.") as caught:
+        load_dataset(folder(tmp_path))
+    assert "holds test, train, val" in str(caught.value)
+    own = DataConfig(reference_root=str(tmp_path))
+    with pytest.raises(ValueError, match=rf"such as --reference-root {tmp_path}/train\."):
+        load_dataset(own)
+
+
+def test_folder_inside_a_class_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 1, "dog": 1})
+    write_folder(tmp_path / "dog", {"more": 1})
+    with pytest.raises(ValueError, match=r"'.*dog' holds the folder 'more'.*To fix: move"):
+        load_dataset(folder(tmp_path))
+
+
+def test_class_name_of_any_bytes_becomes_text(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"\u732b": 1, os.fsdecode(b"caf\xe9"): 1})
+    names = load_dataset(folder(tmp_path)).train.class_names
+    assert names == (r"caf\xe9", "\u732b") or names == ("\u732b", r"caf\xe9")
+    "".join(names).encode()  # no half of a pair, which no file or terminal takes
 
 
 def test_unknown_dataset_lists_the_known_ones() -> None:

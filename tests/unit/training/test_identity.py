@@ -32,6 +32,7 @@ def key(form: str = "reciprocal", **changes: object) -> str:
         {"training__checkpoint_every_images": 32, "training__keep_checkpoints": 5},
         {"training__grad_ratio_every_steps": 9, "training__compile": True},
         {"data__root": "elsewhere", "data__reference": "heldout"},
+        {"data__skip_damaged": True, "data__max_image_pixels": 9},
         {"sampling__num_steps": 9, "sampling__sampler": "ancestral"},
         {"evaluation__seed": 3, "evaluation__num_samples": 77},
         {"contrastive__margin": 1.7, "contrastive__margin_rule": "constant"},

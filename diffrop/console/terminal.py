@@ -1,0 +1,30 @@
+"""The terminal that all commands print on: every text stands there as it is."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from diffrop.printable import printable
+
+
+class Terminal(Console):
+    """A console without markup, highlights and codes of emoji.
+
+    What a stream's encoding lacks stands as an escape.
+    """
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        """Print on standard output, or on standard error; `options` as rich's console has them."""
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text of what is printed, and of what stands in the cells of a table."""
+        shown = printable(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        plain = {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(shown, **(options | plain))
+
+
+def as_it_is(text: str) -> Text:
+    """Return a text that any console, also one with markup, prints as it is."""
+    return Text(printable(text))
