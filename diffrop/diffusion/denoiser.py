@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from diffrop.config import Precision
 from diffrop.cuda_graph import Capture, Graph
+from diffrop.memory import is_out_of_memory
 from diffrop.models.compiled import DisagreementError, Network, cause_of, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
 
@@ -104,9 +105,9 @@ class FastDenoiser:
             distance = (output.float() - expected).norm() / expected.norm()
             if not distance <= REPLAY_TOLERANCE:
                 raise DisagreementError(f"a replay is {distance.item():.2g} from the plain output")
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # whatever stops a recording must not stop a study
+            if is_out_of_memory(error):
+                raise
             self._capture = None
             cause = cause_of(error)
             message = f"CUDA graph capture failed, sampling continues without it: {cause}"

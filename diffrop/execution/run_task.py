@@ -13,6 +13,7 @@ from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
 from diffrop.execution.ray_private import TrialTrainer
 from diffrop.execution.trial import Report, TrialTask, run_trial
 from diffrop.file_rights import keep_others_out
+from diffrop.memory import out_of_memory_as
 from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
@@ -104,7 +105,11 @@ def _run_and_report(
     task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
 ) -> None:
     try:
-        run_trial(task, inputs, device, report)
+        with out_of_memory_as(
+            "out of memory; lower training.batch_size, model.base_channels or "
+            "evaluation.num_samples, or run fewer trials at a time"
+        ):
+            run_trial(task, inputs, device, report)
     except StopRequested:  # raised by every worker at the same step
         report(Stopped())
     except NonFiniteError as error:  # raised by every worker at the same step

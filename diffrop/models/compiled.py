@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from diffrop.memory import is_out_of_memory
 from diffrop.models.unet import Dropout
 
 CHUNK = 32
@@ -45,9 +46,9 @@ def compile_checked(network: nn.Module, model: nn.Module, inputs: Sequence[Tenso
     try:
         with dropout_off(network):
             check_network(compiled, network, model, inputs)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever stops a compiler must not stop a training
+        if is_out_of_memory(error):
+            raise
         _warn_of(error, "the network runs eagerly")
         return network
     return compiled
@@ -82,9 +83,9 @@ def compile_function_checked(
         for ours, theirs in zip(found, expected, strict=True):
             if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item()):
                 raise DisagreementError("values or gradients are not the eager ones")
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # as above
+        if is_out_of_memory(error):
+            raise
         _warn_of(error, "a loss is computed eagerly")
         return function
     return compiled

@@ -16,7 +16,7 @@ from diffrop.constraints import Scores
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import sample, to_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.errors import OutOfMemoryError
+from diffrop.memory import out_of_memory_as
 from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
@@ -88,15 +88,13 @@ def draw_samples(
             part = labels[own].to(device)
             rng = generator(device, seed, SAMPLES, chunk)
             where = (rng, size, offset, look)
-            try:
+            with out_of_memory_as(
+                f"out of memory while sampling {len(part)} images at a time; lower "
+                "sampling.batch_size"
+            ):
                 drawn = sample(
                     model, schedule, config, image_shape, part, omega, null_label, *where
                 )
-            except torch.OutOfMemoryError as error:
-                raise OutOfMemoryError(
-                    f"out of memory while sampling {len(part)} images at a time; lower "
-                    "sampling.batch_size"
-                ) from error
             images[own] = to_uint8(drawn)
             place += len(part)
     if workers > 1:

@@ -14,7 +14,7 @@ from diffrop.cuda_graph import CudaCapture
 from diffrop.data import Dataset
 from diffrop.diffusion.denoiser import FastDenoiser
 from diffrop.diffusion.objective import Losses
-from diffrop.errors import OutOfMemoryError
+from diffrop.memory import out_of_memory_as
 from diffrop.models.compiled import Network, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
 from diffrop.seeds import DROPOUT, derive_seed
@@ -128,18 +128,16 @@ class Trainer(TrainingState):
         training = self.config.training
         for module in (self.model, self._working, self.objective):
             module.train()
-        try:
+        with out_of_memory_as(
+            f"out of memory at batch_size {training.batch_size} over "
+            f"{distributed.world_size()} worker(s); lower training.batch_size or "
+            "model.base_channels, or give a trial more workers"
+        ):
             if self._to_compile:
                 self._compile()
             batch = self.batches.at(self.images_seen)
             self._set_clock()
             measured = self._train_on(batch)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"out of memory at batch_size {training.batch_size} over "
-                f"{distributed.world_size()} worker(s); lower training.batch_size or "
-                "model.base_channels, or give a trial more workers"
-            ) from error
         self.images_seen += training.batch_size
         self._unchecked_steps += 1
         if self.device.type == "cpu" or self._unchecked_steps >= GPU_STEPS_BETWEEN_CHECKS:

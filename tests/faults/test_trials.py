@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import torch
 from diffrop.metrics.features import FeatureExtractor
 from tests.made.faults import fault
 from tests.made.ray_head import ray_head, wait_until_free
-from tests.made.small import RowBrightness, learning_rate_study, small_study
+from tests.made.small import learning_rate_study, small_study
+from tests.made.strikes import Striker, striking_extractor
 from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(600)
@@ -30,40 +30,8 @@ def _tables_of_mlflow(tmp_path: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
 
 
-class FaultyNetwork(RowBrightness):
-    """Strikes in the process that scores, once for each fault, which files keep count of."""
-
-    def __init__(self, faults: tuple[str, ...], folder: Path) -> None:
-        super().__init__()
-        self.faults, self.folder = faults, folder
-        self.driver = os.getpid()  # which times the extractor for its plan, and is left alone
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return features, or strike."""
-        rank_0 = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        struck = len(list(self.folder.iterdir()))
-        if os.getpid() != self.driver and rank_0 and struck < len(self.faults):
-            (self.folder / os.urandom(8).hex()).touch()
-            self.strike(self.faults[struck])
-        return super().forward(images)
-
-    def strike(self, fault: str) -> None:
-        """Do what the fault says."""
-        match fault:
-            case "exception":
-                raise RuntimeError("injected")
-            case "exit 0":
-                os._exit(0)
-            case "kill -9":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "hang":
-                os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def faulty(tmp_path: Path, *faults: str) -> FeatureExtractor:
-    folder = tmp_path / "strikes"
-    folder.mkdir()
-    return FeatureExtractor(FaultyNetwork(faults, folder), "pixels")
+    return striking_extractor(Striker(faults, tmp_path / "strikes"))
 
 
 @fault(1, "an exception while it scores")
