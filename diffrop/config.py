@@ -38,6 +38,9 @@ MAX_IMAGE_PIXELS = 64_000_000
 PILLOWS_MAX_IMAGE_PIXELS = 178_956_970
 """Pillow opens no image that has more."""
 
+# Far above what anybody trains: a slip of the keyboard is refused in place of filling the memory.
+MAX_CHANNELS, MAX_BLOCKS, MAX_TIMESTEPS = 16_384, 64, 100_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig(Config):
@@ -106,13 +109,16 @@ class ModelConfig(Config):
 
     def check(self) -> None:
         """Refuse empty networks."""
-        positive = self.base_channels > 0 and self.base_channels % 8 == 0
-        require(positive, "base_channels", self.base_channels, "a positive multiple of 8")
+        channels = self.base_channels
+        positive = 0 < channels <= MAX_CHANNELS and channels % 8 == 0
+        allowed = f"a positive multiple of 8, at most {MAX_CHANNELS:,}"
+        require(positive, "base_channels", channels, allowed)
         levels = self.channel_multipliers
-        require(
-            bool(levels) and min(levels) > 0, "channel_multipliers", levels, "positive numbers"
-        )
-        require(self.num_res_blocks > 0, "num_res_blocks", self.num_res_blocks, "at least 1")
+        fits = bool(levels) and min(levels) > 0 and max(levels) * channels <= MAX_CHANNELS
+        allowed = f"positive numbers, up to {MAX_CHANNELS:,} channels"
+        require(fits and len(levels) <= 10, "channel_multipliers", levels, f"1 to 10 {allowed}")
+        blocks = self.num_res_blocks
+        require(0 < blocks <= MAX_BLOCKS, "num_res_blocks", blocks, f"1 to {MAX_BLOCKS}")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "0 <= dropout < 1")
 
 
@@ -134,7 +140,8 @@ class DiffusionConfig(Config):
 
     def check(self) -> None:
         """Refuse schedules that are no schedules."""
-        require(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "at least 2")
+        steps = self.num_timesteps
+        require(2 <= steps <= MAX_TIMESTEPS, "num_timesteps", steps, f"2 to {MAX_TIMESTEPS:,}")
         betas = (self.beta_start, self.beta_end)
         require(
             0 < betas[0] <= betas[1] < 1, "(beta_start, beta_end)", betas, "0 < start <= end < 1"

@@ -14,6 +14,9 @@ from diffrop.study.stopping_rules import STOPPING_RULES
 
 STUDY_FORMAT = 3
 
+MAX_TRIALS = 100_000
+MIN_FACTOR, MAX_FACTOR = 1.1, 1000
+"""Of `reduction_factor`: nearer to 1 there would be a rung at nearly every step."""
 
 Sampler = Literal["tpe", "bohb", "nsga2", "random"]
 
@@ -75,10 +78,12 @@ class StudyConfig(Config):
         check_name(self.name)
         allowed = ", ".join(STOPPING_RULES)
         require(self.scheduler in STOPPING_RULES, "scheduler", self.scheduler, allowed)
-        require(self.num_trials >= 2, "num_trials", self.num_trials, "at least 2")
+        allowed = f"at least 2, at most {MAX_TRIALS:,}"
+        require(2 <= self.num_trials <= MAX_TRIALS, "num_trials", self.num_trials, allowed)
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
         require(self.first_rung_images > 0, "first_rung_images", self.first_rung_images, "over 0")
-        require(self.reduction_factor > 1, "reduction_factor", self.reduction_factor, "over 1")
+        factor, allowed = self.reduction_factor, f"{MIN_FACTOR:g} to {MAX_FACTOR:g}"
+        require(MIN_FACTOR <= factor <= MAX_FACTOR, "reduction_factor", factor, allowed)
         require(self.rung_samples >= 2, "rung_samples", self.rung_samples, "at least 2")
         steps = self.rung_steps
         require(steps is None or steps >= 1, "rung_steps", steps, "at least 1")
@@ -133,7 +138,9 @@ class StudyConfig(Config):
                 break
             samples = min(last.num_samples, int(self.rung_samples * growth))
             steps = int(self.rung_steps * growth) if self.rung_steps else None
-            rungs.append(Rung(images=whole, num_samples=samples, num_steps=steps, final=False))
+            rung = Rung(images=whole, num_samples=samples, num_steps=steps, final=False)
+            if not rungs or whole > rungs[-1].images:  # several lie within the first batch
+                rungs.append(rung)
             growth *= self.reduction_factor
         return (*rungs, last)
 

@@ -34,7 +34,8 @@ def check_network(config: ExperimentConfig, dataset: Dataset) -> None:
         ValueError: network or augmentation does not fit the images, or `training.init_from` is
             no checkpoint of such a network.
     """
-    network = build_network(config, dataset.num_classes, dataset.image_shape)
+    with torch.device("meta"):  # shapes alone, without memory or time for weights
+        network = build_network(config, dataset.num_classes, dataset.image_shape)
     if config.training.init_from is None:
         return
     try:

@@ -29,7 +29,7 @@ def refused(
         (["--set", "training.learning_rat=1"], r"did you mean training.learning_rate\?"),
         (["--set", "training.learning_rate=fast"], "learning_rate is 'fast'; allowed: a number"),
         (["--set", "nothing"], "'nothing' is no KEY=VALUE"),
-        (["--trials", "1"], "num_trials is 1; allowed: at least 2"),
+        (["--trials", "1"], "num_trials is 1; allowed: at least 2, at most"),
         (["--study-name", "../x"], "name is '../x'; allowed: letters"),
         (["--space", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         (["--dataset", "image_folder"], "To fix: name a folder with --data-root"),
