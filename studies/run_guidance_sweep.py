@@ -19,6 +19,8 @@ from diffrop.study.config import check_name
 if TYPE_CHECKING:
     import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
+
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
 

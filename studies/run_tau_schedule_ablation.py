@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
+
 from analysis.report.render import render_study
 from diffrop.console.commands import StudyCommand
 
