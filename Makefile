@@ -4,7 +4,10 @@ BIN := .venv/bin
 # `make faults TABLE=write` writes what it found into docs/reliability.md.
 TABLE ?= print
 
-.PHONY: setup study test test-slow faults lint bench format clean
+# The tools that make and audit requirements.lock are apart from what they look at.
+TOOLS := build/tools
+
+.PHONY: setup study test test-slow faults lint bench format lock audit clean
 
 setup: .venv/.ready
 
@@ -12,8 +15,8 @@ setup: .venv/.ready
 .venv/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch .venv/.ready
 
 study: setup
@@ -52,6 +55,22 @@ bench: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Versions and hashes of all packages. Versions that are there stay; others by, for example,
+# make lock UPGRADE="--upgrade-package ray".
+lock: $(TOOLS)/.ready
+	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements.lock --quiet \
+	  --extra dashboard --extra diffusers --extra notebooks --extra postgresql --extra dev \
+	  --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" $(UPGRADE)
+
+# Known vulnerabilities of the locked versions, as PyPI reports them.
+audit: $(TOOLS)/.ready
+	$(TOOLS)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
+$(TOOLS)/.ready:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv pip-audit
+	touch $@
 
 clean:
 	rm -rf .venv build *.egg-info

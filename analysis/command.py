@@ -119,7 +119,7 @@ def _load(study: str, args: argparse.Namespace) -> "StudyResults":
 
 def _folder(args: argparse.Namespace) -> Path:
     """Return the study's folder; of a study in MLflow, one of its name here."""
-    return Path(args.study)
+    return Path(args.study if args.tracking_uri is None else args.study.partition("@")[0])
 
 
 def _list(args: argparse.Namespace) -> Iterable[str]:

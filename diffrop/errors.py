@@ -63,3 +63,7 @@ class FaultError(DiffropError):
 
 class OutageError(DiffropError):
     """What a study needs, its database or room on a disk, was away for longer than it waits."""
+
+
+class TrackingError(DiffropError):
+    """MLflow's database or experiment cannot be used until somebody does something about it."""

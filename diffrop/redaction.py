@@ -28,3 +28,12 @@ def hide(text: str, uri: str) -> str:
         if len(secret) >= 4:  # shorter ones would hit words
             text = text.replace(secret, "***")
     return text
+
+
+def storable(text: str) -> str:
+    """Return text that every database and server takes, with marks for what none can hold.
+
+    The names of files, and so of data sets and classes, may be bytes that are no UTF-8, which
+    Python holds as lone surrogates; PostgreSQL refuses NUL.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")

@@ -16,13 +16,14 @@ def load_tracked(uri: str, study: str, directory: Path | None = None) -> StudyRe
 
     Args:
         uri: sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name.
-        study: its name, that of the experiment in MLflow.
+        study: its name, that of the experiment in MLflow. Where several studies have the name,
+            the error lists them as NAME@TOKEN, of which one is to be given.
         directory: an empty or new folder for the files; a temporary one that this process removes
             at its end, if None.
 
     Raises:
-        ValueError: the server does not answer, or has no such study, or one that was tracked by
-            an earlier version; or the study has no results yet.
+        ValueError: the server does not answer, or has no such study, or several, or one that was
+            tracked by an earlier version; or the study has no results yet.
     """
     from diffrop.tracking.reader import download_study
 

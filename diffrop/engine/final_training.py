@@ -22,6 +22,7 @@ from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
 from diffrop.metrics.extractors import check_extractor
 from diffrop.record.cost_account import CostAccount
+from diffrop.record.identity import identity_of
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
@@ -31,9 +32,8 @@ from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
 from diffrop.study.config import LaunchConfig
 from diffrop.study.rung import last_rung
-from diffrop.tracking.launch import open_tracker, tracking_uri
+from diffrop.tracking.launch import check_tracking, open_tracker
 from diffrop.tracking.tracked_trial import TrackedTrial
-from diffrop.tracking.uri import checked_uri
 from diffrop.training.identity import identify
 from diffrop.training.network import check_batch_fits_workers, check_network
 from diffrop.training.stop import withdraw_stop
@@ -69,7 +69,7 @@ def prepare_final(
         ResourceError: it needs more than this machine has.
     """
     check_extractor(config.evaluation.extractor, trusted=trusted)
-    checked_uri(tracking_uri(launch))
+    check_tracking(launch)
     check_batch_fits_workers(config, launch.workers_per_trial)
     cluster.check_this_machine(launch)
     dataset = load_dataset(config.data)
@@ -119,7 +119,14 @@ def _train(
         stop_directory=directory,
         gpus_per_worker=launch.gpus_per_worker,
     )
-    tracker = open_tracker(launch, experiment, time.strftime("launch-%Y%m%d-%H%M%S"), {}, inputs)
+    tracker = open_tracker(
+        launch,
+        experiment,
+        identity_of(StudyFolder(directory)),
+        time.strftime("launch-%Y%m%d-%H%M%S"),
+        {},
+        inputs,
+    )
 
     reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed

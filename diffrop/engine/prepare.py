@@ -20,8 +20,7 @@ from diffrop.scoring.score import check_scorable
 from diffrop.search.warm_start import WarmStart, gather
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.tracking.launch import tracking_uri
-from diffrop.tracking.uri import checked_uri
+from diffrop.tracking.launch import check_tracking
 from diffrop.training.network import check_batch_fits_workers, check_network
 
 
@@ -51,7 +50,7 @@ def check_study(config: StudyConfig, launch: LaunchConfig) -> tuple[StudyStore, 
     if launch.resume and launch.storage_path is not None and not store.path.exists():
         RemoteMirror(launch.storage_path, store.path.parent).pull(store.path)
     store.check(config, launch)
-    checked_uri(tracking_uri(launch))
+    check_tracking(launch)
     for experiment in (config.experiment, *config.space.corners(config.experiment)):
         check_batch_fits_workers(experiment, launch.workers_per_trial)
     check_extractor(config.experiment.evaluation.extractor, trusted=True)

@@ -14,10 +14,11 @@ from diffrop.engine.progress import Screen
 from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution.tasks import TaskMaker, open_store
 from diffrop.patience import Patience
+from diffrop.record.identity import identity_of
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
-from diffrop.search.ownership import PeerDrivers, num_remaining
+from diffrop.search.ownership import PeerDrivers, known_drivers, num_remaining
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.launch import open_tracker
 from diffrop.tracking.tracker import Tracker
@@ -84,6 +85,7 @@ class StudyRun:
         return open_tracker(
             self.launch,
             experiment=config.name,
+            token=identity_of(self.folder),
             run=time.strftime("launch-%Y%m%d-%H%M%S"),
             params={"num_trials": config.num_trials, "seed": config.seed},
             inputs=self.inputs,
@@ -92,6 +94,7 @@ class StudyRun:
                 [parameter.name for parameter in config.space.parameters],
             ),
             driver=self.drivers.own,
+            known_drivers=known_drivers(self.study),
             alive=None if self.launch.storage is None else self.drivers.alive,
         )
 

@@ -24,6 +24,11 @@ class StudyFolder:
         return self.path / "study.log"
 
     @property
+    def identity(self) -> Path:
+        """The token that tells the study from others of its name."""
+        return self.path / "identity.json"
+
+    @property
     def database(self) -> Path:
         """Optuna's SQLite database, where no other storage is named."""
         return self.path / "study.db"

@@ -18,6 +18,8 @@ from diffrop.errors import StudyError
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
 from diffrop.record.codec import encode
+from diffrop.record.creation_lock import creation_lock
+from diffrop.record.identity import identity_of
 from diffrop.record.json_files import write_record
 from diffrop.record.patient_storage import open_patiently
 from diffrop.record.settings import config_of, read_settings
@@ -29,6 +31,7 @@ from diffrop.storage import write_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
 LOCK_WAIT_S = 5
+CREATION_WAIT_S = 60.0
 
 
 # May change between launches: how many trials, not what a trial is.
@@ -110,6 +113,7 @@ class StudyStore:
                 study = self.open(launch, len(config.experiment.evaluation.objectives), patience)
                 study.set_user_attr(FINGERPRINTS, dict(fingerprints))
                 study.set_user_attr(CONFIG, _fixed(config))
+                identity_of(self.folder)
                 self._write(config, command)  # the last: whoever sees it may resume
             except BaseException:
                 shutil.rmtree(self.path)
@@ -155,9 +159,10 @@ class StudyStore:
                 f"{'; '.join(differing)}; resume it as it was, or start another study"
             )
         try:
+            identity_of(self.folder)
             self._write(config, command)
         except OSError as error:
-            raise StudyError(f"cannot write {self.folder.config} ({error.strerror})") from error
+            raise StudyError(f"cannot write in {self.path} ({error.strerror})") from error
         return study
 
     def _write(self, config: StudyConfig, command: str) -> None:
@@ -196,7 +201,8 @@ class StudyStore:
         url = launch.storage or sqlite_url(self.folder.database)
         shown = redact(url)
         try:
-            storage = open_patiently(url, patience or Patience(LOCK_WAIT_S))
+            with self._creation_lock(launch):
+                storage = open_patiently(url, patience or Patience(LOCK_WAIT_S))
             if launch.resume:
                 return optuna.load_study(study_name=self.name, storage=storage)
             directions = [StudyDirection.MINIMIZE] * num_objectives
@@ -210,10 +216,22 @@ class StudyStore:
             ) from error
         except KeyError as error:
             raise StudyError(f"study {self.name!r} is not in {shown}") from error
-        except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError) as error:
+        except (
+            SQLAlchemyError,
+            StorageInternalError,
+            ImportError,
+            RuntimeError,
+            TimeoutError,
+        ) as error:
             fault = error.__cause__ if isinstance(error, StorageInternalError) else error
             cause = redact(str(fault).splitlines()[0])
             raise StudyError(f"cannot open the study database {shown} ({cause})") from error
+
+    def _creation_lock(self, launch: LaunchConfig) -> contextlib.AbstractContextManager[None]:
+        """Keep other studies from making the tables of a new server at once; a file is our own."""
+        if launch.storage is None:
+            return contextlib.nullcontext()
+        return creation_lock(launch.storage, CREATION_WAIT_S)
 
     @contextlib.contextmanager
     def open_read_only(self, storage: str | None) -> Iterator[optuna.Study]:

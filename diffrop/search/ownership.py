@@ -42,6 +42,12 @@ def unfinished(
     ]
 
 
+def known_drivers(study: optuna.Study) -> set[str]:
+    """Return the names of the drivers that run a study's trials, or ran them last."""
+    drivers = {trial.user_attrs.get(DRIVER) for trial in study.get_trials(deepcopy=False)}
+    return {driver for driver in drivers if driver}
+
+
 def num_remaining(study: optuna.Study, config: StudyConfig) -> int:
     """Return how many trials of a study have not ended, whoever runs them, or have not begun."""
     trials = study.get_trials(deepcopy=False)

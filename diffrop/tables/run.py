@@ -33,8 +33,7 @@ from diffrop.scoring.score import check_scorable
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
 from diffrop.tables.plan import ROW_FILE, TablePlan
-from diffrop.tracking.launch import tracking_uri
-from diffrop.tracking.uri import checked_uri
+from diffrop.tracking.launch import check_tracking
 from diffrop.training.network import check_batch_fits_workers, check_network
 
 CLASSIFIER_FILE = "classifier.json"
@@ -70,7 +69,7 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
         ValueError: a configuration does not fit the data or the workers.
         ResourceError: a local cluster is too small.
     """
-    checked_uri(tracking_uri(launch))
+    check_tracking(launch)
     cluster.check_this_machine(launch)
     dataset = load_dataset(plan.data)
     for config in plan.configs.values():

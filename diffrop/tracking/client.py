@@ -4,59 +4,38 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from diffrop.file_rights import create_private
-from diffrop.schema import require
-from diffrop.tracking.mlflow_private import upgrade_database
+from diffrop.record.creation_lock import creation_lock
+from diffrop.tracking.sqlite_database import database_file, prepare_sqlite
 
 PAGE = 100
 """Runs that one request asks for."""
+CREATION_WAIT_S = 60.0
+"""While another process makes or upgrades the database, which takes it some seconds."""
 
 
-def prepare_sqlite(uri: str) -> None:
-    """Create or upgrade the database; leave it for later while another process locks it.
+def open_client(uri: str, prepare: bool = True) -> MlflowClient:
+    """Return a client, with the tables of its database made or upgraded first if asked to.
+
+    A PostgreSQL server that is dead raises at once: MLflow itself would try ten times, for 100 s
+    and without a way to change that.
 
     Raises:
-        ValueError: the file is no SQLite database, not writable, or of a newer MLflow.
+        TimeoutError: another process makes or upgrades the database.
+        TrackingError: MLflow cannot use the database, whoever asks and however often.
     """
-    path = Path(sqlalchemy.make_url(uri).database or "")
-    allowed = "an SQLite database, or a new file, that can be written"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        create_private(path)
-        with path.open("ab+") as file:
-            file.seek(0)
-            start = file.read(16)
-    except OSError as error:
-        raise ValueError(f"tracking_uri is {uri!r}; allowed: {allowed} ({error})") from None
-    require(start in (b"", b"SQLite format 3\0"), "tracking_uri", uri, allowed)
-    try:
-        try:
-            MlflowClient(uri)
-        except MlflowException as error:
-            if "out-of-date" not in str(error):
-                raise
-            upgrade_database(uri)
-    except Exception as error:  # MLflow's, Alembic's or SQLAlchemy's, as the damage may be
-        if "locked" not in str(error):
-            message = f"tracking_uri is {uri!r}; MLflow cannot open it: {error}"
-            raise ValueError(message) from error
-
-
-def open_client(uri: str) -> MlflowClient:
-    """Return a client; raises at once where a PostgreSQL server is dead.
-
-    MLflow itself would try ten times, for 100 s and without a way to change that.
-    """
-    if uri.startswith("postgresql"):
-        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
-    return MlflowClient(uri)
+    is_file = uri.startswith("sqlite")
+    if uri.startswith("http") or (is_file and not prepare):
+        return MlflowClient(uri)
+    if is_file:
+        database_file(uri).parent.mkdir(parents=True, exist_ok=True)
+    with creation_lock(uri, CREATION_WAIT_S):
+        if is_file:
+            prepare_sqlite(uri)
+        return MlflowClient(uri)  # the first one makes MLflow's own experiment
 
 
 def all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:

@@ -1,6 +1,7 @@
 """The private parts of MLflow that the project uses; no other module touches any.
 
-- `mlflow.store.db.utils._upgrade_db`: there is no public call for `mlflow db upgrade`.
+- `mlflow.store.db.utils`: there are no public calls that make a database's tables, that tell its
+  revision, or that do what `mlflow db upgrade` does.
 - The tags that only MLflow's UI reads: the kind of an experiment, its saved views, the note that
   describes a run, the parent of a run, and whether a run has images.
 - The folder and file names of the images that the UI shows with a slider over their steps.
@@ -8,9 +9,12 @@
 pyproject.toml bounds MLflow from above, because a later version may change them without notice.
 """
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import sqlalchemy
 
 PARENT_RUN = "mlflow.parentRunId"
 """The tag of a child run that names its parent run."""
@@ -26,6 +30,17 @@ TRAINING_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The tag of an experiment that trains models; MLflow's default is GenAI."""
 
 
+def create_database(uri: str) -> None:
+    """Make the tables of a new SQLite database, without waiting for the disk at each of them."""
+    from mlflow.store.db import utils
+
+    with _engine(uri) as engine:
+        sqlalchemy.event.listen(
+            engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF")
+        )
+        utils._initialize_tables(engine)
+
+
 def upgrade_database(uri: str) -> None:
     """Upgrade the tables of a database to those of the installed MLflow.
 
@@ -33,7 +48,40 @@ def upgrade_database(uri: str) -> None:
     """
     from mlflow.store.db import utils
 
-    utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(uri))
+    with _engine(uri) as engine:
+        utils._upgrade_db(engine)
+
+
+def has_all_tables(uri: str) -> bool:
+    """Whether a database has every table of the installed MLflow."""
+    from mlflow.store.db import utils
+    from mlflow.store.tracking import dbmodels  # noqa: F401  (the tables that are asked for)
+
+    with _engine(uri) as engine:
+        return bool(utils._all_tables_exist(engine))
+
+
+def revisions(uri: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the revisions that a database says it has, and MLflow's, the newest first."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    with _engine(uri) as engine, engine.connect() as connection:
+        there = MigrationContext.configure(connection).get_current_heads()
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+    return there, [script.revision for script in scripts.walk_revisions()]
+
+
+@contextlib.contextmanager
+def _engine(uri: str) -> Iterator[sqlalchemy.Engine]:
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine(uri)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def image_stem(key: str, step: int, written_ms: int, unique: object) -> str:

@@ -16,8 +16,14 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.redaction import redact
 from diffrop.schema import require
-from diffrop.study.config import check_name
-from diffrop.tracking.client import all_runs, bounded, open_client
+from diffrop.tracking.client import bounded, open_client
+from diffrop.tracking.experiment import (
+    CONFIRMATION,
+    LAUNCH,
+    TRIAL,
+    split_name,
+    study_runs,
+)
 from diffrop.tracking.images import BY_STEP, logged_images
 from diffrop.tracking.mlflow_private import IMAGE_FOLDER
 from diffrop.tracking.record_files import RECORD, place_of, study_files
@@ -29,14 +35,14 @@ def download_study(uri: str, study: str, directory: Path, timeout_s: float = 30.
 
     Args:
         uri: see `diffrop.tracking.uri.ALLOWED_URIS`.
-        study: its name, that of the experiment.
+        study: its name; NAME@TOKEN where several studies have the name.
         directory: an empty folder, or a new one: the study lies in it under its name, beside the
             trainings.
         timeout_s: longest wait for each answer.
 
     Raises:
-        ValueError: the URI is not allowed or does not answer, there is no such study, or it was
-            tracked by an earlier version, which uploaded no records.
+        ValueError: the URI is not allowed or does not answer, there is no such study or more than
+            one, or it was tracked by an earlier version, which uploaded no records.
     """
     store = checked_uri(uri, timeout_s)
     if store.startswith("sqlite"):
@@ -47,9 +53,9 @@ def download_study(uri: str, study: str, directory: Path, timeout_s: float = 30.
     require(is_free, "directory", str(directory), "an empty folder, or a new one")
     try:
         with bounded(timeout_s):
-            client = open_client(store)
-            runs = _runs_of(client, study, f"MLflow at {redact(uri)}")
-            folder = StudyFolder(directory / check_name(study))
+            client = open_client(store, prepare=False)
+            runs = sorted(study_runs(client, study, f"MLflow at {redact(uri)}"), key=_last_written)
+            folder = StudyFolder(directory / split_name(study)[0])
             try:
                 if not _Download(client, folder).all(runs):
                     raise ValueError(
@@ -65,18 +71,6 @@ def download_study(uri: str, study: str, directory: Path, timeout_s: float = 30.
         reason = redact(" ".join(str(error).split()))[:300]
         raise ValueError(f"MLflow at {redact(uri)} cannot be read: {reason}") from error
     return folder
-
-
-def _runs_of(client: MlflowClient, study: str, where: str) -> list[Run]:
-    """Return all runs of a study, those that were written last at the end."""
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        known = sorted(found.name for found in client.search_experiments())
-        raise ValueError(
-            f"there is no study {study!r} in {where}; allowed: "
-            f"{', '.join(known) or 'none, it is empty'}"
-        )
-    return sorted(all_runs(client, experiment.experiment_id), key=_last_written)
 
 
 def _last_written(run: Run) -> tuple[float, int]:
@@ -101,7 +95,7 @@ class _Download:
         for run in runs:
             trial = trials[run.info.run_id]
             names = {file.path for file in self.client.list_artifacts(run.info.run_id)}
-            if trial is None and "diffrop.launch" in run.data.tags:
+            if trial is None and LAUNCH in run.data.tags:
                 for path in study_files(self.folder):
                     if path.name in names:
                         self._fetch(run, path.name, path)
@@ -149,8 +143,8 @@ class _Download:
 
 def _trial_of(run: Run, study: StudyFolder) -> TrialFolder | None:
     """Return the folder of the trial or retraining whose run it is; None of any other run."""
-    number = run.data.tags.get("diffrop.trial", "")
-    label = parse_label(run.data.tags.get("diffrop.confirmation", ""))
+    number = run.data.tags.get(TRIAL, "")
+    label = parse_label(run.data.tags.get(CONFIRMATION, ""))
     if number.isdigit():
         return study.trial(int(number))
     return study.retraining(label[0], label[1] or 0) if label else None

@@ -22,6 +22,7 @@ from mlflow.entities import (
 from diffrop.checkpoint_header import read_header
 from diffrop.record.score_card import read_score
 from diffrop.tracking.client import bounded
+from diffrop.tracking.experiment import CONFIRMATION, STUDY, TRIAL
 from diffrop.tracking.images import BY_STEP, FINAL, logged_images, write_image
 from diffrop.tracking.metrics import model_metrics
 from diffrop.tracking.mlflow_private import IMAGE_FOLDER, LOGGED_IMAGES, PARENT_RUN
@@ -75,27 +76,35 @@ class RunWriter:
         self,
         client: MlflowClient,
         experiment_id: str,
+        token: str,
         hide: Callable[[str], str],
         timeout_s: float,
     ) -> None:
         """Write by `client`; `hide` takes credentials out of every text."""
-        self._mlflow, self._experiment_id = client, experiment_id
+        self._mlflow, self._experiment_id, self._token = client, experiment_id, token
         self._hide, self._timeout_s = hide, timeout_s
 
     def find(self, trial: TrackedTrial) -> RunState | None:
         """Return the run of a trial, if there is one."""
-        key, value = _identity(trial)
-        found = self._mlflow.search_runs([self._experiment_id], f"tags.`{key}` = '{value}'")
+        found = self._mlflow.search_runs(
+            [self._experiment_id],
+            " AND ".join(f"tags.`{key}` = '{value}'" for key, value in self._tags(trial).items()),
+        )
         return RunState.of(found[-1]) if found else None  # they come newest first
 
     def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
         """Create the run of a trial, as a child of its launch's."""
-        tags = dict([(PARENT_RUN, parent_id), _identity(trial)])
+        tags = {PARENT_RUN: parent_id, **self._tags(trial)}
         _, read = trial.new_curves(LoggedState())
         run = self._mlflow.create_run(
             self._experiment_id, read.started_ms, tags, self._hide(trial.name)
         )
         return dataclasses.replace(RunState.of(run), empty=True)
+
+    def _tags(self, trial: TrackedTrial) -> dict[str, str]:
+        """Return the tags by which the run of a trial or retraining is known."""
+        kind = {TRIAL: str(trial.number)} if trial.seed is None else {CONFIRMATION: trial.label}
+        return {STUDY: self._token, **kind}
 
     def write(self, run: RunState, trial: TrackedTrial, mark: str) -> None:
         """Write what is new of a trial, and last, once it has ended, that all of it is there.
@@ -223,7 +232,7 @@ class RunWriter:
             outputs = self._mlflow.get_run(run_id).outputs
             linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         else:
-            tags = {"diffrop.trial": str(trial.number), "sha256": sha256}
+            tags = {STUDY: self._token, TRIAL: str(trial.number), "sha256": sha256}
             tags["images_seen"] = str(card["images_seen"])
             params = self.texts({**trial.tags, **trial.params})
             model = self._mlflow.create_logged_model(
@@ -252,10 +261,3 @@ class RunWriter:
         of_run = f"source_run_id = '{run_id}'"
         found = self._mlflow.search_logged_models([self._experiment_id], of_run)
         return next((model for model in found if model.tags.get("sha256") == sha256), None)
-
-
-def _identity(trial: TrackedTrial) -> tuple[str, str]:
-    """Return the tag, key and value, by which the run of a trial or retraining is known."""
-    if trial.seed is None:
-        return "diffrop.trial", str(trial.number)
-    return "diffrop.confirmation", trial.label

@@ -1,5 +1,6 @@
 """What a study's folder says of the whole study, as metrics and tags of the launch's run."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,11 +52,18 @@ def study_tags(folder: StudyFolder) -> dict[str, str]:
     """
     conclusions = dict(_conclusions(folder))
     tags = {f"conclusion.{name}": text for name, text in conclusions.items()}
-    note = "\n\n".join(f"**{name.capitalize()}**: {text}" for name, text in conclusions.items())
+    note = "\n\n".join(
+        f"**{name.capitalize()}**: {_literal(text)}" for name, text in conclusions.items()
+    )
     warm_start = read_record(folder.warm_start, WarmStartRecord)
     if warm_start is not None and warm_start.notes:
         tags["warm_start"] = "\n".join(warm_start.notes)
     return tags | ({NOTE: note} if note else {})
+
+
+def _literal(text: str) -> str:
+    """Return text as the UI shows it literally: descriptions are Markdown, which holds HTML."""
+    return re.sub(r"([\\`*_<>&\[\]|~])", r"\\\1", text)
 
 
 def _conclusions(folder: StudyFolder) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,26 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from diffrop.errors import CheckpointError
+from diffrop.errors import CheckpointError, DiffropError
 from diffrop.record.names import trial_label
 from diffrop.record.study_folder import StudyFolder
-from diffrop.redaction import hide, redact
+from diffrop.redaction import hide, redact, storable
 from diffrop.schema import require
-from diffrop.tracking.client import all_runs, bounded, open_client, prepare_sqlite
+from diffrop.tracking.client import bounded, open_client
+from diffrop.tracking.experiment import (
+    CONFIRMATION,
+    LAUNCH,
+    LAUNCHED_BY,
+    STUDY,
+    TRIAL,
+    experiment_of,
+    own_runs,
+)
 from diffrop.tracking.record_files import study_files, study_record, trial_record
 from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
 from diffrop.tracking.study import study_metrics, study_tags
 from diffrop.tracking.tracked_trial import Stamp, TrackedTrial, stamp
-from diffrop.tracking.uri import checked_uri
+from diffrop.tracking.uri import check_database_file, checked_uri
 
 BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
 
@@ -37,33 +47,37 @@ class Tracker:
         *,
         artifact_root: Path | None,
         experiment: str,
+        token: str,
         launch: str,
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         experiment_tags: Mapping[str, str] | None = None,
         driver: str = "",
+        known_drivers: AbstractSet[str] = frozenset(),
         alive: Callable[[str], bool] | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         """Open or create the experiment and the launch's run; a dead server is tried again later.
 
         Args:
-            tracking_uri: see `ALLOWED_URIS`; an SQLite database is created or upgraded here.
+            tracking_uri: see `ALLOWED_URIS`; an SQLite database is created or upgraded.
             artifact_root: folder for a new experiment's artifacts, for databases only; an
                 http server decides itself.
             experiment: name of the study.
+            token: what tells the study from others of its name; see `diffrop.record.identity`.
             launch: name of the parent run; a launch of the same name and driver is gone on with.
             params: of the parent run.
             tags: of the parent run.
             experiment_tags: such as `saved_views`.
             driver: name of the process whose launch it is.
+            known_drivers: those that the study's record names; see `diffrop.tracking.experiment`.
             alive: whether another driver runs, whose launch then goes on; None where there can be
                 no other.
             timeout_s: longest wait for an answer of the server; uploads get more by their size.
 
         Raises:
-            ValueError: the URI is not allowed, its database cannot be written, `artifact_root` is
-                missing, or `timeout_s` is not positive.
+            ValueError: the URI is not allowed, its file is no database or cannot be written,
+                `artifact_root` is missing, or `timeout_s` is not positive.
         """
         require(timeout_s > 0, "timeout_s", timeout_s, "more than 0")
         self._store_uri, self._timeout_s = checked_uri(tracking_uri, timeout_s), timeout_s
@@ -73,8 +87,9 @@ class Tracker:
         require(is_server or root is not None, "artifact_root", root, allowed)
         self._artifact_uri = root.resolve().as_uri() if root else None
         self._shown_uri = redact(tracking_uri)
-        self._hide = functools.partial(hide, uri=tracking_uri)
-        self._experiment, self._launch = experiment, self._hide(launch)
+        self._hide = lambda text: storable(hide(text, tracking_uri))
+        self._experiment, self._token, self._known_drivers = experiment, token, known_drivers
+        self._launch = self._hide(launch)
         self._params, self._tags, self._experiment_tags = params, tags, experiment_tags or {}
         self._driver, self._alive = driver, alive
         self._parent = NO_RUN  # until connected, and after a fault until connected again
@@ -86,9 +101,7 @@ class Tracker:
         for name in ("alembic", "mlflow.store", "mlflow.tracking", "psycopg"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-        if self._store_uri.startswith("sqlite"):
-            with bounded(timeout_s):
-                prepare_sqlite(self._store_uri)
+        check_database_file(self._store_uri)
         self._attempt("the launch", lambda: None)
 
     def sync(self, trial: TrackedTrial) -> bool:
@@ -175,7 +188,9 @@ class Tracker:
                     self._connect()
                 action()
         except Exception as error:  # whatever it is, mirroring must not end a study
-            reason = self._hide(" ".join(str(error).split()) or repr(error))[:300]
+            reason = self._hide(" ".join(str(error).split()) or repr(error))
+            if not isinstance(error, DiffropError):  # ours are one sentence, which says what to do
+                reason = reason[:300]
             self._missing[what] = reason, action
             connected = self._parent is not NO_RUN
             topic = what if connected and _is_refusal(error) else "the server"
@@ -196,27 +211,35 @@ class Tracker:
 
     @functools.cached_property
     def _writer(self) -> RunWriter:
-        return RunWriter(self._mlflow, self._experiment_id, self._hide, self._timeout_s)
+        return RunWriter(
+            self._mlflow, self._experiment_id, self._token, self._hide, self._timeout_s
+        )
 
     @functools.cached_property
     def _experiment_id(self) -> str:
-        found = self._mlflow.get_experiment_by_name(self._experiment)
-        if found:
-            return found.experiment_id
-        return self._mlflow.create_experiment(self._experiment, self._artifact_uri)
+        found = experiment_of(
+            self._mlflow, self._experiment, self._token, self._artifact_uri, self._known_drivers
+        )
+        if found.name != self._experiment:
+            warnings.warn(
+                f"MLflow at {self._shown_uri} keeps this {self._experiment!r} apart from others "
+                f"of its name, in the experiment {found.name!r}",
+                stacklevel=3,
+            )
+        return found.experiment_id
 
     def _connect(self) -> None:
         """List the trials' runs and open the launch's; end earlier ones whose driver is gone."""
-        own = {"diffrop.launch": self._launch, "diffrop.driver": self._driver}
+        own = {STUDY: self._token, LAUNCH: self._launch, LAUNCHED_BY: self._driver}
         parent: Run | None = None
         children: dict[str, RunState] = {}
-        for run in all_runs(self._mlflow, self._experiment_id):
+        for run in own_runs(self._mlflow, self._experiment_id, self._token, self._known_drivers):
             tags = run.data.tags
-            if "diffrop.trial" in tags:
-                label = trial_label(int(tags["diffrop.trial"]))
+            if TRIAL in tags:
+                label = trial_label(int(tags[TRIAL]))
                 children.setdefault(label, RunState.of(run))
-            elif "diffrop.confirmation" in tags:
-                children.setdefault(tags["diffrop.confirmation"], RunState.of(run))
+            elif CONFIRMATION in tags:
+                children.setdefault(tags[CONFIRMATION], RunState.of(run))
             elif parent is None and tags.items() >= own.items():
                 parent = run
             elif parent is None and self._was_left_open(run):
@@ -234,8 +257,8 @@ class Tracker:
     def _was_left_open(self, run: Run) -> bool:
         """Whether it is a launch that never ended, and whose driver is gone."""
         tags = run.data.tags
-        is_open = "diffrop.launch" in tags and run.info.status == "RUNNING"
-        return is_open and not (self._alive and self._alive(tags.get("diffrop.driver", "")))
+        is_open = LAUNCH in tags and run.info.status == "RUNNING"
+        return is_open and not (self._alive and self._alive(tags.get(LAUNCHED_BY, "")))
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
         run = self._children.get(trial.label)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from diffrop.schema import require
 from diffrop.sqlite_file import mlflow_url
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
+SQLITE_START = b"SQLite format 3\0"
 
 
 def ui_command(tracking_uri: str) -> str:
@@ -53,6 +55,34 @@ def checked_uri(uri: str, timeout_s: float = 5.0) -> str:
 def backend(url: sqlalchemy.URL) -> str:
     """Return which kind of database a URL names, without the driver."""
     return url.drivername.partition("+")[0]
+
+
+def check_database_file(uri: str) -> None:
+    """Refuse a file that is no SQLite database, or cannot be written; nothing is touched.
+
+    Args:
+        uri: as `checked_uri` returns it; those of servers are passed over.
+
+    Raises:
+        ValueError: it is such a file.
+    """
+    if not uri.startswith("sqlite"):
+        return
+    path = Path(sqlalchemy.make_url(uri).database or "")
+    allowed = "an SQLite database, or a new file, that can be written"
+    start = b""
+    try:
+        if path.exists():
+            with path.open("rb+") as file:
+                start = file.read(len(SQLITE_START))
+        else:
+            folder = next(parent for parent in path.parents if parent.exists())
+            require(folder.is_dir(), "tracking_uri", uri, f"{allowed}; {folder} is no folder")
+            writable = os.access(folder, os.W_OK | os.X_OK)
+            require(writable, "tracking_uri", uri, f"{allowed}; {folder} cannot be written")
+    except OSError as error:
+        raise ValueError(f"tracking_uri is {uri!r}; allowed: {allowed} ({error})") from None
+    require(start in (b"", SQLITE_START), "tracking_uri", uri, allowed)
 
 
 def _postgresql_uri(url: sqlalchemy.URL, timeout_s: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from diffrop.shot_groups import GROUPS
+from diffrop.tracking.experiment import CONFIRMATION, TRIAL
 from diffrop.tracking.mlflow_private import TRAINING_EXPERIMENT, saved_view
 
 TRIALS_VIEW = "trials"
@@ -22,12 +23,12 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
     tags = [f"tags.`{tag}`" for tag in ("state", "form", "feasible", "front", "parent")]
     order = f"metrics.`{objectives[0]}`"
     trials = saved_view(
-        TRIALS_VIEW, "Trials, best first", _with_tag("diffrop.trial"), order, [*columns, *tags]
+        TRIALS_VIEW, "Trials, best first", _with_tag(TRIAL), order, [*columns, *tags]
     )
     retrained = saved_view(
         "confirmation",
         "Confirmation",
-        _with_tag("diffrop.confirmation"),
+        _with_tag(CONFIRMATION),
         "attributes.`run_name`",
         columns,
     )

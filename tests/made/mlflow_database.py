@@ -38,6 +38,7 @@ def write_empty_database(folder: Path) -> Path:
             f"sqlite:///{path}",
             artifact_root=folder,
             experiment="template",
+            token="template",
             launch="template",
             params={},
             tags={},

@@ -14,16 +14,20 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.tracker import Tracker
 
+TOKEN = "0a1b2c3d4e5f"
 CANARY = "c4n4ry-s3cret"
 TIME = 1_732_300_000.5
 
 
 def make_tracker(uri: str, tmp_path: Path, launch: str = "launch-1", **options: Any) -> Tracker:
     root = None if uri.startswith("http") else tmp_path / "art ifacts"
-    defaults: dict[str, Any] = {"params": {"budget": 8}, "tags": {"git": "abc"}}
-    return Tracker(
-        uri, artifact_root=root, experiment="study", launch=launch, **(defaults | options)
-    )
+    defaults: dict[str, Any] = {
+        "experiment": "study",
+        "token": TOKEN,
+        "params": {"budget": 8},
+        "tags": {"git": "abc"},
+    }
+    return Tracker(uri, artifact_root=root, launch=launch, **(defaults | options))
 
 
 def study_of(tmp_path: Path) -> StudyFolder:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from diffrop.redaction import hide, redact
+from diffrop.redaction import hide, redact, storable
 
 CANARY = "c4n4ry-s3cret"
 
@@ -45,3 +45,15 @@ def test_hide_takes_long_words_in_linear_time() -> None:
     start = time.monotonic()
     assert hide("x" * 300_000, "sqlite:////m.db") == "x" * 300_000
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tau 3,2 \u4e2d\u6587 \U0001f600", "nul\0", "no utf-8 \udcff \ud800"]
+)
+def test_storable_text_is_utf8_without_nul_and_keeps_what_can_be_kept(text: str) -> None:
+    found = storable(text)
+    assert b"\0" not in found.encode("utf-8") and len(found) == len(text)
+    kept = [(a, b) for a, b in zip(text, found, strict=True) if a != b]
+    assert {b for _, b in kept} <= {"?"} and all(
+        a == "\0" or 0xD800 <= ord(a) < 0xE000 for a, _ in kept
+    )

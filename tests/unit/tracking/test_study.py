@@ -1,10 +1,12 @@
 """What a launch says of the whole study, and what its trials say of their trainings."""
 
 import dataclasses
+import html
 import json
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
 from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline, ConfirmedLeader
@@ -171,6 +173,21 @@ def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_p
     assert "t003 is better" in parent.data.tags["mlflow.note.content"]
     found = {item.path for item in MlflowClient(uri).list_artifacts(parent.info.run_id)}
     assert found == {"plan.json", "fidelity.json", "confirm.json"}
+
+
+def test_description_shows_names_as_they_are(uri: str, tmp_path: Path) -> None:
+    """MLflow's UI takes it for Markdown; a trial's name has the values of its parameters."""
+    odd = "t003 <b>x</b> [a](http://b) ![c](d) `e` *f* _g_ ~~h~~ a|b &lt; \\* is better"
+    folder = study_of(tmp_path)
+    write_record(folder.confirmation, dataclasses.replace(CONFIRMATION, conclusion=odd))
+    tracker = make_tracker(uri, tmp_path)
+    tracker.log_study(folder)
+    assert tracker.close("FINISHED") == []
+    [parent], _ = runs_of(uri)
+    assert parent.data.tags["conclusion.confirmation"] == odd
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    rendered = page.render(parent.data.tags["mlflow.note.content"])
+    assert rendered == f"<p><strong>Confirmation</strong>: {html.escape(odd)}</p>\n"
 
 
 def test_torn_result_is_named_and_its_file_is_logged_all_the_same(

@@ -275,4 +275,30 @@ def test_bad_arguments_are_refused(uri: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="timeout_s is 0; allowed: more than 0"):
         make_tracker(uri, tmp_path, timeout_s=0)
     with pytest.raises(ValueError, match="artifact_root is None; allowed: a folder"):
-        Tracker(uri, artifact_root=None, experiment="s", launch="l", params={}, tags={})
+        Tracker(uri, artifact_root=None, experiment="s", token="t", launch="l", params={}, tags={})
+
+
+ODD_NAMES = [
+    "a\udcffb",
+    "nul\0",
+    "<script>alert(1)</script>",
+    "'; DROP TABLE runs;--",
+    "%41 # ?",
+    "\u202e",
+]
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("odd", ODD_NAMES)
+def test_names_may_hold_any_characters(uri: str, tmp_path: Path, odd: str) -> None:
+    """Data sets and classes are named by folders, whose names may be any bytes."""
+    tracker = make_tracker(uri, tmp_path, tags={"dataset": odd}, params={"dataset": odd})
+    trial = make_full_trial(tmp_path, name=odd, message=odd, params={"extractor": odd})
+    tracker.sync(dataclasses.replace(trial, tags={"form": odd}))
+    assert tracker.close("FINISHED") == []
+    shown = odd.replace("\udcff", "?").replace("\0", "?")
+    [parent], children = runs_of(uri)
+    assert parent.data.tags["dataset"] == parent.data.params["dataset"] == shown
+    run = children["7"]
+    assert run.info.run_name == run.data.tags["message"] == run.data.tags["form"] == shown
+    assert run.data.params["extractor"] == shown
