@@ -194,11 +194,12 @@ def _run_stages(run: StudyRun) -> None:
     remaining = run.num_remaining  # also what another driver runs, or left behind
     if not remaining and not run.launch.confirm:
         return
+    go_on = f"carry on with the same command, --study-name {run.config.name} and --resume"
     with contextlib.ExitStack() as stack:
         with run.stop.at_once():
             if run.stop.requested:
                 return
-            stack.enter_context(cluster.connect(run.launch))
+            stack.enter_context(cluster.connect(run.launch, run.screen.say, go_on))
         nodes = cluster.nodes()
         check_placement(nodes, run.launch)
         run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)
