@@ -11,7 +11,7 @@ import psutil
 import ray
 import torch
 
-from diffrop.errors import ResourceError
+from diffrop.errors import FaultError, ResourceError
 from diffrop.execution.placement import Node, trials_at_once
 from diffrop.execution.ray_private import (
     default_folder,
@@ -101,7 +101,8 @@ def connect(
         go_on: what to do after the loss of the cluster, as the end of a sentence.
 
     Raises:
-        ResourceError: a trial does not fit, or the cluster cannot be started or reached.
+        ResourceError: a trial does not fit, or the cluster that was named is out of reach.
+        FaultError: a local cluster does not start.
     """
     local = launch.ray_address == "local"
     check_this_machine(launch)
@@ -157,9 +158,9 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
             _kill(set(psutil.Process().children(recursive=True)) - before)
             may_succeed_later = not isinstance(error, ValueError | PermissionError)
             if limit_s == START_LIMITS_S[-1] or not may_succeed_later:
-                raise ResourceError(
-                    f"Ray does not start on this machine ({_cause(error)}). To fix: try again "
-                    "when it has less to do, or name a running cluster with --ray-address"
+                raise FaultError(
+                    f"Ray does not start on this machine ({_cause(error)}): try again when it has "
+                    "less to do, or name a running cluster with --ray-address"
                 ) from error
             say(f"Ray did not start ({_cause(error)}); trying again, with more time.")
     _protect_token()
