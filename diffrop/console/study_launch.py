@@ -92,8 +92,11 @@ def run(
         prepared = prepare(config, launch)
         for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
             screen.say(line)
-        edge.advice = f"To go on, {again}."
-        return run_study(config, launch, prepared, command, screen, render, show)
+        try:
+            return run_study(config, launch, prepared, command, screen, render, show)
+        finally:
+            if folder.config.exists():  # it is made once its cluster stands
+                edge.advice = f"To go on, {again}."
 
 
 def show_results(finished: FinishedStudy, view: View, console: Console) -> None:

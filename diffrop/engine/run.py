@@ -85,15 +85,20 @@ def run_study(
     """
     run = StudyRun(config, launch, prepared, screen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with run.stop.watched(), warnings.catch_warnings():
+    with (
+        run.stop.watched(),
+        warnings.catch_warnings(),
+        contextlib.ExitStack() as joined,
+    ):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if not launch.resume:  # before it has a driver, for the driver signs in its folder
+        if not launch.resume:
+            _join_cluster(run, joined)  # first: no study is left behind if that fails
             fingerprints = fingerprints_of(prepared.inputs)
             run.study = prepared.store.create(config, command, launch, fingerprints, run.patience)
         with run.drivers.join(exclusive=launch.storage is None):
             _open(run, command)
-            with contextlib.suppress(KeyboardInterrupt):  # while Ray starts, or a second one
-                _run_stages(run)
+            with contextlib.suppress(KeyboardInterrupt), joined:
+                _run_stages(run, joined)
             return _close(run, render, show)
 
 
@@ -185,37 +190,46 @@ def _conclude(run: StudyRun) -> tuple[StudyResult, str]:
     return replace(result, confirmation=confirmation), refusal
 
 
-def _run_stages(run: StudyRun) -> None:
+def _join_cluster(run: StudyRun, joined: contextlib.ExitStack) -> None:
+    """Start or join the launch's cluster, until `joined` is closed.
+
+    Raises:
+        FaultError, ResourceError: there is none, or no trial ever fits.
+        KeyboardInterrupt: a signal came meanwhile.
+    """
+    go_on = f"carry on with the same command, --study-name {run.config.name} and --resume"
+    with run.stop.at_once():
+        joined.enter_context(cluster.connect(run.launch, run.screen.say, go_on))
+    check_placement(cluster.nodes(), run.launch)
+
+
+def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
     """Run what is left of a study on a cluster, or until a request to stop or the budget's end.
 
     Raises:
         KeyboardInterrupt: a signal came while Ray started, or a second one.
     """
     remaining = run.num_remaining  # also what another driver runs, or left behind
-    if not remaining and not run.launch.confirm:
+    if run.stop.requested or not (remaining or run.launch.confirm):
         return
-    with contextlib.ExitStack() as stack:
-        with run.stop.at_once():
-            if run.stop.requested:
-                return
-            stack.enter_context(cluster.connect(run.launch))
-        nodes = cluster.nodes()
-        check_placement(nodes, run.launch)
-        run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)
-        run.observer.concurrent = run.concurrent
-        began = time.monotonic()
-        record_plan(run.folder, run.study, run.config, run.launch, run.inputs, nodes)
-        stages = Stages(run)
-        if remaining:
-            stages.search()
-        if run.launch.confirm:
-            with try_lock(run.folder.confirmation_lock) as held:
-                if held:
-                    stages.confirm(run.observer.update())
-                else:
-                    run.screen.say("Another driver confirms.")
-        wall_s = time.monotonic() - began
-        record_actual_cost(run.folder, run.study, run.config, run.launch, wall_s)
+    if run.launch.resume:
+        _join_cluster(run, joined)
+    nodes = cluster.nodes()
+    run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)
+    run.observer.concurrent = run.concurrent
+    began = time.monotonic()
+    record_plan(run.folder, run.study, run.config, run.launch, run.inputs, nodes)
+    stages = Stages(run)
+    if remaining:
+        stages.search()
+    if run.launch.confirm:
+        with try_lock(run.folder.confirmation_lock) as held:
+            if held:
+                stages.confirm(run.observer.update())
+            else:
+                run.screen.say("Another driver confirms.")
+    wall_s = time.monotonic() - began
+    record_actual_cost(run.folder, run.study, run.config, run.launch, wall_s)
 
 
 def push_results(directory: Path, mirror: RemoteMirror) -> None:

@@ -210,7 +210,7 @@ class Stages:
             _run_point, source=source, launch=run.launch, root=str(root), inputs=run.inputs
         )
         tuner = tune.Tuner(
-            tune.with_resources(trainable, _tune_resources(run.launch)),
+            tune.with_resources(trainable, tune_resources(run.launch)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -235,7 +235,7 @@ def _unfinished(tasks: Sequence[TrialTask]) -> list[TrialTask]:
     return [task for task in tasks if not task.store.folder(task.key).holds(task.rungs[-1].images)]
 
 
-def _tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
+def tune_resources(launch: LaunchConfig) -> tune.PlacementGroupFactory:
     """What Tune holds for a trial: all of its workers.
 
     A trial of one worker takes its CPUs and GPUs itself. One of several takes none beside them: an

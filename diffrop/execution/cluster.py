@@ -11,14 +11,15 @@ import psutil
 import ray
 import torch
 
-from diffrop.errors import ResourceError
-from diffrop.execution.placement import Node, check_placement, trials_at_once
+from diffrop.errors import FaultError, ResourceError
+from diffrop.execution.placement import Node, trials_at_once
 from diffrop.execution.ray_private import (
     default_folder,
     set_loopback_only,
     signals_left_to_us,
     start_limit,
 )
+from diffrop.execution.watch import Address, end_program, watched
 from diffrop.study.config import LaunchConfig
 
 DRIVER_ENVIRONMENT = {
@@ -34,6 +35,8 @@ DRIVER_ENVIRONMENT = {
 
 START_LIMITS_S = (60.0, 300.0)
 """Seconds in which a local cluster has to start, at the first try and at the second."""
+LOST_AFTER_S = 10.0
+"""Seconds in which no server of the cluster may be away; after 60 Ray ends the program itself."""
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path."""
 
@@ -83,18 +86,23 @@ def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) ->
 
 @contextlib.contextmanager
 def connect(
-    launch: LaunchConfig, say: Callable[[str], object] = lambda said: None
+    launch: LaunchConfig,
+    say: Callable[[str], object] = lambda said: None,
+    go_on: str = "give the same command again",
 ) -> Iterator[None]:
     """Start a local cluster, or join the one at `ray_address`, and leave it at the end.
 
-    A local cluster listens on the loopback interface only, with a token.
+    A local cluster listens on the loopback interface only, with a token. If the cluster is lost,
+    the program ends with one sentence.
 
     Args:
         launch: where the cluster is, and what a trial needs of it.
         say: shows a line to the user.
+        go_on: what to do after the loss of the cluster, as the end of a sentence.
 
     Raises:
-        ResourceError: no trial ever fits, or the cluster cannot be started or reached.
+        ResourceError: a trial does not fit, or the cluster that was named is out of reach.
+        FaultError: a local cluster does not start.
     """
     local = launch.ray_address == "local"
     check_this_machine(launch)
@@ -108,10 +116,25 @@ def connect(
     try:
         resources = ray.cluster_resources()
         check_resources(launch, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
-        check_placement(nodes(), launch)
-        yield
+        with watched(_servers(), LOST_AFTER_S, lambda name: _end_without(name, go_on)):
+            yield
     finally:
         ray.shutdown()
+
+
+def _servers() -> dict[str, Address]:
+    """Return what this process cannot do without: the cluster's head, and its own node."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {
+        "head (GCS)": (host.strip("[]"), int(port)),
+        "node manager (raylet)": (own["NodeManagerAddress"], own["NodeManagerPort"]),
+    }
+
+
+def _end_without(server: str, go_on: str) -> None:
+    end_program(f"the Ray cluster is lost: its {server} no longer answers. To fix: {go_on}")
 
 
 def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
@@ -135,9 +158,9 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
             _kill(set(psutil.Process().children(recursive=True)) - before)
             may_succeed_later = not isinstance(error, ValueError | PermissionError)
             if limit_s == START_LIMITS_S[-1] or not may_succeed_later:
-                raise ResourceError(
-                    f"Ray does not start on this machine ({_cause(error)}). To fix: try again "
-                    "when it has less to do, or name a running cluster with --ray-address"
+                raise FaultError(
+                    f"Ray does not start on this machine ({_cause(error)}): try again when it has "
+                    "less to do, or name a running cluster with --ray-address"
                 ) from error
             say(f"Ray did not start ({_cause(error)}); trying again, with more time.")
     _protect_token()

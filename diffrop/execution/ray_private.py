@@ -116,19 +116,25 @@ def start_limit(limit_s: float) -> Iterator[None]:
         yield
 
 
-class TrialTrainer(TorchTrainer):
-    """A Ray Train run whose workers take the CPUs and GPUs that Tune reserved for the trial.
+class WorkerGroupTrainer(TorchTrainer):
+    """A Ray Train run that leaves no reservation behind, and within a trial makes none.
 
     Ray Train reserves a placement group of its own. When Tune stops a trial, it kills the run's
     controller; one that is slow to die sees its workers dead, reserves a second group, and
     nothing removes that before the whole study ends. In the trial's own group, whatever the run
-    starts ends with the trial, and so does the reservation.
+    starts ends with the trial, and so does the reservation. Outside of trials it ends with the
+    program; the process that Ray Train leaves on the cluster to see to that is not needed.
     """
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         callbacks = super()._create_default_callbacks()
         kept = [item for item in callbacks if not isinstance(item, PlacementGroupCleanerCallback)]
-        return [*kept, _UseTrialsPlacement()]
+        return [*kept, _UseTrialsPlacement()] if in_trial() else kept
+
+
+def in_trial() -> bool:
+    """Return whether this process is a trial's, in the placement group that Tune made for it."""
+    return get_current_placement_group() is not None
 
 
 class _UseTrialsPlacement(ControllerCallback):

@@ -5,12 +5,11 @@ from typing import Any
 import ray
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.placement_group import get_current_placement_group
+from ray.train.torch import TorchConfig
 from ray.util.queue import Queue
 
 from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
-from diffrop.execution.ray_private import TrialTrainer
+from diffrop.execution.ray_private import WorkerGroupTrainer, in_trial
 from diffrop.execution.trial import Report, TrialTask, run_trial
 from diffrop.file_rights import keep_others_out
 from diffrop.memory import out_of_memory_as
@@ -53,10 +52,8 @@ def run_task(
         _run_and_report(task, inputs, device, report)
         return
     per_worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
-    of_tune = get_current_placement_group() is not None
-    restarts = 0 if of_tune else launch.max_failures
-    trainer = TrialTrainer if of_tune else TorchTrainer
-    trainer(
+    restarts = 0 if in_trial() else launch.max_failures
+    WorkerGroupTrainer(
         _train_worker,
         train_loop_config={"task": task, "inputs": [ray.put(inputs)], "launch": launch},
         torch_config=TorchConfig(backend="nccl" if launch.gpus_per_worker else "gloo"),

@@ -15,6 +15,7 @@ from diffrop.engine import run as engine
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.engine.study_run import StudyRun
+from diffrop.errors import FaultError
 from diffrop.record.confirmation import ConfirmationRecord, ConfirmedLeader
 from diffrop.record.json_files import read_record, write_record
 from diffrop.record.study_folder import StudyFolder
@@ -59,9 +60,10 @@ def finish(
 
 @pytest.fixture(autouse=True)
 def _no_cluster(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No stage takes place, and MLflow's tables are there."""
+    """No cluster starts, no stage takes place, and MLflow's tables are there."""
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
+    monkeypatch.setattr(engine, "_join_cluster", lambda *args: None)
     monkeypatch.setattr(engine, "_run_stages", lambda *args: None)
 
 
@@ -128,10 +130,25 @@ def test_weights_are_removed_by_the_last_driver_to_leave(
 def test_request_by_hand_goes_with_the_last_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(run: StudyRun) -> None:
+    def asked(run: StudyRun, joined: object) -> None:
         assert not run.stop.requested
         (tmp_path / "runs/small/stop").touch()
 
     monkeypatch.setattr(engine, "_run_stages", asked)
     found = run_small(small_study(), launch_in(tmp_path))
     assert found.interrupted and not (found.directory / "stop").exists()
+
+
+@pytest.mark.parametrize("error", [FaultError("no Ray"), KeyboardInterrupt()])
+def test_study_whose_cluster_does_not_start_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(run: StudyRun, joined: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_join_cluster", fail)
+        with pytest.raises(type(error)):
+            run_small(small_study(), launch_in(tmp_path))
+    assert not (tmp_path / "runs/small").exists()
+    assert run_small(small_study(), launch_in(tmp_path)).result.trials == []  # not refused

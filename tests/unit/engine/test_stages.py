@@ -10,8 +10,9 @@ import torch
 from ray.tune.search import Searcher
 
 from diffrop.confirmation.plan import read_cards
-from diffrop.engine.stages import Stages
+from diffrop.engine.stages import Stages, tune_resources
 from diffrop.errors import FaultError
+from diffrop.execution.cluster import resources_per_trial
 from diffrop.execution.trial import TrialTask, run_trial
 from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
@@ -176,3 +177,14 @@ def test_baseline_stage_begins_nothing_but_the_baseline(tmp_path: Path) -> None:
     found.asked = None
     found._finish_baseline()
     assert found.asked is None  # it has ended
+
+
+@pytest.mark.parametrize(("workers", "gpus"), [(1, 0.0), (1, 0.5), (2, 0.0), (3, 2.0)])
+def test_tune_holds_all_that_a_trial_takes(workers: int, gpus: float) -> None:
+    launch = LaunchConfig(workers_per_trial=workers, cpus_per_worker=2, gpus_per_worker=gpus)
+    held = tune_resources(launch)
+    found = held.required_resources
+    assert (found["CPU"], found.get("GPU", 0)) == resources_per_trial(launch)
+    # One bundle a worker, so that each is on one node; the trial itself takes nothing beside them.
+    assert len(held.bundles) == workers
+    assert held.head_cpus == (2 if workers == 1 else 0)

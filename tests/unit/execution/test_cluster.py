@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from diffrop.errors import ResourceError
+from diffrop.errors import FaultError, ResourceError
 from diffrop.execution import cluster
 from diffrop.execution.cluster import check_resources, concurrency, resources_per_trial
 from diffrop.study.config import LaunchConfig
@@ -71,7 +71,7 @@ def test_cluster_that_never_starts_is_one_sentence(
         raise error
 
     monkeypatch.setattr(cluster, "_init", init)
-    with pytest.raises(ResourceError, match=r"^Ray does not start on this machine \(.+\)\. To"):
+    with pytest.raises(FaultError, match=r"^Ray does not start on this machine \(.+\): try"):
         cluster._start_local(LaunchConfig(), lambda said: None)
     with pytest.raises(ResourceError, match=r"^no Ray cluster at '1\.2\.3\.4:5' \(.+\); allowed"):
         cluster._join(LaunchConfig(ray_address="1.2.3.4:5"))
