@@ -9,9 +9,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import get_current_placement_group
 from ray.util.queue import Queue
 
-from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
+from diffrop.errors import NonFiniteError, OutageError, OutOfMemoryError, StopRequested
 from diffrop.execution.ray_private import TrialTrainer
 from diffrop.execution.trial import Report, TrialTask, run_trial
+from diffrop.patience import full_disk
 from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
@@ -101,13 +102,24 @@ def _train_worker(config: dict[str, Any]) -> None:
 def _run_and_report(
     task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
 ) -> None:
+    patience = task.patience()
+    alone = not torch.distributed.is_initialized()
+
+    def run() -> None:
+        run_trial(task, inputs, device, report, patience)
+
     try:
-        run_trial(task, inputs, device, report)
+        if alone:  # what cannot wait by itself begins anew from the newest checkpoint
+            patience.retry(run, full_disk(task.directory))
+        else:
+            run()
     except StopRequested:  # raised by every worker at the same step
         report(Stopped())
+    except OutageError as error:  # likewise
+        report(Stopped(outage=str(error)))
     except NonFiniteError as error:  # raised by every worker at the same step
         report(Failed(message=str(error)))
     except OutOfMemoryError as error:
-        if torch.distributed.is_initialized():
+        if not alone:
             raise  # the other workers wait in a collective: only a restart frees them
         report(Failed(message=str(error)))

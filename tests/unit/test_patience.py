@@ -1,10 +1,12 @@
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from diffrop.errors import OutageError
-from diffrop.patience import LONGEST_PAUSE_S, STOPPING_S, Patience
+from diffrop.patience import LONGEST_PAUSE_S, STOPPING_S, Patience, is_full_disk
 
 
 class Clock:
@@ -96,3 +98,43 @@ def test_another_fault_is_raised_at_once(clock: Clock) -> None:
     with pytest.raises(KeyError):
         Patience(300).retry(action, outage)
     assert next(calls) == 1 and clock.now == 1000
+
+
+def raised(action: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:
+        action()
+    return caught.value
+
+
+def write_to_full_device() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def wrapped() -> None:
+    try:
+        write_to_full_device()
+    except OSError as error:
+        raise RuntimeError("cannot write") from error
+
+
+def test_full_disk_is_known_by_whatever_error_it_arrives() -> None:
+    assert is_full_disk(raised(write_to_full_device)) and is_full_disk(raised(wrapped))
+    text = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert is_full_disk(SafetensorError(text))
+    assert not is_full_disk(FileNotFoundError(2, "No such file"))
+    assert not is_full_disk(SafetensorError("invalid header"))
+
+
+def test_mark_lies_there_while_an_outage_is_waited_for(clock: Clock, tmp_path: Path) -> None:
+    patience, seen = Patience(300, mark=tmp_path / "waits"), set()
+
+    def action() -> None:
+        seen.add((tmp_path / "waits").exists())
+        away_until(clock, 1040)()
+
+    patience.retry(action, outage)
+    assert seen == {False, True} and not (tmp_path / "waits").exists()
+    with pytest.raises(OutageError):
+        patience.retry(away_until(clock, 9000), outage)
+    assert not (tmp_path / "waits").exists()
