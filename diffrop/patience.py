@@ -37,7 +37,7 @@ class Patience:
     stopped: Callable[[], bool] = lambda: False
     """Whether somebody asked to stop: only a few seconds are waited then."""
     give_up: Callable[[str], None] = lambda sentence: None
-    """Told once, past the limit, what is away."""
+    """Told once, past the limit, the message of the OutageError that is raised."""
     mark: Path | None = None
     """An empty file that lies there while an outage is waited for, for other processes to see."""
     _since: float | None = field(default=None, init=False)
@@ -83,13 +83,14 @@ class Patience:
         limit = min(self.limit_s, STOPPING_S) if self.stopped() else self.limit_s
         if lasted >= limit:
             self._set_mark(False)
-            if not self._given_up:
-                self._given_up = True
-                self.give_up(what)
-            raise OutageError(
+            sentence = (
                 f"{what}, for {lasted:.0f} s so far. What was trained is saved; to go on, see to "
                 "that, and give the same command with --resume"
-            ) from error
+            )
+            if not self._given_up:
+                self._given_up = True
+                self.give_up(sentence)
+            raise OutageError(sentence) from error
         if lasted >= SAY_AFTER_S and not self._said:
             self._said = True
             self._set_mark(True)

@@ -44,6 +44,8 @@ class StudyRun:
     """It counts the wall clock of the launch from when the study is opened."""
     concurrent: int = 1
     """Trials at a time; known once the cluster is joined."""
+    outage: str = ""
+    """What was away for too long, so that the launch ends."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -84,9 +86,10 @@ class StudyRun:
         wait_s, say = self.launch.outage_wait_s, self.screen.say
         return Patience(wait_s, say, lambda: self.stop.requested, self.stop_for_outage)
 
-    def stop_for_outage(self, what: str) -> None:
+    def stop_for_outage(self, sentence: str) -> None:
         """Let the trials save and stop, because something was away for too long."""
-        self.stop.ask(f"An outage ({what})")
+        self.outage = self.outage or sentence
+        self.stop.ask("An outage")
 
     def write(self, action: Callable[[], Found]) -> Found:
         """Write results, which may be repeated, and wait where there is no room on the disk.

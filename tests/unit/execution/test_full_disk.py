@@ -43,7 +43,7 @@ def content(task: TrialTask) -> tuple[list[object], dict[str, torch.Tensor]]:
     return [cards, rows], read_checkpoint(task.folder.scored_checkpoint(128)).tensors
 
 
-@pytest.mark.parametrize("room_for", [1, 2])
+@pytest.mark.parametrize("room_for", [2, 3])
 def test_trial_on_a_disk_that_is_full_time_and_again_is_as_one_with_room(
     tmp_path: Path, inputs: ScoringInputs, full_disk: FullDisk, room_for: int
 ) -> None:
