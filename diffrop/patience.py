@@ -1,8 +1,11 @@
 """Waiting for what is away for a moment: a study's database, or room on a disk."""
 
+import contextlib
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from diffrop.errors import OutageError
@@ -16,6 +19,7 @@ SAY_AFTER_S = 2.0
 """A shorter outage is not worth a sentence."""
 STOPPING_S = 3.0
 """Of an outage that is waited for once somebody asked to stop."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -33,7 +37,9 @@ class Patience:
     stopped: Callable[[], bool] = lambda: False
     """Whether somebody asked to stop: only a few seconds are waited then."""
     give_up: Callable[[str], None] = lambda sentence: None
-    """Told once, past the limit, what is away."""
+    """Told once, past the limit, the message of the OutageError that is raised."""
+    mark: Path | None = None
+    """An empty file that lies there while an outage is waited for, for other processes to see."""
     _since: float | None = field(default=None, init=False)
     """When the present outage began."""
     _said: bool = field(default=False, init=False)
@@ -56,6 +62,8 @@ class Patience:
         while True:
             try:
                 found = action()
+            except OutageError:
+                raise  # somebody waited already
             except Exception as error:
                 what = outage(error)
                 if what is None:
@@ -74,15 +82,18 @@ class Patience:
         lasted = now - self._since
         limit = min(self.limit_s, STOPPING_S) if self.stopped() else self.limit_s
         if lasted >= limit:
-            if not self._given_up:
-                self._given_up = True
-                self.give_up(what)
-            raise OutageError(
+            self._set_mark(False)
+            sentence = (
                 f"{what}, for {lasted:.0f} s so far. What was trained is saved; to go on, see to "
                 "that, and give the same command with --resume"
-            ) from error
+            )
+            if not self._given_up:
+                self._given_up = True
+                self.give_up(sentence)
+            raise OutageError(sentence) from error
         if lasted >= SAY_AFTER_S and not self._said:
             self._said = True
+            self._set_mark(True)
             self.say(f"Waiting, at most {self.limit_s:g} s: {what}.")
 
     def _pause(self, seconds: float) -> None:
@@ -92,7 +103,33 @@ class Patience:
             if self.stopped() or time.monotonic() >= until:
                 return
 
+    def _set_mark(self, there: bool) -> None:
+        if self.mark is not None:
+            with contextlib.suppress(OSError):
+                self.mark.touch() if there else self.mark.unlink(missing_ok=True)
+
     def _end(self) -> None:
         if self._said and self._since is not None:
+            self._set_mark(False)
             self.say(f"Going on after {time.monotonic() - self._since:.0f} s.")
         self._since, self._said, self._given_up = None, False, False
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether a write failed for want of room, which may be the cause of the error's cause.
+
+    Libraries that write by themselves keep the number of the error in their text alone.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if any(f"os error {number}" in str(error) for number in NO_ROOM):
+            return True
+        error = error.__cause__
+    return False
+
+
+def full_disk(folder: Path) -> Callable[[Exception], str | None]:
+    """Return what tells an outage of the disk of a folder; see `Patience.retry`."""
+    sentence = f"there is no room on the disk of {folder}"
+    return lambda error: sentence if is_full_disk(error) else None

@@ -12,6 +12,7 @@ from diffrop.confirmation.plan import retrainings
 from diffrop.engine.progress import Screen, progress_of
 from diffrop.errors import OutageError
 from diffrop.execution.trial import TrialTask
+from diffrop.patience import is_full_disk
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult, fetch_trial
 from diffrop.record.study_folder import StudyFolder
@@ -64,6 +65,8 @@ class StudyObserver(tune.Callback):
         self._seeds, self._own, self._alive = seeds, ("", driver), alive
         self._synced: dict[str, tuple[str, bool | None, bool]] = {}
         self._sync_at = self._shown_at = 0.0
+        self._waiting: set[str] = set()
+        """Trials that wait for room on the disk, by label."""
         self._num_listed = -1
         """Trials that had ended when trials.csv was written last."""
         self.concurrent = 1
@@ -123,7 +126,12 @@ class StudyObserver(tune.Callback):
         """Write trials.csv once a trial has ended, so that a running study can be read."""
         num_ended = sum(trial.state != "RUNNING" for trial in result.trials)
         if num_ended != self._num_listed:
-            write_trials(self._account.study, result)
+            try:
+                write_trials(self._account.study, result)
+            except OSError as error:
+                if is_full_disk(error):
+                    return  # it is written with the next update that finds room
+                raise
             self._tracker.log_study(self._account.study)
             self._num_listed = num_ended
 
@@ -131,6 +139,16 @@ class StudyObserver(tune.Callback):
         return retrainings([task.folder for task in self.confirming], result)
 
     def _show(self, result: StudyResult, again: list[TrialResult]) -> None:
+        waiting = {
+            trial.label
+            for trial in (*result.trials, *again)
+            if trial.state == "RUNNING" and TrialFolder(trial.directory).waiting_mark.exists()
+        }
+        for label in sorted(waiting - self._waiting):
+            self._screen.say(f"{label} waits: there is no room on the disk of its folder.")
+        for label in sorted(self._waiting - waiting):
+            self._screen.say(f"{label} no longer waits.")
+        self._waiting = waiting
         self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
         self._shown_at = time.monotonic()
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from diffrop.engine.records import (
 from diffrop.engine.result_files import write_results
 from diffrop.engine.stages import Stages
 from diffrop.engine.study_run import StudyRun
+from diffrop.errors import OutageError
 from diffrop.execution import cluster
 from diffrop.execution.placement import check_placement
 from diffrop.record.confirmation import ConfirmationRecord
@@ -82,6 +83,8 @@ def run_study(
         StudyError: the study is running elsewhere, its database cannot be used, or it was started
             with another configuration, other images or another extractor.
         ResourceError: the cluster is out of reach or too small.
+        OutageError: the database, or room on a disk, was away for too long. The trials have
+            saved; results are written as far as that was possible.
     """
     run = StudyRun(config, launch, prepared, screen)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -95,11 +98,26 @@ def run_study(
             _join_cluster(run, joined)  # first: no study is left behind if that fails
             fingerprints = fingerprints_of(prepared.inputs)
             run.study = prepared.store.create(config, command, launch, fingerprints, run.patience)
-        with run.drivers.join(exclusive=launch.storage is None):
+        with run.drivers.join(exclusive=launch.storage is None), _outage_noted(run):
             _open(run, command)
             with contextlib.suppress(KeyboardInterrupt), joined:
                 _run_stages(run, joined)
-            return _close(run, render, show)
+            finished = _close(run, render, show)
+            if run.outage:
+                raise OutageError(run.outage)
+            return finished
+
+
+@contextlib.contextmanager
+def _outage_noted(run: StudyRun) -> Iterator[None]:
+    """Leave screen and MLflow in order if a launch ends because something was away too long."""
+    try:
+        yield
+    except OutageError:
+        run.screen.close()
+        if "tracker" in vars(run):
+            run.tracker.close("FAILED")
+        raise
 
 
 def _open(run: StudyRun, command: str) -> None:
@@ -130,9 +148,9 @@ def _close(
     """
     folder = run.folder
     run.stop.waits_for = "the results are being written"
-    result, refusal = _conclude(run)
+    result, refusal = run.write(lambda: _conclude(run))
     run.screen.close()
-    write_results(result, folder)
+    run.write(lambda: write_results(result, folder))
     finished = FinishedStudy(
         result,
         folder.path,
@@ -218,7 +236,8 @@ def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
     run.concurrent = cluster.concurrency(run.launch, run.config.num_trials, nodes)
     run.observer.concurrent = run.concurrent
     began = time.monotonic()
-    record_plan(run.folder, run.study, run.config, run.launch, run.inputs, nodes)
+    record = run.folder, run.study, run.config, run.launch
+    run.write(lambda: record_plan(*record, run.inputs, nodes))
     stages = Stages(run)
     if remaining:
         stages.search()
@@ -229,7 +248,7 @@ def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
             else:
                 run.screen.say("Another driver confirms.")
     wall_s = time.monotonic() - began
-    record_actual_cost(run.folder, run.study, run.config, run.launch, wall_s)
+    run.write(lambda: record_actual_cost(*record, wall_s))
 
 
 def push_results(directory: Path, mirror: RemoteMirror) -> None:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Stages:
             assessment = assess(confirmation, cards)
             points = missing_points(confirmation, cards) or next_points(assessment, cards)
             record = confirmation_record(assessment, num_trials, len(points))
-            share_record(run.study, run.folder.confirmation, record)
+            run.write(partial(share_record, run.study, run.folder.confirmation, record))
             if not points or not run.may_begin:
                 return
             self._train_again(points)
@@ -186,13 +187,15 @@ class Stages:
             forkable,
             lambda: run.may_begin,
             num_trials,
+            run.stop_for_outage,
         )
         scheduler = StudyScheduler(run.config, searcher)
         self._tune(SearchTasks(run.tasks), searcher, scheduler, concurrent)
 
     def _run_fixed(self, tasks: Sequence[TrialTask]) -> dict[int, str]:
         """Run tasks to their end; return why some failed, by place."""
-        searcher = FixedTaskSearcher(len(tasks), lambda: self.run.may_begin)
+        run = self.run
+        searcher = FixedTaskSearcher(len(tasks), lambda: run.may_begin, run.stop_for_outage)
         self._tune(FixedTasks(tasks), searcher, FIFOScheduler(), len(tasks))
         for task in tasks:
             task.store.pull_trial(task.folder)

@@ -1,8 +1,10 @@
 """The running study: what all stages of a launch share."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import optuna
 
@@ -13,7 +15,7 @@ from diffrop.engine.prepare import PreparedStudy
 from diffrop.engine.progress import Screen
 from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution.tasks import TaskMaker, open_store
-from diffrop.patience import Patience
+from diffrop.patience import Patience, full_disk
 from diffrop.record.identity import identity_of
 from diffrop.record.results import ResultReader
 from diffrop.record.study_folder import StudyFolder
@@ -24,6 +26,8 @@ from diffrop.tracking.launch import open_tracker
 from diffrop.tracking.tracker import Tracker
 from diffrop.tracking.views import saved_views
 from diffrop.training.store import CheckpointStore
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -41,6 +45,8 @@ class StudyRun:
     """It counts the wall clock of the launch from when the study is opened."""
     concurrent: int = 1
     """Trials at a time; known once the cluster is joined."""
+    outage: str = ""
+    """What was away for too long, so that the launch ends."""
 
     @property
     def folder(self) -> StudyFolder:
@@ -71,12 +77,28 @@ class StudyRun:
     @cached_property
     def patience(self) -> Patience:
         """With the database: past its limit the trials save and stop."""
-        return Patience(
-            self.launch.outage_wait_s,
-            self.screen.say,
-            lambda: self.stop.requested,
-            lambda what: self.stop.ask(f"An outage ({what})"),
-        )
+        return self._new_patience()
+
+    @cached_property
+    def _disk(self) -> Patience:
+        return self._new_patience()
+
+    def _new_patience(self) -> Patience:
+        wait_s, say = self.launch.outage_wait_s, self.screen.say
+        return Patience(wait_s, say, lambda: self.stop.requested, self.stop_for_outage)
+
+    def stop_for_outage(self, sentence: str) -> None:
+        """Let the trials save and stop, because something was away for too long."""
+        self.outage = self.outage or sentence
+        self.stop.ask("An outage")
+
+    def write(self, action: Callable[[], Found]) -> Found:
+        """Write results, which may be repeated, and wait where there is no room on the disk.
+
+        Raises:
+            OutageError: there was none for longer than is waited for.
+        """
+        return self._disk.retry(action, full_disk(self.folder.path))
 
     @cached_property
     def tracker(self) -> Tracker:

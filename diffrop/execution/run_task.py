@@ -8,11 +8,12 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig
 from ray.util.queue import Queue
 
-from diffrop.errors import NonFiniteError, OutOfMemoryError, StopRequested
+from diffrop.errors import NonFiniteError, OutageError, OutOfMemoryError, StopRequested
 from diffrop.execution.ray_private import WorkerGroupTrainer, in_trial
 from diffrop.execution.trial import Report, TrialTask, run_trial
 from diffrop.file_rights import keep_others_out
 from diffrop.memory import out_of_memory_as
+from diffrop.patience import full_disk
 from diffrop.record.trial_state import Failed, Stopped, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
@@ -101,17 +102,28 @@ def _train_worker(config: dict[str, Any]) -> None:
 def _run_and_report(
     task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
 ) -> None:
+    patience = task.patience()
+    alone = not torch.distributed.is_initialized()
+
+    def run() -> None:
+        run_trial(task, inputs, device, report, patience)
+
     try:
         with out_of_memory_as(
             "out of memory; lower training.batch_size, model.base_channels or "
             "evaluation.num_samples, or run fewer trials at a time"
         ):
-            run_trial(task, inputs, device, report)
+            if alone:  # what cannot wait by itself begins anew from the newest checkpoint
+                patience.retry(run, full_disk(task.directory))
+            else:
+                run()
     except StopRequested:  # raised by every worker at the same step
         report(Stopped())
+    except OutageError as error:  # likewise
+        report(Stopped(outage=str(error)))
     except NonFiniteError as error:  # raised by every worker at the same step
         report(Failed(message=str(error)))
     except OutOfMemoryError as error:
-        if torch.distributed.is_initialized():
+        if not alone:
             raise  # the other workers wait in a collective: only a restart frees them
         report(Failed(message=str(error)))

@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from diffrop.execution.tasks import TaskMaker
 from diffrop.execution.trial import TrialTask
-from diffrop.record.trial_state import Failed, read_report
+from diffrop.record.trial_state import Failed, Stopped, read_report
 from diffrop.search.searcher import WORKER_LOST
 
 
@@ -44,10 +44,21 @@ class FixedTasks:
 class FixedTaskSearcher(Searcher):
     """Hands out the places of a list, and notes which tasks failed for good."""
 
-    def __init__(self, count: int, may_begin: Callable[[], bool]) -> None:
-        """Begin with the first of `count` places; none is handed out once `may_begin` is False."""
+    def __init__(
+        self,
+        count: int,
+        may_begin: Callable[[], bool],
+        outage: Callable[[str], object] = lambda what: None,
+    ) -> None:
+        """Begin with the first of `count` places.
+
+        Args:
+            count: of the tasks.
+            may_begin: none is handed out once this is False.
+            outage: told what was away for longer than a task waits.
+        """
         super().__init__()
-        self._left, self._may_begin = list(range(count)), may_begin
+        self._left, self._may_begin, self._outage = list(range(count)), may_begin, outage
         self._places: dict[str, int] = {}
         self.failures: dict[int, str] = {}
         """By place, why a task failed."""
@@ -76,6 +87,8 @@ class FixedTaskSearcher(Searcher):
             self.failures[self._places[trial_id]] = WORKER_LOST
         elif isinstance(report, Failed):
             self.failures[self._places[trial_id]] = report.message
+        elif isinstance(report, Stopped) and report.outage:
+            self._outage(report.outage)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: what was done lies in the tasks' folders."""

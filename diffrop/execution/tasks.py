@@ -128,6 +128,7 @@ class TaskMaker:
             stop_directory=self.directory,
             driver=self.driver,
             gpus_per_worker=self.launch.gpus_per_worker,
+            outage_wait_s=self.launch.outage_wait_s,
             baseline=baseline,
             scored=scored,
         )

@@ -20,7 +20,8 @@ from diffrop import distributed
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
-from diffrop.errors import StopRequested
+from diffrop.errors import OutageError, StopRequested
+from diffrop.patience import Patience
 from diffrop.record.score_card import ScoreCard, write_score
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.trial_state import RungReached, TrialReport
@@ -30,10 +31,10 @@ from diffrop.scoring.score import score_model, scored_alike
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
 from diffrop.training.identity import TrainingIdentity, split_key
-from diffrop.training.joint_stop import JointStop
+from diffrop.training.room import Room
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice
-from diffrop.training.store import CheckpointStore
+from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
 
 Report = Callable[[TrialReport], object]
@@ -56,6 +57,8 @@ class TrialTask:
     driver: str = ""
     """Whose request to stop it heeds, beside one to all."""
     gpus_per_worker: float = 0.0
+    outage_wait_s: float = 0.0
+    """So long it waits for room on a full disk."""
     baseline: Path | None = None
     """Folder of the baseline, whose scores the constraints refer to."""
     scored: bool = True
@@ -83,30 +86,48 @@ class TrialTask:
         """The key of the checkpoint from which the training forks."""
         return self.training.parent
 
-    def session(self, dataset: Dataset, device: torch.device) -> TrainingSession:
-        """Take up the training, and keep the checkpoints at the rungs for the study."""
+    def stop_notice(self) -> StopNotice:
+        """Return what tells whether it is to stop; every worker asks for it."""
         nodes = distributed.gathered(socket.gethostname())
-        stop = StopNotice(self.stop_directory, self.store.mirror, self.driver, nodes)
+        return StopNotice(self.stop_directory, self.store.mirror, self.driver, nodes)
+
+    def patience(self) -> Patience:
+        """Return its patience with a full disk."""
+        log = logging.getLogger(__name__).warning
+        stop, mark = self.stop_notice(), self.folder.waiting_mark
+        return Patience(self.outage_wait_s, log, stop.requested, mark=mark)
+
+    def session(
+        self, dataset: Dataset, device: torch.device, patience: Patience
+    ) -> TrainingSession:
+        """Take up the training, and keep the checkpoints at the rungs for the study."""
         session = TrainingSession(
             self.config,
             dataset,
             device,
             self.store,
             self.training,
-            stop,
+            self.stop_notice(),
             self.gpus_per_worker,
             self.study,
+            patience,
         )
-        if distributed.rank() == 0:
-            session.folder.pin(self.study, [rung.images for rung in self.rungs])
-            if self.parent is not None:
-                key, images = split_key(self.parent)
-                self.store.folder(key).pin(self.study, [images])
+        session.room.write(lambda: self._pin(session.folder), session.folder.path)
         return session
+
+    def _pin(self, folder: TrainingFolder) -> None:
+        folder.pin(self.study, [rung.images for rung in self.rungs])
+        if self.parent is not None:
+            key, images = split_key(self.parent)
+            self.store.folder(key).pin(self.study, [images])
 
 
 def run_trial(
-    task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
+    task: TrialTask,
+    inputs: ScoringInputs,
+    device: torch.device,
+    report: Report,
+    patience: Patience | None = None,
 ) -> None:
     """Train and score a trial; what the store or its folder holds of that is not done again.
 
@@ -115,18 +136,20 @@ def run_trial(
         inputs: dataset, extractor and reference.
         device: of this worker.
         report: receives `RungReached` at each rung, on every worker.
+        patience: with a full disk; None takes the task's own.
 
     Raises:
+        OutageError: the disk was full for longer than is waited for; the same task goes on from
+            the newest checkpoint.
         StopRequested: the study or this node was asked to stop; a checkpoint is saved, and the
             same task goes on from it.
         NonFiniteError, OutOfMemoryError, CheckpointError: as Trainer and score_model.
         StorageError: scores could not be copied to the remote storage.
     """
+    patience = patience or task.patience()
     with _log_to(task.folder.log):
-        if distributed.rank() == 0:
-            _take_up(task)
-        distributed.barrier()
-        session = task.session(inputs.dataset, device)
+        Room(patience, device).write(lambda: _take_up(task), task.directory)
+        session = task.session(inputs.dataset, device, patience)
         for rung in task.rungs:
             if not task.scored:
                 session.raise_if_stopped()
@@ -138,7 +161,7 @@ def run_trial(
             if card is None:
                 session.raise_if_stopped()
                 trainer = session.reach(rung.images)
-                card = _score(rung, trainer, task, inputs, baseline, session.joint_stop)
+                card = _score(rung, trainer, task, inputs, baseline, session)
             report(_rung_reached(card, task))
 
 
@@ -181,7 +204,7 @@ def _score(
     task: TrialTask,
     inputs: ScoringInputs,
     baseline: BaselineScores | None,
-    stop: JointStop,
+    session: TrainingSession,
 ) -> ScoreCard:
     scored = score_model(
         trainer.averages,
@@ -191,9 +214,10 @@ def _score(
         rung,
         trainer.images_seen,
         baseline,
-        stop,
+        session.joint_stop,
     )
-    if distributed.rank() == 0:
+
+    def write() -> None:
         path = task.folder.score_path(rung.images)
         grid = task.folder.grid_path(rung.images)
         save_grid(scored.images, inputs.dataset.num_classes, grid)
@@ -201,8 +225,10 @@ def _score(
             influence = Checkpoint(scored.influence, {"scores": path.name})
             write_checkpoint(path.with_suffix(".safetensors"), influence)
         write_score(path, scored.card)
-        if task.store.mirror is not None:
-            task.store.mirror.push(task.directory)
+
+    session.room.write(write, task.directory)
+    if distributed.rank() == 0 and task.store.mirror is not None:
+        task.store.mirror.push(task.directory)
     distributed.barrier()
     return scored.card
 
@@ -231,7 +257,7 @@ def _log_to(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             yield
-    except StopRequested as stopped:
+    except (StopRequested, OutageError) as stopped:
         logging.getLogger(__name__).warning("%s", stopped)
         raise
     except Exception:
@@ -240,4 +266,5 @@ def _log_to(path: Path) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk costs lines of the log alone
+            handler.close()

@@ -71,9 +71,18 @@ def parse_json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def append_json_line(path: Path, row: Any) -> None:
-    """Write one more line; `row` is a dataclass or plain data."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(encode(row)) + "\n")
+    """Write one more line, whole or not at all; `row` is a dataclass or plain data."""
+    line = (json.dumps(encode(row)) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = file.write(line)
+            if written < len(line):  # the disk is full, and the rest is told why
+                file.write(line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(before)  # a torn line would take the next one with it
+            raise
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -51,6 +51,11 @@ class TrialFolder:
         return self.path / "trial.log"
 
     @property
+    def waiting_mark(self) -> Path:
+        """The file that lies there while the trial waits for room on the disk."""
+        return self.path / "waits-for-room"
+
+    @property
     def training_note(self) -> Path:
         """The file that names the training, where a link does not travel."""
         return self.path / "training.key"

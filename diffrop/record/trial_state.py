@@ -80,7 +80,10 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The trial was asked to stop, and saved a checkpoint to go on from."""
+    """The trial stopped before its end, with a checkpoint to go on from."""
+
+    outage: str = ""
+    """What was away for too long, room on a disk; empty if it was asked to stop."""
 
 
 TrialReport = RungReached | Failed | Stopped
@@ -92,7 +95,7 @@ def to_result(report: TrialReport) -> dict[str, Any]:
         case Failed():
             return {"failure": report.message}
         case Stopped():
-            return {"stopped": True}
+            return {"stopped": True} | ({"outage": report.outage} if report.outage else {})
     found: dict[str, Any] = {"images_seen": report.images_seen, "final": report.final}
     if report.values is not None:
         found |= {"score": report.values[0], "values": list(report.values)}
@@ -107,7 +110,7 @@ def read_report(result: Mapping[str, Any] | None) -> TrialReport | None:
     if "failure" in result:
         return Failed(message=str(result["failure"]))
     if "stopped" in result:
-        return Stopped()
+        return Stopped(outage=str(result.get("outage", "")))
     if "images_seen" not in result:
         return None
     values = result.get("values", [result["score"]] if "score" in result else None)

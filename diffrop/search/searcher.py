@@ -88,6 +88,7 @@ class OptunaStudySearcher(Searcher):
         forkable: Callable[[int, int], bool] = lambda number, images: True,
         may_begin: Callable[[], bool] = lambda: True,
         num_trials: int | None = None,
+        outage: Callable[[str], object] = lambda what: None,
     ) -> None:
         """Take up the study where it stands.
 
@@ -99,11 +100,13 @@ class OptunaStudySearcher(Searcher):
             forkable: whether a trial's checkpoint at so many images can be forked from.
             may_begin: asked before each trial; False ends the launch, as a spent budget does.
             num_trials: how many of the study's trials, from the first on, may begin; None is all.
+            outage: told what was away for longer than a trial waits.
         """
         super().__init__()
         self._study, self._config = study, config
         self._peers = peers or PeerDrivers()
         self._forkable, self._may_begin = forkable, may_begin
+        self._outage = outage
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = config.experiment.evaluation.parsed_constraints
@@ -239,7 +242,9 @@ class OptunaStudySearcher(Searcher):
                     self._fail(running, message)
                 case RungReached(final=True):
                     self._complete(running, report.finite_values)
-                case Stopped():
+                case Stopped(outage=what):
+                    if what:
+                        self._outage(what)
                     # It goes on in this launch or the next, but not on a node that empties.
                     self._cooling_down[running.number] = time.monotonic() + COOL_DOWN_S
                 case _ if running.stopped_at is not None:

@@ -4,7 +4,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
+from diffrop.patience import Patience, is_full_disk
 from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
+from diffrop.training.room import Room
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
@@ -44,6 +46,8 @@ class TrainingSession:
     """For the cost account."""
     study: str = ""
     """Which study pays for what is trained."""
+    patience: Patience = field(default_factory=lambda: Patience(0.0))
+    """With a disk that is full."""
 
     def __post_init__(self) -> None:
         """Open the training's folder; no network is built before one is needed."""
@@ -55,9 +59,8 @@ class TrainingSession:
             )
         keep = self.config.training.keep_checkpoints
         self.folder = self.store.folder(self.identity.key, keep)
-        if distributed.rank() == 0:
-            self.folder = self.store.open(self.identity, keep)
-        distributed.barrier()
+        self.room = Room(self.patience, self.device)
+        self.room.write(lambda: self.store.open(self.identity, keep), self.folder.path)
         self.joint_stop = JointStop(self.stop, self.device)
         """For work that the workers share, such as scoring."""
         self._trainer: Trainer | None = None
@@ -69,6 +72,7 @@ class TrainingSession:
             StopRequested: it was asked to stop; a checkpoint is saved.
             NonFiniteError, OutOfMemoryError: as `Trainer.step`.
             CheckpointError: a checkpoint cannot be written, or what it forks from is missing.
+            OutageError: there was no room on the disk for longer than is waited for.
         """
         trainer = self._trainer
         if trainer is not None and trainer.images_seen == images:
@@ -122,7 +126,8 @@ class TrainingSession:
 
     def _train(self, trainer: Trainer, images: int) -> None:
         every = self.config.training.log_every_images
-        curves = _CurveLog(self.folder, trainer.images_seen, every)
+        curves = _CurveLog(self.folder, every)
+        self.room.write(lambda: curves.begin(trainer.images_seen), self.folder.path)
         clock = _StopClock(self.stop, self.device)
         begin, since = trainer.images_seen, time.monotonic()
 
@@ -131,22 +136,32 @@ class TrainingSession:
             now, workers = time.monotonic(), distributed.world_size()
             if distributed.rank() == 0 and trainer.images_seen > begin:
                 gpus = workers * self.gpus_per_worker
-                self.folder.record.add_segment(
-                    TrainingSegment(
-                        begin=begin,
-                        end=trainer.images_seen,
-                        seconds=now - since,
-                        workers=workers,
-                        gpus=gpus,
-                        time=time.time(),
-                        study=self.study,
-                    )
+                segment = TrainingSegment(
+                    begin=begin,
+                    end=trainer.images_seen,
+                    seconds=now - since,
+                    workers=workers,
+                    gpus=gpus,
+                    time=time.time(),
+                    study=self.study,
                 )
+                try:
+                    self.folder.record.add_segment(segment)
+                except OSError as error:
+                    if is_full_disk(error):
+                        return  # the next segment takes this one in
+                    raise
             begin, since = trainer.images_seen, now
 
         def save() -> None:
-            if distributed.rank() == 0:
-                self.folder.save(trainer.images_seen, trainer.checkpoint())
+            checkpoint = trainer.checkpoint() if distributed.rank() == 0 else None
+
+            def write() -> None:
+                curves.write()
+                if checkpoint is not None:
+                    self.folder.save(trainer.images_seen, checkpoint)
+
+            self.room.write(write, self.folder.path)
             add_segment()
             if distributed.rank() == 0:
                 self._push()
@@ -224,16 +239,31 @@ class _CurveLog:
     says at which interval it was logged, for other studies may log the same training at another.
     """
 
-    def __init__(self, folder: TrainingFolder, images_seen: int, log_every_images: int) -> None:
-        self._record, self._every = folder.record, log_every_images
+    def __init__(self, folder: TrainingFolder, log_every_images: int) -> None:
+        self._folder, self._record, self._every = folder, folder.record, log_every_images
         self._known: set[int] = set()
-        if distributed.rank() == 0:
-            end = max([images_seen, *folder.images()])
-            kept = self._record.drop_curves_after(end)
-            self._known = {row["images_seen"] for row in own_rows(kept, self._every)}
+        self._left: list[dict[str, Any]] = []
+        """Rows for which there was no room yet."""
+
+    def begin(self, images_seen: int) -> None:
+        """Take up what is written, on rank 0."""
+        end = max([images_seen, *self._folder.images()])
+        kept = self._record.drop_curves_after(end)
+        self._known = {row["images_seen"] for row in own_rows(kept, self._every)}
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row, with the interval and the time."""
+        """Write one row, with the interval and the time; on a full disk, with a later one."""
         if distributed.rank() == 0 and row["images_seen"] not in self._known:
             extra = {"log_every_images": self._every, "time": time.time()}
-            self._record.add_curve_row(row | extra)
+            self._left.append(row | extra)
+            try:
+                self.write()
+            except OSError as error:
+                if not is_full_disk(error):
+                    raise
+
+    def write(self) -> None:
+        """Write the rows that are left."""
+        while self._left:
+            self._record.add_curve_row(self._left[0])
+            del self._left[0]

@@ -32,9 +32,37 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Server:
+    """A server that can be stopped and started again; its data stay."""
+
+    def __init__(self, command: list[str], folder: str, port: int, who: dict[str, Any]) -> None:
+        self._command, self._folder, self._port, self._who = command, folder, port, who
+        self.url = f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            self._command, cwd=self._folder, stdout=nowhere, stderr=nowhere, **self._who
+        )
+        _wait(self._port)
+
+    def stop(self) -> None:
+        """Stop it; it ends its connections."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(START_S)
+
+
 @contextlib.contextmanager
 def running_server() -> Iterator[str]:
-    """Run a new, empty server; yields SQLAlchemy's URL of a database.
+    """Run a new, empty server; yields SQLAlchemy's URL of a database."""
+    with new_server() as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def new_server() -> Iterator[Server]:
+    """Run a new, empty server.
 
     It refuses to run as root, and then runs as the package's own user.
     """
@@ -57,14 +85,12 @@ def running_server() -> Iterator[str]:
         command = [postgres, "-D", data]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
-        nowhere = subprocess.DEVNULL
-        server = subprocess.Popen(command, cwd=name, stdout=nowhere, stderr=nowhere, **who)
+        server = Server(command, name, port, who)
+        server.start()
         try:
-            _wait(port)
-            yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # it ends its connections
-            server.wait(START_S)
+            server.stop()
 
 
 def _wait(port: int) -> None:

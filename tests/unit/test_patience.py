@@ -1,10 +1,12 @@
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from diffrop.errors import OutageError
-from diffrop.patience import LONGEST_PAUSE_S, STOPPING_S, Patience
+from diffrop.patience import LONGEST_PAUSE_S, STOPPING_S, Patience, is_full_disk
 
 
 class Clock:
@@ -63,14 +65,16 @@ def test_past_the_limit_it_is_given_up_once_and_each_later_action_fails_at_once(
 ) -> None:
     given_up: list[str] = []
     patience = Patience(60, give_up=given_up.append)
-    with pytest.raises(OutageError, match=r"^the database is away, for 6\d s .*--resume$"):
+    with pytest.raises(
+        OutageError, match=r"^the database is away, for 6\d s .*--resume$"
+    ) as first:
         patience.retry(away_until(clock, 2000), outage)
     assert 1060 <= clock.now <= 1060 + LONGEST_PAUSE_S + 0.2
     before = clock.now
     for _ in range(10):
         with pytest.raises(OutageError):
             patience.retry(away_until(clock, 2000), outage)
-    assert clock.now == before and given_up == ["the database is away"]
+    assert clock.now == before and given_up == [str(it.value)]
     clock.now = 2001
     assert patience.retry(away_until(clock, 2000), outage) == "found"
     with pytest.raises(OutageError):  # a new outage has all of the time again
@@ -96,3 +100,43 @@ def test_another_fault_is_raised_at_once(clock: Clock) -> None:
     with pytest.raises(KeyError):
         Patience(300).retry(action, outage)
     assert next(calls) == 1 and clock.now == 1000
+
+
+def raised(action: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:
+        action()
+    return caught.value
+
+
+def write_to_full_device() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def wrapped() -> None:
+    try:
+        write_to_full_device()
+    except OSError as error:
+        raise RuntimeError("cannot write") from error
+
+
+def test_full_disk_is_known_by_whatever_error_it_arrives() -> None:
+    assert is_full_disk(raised(write_to_full_device)) and is_full_disk(raised(wrapped))
+    text = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert is_full_disk(SafetensorError(text))
+    assert not is_full_disk(FileNotFoundError(2, "No such file"))
+    assert not is_full_disk(SafetensorError("invalid header"))
+
+
+def test_mark_lies_there_while_an_outage_is_waited_for(clock: Clock, tmp_path: Path) -> None:
+    patience, seen = Patience(300, mark=tmp_path / "waits"), set()
+
+    def action() -> None:
+        seen.add((tmp_path / "waits").exists())
+        away_until(clock, 1040)()
+
+    patience.retry(action, outage)
+    assert seen == {False, True} and not (tmp_path / "waits").exists()
+    with pytest.raises(OutageError):
+        patience.retry(away_until(clock, 9000), outage)
+    assert not (tmp_path / "waits").exists()

@@ -13,6 +13,7 @@ from diffrop.record.json_files import (
     write_json_lines,
     write_record,
 )
+from tests.made.processes import run_bare
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,19 @@ def test_torn_character_does_not_hide_the_rows_before_it(tmp_path: Path) -> None
 def test_lines_that_hold_no_mapping_are_passed_over() -> None:
     text = "\n".join(["7", "[1]", "null", '"text"', "", json.dumps({"a": 1}), "not json"])
     assert parse_json_lines(text) == [{"a": 1}]
+
+
+def test_line_for_which_there_is_no_room_leaves_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_json_line(path, {"number": 1})
+    limit = path.stat().st_size + 5
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from diffrop.record.json_files import append_json_line\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try: append_json_line(Path(sys.argv[1]), {'number': 2})\n"
+        "except OSError: print('refused')"
+    )
+    assert run_bare(program, str(path)) == "refused\n"
+    append_json_line(path, {"number": 3})
+    assert [row["number"] for row in read_json_lines(path)] == [1, 3]

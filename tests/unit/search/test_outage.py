@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from diffrop.errors import OutageError
+from diffrop.record.trial_state import Stopped, to_result
 from diffrop.search import ownership
 from diffrop.search.ownership import PeerDrivers
 from diffrop.search.scheduler import StudyScheduler
@@ -115,3 +116,14 @@ def test_driver_does_not_hang_at_the_lock_of_one_that_waits(
     assert time.monotonic() - began < 30
     assert isinstance(searcher.suggest("a"), dict)
     assert len(study.trials) == 1
+
+
+def test_trial_that_found_no_room_stays_unfinished_and_its_reason_is_told() -> None:
+    study, told = optuna.create_study(), list[str]()
+    searcher = OptunaStudySearcher(study, small_study(num_trials=2), outage=told.append)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", to_result(Stopped(outage="no room")))
+    searcher.suggest("b")
+    searcher.on_trial_complete("b", to_result(Stopped()))
+    assert told == ["no room"]
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 2
