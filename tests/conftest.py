@@ -1,9 +1,11 @@
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it, also those that nohup runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -85,7 +85,7 @@ def test_interrupted_study_says_so_and_keeps_its_trials_unfinished(
     storage = f"sqlite:///{folder / 'runs/s/study.db'}"
     first = optuna.load_study(study_name="s", storage=storage).trials[0]
     assert not first.state.is_finished()
-    assert (folder / "runs/s/report.html").exists()
+    assert (folder / "runs/s/trials.csv").exists()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from diffrop.study.config import LaunchConfig, StudyConfig
 from tests.made.commands import SCRIPTS, parser_of
 from tests.made.processes import HEAVY, run_bare
 
-EVERY = "-h --help --version"
+EVERY = "--debug -h --help --version"
 DATA = (
     "--dataset --data-root --imbalance-factor --image-size --reference --reference-root "
     "--skip-damaged"

@@ -1,7 +1,12 @@
 """What a launch leaves behind; its stages, which take a cluster, are left out."""
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,7 @@ from diffrop.confirmation.assessment import assess, confirmation_record
 from diffrop.console.results import conclusions
 from diffrop.console.screens import QuietScreen
 from diffrop.engine import run as engine
-from diffrop.engine.prepare import PreparedStudy, fingerprints_of
+from diffrop.engine.prepare import PreparedStudy, check_study, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.engine.study_run import StudyRun
 from diffrop.errors import FaultError
@@ -26,6 +31,7 @@ from tests.made.stored_study import MadeTrial, store_study
 from tests.made.studies import launch_in, run_small
 
 SAME = "No difference found."
+JOIN_CLUSTER = engine._join_cluster
 
 
 def confirmed(num_left: int = 0, finding: str = SAME) -> ConfirmationRecord:
@@ -152,3 +158,101 @@ def test_study_whose_cluster_does_not_start_is_not_made(
             run_small(small_study(), launch_in(tmp_path))
     assert not (tmp_path / "runs/small").exists()
     assert run_small(small_study(), launch_in(tmp_path)).result.trials == []  # not refused
+
+
+class ToldScreen(QuietScreen):
+    """Keeps what it is told, in the order of all that happens."""
+
+    def __init__(self, happened: list[str]) -> None:
+        self.happened = happened
+
+    def say(self, sentence: str) -> None:
+        """Keep it."""
+        self.happened.append(sentence)
+
+
+def closed(
+    folder: Path, happened: list[str], render: Callable[[Path], list[Path]]
+) -> FinishedStudy:
+    """End a launch without a trial; what it shows, draws and says is in `happened`."""
+
+    def show(finished: FinishedStudy) -> None:
+        assert (finished.directory / "trials.csv").exists()
+        happened.append(f"results, interrupted: {finished.interrupted}")
+
+    launch, config = launch_in(folder), small_study()
+    store, _ = check_study(config, launch)
+    prepared = PreparedStudy(store, small_inputs(), reference_scores={})
+    return run_study(config, launch, prepared, "command", ToldScreen(happened), render, show)
+
+
+def test_stopped_launch_shows_its_results_and_then_draws_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def draw_for_ever(folder: Path) -> list[Path]:
+        happened.append("drawing")
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:  # as one figure must not cost the others
+                happened.append("a guard that catches the limit")
+
+    def stop_at_once(run: StudyRun, joined: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(engine, "DRAW_STOPPED_S", 0.1)
+    monkeypatch.setattr(engine, "_run_stages", stop_at_once)
+    found = closed(tmp_path, happened, draw_for_ever)
+    assert found.interrupted
+    asked, *others = [event for event in happened if "asks to stop" in event] + [
+        event for event in happened if "asks to stop" not in event
+    ]
+    assert asked.startswith("SIGTERM asks to stop: ")
+    assert others[:2] == ["results, interrupted: True", "drawing"]
+    assert others[2].startswith("Not all figures were drawn") and len(others) == 3
+    assert f"python -m analysis report {found.directory}" in others[2]
+
+
+def test_signal_while_it_draws_costs_the_figures_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def interrupted(folder: Path) -> list[Path]:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(engine, "_run_stages", lambda *args: None)
+    found = closed(tmp_path, happened, interrupted)
+    assert found.interrupted and happened[0] == "results, interrupted: False"
+    assert any(event.startswith("Not all figures were drawn") for event in happened)
+
+
+def test_second_signal_goes_on_to_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insist(run: StudyRun, joined: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_run_stages", insist)
+    happened: list[str] = []
+    closed(tmp_path, happened, lambda folder: [])
+    assert happened == ["results, interrupted: False"]
+
+
+def test_first_signal_while_ray_starts_ends_at_once_and_leaves_no_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def starting(*args: object) -> Iterator[None]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it goes on")
+        yield
+
+    monkeypatch.setattr(engine, "_join_cluster", JOIN_CLUSTER)
+    monkeypatch.setattr(engine.cluster, "connect", starting)
+    with pytest.raises(KeyboardInterrupt):
+        closed(tmp_path, [], lambda folder: [])
+    assert not (tmp_path / "runs/small").exists()
