@@ -24,7 +24,7 @@ from tests.made.strikes import Striker, images_taken
 from tests.made.studies import launch_in, run_small, states
 from tests.made.trainings import CPU
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("mlflow_tables")]
 IMAGES = 512
 # A process is struck at its fifth batch of 32 images, so that each saves at least once before.
 CONFIG = dataclasses.replace(

@@ -1,7 +1,6 @@
 """What happens to a study when its trials are killed, hang, or produce nonsense."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,19 +14,13 @@ from tests.made.small import learning_rate_study, small_study
 from tests.made.strikes import Striker, striking_extractor
 from tests.made.studies import launch_in, run_small, states
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("mlflow_tables")]
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with ray_head(tmp_path_factory.mktemp("head"), num_cpus=2) as found:
         yield found
-
-
-@pytest.fixture(autouse=True)
-def _tables_of_mlflow(tmp_path: Path, empty_database: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
 
 
 def faulty(tmp_path: Path, *faults: str) -> FeatureExtractor:
