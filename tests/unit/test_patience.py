@@ -74,7 +74,7 @@ def test_past_the_limit_it_is_given_up_once_and_each_later_action_fails_at_once(
     for _ in range(10):
         with pytest.raises(OutageError):
             patience.retry(away_until(clock, 2000), outage)
-    assert clock.now == before and given_up == [str(it.value)]
+    assert clock.now == before and given_up == [str(first.value)]
     clock.now = 2001
     assert patience.retry(away_until(clock, 2000), outage) == "found"
     with pytest.raises(OutageError):  # a new outage has all of the time again
