@@ -4,7 +4,8 @@
 `load_studies` puts any number of either into one.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ import pandas as pd
 
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
-from diffrop.record.cost_account import CostAccount
-from diffrop.record.json_files import read_json, read_record
+from diffrop.record.cost_account import CostAccount, CostEntry
+from diffrop.record.exported_config import read_export
+from diffrop.record.json_files import read_record
+from diffrop.record.kinds import file_of, name_damage, read_stored
+from diffrop.record.names import trial_label
+from diffrop.record.reference_scores import read_reference_scores
 from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder
@@ -28,7 +33,7 @@ from diffrop.record.tables import (
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.warm_start import WarmStartRecord
 from diffrop.schema import flatten
-from diffrop.yaml_text import load_yaml
+from diffrop.study.config import StudyConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,25 +120,26 @@ class StudyResults(StudyFrames):
 
 
 def load_study(directory: Path, *, trusted: bool = False) -> StudyResults:
-    """Read a study's folder.
+    """Read a study's folder. A warning names what is damaged and left out.
 
     Args:
         directory: the folder.
         trusted: whether an extractor of one's own that the study names may be called.
 
     Raises:
-        ValueError: the folder is no study, or one of its files cannot be read.
+        ValueError: the folder is no study, or its trials.csv is missing or damaged.
+        StudyError: study.yaml or confirm.json is damaged.
+        NewerFormatError: a later version wrote one of its files.
     """
     folder = StudyFolder(Path(directory))
     settings = read_settings(folder)
     config = config_of(folder, settings)
-    if not folder.trials_table.is_file():
+    if not os.path.lexists(folder.trials_table):
         raise ValueError(f"{folder.path} has no results yet: it holds no trials.csv")
     experiment = config.experiment
-    trials = read_trials(folder.trials_table, config.name, experiment.contrastive.form)
-    cost = read_record(folder.cost, CostRecord)
-    account = CostAccount.of(folder, cost.began if cost else 0.0, config.prefix_images)
+    trials = _read_trials(folder, config)
     warm_start = read_record(folder.warm_start, WarmStartRecord)
+    cost = read_record(folder.cost, CostRecord)
     return StudyResults(
         directory=folder.path,
         config=settings | config.to_dict(),
@@ -142,24 +148,49 @@ def load_study(directory: Path, *, trusted: bool = False) -> StudyResults:
         curves=curves_frame(
             folder, trials, experiment.training.log_every_images, config.rungs[-1].images
         ),
-        costs=costs_frame(account.entries(), trials),
-        reference_scores=_optional(folder.reference_scores, read_json),
-        best=_optional(folder.best, load_yaml),
+        costs=costs_frame(_costs(folder, config, cost), trials),
+        reference_scores=read_stored(folder.reference_scores, read_reference_scores) or {},
+        best=read_stored(folder.best, read_export) or {},
         agreement=read_record(folder.rung_agreement, AgreementRecord),
         confirmation=read_record(folder.confirmation, ConfirmationRecord),
         cost=cost,
         warm_start=warm_start.notes if warm_start else (),
-        front=read_front(folder.front_table),
+        front=_read_front(folder, experiment.evaluation.objectives),
         trusted=trusted,
     )
 
 
-def _optional(path: Path, read: Callable[[Path], Any]) -> dict[str, Any]:
-    """Return a file's mapping; empty without the file."""
-    found = read(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise ValueError(f"cannot read {path} (it holds no mapping)")
-    return found
+def _read_trials(folder: StudyFolder, config: StudyConfig) -> pd.DataFrame:
+    """Read trials.csv; a warning names trials that have a folder and no row."""
+    path = folder.trials_table
+    try:
+        trials = read_trials(path, config.name, config.experiment.contrastive.form)
+    except ValueError as error:
+        raise ValueError(f"{error}. To fix: remove it; {file_of(path).damaged}") from error
+    left_out = {trial.number for trial in folder.trials()} - set(trials["number"])
+    if left_out:
+        names = ", ".join(trial_label(number) for number in sorted(left_out))
+        name_damage(path, f"it has no row of {names}")
+    return trials
+
+
+def _read_front(folder: StudyFolder, objectives: Sequence[str]) -> pd.DataFrame | None:
+    front = read_stored(folder.front_table, read_front)
+    absent = [name for name in objectives if front is not None and name not in front]
+    if absent:
+        name_damage(folder.front_table, f"it has no column {', '.join(absent)}")
+        return None
+    return front
+
+
+def _costs(
+    folder: StudyFolder, config: StudyConfig, cost: CostRecord | None
+) -> Sequence[CostEntry]:
+    """Return the cost account; nothing while it is unknown when the study began."""
+    if cost is None and os.path.lexists(folder.cost):
+        return ()
+    began = 0.0 if cost is None else cost.began
+    return CostAccount.of(folder, began, config.prefix_images).entries()
 
 
 def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:

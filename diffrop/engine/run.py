@@ -1,7 +1,6 @@
 """The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
 
 import contextlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from diffrop.engine.records import (
     record_conclusion,
     record_plan,
 )
+from diffrop.engine.repair import set_damaged_files_aside
 from diffrop.engine.result_files import write_results
 from diffrop.engine.stages import Stages
 from diffrop.engine.study_run import StudyRun
@@ -27,12 +27,12 @@ from diffrop.errors import OutageError
 from diffrop.execution import cluster
 from diffrop.execution.placement import check_placement
 from diffrop.record.confirmation import ConfirmationRecord
-from diffrop.record.json_files import read_record
+from diffrop.record.json_files import read_record, write_json
 from diffrop.record.results import StudyResult
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.search.warm_start import remember, write_notes
 from diffrop.signals import time_limit
-from diffrop.storage import RemoteMirror, try_lock, write_atomically
+from diffrop.storage import RemoteMirror, try_lock
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.tracking.launch import tracking_uri
 from diffrop.training.garbage import collect_garbage
@@ -128,10 +128,11 @@ def _open(run: StudyRun, command: str) -> None:
     if launch.resume:
         fingerprints = fingerprints_of(run.inputs)
         run.study = prepared.store.resume(run.config, command, launch, fingerprints, run.patience)
+        set_damaged_files_aside(run)
     else:
         remember(run.study, prepared.warm_start)
         write_notes(folder, prepared.warm_start)
-    write_atomically(folder.reference_scores, json.dumps(prepared.reference_scores))
+    write_json(folder.reference_scores, prepared.reference_scores)
     _push(run)  # a driver may be lost with its disk
     run.tracker.log_study(folder)
     run.budget = BudgetTracker(launch, run.reader)
@@ -228,7 +229,9 @@ def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
         KeyboardInterrupt: a signal came while Ray started, or a second one.
     """
     remaining = run.num_remaining  # also what another driver runs, or left behind
-    if run.stop.requested or not (remaining or run.launch.confirm):
+    stages = Stages(run)
+    lost = stages.with_lost_scores()
+    if run.stop.requested or not (remaining or run.launch.confirm or lost):
         return
     if run.launch.resume:
         _join_cluster(run, joined)
@@ -238,7 +241,8 @@ def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
     began = time.monotonic()
     record = run.folder, run.study, run.config, run.launch
     run.write(lambda: record_plan(*record, run.inputs, nodes))
-    stages = Stages(run)
+    if lost:
+        stages.score_again(lost)
     if remaining:
         stages.search()
     if run.launch.confirm:

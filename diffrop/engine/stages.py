@@ -4,7 +4,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ from diffrop.execution.task_sources import FixedTasks, FixedTaskSearcher, Search
 from diffrop.execution.trial import TrialTask
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
+from diffrop.record.reported import lost_scores, note_scored_again
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import share_record
-from diffrop.record.trial_state import to_result
+from diffrop.record.trial_state import PARENT, VALUES, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import COOL_DOWN_S, OptunaStudySearcher
@@ -52,6 +53,41 @@ class Stages:
     """The stages of one launch on its cluster."""
 
     run: StudyRun
+
+    def with_lost_scores(self) -> list[TrialTask]:
+        """Return the trials that ended and lost a score whose checkpoint is intact, as tasks.
+
+        Each task has the rungs that are to be scored again, and no others.
+        """
+        run = self.run
+        lost = {} if run.drivers.others() else lost_scores(run.study, run.folder)
+        found = []
+        for trial in run.study.get_trials(deepcopy=False):
+            images = lost.get(trial.number)
+            if not images or VALUES not in trial.user_attrs:
+                continue
+            attributes = trial.user_attrs
+            task = run.tasks.trial(trial.number, attributes[VALUES], attributes.get(PARENT))
+            if task.folder.training_key() not in (None, task.key):
+                continue  # with another number of workers; that training is not gone on with
+            checkpoints = task.store.folder(task.key)
+            rungs = [rung for rung in task.rungs if rung.images in images]
+            held = tuple(rung for rung in rungs if checkpoints.holds(rung.images))
+            if held:
+                found.append(replace(task, rungs=held))
+        return found
+
+    def score_again(self, tasks: Sequence[TrialTask]) -> None:
+        """Score checkpoints whose scores were lost, the baseline's first: others refer to them."""
+        run = self.run
+        names = ", ".join(task.directory.name for task in tasks)
+        run.screen.say(f"Scoring again, since their scores were lost: {names}.")
+        first = [task for task in tasks if task.folder.number == BASELINE]
+        for part in (first, [task for task in tasks if task not in first]):
+            if part and run.may_begin:
+                self._run_fixed(part)
+        again = {task.folder.number: [rung.images for rung in task.rungs] for task in tasks}
+        note_scored_again(run.study, run.folder, again)
 
     def search(self) -> None:
         """Run the trials that are left, after what they start from or are compared with."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from diffrop import distributed
-from diffrop.checkpoint_file import Checkpoint, write_checkpoint
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import OutageError, StopRequested
@@ -28,6 +28,7 @@ from diffrop.record.trial_state import RungReached, TrialReport
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import score_model, scored_alike
+from diffrop.storage import set_aside
 from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung
 from diffrop.training.identity import TrainingIdentity, split_key
@@ -168,7 +169,8 @@ def run_trial(
 def _take_up(task: TrialTask) -> None:
     """Fetch what another node wrote of this trial, and link its folder to its training's.
 
-    Scores of another training (the number of workers may change between launches) are set aside.
+    Scores of another training (the number of workers may change between launches) are set aside,
+    and so are damaged ones: what they are of is scored again.
     """
     task.store.pull(task.directory)
     if task.baseline is not None:
@@ -181,6 +183,7 @@ def _take_up(task: TrialTask) -> None:
         if task.store.mirror is not None:
             task.store.mirror.delete(scores)
     task.folder.use_training(task.key, task.store.root)
+    task.folder.set_damaged_aside(read_checkpoint)
 
 
 def _stored_score(
@@ -248,6 +251,8 @@ def _rung_reached(card: ScoreCard, task: TrialTask) -> RungReached:
 def _log_to(path: Path) -> Iterator[None]:
     """Collect warnings and log records of this process in the trial's own file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        set_aside(path)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     root = logging.getLogger()

@@ -10,6 +10,7 @@ report, MLflow and the status. What counts:
 - A score costs the hardware of the trial that it is of.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,8 @@ class CostAccount:
                         time=segment.time,
                     )
                 )
+        # The workers of a score stand in the training's file alone.
+        lost = os.path.lexists(training.costs_path) and not training.segments()
         entries += [
             CostEntry(
                 kind=kind,
@@ -145,7 +148,7 @@ class CostAccount:
                 samples=card.samples_drawn if part == "sampling" else 0,
                 time=card.time,
             )
-            for card in folder.readable_scores()
+            for card in ([] if lost else folder.scores())
             for part in SCORING_PARTS
         ]
         self._entries[folder.path] = entries

@@ -6,13 +6,14 @@ same MLflow server. What is kept outside of the folder is matched by the token, 
 
 import os
 import secrets
-import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from diffrop.record.json_files import read_record, write_record
+from diffrop.record.json_files import parse_record, read_record, write_record
+from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.study_folder import StudyFolder
-from diffrop.storage import set_aside, temporary_beside
+from diffrop.storage import temporary_beside
 
 TOKEN_BYTES = 6
 """As hexadecimal digits a token is short enough to be typed."""
@@ -55,13 +56,5 @@ def identity_of(folder: StudyFolder) -> str:
 
 def _read(path: Path) -> StudyIdentity | None:
     """Return what a file holds; None without it, or where it had to be set aside."""
-    try:
-        return read_record(path, StudyIdentity)
-    except ValueError as error:
-        aside = set_aside(path)
-        warnings.warn(
-            f"{error}; it was set aside as {aside.name}, and MLflow gets runs of its own for what "
-            "this study holds",
-            stacklevel=3,
-        )
-        return None
+    set_damaged_aside(path, partial(parse_record, cls=StudyIdentity))
+    return read_record(path, StudyIdentity)

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 LABEL = re.compile(r"t(\d{3,})(?:-s(\d+))?")
-IMAGES = re.compile(r"images_(\d+)")
+IMAGES = re.compile(r"images_(\d{12,})")
+TRAINING_LINK = "training"
+"""In the folder of a trial, the link to its training."""
 
 
 def trial_label(number: int, seed: int | None = None) -> str:
@@ -27,10 +29,11 @@ def images_name(images_seen: int, suffix: str) -> str:
 
 def files_by_images(folder: Path, suffix: str) -> list[Path]:
     """Return the files of a folder that `images_name` names, by images seen."""
-    return sorted(path for path in folder.glob(f"images_*{suffix}") if images_of(path) is not None)
+    found = (path for path in folder.glob(f"images_*{suffix}") if images_of(path) is not None)
+    return sorted(found, key=lambda path: images_of(path) or 0)
 
 
 def images_of(path: Path) -> int | None:
     """Return the images seen that a file's name gives; None if it gives none."""
-    found = IMAGES.fullmatch(path.name.partition(".")[0])
+    found = IMAGES.fullmatch(path.stem)
     return None if found is None else int(found[1])

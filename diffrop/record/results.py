@@ -1,7 +1,9 @@
 """The results of a study: one row a trial, ranked."""
 
+import contextlib
 import dataclasses
 import datetime
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from diffrop.constraints import violations
 from diffrop.errors import StorageError
 from diffrop.metrics.interval import Interval
+from diffrop.record.codec import decode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.json_files import read_record
+from diffrop.record.kinds import name_damage
 from diffrop.record.names import trial_label
+from diffrop.record.reported import agrees, reported_values
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
@@ -188,7 +193,7 @@ class StudyResult:
 class ResultReader:
     """Reads a study's trials from Optuna and their scores from disk, and ranks them.
 
-    Trials that have ended do not change: they are read once.
+    Trials that have ended do not change: they are read once, unless their score is lost.
     """
 
     def __init__(
@@ -211,9 +216,8 @@ class ResultReader:
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
         self._constraints = config.experiment.evaluation.parsed_constraints
-        cost = read_record(folder.cost, CostRecord)
         # What an earlier study trained was paid for by that one.
-        self.account = CostAccount(folder, time.time() if cost is None else cost.began)
+        self.account = CostAccount(folder, began(study, folder))
 
     def read(self) -> StudyResult:
         """Return the trials as they stand now; their costs are in `account`."""
@@ -224,7 +228,8 @@ class ResultReader:
             directory = self._folder.trial(frozen.number)
             fetched = known is not None or fetch_trial(directory, self._fetch)
             trial = known or self._result(frozen, directory)
-            if known is None and fetched and frozen.state.is_finished():
+            scored = trial.card is not None or not rung_scores(frozen)
+            if known is None and fetched and scored and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
         return StudyResult(self._config, self._in_place(trials))
@@ -279,8 +284,6 @@ class ResultReader:
     def _result(self, frozen: FrozenTrial, folder: TrialFolder) -> TrialResult:
         attributes = frozen.user_attrs
         reached = max(rung_scores(frozen), default=0)
-        # A worker group may have scored once more before it was stopped: that was never reported.
-        cards = [card for card in folder.scores() if card.images_seen <= reached]
         start = frozen.datetime_start or datetime.datetime.now()
         end = frozen.datetime_complete or datetime.datetime.now()
         parent = attributes.get(PARENT)
@@ -294,7 +297,7 @@ class ResultReader:
             state=frozen.state.name,
             values={**baseline, **attributes.get(VALUES, frozen.params)},
             directory=folder.path,
-            card=cards[-1] if cards else None,
+            card=self._card(frozen, folder),
             duration_s=(end - start).total_seconds(),
             message=attributes.get(MESSAGE, ""),
             audited_at=attributes.get(AUDITED_AT),
@@ -306,6 +309,41 @@ class ResultReader:
             samples_drawn=sum(cost.samples for cost in own),
             gpus=max((cost.gpus for cost in own), default=0.0),
         )
+
+    def _card(self, frozen: FrozenTrial, folder: TrialFolder) -> ScoreCard | None:
+        """Return a trial's newest score that was reported; a warning names one that is lost.
+
+        A worker group may have scored once more before it was stopped: that was never reported.
+        """
+        reported = reported_values(self._study, frozen)
+        if not reported:
+            return None
+        images = max(reported)
+        path = folder.score_path(images)
+        if not os.path.lexists(path):
+            if frozen.state.is_finished():
+                name_damage(path, "it is missing")
+            return None
+        card = folder.score(images)
+        if card is not None and not agrees(card, reported[images]):
+            name_damage(path, f"it says {card.values}, and Optuna {list(reported[images])}")
+            return None
+        return card
+
+
+def began(study: optuna.Study, folder: StudyFolder) -> float:
+    """Return when a study began, in seconds since 1970; now, if it has not.
+
+    Where plan.json is damaged or missing, the database has a copy of it.
+    """
+    stored = read_record(folder.cost, CostRecord)
+    if stored is not None:
+        return stored.began
+    with contextlib.suppress(ValueError):
+        copy = study.user_attrs.get(folder.cost.stem)
+        return decode(CostRecord, copy).began
+    starts = [trial.datetime_start for trial in study.get_trials(deepcopy=False)]
+    return min((start.timestamp() for start in starts if start), default=time.time())
 
 
 def fetch_trial(folder: TrialFolder, fetch: Callable[[TrialFolder], None]) -> bool:

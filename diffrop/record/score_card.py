@@ -4,10 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diffrop.errors import NewerFormatError
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.protocol import Protocol
 from diffrop.record.codec import decode
 from diffrop.record.json_files import read_json, write_record
+from diffrop.record.names import images_of
+
+SCORE_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class ScoreCard:
     """Of one worker: sampling, features, metrics."""
     asked: dict[str, Any] = field(default_factory=dict)
     """What the search was asked for; where that is equal, scoring again would give this card."""
+    format: int = SCORE_FORMAT
+    """Of the file; those of earlier versions do not say it."""
 
     @property
     def objective(self) -> str:
@@ -95,17 +101,33 @@ def read_score(path: Path) -> ScoreCard:
     """Read a score file.
 
     Raises:
-        ValueError: it is damaged, not written to its end, or of another version.
+        NewerFormatError: a later version wrote it.
+        ValueError: it is damaged or not written to its end.
     """
     values = read_json(path)
+    number = values.get("format", SCORE_FORMAT)
+    if type(number) is int and number > SCORE_FORMAT:
+        raise NewerFormatError(path, number, SCORE_FORMAT)
     try:
         card = decode(ScoreCard, values, "the score")
-        _ = card.scores, card.value  # there is a row of the choice on the full N
-    except (IndexError, KeyError) as error:
-        raise ValueError(f"{path} is no complete score file ({error!r})") from error
-    except ValueError as error:
+        _check(card, path)
+    except (LookupError, ValueError) as error:
         raise ValueError(f"{path} is no complete score file ({error})") from error
     return card
+
+
+def _check(card: ScoreCard, path: Path) -> None:
+    """Raise ValueError or LookupError where what a card says twice does not agree."""
+    if card.format != SCORE_FORMAT:
+        raise ValueError(f"it is of format {card.format}")
+    if images_of(path) not in (None, card.images_seen):
+        raise ValueError(f"it is of {card.images_seen} images")
+    scores = card.scores  # the row of the choice on the full N
+    if not card.values or len(card.values) != len(card.objectives):
+        raise ValueError("it has not one value for each objective")
+    for name, value in zip(card.objectives, card.values, strict=True):
+        if scores[name] != value:
+            raise ValueError(f"its {name} is {value} in one place and {scores[name]} in another")
 
 
 def write_score(path: Path, card: ScoreCard) -> None:

@@ -5,11 +5,11 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.exceptions import DuplicatedStudyError, OptunaError, StorageInternalError
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,17 +17,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
-from diffrop.record.codec import encode
+from diffrop.record.codec import decode, encode
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.cost import CostRecord
 from diffrop.record.creation_lock import creation_lock
 from diffrop.record.identity import identity_of
-from diffrop.record.json_files import write_record
+from diffrop.record.json_files import parse_record, read_record, write_record
+from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.patient_storage import open_patiently
-from diffrop.record.settings import config_of, read_settings
+from diffrop.record.settings import config_of, read_settings, write_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
 from diffrop.schema import flatten
 from diffrop.sqlite_file import read_only_url, sqlite_url
-from diffrop.storage import write_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
 LOCK_WAIT_S = 5
@@ -167,13 +169,14 @@ class StudyStore:
 
     def _write(self, config: StudyConfig, command: str) -> None:
         content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
-        write_atomically(self.folder.config, yaml.safe_dump(content, sort_keys=False))
+        write_settings(self.folder, content)
 
     def read_config(self) -> StudyConfig:
         """Return the configuration of the study's newest launch.
 
         Raises:
-            ValueError: it cannot be read, or is of another format.
+            StudyError: it is damaged, or of another format.
+            NewerFormatError: a later version wrote it.
         """
         return config_of(self.folder, read_settings(self.folder))
 
@@ -332,3 +335,23 @@ def share_record(study: optuna.Study, path: Path, record: Any) -> None:
     """
     write_record(path, record)
     study.set_user_attr(path.stem, encode(record))
+
+
+def restore_shared(study: optuna.Study, folder: StudyFolder) -> None:
+    """Write records that `share_record` put into the database, and that the folder has lost.
+
+    What an earlier version wrote there and this one cannot read is left where it is.
+
+    Raises:
+        StudyError: the present record of the confirmation is damaged.
+    """
+    kinds: tuple[tuple[Path, type[Any]], ...] = (
+        (folder.cost, CostRecord),
+        (folder.confirmation, ConfirmationRecord),
+    )
+    for path, kind in kinds:
+        set_damaged_aside(path, partial(parse_record, cls=kind))
+        copy = study.user_attrs.get(path.stem)
+        if copy is not None and read_record(path, kind) is None:
+            with contextlib.suppress(ValueError):
+                write_record(path, decode(kind, copy))

@@ -3,6 +3,9 @@
 `analysis.data.load` says what the columns of the frames mean.
 """
 
+import csv
+import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,7 @@ import pandas as pd
 
 from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.record.cost_account import CostEntry
+from diffrop.record.kinds import name_damage
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import STEP_KEYS
@@ -111,10 +115,27 @@ def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
         ValueError: it is no table of trials.
     """
     try:
+        _check_whole(path)
         trials = plain_frame(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    return typed_trials(trials, study, base_form, path)
+    known = [*TEXT, *WHOLE, *REAL, *FLAGS]
+    absent = [name for name in known if name not in trials and "/" not in name]
+    typed = typed_trials(trials, study, base_form, path)
+    if absent:
+        name_damage(path, f"it has no column {', '.join(absent)}")
+    return typed
+
+
+def _check_whole(path: Path) -> None:
+    """Raise ValueError if a table is cut: it ends amid a row, or rows differ in length."""
+    text = path.read_text("utf-8")
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f"it is no table: {error}") from error
+    if not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError("it is cut or no table")
 
 
 def typed_trials(trials: pd.DataFrame, study: str, base_form: str, source: object) -> pd.DataFrame:
@@ -196,9 +217,10 @@ def read_front(path: Path) -> pd.DataFrame | None:
     Raises:
         ValueError: it cannot be read, or is no Pareto front.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
+        _check_whole(path)
         front = plain_frame(pd.read_csv(path, keep_default_na=False, na_values=[""]))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
@@ -212,8 +234,7 @@ def read_front(path: Path) -> pd.DataFrame | None:
 def measurements_frame(folder: StudyFolder, trials: pd.DataFrame) -> pd.DataFrame:
     """Return every score of all trials, at each sampling choice and in each round.
 
-    Raises:
-        ValueError: a score file is damaged.
+    A warning names score files that are damaged.
     """
     rows: list[dict[str, Any]] = []
     for trial in trials.to_dict("records"):

@@ -4,8 +4,8 @@ A training lies in the store that all studies of a runs folder share, under its 
 several studies may use it. So a study looks at its own part of the curves alone.
 """
 
-import contextlib
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,9 @@ from diffrop.record.json_files import (
     read_json_lines,
     write_json_lines,
 )
+from diffrop.record.kinds import read_stored
 from diffrop.record.names import files_by_images, images_name
+from diffrop.storage import set_aside
 
 WEIGHTS = "images_*.safetensors"
 STEP_KEYS = ("images_seen", "time", "log_every_images")
@@ -85,21 +87,17 @@ class StoredTraining:
     def parent(self) -> tuple[str, int] | None:
         """Return the key of the training from which this one forks, and the images seen there.
 
-        None if it does not fork, or if its identity cannot be read.
+        None if it does not fork, or, with a warning, if its identity cannot be read.
         """
-        with contextlib.suppress(ValueError):
-            key, _, images = str(read_json(self.identity_path).get("parent") or "").rpartition("-")
-            if key and images.isdigit():
-                return key, int(images)
+        identity = read_stored(self.identity_path, read_json) or {}
+        key, _, images = str(identity.get("parent") or "").rpartition("-")
+        if key and images.isdecimal():
+            return key, int(images)
         return None
 
     def segments(self) -> list[TrainingSegment]:
-        """Return what was trained, in the order in which it was; damaged lines are passed over."""
-        found = []
-        for row in read_json_lines(self.costs_path):
-            with contextlib.suppress(ValueError):
-                found.append(decode(TrainingSegment, row))
-        return found
+        """Return what was trained, in the order in which it was, as far as it can be read."""
+        return read_json_lines(self.costs_path, lambda row: decode(TrainingSegment, row))
 
     def add_segment(self, segment: TrainingSegment) -> None:
         """Write down what a segment took."""
@@ -130,7 +128,7 @@ class StoredTraining:
             log_every_images: the study's interval; None takes all rows.
             until: the images seen by the study's trial, at most.
         """
-        return own_rows(read_json_lines(self.curves_path), log_every_images, until)
+        return own_rows(read_json_lines(self.curves_path, _step), log_every_images, until)
 
     def newest_row(self, log_every_images: int | None = None, until: float = math.inf) -> Row:
         """Return the newest measurement of each kind up to some images; empty before the first.
@@ -151,6 +149,12 @@ class StoredTraining:
             merged |= row
         return merged
 
+    def set_unreadable_aside(self) -> None:
+        """Give way to the files that grow line by line, where something else has their place."""
+        for path in (self.curves_path, self.costs_path):
+            if os.path.lexists(path) and not path.is_file():
+                set_aside(path)
+
     def add_curve_row(self, row: Row) -> None:
         """Write one more row of the curves."""
         append_json_line(self.curves_path, row)
@@ -162,12 +166,11 @@ class StoredTraining:
         """
         rows = {
             (row["images_seen"], row.get("log_every_images")): row
-            for row in _steps(read_json_lines(self.curves_path))
+            for row in read_json_lines(self.curves_path, _step)
         }
         kept = [row for row in rows.values() if row["images_seen"] <= images]
         kept.sort(key=lambda row: row["images_seen"])
-        if self.curves_path.exists():
-            write_json_lines(self.curves_path, kept)
+        write_json_lines(self.curves_path, kept)
         return kept
 
 
@@ -192,6 +195,13 @@ def own_rows(
 def _is_own(row: Row, log_every_images: int | None) -> bool:
     every = log_every_images
     return every is None or row.get("log_every_images", every) == every
+
+
+def _step(row: Row) -> Row:
+    """Return a row that says how many images were seen; ValueError for any other."""
+    if type(row.get("images_seen")) is not int:
+        raise ValueError("no images seen")
+    return row
 
 
 def _steps(rows: Iterable[Row]) -> Iterator[Row]:

@@ -1,16 +1,20 @@
 """The folder of a trial or of a retraining: its training, scores, sample grids and messages."""
 
-import contextlib
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffrop.errors import CheckpointError
-from diffrop.record.json_files import read_record, write_record
-from diffrop.record.names import files_by_images, images_name, parse_label
+from diffrop.record.json_files import parse_record, read_record, write_record
+from diffrop.record.kinds import read_stored, set_damaged_aside
+from diffrop.record.names import TRAINING_LINK, files_by_images, images_name, parse_label
 from diffrop.record.score_card import ScoreCard, read_score
 from diffrop.record.trainings import WEIGHTS, StoredTraining
-from diffrop.storage import RemoteMirror, write_atomically
+from diffrop.storage import RemoteMirror, set_aside, sweep_temporaries, write_atomically
+
+KEY = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,30 @@ class TrialFolder:
     @property
     def training_link(self) -> Path:
         """The link to the training in the store."""
-        return self.path / "training"
+        return self.path / TRAINING_LINK
 
     def training_key(self) -> str | None:
-        """Return the key of the training, None before it has begun."""
-        note = self.training_note
-        return note.read_text("utf-8").strip() if note.exists() else None
+        """Return the key of the training, None before it has begun.
+
+        It stands in a note and is the name that the link leads to; each serves for the other.
+        """
+        return read_stored(self.training_note, self._read_note) or self._linked_key()
+
+    def _linked_key(self) -> str | None:
+        link = self.training_link
+        return link.readlink().name if link.is_symlink() else None
+
+    def _read_note(self, path: Path) -> str:
+        """Read the note of the training's key; ValueError if it is cut or names no key."""
+        key, linked = path.read_text("utf-8").strip(), self._linked_key()
+        if KEY.fullmatch(key) is None or len(key) != len(linked or key):
+            raise ValueError("it names no training")
+        return key
 
     def training(self, store: Path | None = None) -> StoredTraining:
         """Return the training, found by the link or, where `store` is given, by its key."""
         link = self.training_link
-        if link.exists():
+        if link.is_symlink() and link.exists():
             return StoredTraining(link.resolve())
         key = self.training_key() if store is not None else None
         return StoredTraining(link if store is None or key is None else store / key)
@@ -90,6 +107,8 @@ class TrialFolder:
             if link.readlink() == target:
                 return
             link.unlink()
+        elif link.exists():
+            set_aside(link)
         link.symlink_to(target, target_is_directory=True)
 
     def pull(self, store: Path, mirror: RemoteMirror | None) -> None:
@@ -122,33 +141,25 @@ class TrialFolder:
         return files_by_images(self.scores_path, ".json")
 
     def score(self, images_seen: int) -> ScoreCard | None:
-        """Return the score at a rung, None without one.
+        """Return the score at a rung; None without one and, with a warning, where it is damaged.
 
         Raises:
-            ValueError: the file is damaged or of another version.
+            NewerFormatError: a later version wrote it.
         """
-        path = self.score_path(images_seen)
-        return read_score(path) if path.exists() else None
+        return read_stored(self.score_path(images_seen), read_score)
 
     def scores(self) -> list[ScoreCard]:
-        """Return all scores, by images seen.
+        """Return the scores that can be read, by images seen; a warning names each other one.
 
         Raises:
-            ValueError: a file is damaged or of another version.
+            NewerFormatError: a later version wrote one.
         """
-        return [read_score(path) for path in self.score_files()]
-
-    def readable_scores(self) -> list[ScoreCard]:
-        """Return the scores whose files can be read, by images seen."""
-        found = []
-        for path in self.score_files():
-            with contextlib.suppress(ValueError):
-                found.append(read_score(path))
-        return found
+        found = (read_stored(path, read_score) for path in self.score_files())
+        return [card for card in found if card is not None]
 
     def influence_path(self) -> Path | None:
         """Return the file of the samples' influence on the final score, if there is one."""
-        return max(self.scores_path.glob(WEIGHTS), default=None)
+        return next(reversed(files_by_images(self.scores_path, ".safetensors")), None)
 
     def scored_checkpoint(self, images_seen: int) -> Path:
         """Return the checkpoint behind a score; its training may have gone on since.
@@ -174,6 +185,29 @@ class TrialFolder:
     def failure(self) -> TrainingFailure | None:
         """Return why a retraining failed for good, None if it did not."""
         return read_record(self.failure_path, TrainingFailure)
+
+    def set_damaged_aside(self, read_influence: Callable[[Path], object]) -> None:
+        """Give way to the files that are made again, where the present ones are damaged.
+
+        The influence of its samples is a part of a score: both are made again.
+
+        Args:
+            read_influence: reads such a file, or raises one of `kinds.DAMAGED`.
+
+        Raises:
+            NewerFormatError: a later version wrote one.
+        """
+        sweep_temporaries(self.path)
+        sweep_temporaries(self.scores_path)
+        set_damaged_aside(self.failure_path, lambda path: parse_record(path, TrainingFailure))
+        if set_damaged_aside(self.training_note, self._read_note) and (key := self._linked_key()):
+            write_atomically(self.training_note, key + "\n")
+        for path in self.score_files():
+            set_damaged_aside(path, read_score)
+        for path in files_by_images(self.scores_path, ".safetensors"):
+            score = path.with_suffix(".json")
+            if set_damaged_aside(path, read_influence) and score.exists():
+                set_aside(score)
 
     def record_failure(self, failure: TrainingFailure) -> None:
         """Write down why a retraining failed for good."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from diffrop.checkpoint_header import read_digest
 from diffrop.errors import CheckpointError
 from diffrop.record.json_files import read_json
+from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.record.trial_folder import TrialFolder
@@ -173,6 +174,8 @@ class CheckpointStore:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.pull()
         path = folder.record.identity_path
+        set_damaged_aside(path, lambda path: folder.identity())
+        folder.record.set_unreadable_aside()
         if not path.exists():
             write_atomically(path, json.dumps(identity.to_dict(), indent=1))
         return folder

@@ -1,6 +1,5 @@
 """A study with everything that the engine can leave: the store, rounds, front, audits."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from diffrop.record.confirmation import (
     PairedDifference,
 )
 from diffrop.record.cost import CostRecord, PlannedCost
-from diffrop.record.json_files import write_record
+from diffrop.record.json_files import write_json, write_record
 from diffrop.record.results import StudyResult, front_points
 from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.score_card import CurvePoint, ScoreCard
@@ -135,7 +134,7 @@ def write_full_study(
     write_front(folder, points, config.experiment.evaluation.objectives)
     write_record(folder.confirmation, _write_confirmation(folder))
     write_record(folder.rung_agreement, agreement(len(result.ranked)))
-    folder.reference_scores.write_text(json.dumps(REFERENCE_SCORES))
+    write_json(folder.reference_scores, REFERENCE_SCORES)
     return directory
 
 

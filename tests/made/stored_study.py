@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import write_record
 from diffrop.record.results import ResultReader, StudyResult
 from diffrop.record.score_card import ScoreCard, write_score
+from diffrop.record.settings import write_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import StudyStore
 from diffrop.record.trainings import Row, StoredTraining, TrainingSegment
@@ -151,7 +151,7 @@ def store_results(
     if cost is not None:
         write_record(folder.cost, cost)
     content = {"format": STUDY_FORMAT, "command": "command", **config.to_dict(), **settings}
-    write_atomically(folder.config, yaml.safe_dump(content, sort_keys=False))
+    write_settings(folder, content)
     objectives = config.experiment.evaluation.objectives
     study = optuna.create_study(directions=["minimize"] * len(objectives))
     known = {trial.number: trial for trial in trials}

@@ -7,6 +7,7 @@ import pytest
 from diffrop.record.json_files import (
     append_json_line,
     parse_json_lines,
+    parse_record,
     read_json,
     read_json_lines,
     read_record,
@@ -40,7 +41,7 @@ def test_file_that_holds_something_else_is_refused_by_its_path(
     path = tmp_path / "note.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"cannot read .*note\.json \(.*{reason}"):
-        read_record(path, Note)
+        parse_record(path, Note)
 
 
 def test_missing_file_is_refused_where_it_must_be_there(tmp_path: Path) -> None:
@@ -50,25 +51,38 @@ def test_missing_file_is_refused_where_it_must_be_there(tmp_path: Path) -> None:
 
 def test_lines_are_added_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    assert read_json_lines(path) == []
+    assert read_json_lines(path, dict) == []
     append_json_line(path, {"a": 1})
     append_json_line(path, Note("b"))
-    assert read_json_lines(path) == [{"a": 1}, {"text": "b"}]
+    assert read_json_lines(path, dict) == [{"a": 1}, {"text": "b"}]
+    write_json_lines(path, [])
+    assert read_json_lines(path, dict) == [] and not path.exists()
     write_json_lines(path, [{"c": 2}])
-    assert read_json_lines(path) == [{"c": 2}]
+    assert read_json_lines(path, dict) == [{"c": 2}]
 
 
 @pytest.mark.parametrize("torn", ['{"a": 2, "b', '{"a": 2', "{", '"'])
 def test_torn_last_line_is_passed_over(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n' + torn)
-    assert read_json_lines(path) == [{"a": 1}]
+    with pytest.warns(UserWarning, match=r"rows.jsonl is damaged \(1 of 2 lines, 2, cannot"):
+        assert read_json_lines(path, dict) == [{"a": 1}]
+
+
+def test_torn_line_does_not_cost_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    append_json_line(path, {"a": 3})
+    append_json_line(path, {"a": 4})
+    with pytest.warns(UserWarning, match="1 of 4 lines"):
+        assert read_json_lines(path, dict) == [{"a": 1}, {"a": 3}, {"a": 4}]
 
 
 def test_torn_character_does_not_hide_the_rows_before_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n{"name": "\xc3')
-    assert read_json_lines(path) == [{"a": 1}]
+    with pytest.warns(UserWarning, match="1 of 2 lines"):
+        assert read_json_lines(path, dict) == [{"a": 1}]
 
 
 def test_lines_that_hold_no_mapping_are_passed_over() -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffrop.record.settings import config_of, read_settings
+from diffrop.errors import NewerFormatError, StudyError
+from diffrop.record.settings import config_of, read_settings, write_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import STUDY_FORMAT
 
@@ -39,9 +40,28 @@ def test_runs_folder_is_refused_with_its_studies(tmp_path: Path) -> None:
 )
 def test_other_files_are_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     study = written(tmp_path / "small", text)
-    with pytest.raises(ValueError, match=message) as found:
+    with pytest.raises(StudyError, match=message) as found:
         read_settings(study)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(found.value) and "To fix: restore it" in str(found.value)
+
+
+def test_later_format_is_refused_by_both_numbers(tmp_path: Path) -> None:
+    study = written(tmp_path / "small", f"format: {STUDY_FORMAT + 1}")
+    with pytest.raises(NewerFormatError, match=r"study.yaml has format 4, and .* up to 3"):
+        read_settings(study)
+
+
+def test_line_that_was_taken_out_is_noticed(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path)
+    write_settings(study, {"format": STUDY_FORMAT, "name": "small", "num_trials": 3})
+    assert read_settings(study)["num_trials"] == 3
+    lines = study.config.read_text().splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        study.config.write_text("".join([*lines[:number], *lines[number + 1 :]]))
+        with pytest.raises(StudyError, match=r"study.yaml was altered since it was written"):
+            read_settings(study)
+    study.config.write_text("".join(lines[1:]))  # as an earlier version wrote it
+    assert read_settings(study)["num_trials"] == 3
 
 
 @pytest.mark.parametrize(
@@ -56,5 +76,5 @@ def test_wrong_settings_are_refused_with_their_file(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     study = StudyFolder(tmp_path / "small")
-    with pytest.raises(ValueError, match=rf"cannot read .*study\.yaml \({message}"):
+    with pytest.raises(StudyError, match=rf"cannot read .*study\.yaml \({message}"):
         config_of(study, {"format": STUDY_FORMAT, "command": "run"} | changes)

@@ -41,11 +41,51 @@ def test_scores_are_read_by_images(trial: TrialFolder) -> None:
     assert trial.score_files() == [trial.score_path(64), trial.score_path(128)]
 
 
-def test_damaged_score_is_refused_and_may_be_passed_over(trial: TrialFolder) -> None:
+def test_damaged_score_is_named_and_passed_over(trial: TrialFolder) -> None:
     trial.score_path(64).write_text("{")
-    with pytest.raises(ValueError, match="cannot read"):
-        trial.scores()
-    assert [card.value for card in trial.readable_scores()] == [40.0]
+    with pytest.warns(UserWarning, match=r"images_0+64.json .*its checkpoint is gone"):
+        assert [card.value for card in trial.scores()] == [40.0]
+    with pytest.warns(UserWarning, match="images_0+64.json"):
+        assert trial.score(64) is None
+
+
+def test_damaged_score_is_set_aside_while_it_can_be_made_again(trial: TrialFolder) -> None:
+    for images in (64, 128):
+        trial.score_path(images).write_text("null")
+    trial.training().checkpoint_path(64).touch()
+    with pytest.warns(UserWarning, match="set aside as images_0+64.json.damaged") as found:
+        trial.set_damaged_aside(lambda path: None)
+    assert len(found) == 1 and trial.score_files() == [trial.score_path(128)]
+
+
+def test_score_goes_with_the_influence_of_its_samples(trial: TrialFolder) -> None:
+    influence = trial.score_path(128).with_suffix(".safetensors")
+    for path in (influence, trial.training().checkpoint_path(128)):
+        path.touch()
+
+    def damaged(path: Path) -> None:
+        raise CheckpointError(f"{path} is damaged")
+
+    with pytest.warns(UserWarning, match="000128.safetensors is damaged; it is set aside"):
+        trial.set_damaged_aside(damaged)
+    assert trial.influence_path() is None and trial.score_files() == [trial.score_path(64)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", KEY[:9].encode(), b"none"])
+def test_note_and_link_of_the_training_serve_for_each_other(
+    trial: TrialFolder, store: Path, content: bytes
+) -> None:
+    trial.training_note.write_bytes(content)
+    with pytest.warns(UserWarning, match="training.key"):
+        assert trial.training_key() == KEY
+    with pytest.warns(UserWarning, match="training.key.damaged"):
+        trial.set_damaged_aside(lambda path: None)
+    assert trial.training_note.read_text().strip() == KEY
+    trial.training_link.unlink()
+    trial.training_link.mkdir()
+    assert trial.training_key() == KEY and trial.training(store).curves()
+    trial.use_training(KEY, store)
+    assert trial.training_link.is_symlink()
 
 
 def test_training_is_found_by_its_link_and_by_its_key(trial: TrialFolder, store: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from analysis.data.load import StudyResults, load_studies, load_study
+from diffrop.errors import DiffropError, StudyError
 from diffrop.record.tables import MEASUREMENT_TYPES
 from diffrop.shot_groups import GROUPS
 from tests.made.analysed_study import (
@@ -202,13 +203,28 @@ def _score_without_curve(directory: Path) -> None:
             lambda d: (d / "study.yaml").write_text("format: 3"),
             r"cannot read .*study.yaml \(StudyConfig has no key 'name'\)",
         ),
-        (_new_format, "has format 4; allowed: 3, the format of this version"),
+        (_new_format, "study.yaml has format 4, and this version reads formats up to 3"),
         (lambda d: (d / "trials.csv").unlink(), "has no results yet: it holds no trials.csv"),
         (lambda d: (d / "trials.csv").write_text(""), "cannot read .*trials.csv"),
         (_drop_column, "has no column 'state'"),
         (_edit_trials("value", "good"), "column 'value' of .* holds more than numbers"),
         (_edit_trials("images_seen", "1.5"), "column 'images_seen' of .* holds more than numbers"),
         (_edit_trials("number", "2"), "trials without a number of their own"),
+    ],
+)
+def test_spoiled_study_is_refused_in_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], None], sentence: str
+) -> None:
+    directory = write_study(tmp_path / "study")
+    spoil(directory)
+    with pytest.raises((ValueError, DiffropError), match=sentence) as caught:
+        load_study(directory)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
         (_torn_score, "cannot read .*images_0+6016.json"),
         (_score_without_curve, "images_0+6016.json is no complete score file"),
         (
@@ -218,14 +234,15 @@ def _score_without_curve(directory: Path) -> None:
         (lambda d: (d / "best.yaml").write_text("a: [1"), "best.yaml is not valid YAML"),
     ],
 )
-def test_spoiled_study_is_refused_in_one_sentence(
+def test_what_is_not_precious_is_named_and_left_out(
     tmp_path: Path, spoil: Callable[[Path], None], sentence: str
 ) -> None:
     directory = write_study(tmp_path / "study")
+    expected = load_study(directory)
     spoil(directory)
-    with pytest.raises(ValueError, match=sentence) as caught:
-        load_study(directory)
-    assert "\n" not in str(caught.value)
+    with pytest.warns(UserWarning, match=sentence):
+        found = load_study(directory)
+    pd.testing.assert_frame_equal(found.trials, expected.trials)
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
@@ -309,18 +326,24 @@ def test_runs_folder_is_refused_with_its_studies(full_dir: Path) -> None:
     ("file", "content", "sentence"),
     [
         ("fidelity.json", "{", "cannot read .*fidelity.json"),
-        ("confirm.json", "[]", r"cannot read .*confirm.json \(it holds no mapping\)"),
         ("plan.json", "3", r"cannot read .*plan.json \(it holds no mapping\)"),
         ("front.csv", "", "cannot read .*front.csv"),
         ("front.csv", "a,b\n1,2\n", "front.csv has no column 'number'"),
     ],
 )
-def test_spoiled_file_of_the_present_format_is_refused(
+def test_derived_file_of_the_present_format_is_named_and_left_out(
     tmp_path: Path, file: str, content: str, sentence: str
 ) -> None:
     directory = write_full_study(tmp_path / "full")
     (directory / file).write_text(content)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.warns(UserWarning, match=sentence):
+        load_study(directory)
+
+
+def test_damaged_confirmation_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    directory = write_full_study(tmp_path / "full")
+    (directory / "confirm.json").write_text("[]")
+    with pytest.raises(StudyError, match=r"confirm.json \(it holds no mapping\). To fix: restore"):
         load_study(directory)
 
 
