@@ -323,7 +323,7 @@ def write_figure(figure: Figure, target: Path | IO[Any], name: str, **options: A
         text.set_parse_math(False)
         text.set_text(printable(text.get_text()))
     # Ticks are made while a figure is drawn.
-    own = {"svg.hashsalt": name, "text.parse_math": False}
-    with matplotlib.rc_context(own), warnings.catch_warnings():
+    plain = matplotlib.rc_context({"svg.hashsalt": name, "text.parse_math": False})
+    with plain, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(target, **options)
