@@ -2,6 +2,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.axes import Axes
@@ -89,6 +90,17 @@ def test_any_class_name_is_drawn_in_titles_labels_and_ticks(
     assert axes.get_title() == f"Rarest class: {printable(name)}"
     assert not [text for text in figure.findobj(Text) if text.get_parse_math()]
     assert not recwarn.list
+
+
+def test_class_name_that_is_markup_adds_nothing_to_an_svg(tmp_path: Path) -> None:
+    def elements(name: str) -> set[str]:
+        figure = new_figure(1)
+        figure.add_subplot(title=name, xlabel=name).set_yticks([0], [name])
+        (_, path) = save_figure(figure, tmp_path, "x")
+        return {element.tag for element in ElementTree.parse(path).iter()}
+
+    evil = "--><script>alert(1)</script><!-- ]]> &lt;"
+    assert elements(evil) == elements("abc")
 
 
 def test_dollar_signs_of_ticks_are_no_formula(tmp_path: Path) -> None:
