@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from diffrop.errors import DiffropError
+from diffrop.printable import printable
 from diffrop.redaction import hide, redact
 from diffrop.signals import answered, interrupting
 
@@ -122,7 +123,7 @@ def _first_words(error: Exception) -> str:
 
 
 def _say(*sentences: str) -> None:
-    print(*filter(None, sentences), file=sys.stderr, flush=True)
+    print(*map(printable, filter(None, sentences)), file=sys.stderr, flush=True)
 
 
 def _show_trace(argv: Sequence[str]) -> None:
@@ -161,9 +162,13 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or let the text go."""
+        """Write, or let the text go; what the stream cannot encode stands as an escape."""
         with self._letting_go():
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError as error:
+                known = text.encode(error.encoding, "backslashreplace")
+                self._stream.write(known.decode(error.encoding))
         return len(text)
 
     def flush(self) -> None:

@@ -62,6 +62,8 @@ def scored(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     split, generated = load_split(data, args.test_root), None
+    for note in dict.fromkeys([*split.train.notes, *split.test.notes]):
+        console.print(note, soft_wrap=True)
     if args.checkpoint is not None:
         checkpoint = read_checkpoint(args.checkpoint)
         augmentation.check_same_data(checkpoint, split)

@@ -97,10 +97,13 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
         launch: how it runs.
         console: where it is printed.
     """
+    from diffrop.scoring.data_summary import data_lines
     from diffrop.tables.run import run_table, table_inputs
     from diffrop.tables.written import terminal_lines, write_table, written_table
 
     inputs = table_inputs(plan, Path(launch.runs_root).resolve(), done)
+    for line in data_lines(inputs.scoring.dataset) if inputs.scoring else ():
+        console.print(line, soft_wrap=True)
     try:
         results = run_table(plan, inputs, launch, console)
     except KeyboardInterrupt:

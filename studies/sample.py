@@ -1,6 +1,7 @@
 """Draw images from a checkpoint: one PNG an image, and a grid."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,11 @@ def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:
     return images.cpu(), [names[label] for label in labels]
 
 
+def file_name(class_name: str) -> str:
+    """Return what of a class's name can stand in the name of a file on every system."""
+    return re.sub(r"[^\w.-]", "_", class_name)[:60]
+
+
 def write_images(images: "torch.Tensor", names: list[str], num_columns: int, out: Path) -> None:
     """Write one PNG for each image, and a grid of all."""
     from PIL import Image
@@ -121,7 +127,7 @@ def write_images(images: "torch.Tensor", names: list[str], num_columns: int, out
     out.mkdir(parents=True, exist_ok=True)
     for number, (image, name) in enumerate(zip(images, names, strict=True)):
         pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-        Image.fromarray(pixels).save(out / f"{number:05d}-{name}.png")
+        Image.fromarray(pixels).save(out / f"{number:05d}-{file_name(name)}.png")
     save_grid(images, num_columns, out / "grid.png")
 
 

@@ -52,10 +52,16 @@ def main(argv: list[str]) -> int:
         from diffrop.baselines.gan_study import report_lines, run_gan
         from diffrop.data import load_dataset
         from diffrop.engine.prepare import scoring_inputs
+        from diffrop.scoring.data_summary import data_lines
+        from diffrop.scoring.score import scored_groups
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dataset = load_dataset(data)
+        scored_groups(dataset)  # refuses what has none
+        for line in data_lines(dataset):
+            console.print(line, soft_wrap=True)
         inputs, reference_scores = scoring_inputs(
-            evaluation, load_dataset(data), directory.parent, trusted=True
+            evaluation, dataset, directory.parent, trusted=True
         )
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
         stored = json.dumps(reference_scores)

@@ -1,18 +1,29 @@
 """Draws the figures of a study that apply to it, and writes them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
 from analysis.data.load import StudyResults
 from analysis.figures.registry import TITLES, StudyFigure, study_figure
-from analysis.figures.style import save_figure, sentence_figure
+from analysis.figures.style import caption, save_figure, words_figure
+
+Written = TypeVar("Written")
 
 
 def applicable_figures(study: StudyResults) -> list[StudyFigure]:
     """Return the figures that the study has something for."""
-    return [figure for figure in map(study_figure, TITLES) if figure.applies(study)]
+    return [figure for figure in map(study_figure, TITLES) if _applies(figure, study)]
+
+
+def _applies(figure: StudyFigure, study: StudyResults) -> bool:
+    try:
+        return figure.applies(study)
+    except Exception:  # as below; drawing it says what is wrong
+        return True
 
 
 def draw_figures(study: StudyResults) -> Iterator[tuple[StudyFigure, Figure]]:
@@ -21,11 +32,34 @@ def draw_figures(study: StudyResults) -> Iterator[tuple[StudyFigure, Figure]]:
         try:
             figure = item.draw(study)
         except Exception as error:  # whatever it is, one figure must not cost the reader the rest
-            reason = " ".join(str(error).split()) or type(error).__name__
-            figure = sentence_figure(study, f"This figure could not be drawn: {reason[:200]}")
+            figure = failure_figure(error, caption(study))
         yield item, figure
+
+
+def failure_figure(error: Exception, caption_text: str) -> Figure:
+    """Return a figure that says why another could not be drawn."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return words_figure(f"This figure could not be drawn: {reason[:200]}", caption_text)
+
+
+def or_failure(figure: Figure, work: Callable[[Figure], Written]) -> Written:
+    """Do with a figure what draws its texts; one that fails says so in its place.
+
+    Raises:
+        OSError: what `work` writes cannot be written.
+    """
+    try:
+        return work(figure)
+    except OSError:
+        raise
+    except Exception as error:  # fonts, layout and pixels are first asked for while it is written
+        return work(failure_figure(error, figure.get_supxlabel()))
 
 
 def save_figures(drawn: Iterable[tuple[StudyFigure, Figure]], folder: Path) -> list[Path]:
     """Write figures as PNG and SVG into a folder; return the paths."""
-    return [path for item, figure in drawn for path in save_figure(figure, folder, item.name)]
+    return [
+        path
+        for item, figure in drawn
+        for path in or_failure(figure, partial(save_figure, folder=folder, name=item.name))
+    ]

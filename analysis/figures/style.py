@@ -1,9 +1,10 @@
 """The look of all figures: one colour and marker a form, and the protocol under each."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import matplotlib
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
@@ -18,6 +20,7 @@ from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_score
 from analysis.figures.wrapping import text_width_in, wrap_clauses
 from diffrop.config import Form
+from diffrop.printable import printable
 
 WIDTH_IN = 4.2
 """Width of every figure; at one column's 3.3 inches no text is below 6 points."""
@@ -273,6 +276,11 @@ def scale_scores(
 
 def sentence_figure(study: StudyResults, sentence: str) -> Figure:
     """Return a figure that says in words why there is nothing to draw."""
+    return words_figure(sentence, caption(study))
+
+
+def words_figure(sentence: str, caption_text: str) -> Figure:
+    """Return a figure of a sentence above a caption."""
     figure = new_figure(1.1)
     axes = figure.add_subplot()
     axes.set_axis_off()
@@ -286,7 +294,7 @@ def sentence_figure(study: StudyResults, sentence: str) -> Figure:
         transform=axes.transAxes,
         parse_math=False,
     )
-    add_caption(figure, caption(study))
+    add_caption(figure, caption_text)
     return figure
 
 
@@ -294,7 +302,28 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write NAME.png and NAME.svg, the same bytes for the same study, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0], dpi=PNG_DPI)
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(paths[1], metadata={"Date": None})
+    write_figure(figure, paths[0], name, dpi=PNG_DPI)
+    write_figure(figure, paths[1], name, metadata={"Date": None})
     return paths
+
+
+def write_figure(figure: Figure, target: Path | IO[Any], name: str, **options: Any) -> None:
+    """Write a figure with every text in it as it is: "$" is no formula, no character acts.
+
+    A character that the font lacks is drawn as a box.
+
+    Args:
+        figure: with names of users in its titles, labels and ticks.
+        target: file, whose suffix gives the format.
+        name: of the figure; the ids in an SVG are made of it.
+        options: of `Figure.savefig`.
+    """
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
+    # Ticks are made while a figure is drawn.
+    plain = matplotlib.rc_context({"svg.hashsalt": name, "text.parse_math": False})
+    with plain, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(target, **options)

@@ -118,8 +118,8 @@ def toy_landscape_figure(tau: float = DEFAULT_TAU) -> Figure:
         _draw_landscape(axes, form, tau)
         below = place + NUM_COLUMNS
         lowest = below >= len(forms) and below != num_places - 1
-        axes.set_xlabel("mean $m_1$ (95 %)" if lowest else "")
-        axes.set_ylabel("mean $m_2$ (5 %)" if place % NUM_COLUMNS == 0 else "")
+        axes.set_xlabel("mean m\u2081 (95 %)" if lowest else "")
+        axes.set_ylabel("mean m\u2082 (5 %)" if place % NUM_COLUMNS == 0 else "")
         style.tidy_axes(axes)
         axes.grid(visible=False)
     _draw_shifts(figure.add_subplot(num_rows, NUM_COLUMNS, num_places, label="shift"), tau)
@@ -135,7 +135,9 @@ def toy_landscape_figure(tau: float = DEFAULT_TAU) -> Figure:
         linestyle="none",
         label="optimum",
     )
-    collapsed = Line2D([], [], color="black", linestyle=":", label="full overlap, $m_1 = m_2$")
+    collapsed = Line2D(
+        [], [], color="black", linestyle=":", label="full overlap, m\u2081 = m\u2082"
+    )
     style.add_legend(figure, [truth, best, collapsed])
     style.add_caption(figure, _caption(tau))
     return figure

@@ -7,20 +7,20 @@ import math
 import re
 import shlex
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis.data.compare import baseline_trial
 from analysis.data.load import StudyResults, load_study
 from analysis.data.words import format_count, format_score, score_label
-from analysis.figures.drawing import draw_figures
+from analysis.figures.drawing import draw_figures, or_failure
 from analysis.figures.registry import StudyFigure
-from analysis.figures.style import caption
+from analysis.figures.style import caption, write_figure
 from analysis.report.protocol import protocol_rows, space_row, versions_text
 from analysis.report.sections import (
     confirmation_section,
@@ -38,6 +38,7 @@ from analysis.report.summary import (
     metric_rows,
 )
 from analysis.report.trial_table import trial_columns, trial_rows
+from diffrop.printable import printable
 from diffrop.record.names import images_of, trial_label
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
@@ -66,6 +67,7 @@ def write_page(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -117,7 +119,7 @@ def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
     figure.supxlabel("")
     return {
         "title": item.title,
-        "picture": picture(figure, item),
+        "picture": or_failure(figure, partial(picture, item=item)),
         "caption": f"{text}." if text else "",
         "reading": item.reading,
     }
@@ -129,7 +131,7 @@ def picture(figure: Figure, item: StudyFigure) -> Markup:
     if len(svg) <= MAX_SVG_CHARACTERS:
         return svg
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=PIXELS_DPI)
+    write_figure(figure, file, item.name, format="png", dpi=PIXELS_DPI)
     data = base64.b64encode(file.getvalue()).decode("ascii")
     source = f"data:image/png;base64,{data}"
     return Markup('<img class="paper" alt="{}" src="{}">').format(item.title, source)
@@ -138,8 +140,8 @@ def picture(figure: Figure, item: StudyFigure) -> Markup:
 def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
     """Return a figure as SVG for HTML: no references, and its black ink in the page's colour."""
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": item.name}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    options = {"format": "svg", "transparent": True, "metadata": {"Date": None}}
+    write_figure(figure, file, item.name, **options)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)

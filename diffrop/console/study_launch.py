@@ -15,6 +15,7 @@ from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
 from diffrop.console.results import conclusions, protocol, remarks, results_table, scale
 from diffrop.console.screens import View, open_screen
+from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge
 from diffrop.engine.prepare import check_study, prepare
 from diffrop.engine.run import FinishedStudy, run_study
@@ -110,7 +111,7 @@ def show_results(finished: FinishedStudy, view: View, console: Console) -> None:
 def captured(show: Callable[[Console], object]) -> list[str]:
     """Return the lines of what is printed on a console."""
     text = io.StringIO()
-    show(Console(file=text, width=100, highlight=False))
+    show(Terminal(file=text, width=100))
     return text.getvalue().splitlines()
 
 

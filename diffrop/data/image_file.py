@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (
     ".png",
@@ -58,14 +58,22 @@ def read_image(path: Path, size: int, mode: str, max_pixels: int) -> np.ndarray:
                 ImageOps.exif_transpose(image, in_place=True)
                 found = _opaque(_eight_bits(image)).convert(mode)
     except Exception as error:  # Pillow's parsers raise whatever a damaged file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"image {str(path)!r} cannot be read ({reason})") from error
+        reason = f"image {str(path)!r} cannot be read ({_why(error)})"
+        raise UnreadableImageError(reason) from error
     if found.size != (size, size):
         side = min(found.size)
         left, top = (found.width - side) // 2, (found.height - side) // 2
         square = (left, top, left + side, top + side)
         found = found.resize((size, size), Image.Resampling.LANCZOS, box=square)
     return np.asarray(found)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"its content is none of {', '.join(FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

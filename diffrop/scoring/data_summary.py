@@ -26,8 +26,8 @@ def data_lines(dataset: Dataset) -> list[str]:
         f"Images of each class: {', '.join(texts)}.",
         f"Shot groups: {_groups_text(dataset)}.",
     ]
-    fitted = fitted_groups(dataset.reference.labels, groups)
-    unscored = [group for group in groups if group not in fitted]
+    scored = fitted_groups(dataset.reference.labels, groups)
+    unscored = [group for group in groups if group not in scored]
     if unscored:
         lines.append(f"Not scored, with fewer than two reference images: {', '.join(unscored)}.")
     return [*lines, *dict.fromkeys([*train.notes, *dataset.reference.notes])]

@@ -177,6 +177,21 @@ def _asked(
     return cast(dict[str, Any], plain(found))
 
 
+def scored_groups(dataset: Dataset) -> list[str]:
+    """Return the groups that have scores, "all" first.
+
+    Raises:
+        ValueError: there is none, of a single reference image.
+    """
+    groups = fitted_groups(dataset.reference.labels, dataset.shot_groups)
+    if not groups:
+        raise ValueError(
+            f"the reference has {len(dataset.reference.labels)} image(s), too few for any score; "
+            "allowed: at least 2"
+        )
+    return list(groups)
+
+
 def check_scorable(config: ExperimentConfig, dataset: Dataset, num_samples: Sequence[int]) -> None:
     """Check all that a search of sampling choices needs, before anything starts.
 
@@ -191,13 +206,7 @@ def check_scorable(config: ExperimentConfig, dataset: Dataset, num_samples: Sequ
             or average.
     """
     evaluation = config.evaluation
-    groups = fitted_groups(dataset.reference.labels, dataset.shot_groups)
-    known = [f"fid/{name}" for name in groups]
-    if not known:
-        raise ValueError(
-            f"the reference has {len(dataset.reference.labels)} image(s), too few for any score; "
-            "allowed: at least 2"
-        )
+    known = [f"fid/{name}" for name in scored_groups(dataset)]
     for objective in evaluation.objectives:
         if objective not in known:
             reason = "has fewer than two reference images"

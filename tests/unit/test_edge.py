@@ -158,6 +158,26 @@ def test_print_outlives_whoever_reads(output: str) -> None:
     assert (done.returncode, done.stderr) == (0, "done\n")
 
 
+def test_error_with_lone_bytes_and_escape_sequences_is_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit), errors_to_exit():
+        raise ValueError(f"no class {os.fsdecode(b'caf' + bytes([0xE9]))} \x1b[31m[bold]")
+    assert capsys.readouterr().err == "error: no class caf\\udce9 \\x1b[31m[bold]\n"
+
+
+def test_print_outlives_what_the_stream_cannot_encode() -> None:
+    code = """
+    from diffrop.edge import errors_to_exit
+    with errors_to_exit():
+        print(chr(0xDCE9), chr(0x732B), "and on")
+    """
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert ended.stdout == "\\udce9 \\u732b and on\n"
+
+
 def test_edge_imports_no_large_library() -> None:
     code = "import sys, diffrop.edge; print({'torch', 'ray', 'optuna', 'sqlalchemy', 'yaml'}"
     assert run_bare(f"{code} & set(sys.modules))").strip() == "set()"

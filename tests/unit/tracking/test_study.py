@@ -16,6 +16,7 @@ from diffrop.record.json_files import write_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import TrainingSegment
 from diffrop.storage import write_atomically
+from diffrop.tracking.study import markdown_text
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.views import saved_views
 from tests.made.full_study import agreement
@@ -256,3 +257,22 @@ def test_views_name_the_objective_and_what_was_searched(uri: str, tmp_path: Path
         state["selectedColumns"]
     )
     assert all(len(value) < 5_000 for value in tags.values())  # MLflow's limit
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script> <img src=x onerror=y>",
+        "[fid](http://example.org) ![a](b) <http://example.org> [bold]",
+        "*a* __b__ `c` ~~d~~ | e | f",
+        "&lt;b&gt; &amp; \\* \\\\",
+        "# not a heading",
+        "t003 hinge tau_0=0.3: -1.5 [-2.1, -0.9], lower is better",
+    ],
+)
+def test_description_of_a_run_shows_a_text_as_it_is(text: str) -> None:
+    """Read by a Markdown library: one paragraph of text alone, which is the text itself."""
+    opened, inline, closed = MarkdownIt("commonmark", {"html": True}).parse(markdown_text(text))
+    assert (opened.type, closed.type) == ("paragraph_open", "paragraph_close")
+    assert {child.type for child in inline.children or ()} == {"text"}
+    assert "".join(child.content for child in inline.children or ()) == text

@@ -1,11 +1,17 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from analysis.data.load import load_study
-from analysis.figures.drawing import applicable_figures, draw_figures, save_figures
-from analysis.figures.registry import TITLES
+from analysis.data.load import StudyResults, load_study
+from analysis.figures.drawing import applicable_figures, draw_figures, or_failure, save_figures
+from analysis.figures.registry import TITLES, StudyFigure
+from analysis.figures.style import new_figure
+from analysis.report.page import write_page
 from tests.made.analysed_study import NINE_TRIALS, write_study
+from tests.made.drawn import sentence_of
+from tests.made.html_page import Page
 
 
 def test_png_and_svg_of_each_figure_that_applies_are_written(
@@ -22,3 +28,57 @@ def test_png_and_svg_of_each_figure_that_applies_are_written(
     assert left_out >= {"confirmation", "tau_schedules", "sample_neighbours", "class_confusion"}
     assert {path.parent for path in paths} == {directory / "figures"}
     assert all(path.read_bytes().startswith((b"\x89PNG", b"<?xml")) for path in paths)
+
+
+def failing_when_written(text: str) -> Figure:
+    """A figure whose drawing fails only once it is written: no glyph can be looked up."""
+    figure = new_figure(2)
+    axes = figure.add_subplot()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: 1 / 0))
+    figure.supxlabel(text)
+    return figure
+
+
+def test_figure_that_fails_when_it_is_written_costs_only_itself(tmp_path: Path) -> None:
+    items = [StudyFigure(name, f"Title {name}", failing_when_written, "") for name in "abc"]
+    figures = [new_figure(1), failing_when_written("Protocol."), new_figure(1)]
+    drawn = list(zip(items, figures, strict=True))
+    paths = save_figures(drawn, tmp_path)
+    assert [path.name for path in paths] == [
+        f"{n}.{kind}" for n in "abc" for kind in ("png", "svg")
+    ]
+    study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:2]))
+    page = Page(write_page(study, drawn, tmp_path).read_text("utf-8"))
+    assert [a["aria-label"] for tag, a in page.tags if tag == "svg"] == [i.title for i in items]
+
+
+def test_place_of_a_failed_figure_says_why() -> None:
+    seen = []
+
+    def work(figure: Figure) -> str:
+        seen.append(figure)
+        figure.draw_without_rendering()
+        return sentence_of(figure)
+
+    assert "division by zero" in or_failure(failing_when_written("Protocol."), work)
+    assert seen[1].get_supxlabel() == "Protocol."
+
+
+def test_figure_that_cannot_say_whether_it_applies_is_drawn_and_says_so(
+    study: StudyResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(study: StudyResults) -> bool:
+        raise KeyError("accuracy/few")
+
+    item = StudyFigure("broken", "A title", failing_when_written, "", fail)
+    monkeypatch.setattr("analysis.figures.drawing.TITLES", ["broken"])
+    monkeypatch.setattr("analysis.figures.drawing.study_figure", lambda name: item)
+    assert applicable_figures(study) == [item]
+
+
+def test_disk_that_is_full_is_no_fault_of_a_figure(tmp_path: Path) -> None:
+    def full(figure: Figure) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        or_failure(new_figure(1), full)

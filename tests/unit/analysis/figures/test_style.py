@@ -1,10 +1,26 @@
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 from analysis.data.load import StudyResults, load_study
 from analysis.figures.guidance_curve import guidance_curve_figure
 from analysis.figures.loss_forms import loss_forms_figure
-from analysis.figures.style import FORM_STYLES, caption, form_style, save_figure, sentence_figure
+from analysis.figures.style import (
+    FORM_STYLES,
+    caption,
+    form_style,
+    new_figure,
+    save_figure,
+    sentence_figure,
+)
 from analysis.figures.tau_sensitivity import tau_sensitivity_figure
+from diffrop.printable import printable
 from tests.made.analysed_study import (
     EXPERIMENT,
     NINE_TRIALS,
@@ -13,6 +29,7 @@ from tests.made.analysed_study import (
     write_trials,
 )
 from tests.made.drawn import text_of
+from tests.made.faults import fault
 
 PROTOCOL = (
     "FID on classifier-digits, N = 1,000, ddim-10, against the full training set, "
@@ -51,6 +68,55 @@ def test_dollar_signs_and_new_forms_are_plain_text(tmp_path: Path) -> None:
         figure.draw_without_rendering()
         shown = text_of(figure).replace("\\$", "$")
         assert "a$\\frac$b_{" in shown or "for$m" in shown
+
+
+@fault(38, "class names of any bytes, dollar signs and unknown letters in figures")
+@pytest.mark.parametrize(
+    "name", [os.fsdecode(b"caf\xe9"), "US$_$", "c$_b$", "\u732b", "\x1b[1m", "\0"]
+)
+def test_any_class_name_is_drawn_in_titles_labels_and_ticks(
+    tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    figure = new_figure(2)
+    axes = figure.add_subplot()
+    axes.set_title(f"Rarest class: {name}")
+    axes.set_xlabel(name)
+    axes.annotate(name, (0.5, 0.5))
+    axes.set_yticks([0, 1], [printable(name), "other"])
+    axes.plot([0, 1], label=name)
+    figure.legend()
+    paths = save_figure(figure, tmp_path, "x")
+    assert all(path.stat().st_size for path in paths)
+    assert axes.get_title() == f"Rarest class: {printable(name)}"
+    assert not [text for text in figure.findobj(Text) if text.get_parse_math()]
+    assert not recwarn.list
+
+
+def test_class_name_that_is_markup_adds_nothing_to_an_svg(tmp_path: Path) -> None:
+    def elements(name: str) -> set[str]:
+        figure = new_figure(1)
+        figure.add_subplot(title=name, xlabel=name).set_yticks([0], [name])
+        (_, path) = save_figure(figure, tmp_path, "x")
+        return {element.tag for element in ElementTree.parse(path).iter()}
+
+    evil = "--><script>alert(1)</script><!-- ]]> &lt;"
+    assert elements(evil) == elements("abc")
+
+
+def test_dollar_signs_of_ticks_are_no_formula(tmp_path: Path) -> None:
+    """Drawn like the same text in a title, whose glyphs an SVG names."""
+
+    def glyphs(set_text: Callable[[Axes], object]) -> set[str]:
+        figure = new_figure(1)
+        axes = figure.add_subplot(xticks=[], yticks=[])
+        set_text(axes)
+        (_, path) = save_figure(figure, tmp_path, "x")
+        return set(re.findall(r'id="(DejaVu[^"]*)"', path.read_text("utf-8")))
+
+    names = ["a$b_c$"]
+    ticks = glyphs(lambda axes: axes.set_yticks([0], names))
+    assert ticks == glyphs(lambda axes: axes.set_title(names[0]))
+    assert len(ticks) == 5
 
 
 def test_same_study_gives_the_same_bytes(study: StudyResults, tmp_path: Path) -> None:

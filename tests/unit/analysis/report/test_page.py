@@ -19,6 +19,7 @@ from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking.study import study_tags
 from tests.made.analysed_study import NINE_TRIALS, SPACE, read_trials, write_study, write_trials
+from tests.made.faults import fault
 from tests.made.full_study import with_confirmation, write_full_study
 from tests.made.html_page import Page
 
@@ -172,6 +173,17 @@ def test_everything_a_user_can_write_is_escaped(tmp_path: Path) -> None:
     assert page.words.count(EVIL) >= 8  # as text
     assert [tag for tag, _ in page.tags].count("script") == 1 and page.open == []
     assert all(a["src"].startswith("data:") for tag, a in page.tags if tag == "img")
+
+
+@fault(38, "escape sequences, marks of direction and lone bytes in a report")
+def test_nothing_that_acts_on_what_follows_is_in_a_report(tmp_path: Path) -> None:
+    directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2], command="a\x1b[31m\u202eb")
+    rows = read_trials(directory)
+    rows[1]["form"] = "<script>\u2067$x$"
+    write_trials(directory, rows)
+    html = write_report(directory).read_text(encoding="utf-8")
+    assert "\\x1b[31m\\u202eb" in html and "&lt;script&gt;\\u2067$x$" in html
+    assert not set("\x1b\u202e\u2067") & set(html)
 
 
 def test_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
