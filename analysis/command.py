@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.edge import errors_to_exit
-from diffrop.file_rights import keep_others_out
 
 if TYPE_CHECKING:
     from analysis.data.load import StudyResults
@@ -39,7 +38,6 @@ def main(argv: list[str]) -> int:
     Returns:
         the exit code.
     """
-    keep_others_out()
     with errors_to_exit(argv):
         _check_name(argv)
         args = _parser().parse_args(argv)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from diffrop.errors import DiffropError
+from diffrop.file_rights import keep_others_out
 from diffrop.printable import printable
 from diffrop.redaction import hide, redact
 from diffrop.signals import answered, interrupting
@@ -75,12 +76,13 @@ def errors_to_exit(argv: Sequence[str] = ()) -> Iterator[Edge]:
 
     It is 2 if the command or what it names has to change, 1 after any other fault, whose trace is
     then in a log file that the sentence names, and 130 after Ctrl-C, SIGTERM or SIGHUP. Output
-    that nobody reads any more is let go.
+    that nobody reads any more is let go. No file is made that everybody may write.
 
     Args:
         argv: the command's options; with --debug among them the trace is shown.
     """
     edge = Edge()
+    keep_others_out()
     with lasting_output(), answered(interrupting()):
         try:
             yield edge

@@ -18,7 +18,6 @@ from diffrop.baselines.gan_config import GanConfig
 from diffrop.config import ExperimentConfig
 from diffrop.console.option_table import BY_RECIPE, OPTIONS, Option
 from diffrop.console.typed import names, number, numbers, whole
-from diffrop.file_rights import keep_others_out
 from diffrop.provenance import package_versions
 from diffrop.recipes import RECIPES, Recipe
 from diffrop.schema import Config
@@ -127,11 +126,7 @@ class VersionAction(argparse.Action):
 def command_parser(
     description: str | None, usage: str | None = "%(prog)s [options]"
 ) -> argparse.ArgumentParser:
-    """Return a parser of --help, --version and --debug; a usage of None is argparse's own.
-
-    Every command begins here, so that from here on no file is made that everybody may write.
-    """
-    keep_others_out()
+    """Return a parser of --help, --version and --debug; a usage of None is argparse's own."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=Formatter, usage=usage
     )

@@ -44,7 +44,6 @@ def run_task(
         run_name: unique name of the Ray Train run.
         callbacks: of the Ray Train run, which pass its reports on.
     """
-    keep_others_out()  # on a cluster that was joined, no command has done so
     if launch.workers_per_trial == 1:
         torch.set_num_threads(launch.cpus_per_worker)
         device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
@@ -102,6 +101,7 @@ def _train_worker(config: dict[str, Any]) -> None:
 def _run_and_report(
     task: TrialTask, inputs: ScoringInputs, device: torch.device, report: Report
 ) -> None:
+    keep_others_out()  # on a cluster that was joined, no command has done so
     patience = task.patience()
     alone = not torch.distributed.is_initialized()
 

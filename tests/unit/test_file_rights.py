@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.console.options import command_parser
+from diffrop.edge import errors_to_exit
 from diffrop.file_rights import create_private, keep_others_out
 from diffrop.record.study_store import StudyStore
 from diffrop.storage import write_atomically
@@ -27,7 +27,8 @@ def mode(path: Path) -> int:
 
 
 def test_commands_make_nothing_that_everybody_may_write(tmp_path: Path, umask: int) -> None:
-    command_parser("")
+    with errors_to_exit():
+        pass
     write_atomically(tmp_path / "new" / "x.csv", "")
     (tmp_path / "y").write_text("")
     for path in (tmp_path / "new", tmp_path / "new" / "x.csv", tmp_path / "y"):

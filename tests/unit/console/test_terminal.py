@@ -46,6 +46,16 @@ def test_cells_and_heads_of_tables_are_printed_as_they_are(text: str) -> None:
     assert [line.strip() for line in lines] == [text] * 3
 
 
+def test_numbers_of_a_table_are_whole_on_a_narrow_terminal() -> None:
+    table = Table(box=None)
+    for number in range(10):
+        table.add_column(f"head{number}", no_wrap=True)
+    table.add_row(*["12,345"] * 10)
+    stream = io.StringIO()
+    Terminal(file=stream, width=40).print(table)
+    assert stream.getvalue().count("12,345") == 10
+
+
 @fault(38, "escape sequences and marks of direction in what is printed")
 def test_no_escape_sequence_or_mark_of_direction_reaches_the_terminal() -> None:
     found = printed(lambda console: console.print("a\x1b]0;title\x07b\u202ec\udce9d"))
