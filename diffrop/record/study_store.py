@@ -224,7 +224,7 @@ class StudyStore:
             StorageInternalError,
             ImportError,
             RuntimeError,
-            TimeoutError,
+            OSError,
         ) as error:
             fault = error.__cause__ if isinstance(error, StorageInternalError) else error
             cause = redact(str(fault).splitlines()[0])
