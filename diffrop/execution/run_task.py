@@ -52,7 +52,6 @@ def run_task(
         _run_and_report(task, inputs, device, report)
         return
     per_worker = {"CPU": float(launch.cpus_per_worker), "GPU": launch.gpus_per_worker}
-    restarts = 0 if in_trial() else launch.max_failures
     WorkerGroupTrainer(
         _train_worker,
         train_loop_config={"task": task, "inputs": [ray.put(inputs)], "launch": launch},
@@ -66,9 +65,18 @@ def run_task(
             name=run_name,
             storage_path=storage_path,
             callbacks=callbacks,
-            failure_config=FailureConfig(max_failures=restarts, controller_failure_limit=restarts),
+            failure_config=_restarts(launch),
         ),
     ).fit()
+
+
+def _restarts(launch: LaunchConfig) -> FailureConfig:
+    """How often Ray Train starts a group again: within a trial never, for Tune does so."""
+    if in_trial():
+        return FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0)
+    return FailureConfig(
+        max_failures=launch.max_failures, controller_failure_limit=launch.max_failures
+    )
 
 
 class QueueCallback(UserCallback):
