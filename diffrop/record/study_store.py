@@ -67,6 +67,12 @@ class StudyStore:
                 f"cannot write in {self.path.parent}; allowed: a --runs-root in which you may "
                 "create folders"
             )
+        for path in self._written():
+            if not os.access(path, os.W_OK):
+                raise StudyError(
+                    f"cannot write {path}, which may belong to somebody else or lie on a disk "
+                    "that is read-only. To fix: make it writable"
+                )
         if not launch.resume:
             if self.path.exists():
                 way = "carry it on with --resume" if self.folder.config.exists() else "remove it"
@@ -266,6 +272,13 @@ class StudyStore:
         finally:
             if opened is not None:
                 opened.engine.dispose()
+
+    def _written(self) -> list[Path]:
+        """Return what is there of the folders and files that every launch writes."""
+        shared = [self.path.parent / ".cache", self.folder.store]
+        inside = sorted(path for path in self.path.glob("*") if path.is_dir())
+        found = [*shared, self.path, *inside, self.folder.database, self.folder.config]
+        return [path for path in found if path.exists()]
 
     def _known(self) -> str:
         found = study_names(self.path.parent)

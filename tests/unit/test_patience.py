@@ -67,14 +67,14 @@ def test_past_the_limit_it_is_given_up_once_and_each_later_action_fails_at_once(
     patience = Patience(60, give_up=given_up.append)
     with pytest.raises(
         OutageError, match=r"^the database is away, for 6\d s .*--resume$"
-    ) as first:
+    ) as raised_first:
         patience.retry(away_until(clock, 2000), outage)
     assert 1060 <= clock.now <= 1060 + LONGEST_PAUSE_S + 0.2
     before = clock.now
     for _ in range(10):
         with pytest.raises(OutageError):
             patience.retry(away_until(clock, 2000), outage)
-    assert clock.now == before and given_up == [str(first.value)]
+    assert clock.now == before and given_up == [str(raised_first.value)]
     clock.now = 2001
     assert patience.retry(away_until(clock, 2000), outage) == "found"
     with pytest.raises(OutageError):  # a new outage has all of the time again

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import subprocess
 import sys
@@ -169,3 +170,16 @@ def test_read_only_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(StudyError, match=r"cannot write in .*--runs-root"):
         StudyStore(tmp_path / "new" / "runs", "small").check(small_study(), NEW)
+
+
+@pytest.mark.parametrize("name", ["small", "small/trials", "small/study.db", "checkpoints"])
+def test_whatever_a_launch_could_not_write_is_refused_before_it_begins(
+    store: StudyStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for folder in ("small/trials", "checkpoints"):
+        (store.path.parent / folder).mkdir()
+    store.check(small_study(), RESUME)
+    theirs, access = store.path.parent / name, os.access
+    monkeypatch.setattr("os.access", lambda path, mode: path != theirs and access(path, mode))
+    with pytest.raises(StudyError, match=rf"cannot write {theirs}.* To fix: make it writable"):
+        store.check(small_study(), RESUME)
