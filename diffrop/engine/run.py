@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import optuna
 
 from diffrop.cost.budget import BudgetTracker
+from diffrop.edge import described
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.progress import Screen
 from diffrop.engine.records import (
@@ -28,6 +30,7 @@ from diffrop.execution import cluster
 from diffrop.execution.placement import check_placement
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record, write_json
+from diffrop.record.launch_log import add_to_log
 from diffrop.record.results import StudyResult
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.search.warm_start import remember, write_notes
@@ -165,7 +168,8 @@ def _close(
     _push(run)
     run.observer.sync_confirmation(folder, result)
     run.tracker.log_study(folder)
-    run.tracker.log_study_artifacts(_drawn(run, render))
+    if result.trials:
+        run.tracker.log_study_artifacts(_drawn(run, render))
     _push(run)
     stopped = run.stop.requested
     missing = run.tracker.close("KILLED" if stopped else "FINISHED")
@@ -177,17 +181,23 @@ def _close(
 
 
 def _drawn(run: StudyRun, render: Callable[[Path], list[Path]]) -> list[Path]:
-    """Draw figures and report, which can be made again: not for long once a stop was asked for."""
-    limit = DRAW_STOPPED_S if run.stop.requested else None
+    """Draw figures and report, which can be made again: not for long once a stop was asked for.
+
+    Whatever goes wrong costs neither the results nor the exit code.
+    """
+    limit, path = DRAW_STOPPED_S if run.stop.requested else None, run.folder.path
     try:
         with run.stop.at_once(), time_limit(limit):
-            return render(run.folder.path)
+            return render(path)
     except KeyboardInterrupt:
-        run.screen.say(
-            "Not all figures were drawn, nor the report. To draw them: python -m analysis all "
-            f"{run.folder.path} and python -m analysis report {run.folder.path}"
-        )
-        return []
+        why = "Not all figures were drawn, nor the report"
+    except Exception as error:
+        why = f"Figures or report could not be drawn: {described(error)[1]}"
+        add_to_log(run.folder.log, traceback.format_exc().splitlines())
+    run.screen.say(
+        f"{why}. To draw them: python -m analysis all {path} and python -m analysis report {path}"
+    )
+    return []
 
 
 def _push(run: StudyRun) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +153,11 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
             with start_limit(limit_s):
                 _init("local", _worker_environment(launch), **options)
             break
+        except KeyboardInterrupt:
+            _abandon_start(before)
+            raise
         except Exception as error:  # Ray raises what it meets, and Exception itself
-            ray.shutdown()
-            _kill(set(psutil.Process().children(recursive=True)) - before)
+            _abandon_start(before)
             may_succeed_later = not isinstance(error, ValueError | PermissionError)
             if limit_s == START_LIMITS_S[-1] or not may_succeed_later:
                 raise FaultError(
@@ -173,9 +175,10 @@ def _folder_for_sockets() -> Path | None:
     return Path("/tmp/ray") if len(os.fsencode(socket)) > MAX_SOCKET_PATH else None
 
 
-def _kill(processes: Iterable[psutil.Process]) -> None:
-    """End what a start that failed has left."""
-    for process in processes:
+def _abandon_start(before: set[psutil.Process]) -> None:
+    """End what a start that failed has left: the processes that were not there before."""
+    ray.shutdown()
+    for process in set(psutil.Process().children(recursive=True)) - before:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 

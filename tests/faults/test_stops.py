@@ -54,13 +54,16 @@ def test_interrupt_before_the_study_begins_leaves_nothing(tmp_path: Path) -> Non
 
 
 @fault(35, "SIGTERM while Ray starts")
-def test_interrupt_while_ray_starts_leaves_a_study_that_can_be_resumed(tmp_path: Path) -> None:
+def test_interrupt_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
     with driven(tmp_path, *LONG) as driver:
         driver.wait_for(lambda: any(p.name() == "gcs_server" for p in driver.everyone()))
         driver.strike(signal.SIGTERM)
         code, _ = driver.end()
     assert code == 130 and "Traceback" not in driver.said
-    assert "SIGTERM asks to stop." in driver.said and "--resume" in driver.said
+    assert "SIGTERM asks to stop." in driver.said
+    last = driver.said.splitlines()[-1]
+    assert last == "Interrupted by SIGTERM. To go on, give the same command again."
+    assert not driver.study.exists()
 
 
 def training(driver: Driven) -> bool:

@@ -17,7 +17,7 @@ from diffrop.confirmation.assessment import assess, confirmation_record
 from diffrop.console.results import conclusions
 from diffrop.console.screens import QuietScreen
 from diffrop.engine import run as engine
-from diffrop.engine.prepare import PreparedStudy, check_study, fingerprints_of
+from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.engine.study_run import StudyRun
 from diffrop.errors import FaultError
@@ -174,15 +174,20 @@ class ToldScreen(QuietScreen):
 def closed(
     folder: Path, happened: list[str], render: Callable[[Path], list[Path]]
 ) -> FinishedStudy:
-    """End a launch without a trial; what it shows, draws and says is in `happened`."""
+    """End a launch of one trial; what it shows, draws and says is in `happened`."""
 
     def show(finished: FinishedStudy) -> None:
         assert (finished.directory / "trials.csv").exists()
         happened.append(f"results, interrupted: {finished.interrupted}")
 
-    launch, config = launch_in(folder), small_study()
-    store, _ = check_study(config, launch)
-    prepared = PreparedStudy(store, small_inputs(), reference_scores={})
+    config, inputs = small_study(), small_inputs()
+    first, launch = launch_in(folder), launch_in(folder, resume=True)
+    trials = [MadeTrial(number=0, values={"contrastive.form": "none"}, cards=[score_card(1.0)])]
+    prints = fingerprints_of(inputs)
+    store, _ = store_study(
+        Path(first.runs_root), config, trials, launch=first, fingerprints=prints
+    )
+    prepared = PreparedStudy(store, inputs, reference_scores={})
     return run_study(config, launch, prepared, "command", ToldScreen(happened), render, show)
 
 
@@ -230,6 +235,18 @@ def test_signal_while_it_draws_costs_the_figures_alone(
     assert any(event.startswith("Not all figures were drawn") for event in happened)
 
 
+def test_drawing_that_fails_costs_neither_results_nor_exit_code(tmp_path: Path) -> None:
+    happened: list[str] = []
+
+    def fail(folder: Path) -> list[Path]:
+        raise KeyError("fid/few")
+
+    found = closed(tmp_path, happened, fail)
+    assert not found.interrupted and happened[0] == "results, interrupted: False"
+    assert "could not be drawn: unexpected KeyError ('fid/few'). To draw them" in happened[1]
+    assert "Traceback" in (found.directory / "study.log").read_text()
+
+
 def test_second_signal_goes_on_to_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,5 +271,5 @@ def test_first_signal_while_ray_starts_ends_at_once_and_leaves_no_study(
     monkeypatch.setattr(engine, "_join_cluster", JOIN_CLUSTER)
     monkeypatch.setattr(engine.cluster, "connect", starting)
     with pytest.raises(KeyboardInterrupt):
-        closed(tmp_path, [], lambda folder: [])
+        run_small(small_study(), launch_in(tmp_path))
     assert not (tmp_path / "runs/small").exists()
