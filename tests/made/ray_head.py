@@ -66,11 +66,17 @@ def ray_head(
 
 
 def _wait_for(port: int, head: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 90
+    """Wait until the node can be joined: its port is open long before, on a busy machine."""
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         assert head.poll() is None, "the head node ended"
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            is_open = probe.connect_ex(("127.0.0.1", port)) == 0
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            if is_open:
+                address = f"{node_ip()}:{port}"
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                ray.shutdown()
                 return
         time.sleep(0.5)
     raise AssertionError("the head node did not start")

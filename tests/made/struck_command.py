@@ -45,7 +45,7 @@ OPTIONS = {
     "--trials": str(1 + len(POINTS)),
     "--images": str(IMAGES),
     "--fork-from": f"baseline@{FORK}",
-    "--num-samples": "600",
+    "--num-samples": "400",
     "--omegas": "0,1",
     "--confirm": "1",
     "--seeds": "2",
@@ -54,7 +54,17 @@ OPTIONS = {
     "--first-rung": "1024",
     "--rung-samples": "200",
 }
-KEYS = ("sampling.num_steps=4", "training.checkpoint_every_images=256")
+KEYS = (
+    "model.base_channels=8",
+    "model.channel_multipliers=[1]",
+    "model.num_res_blocks=1",
+    "model.attention_resolutions=[]",
+    "sampling.num_steps=4",
+    "training.batch_size=32",
+    "training.checkpoint_every_images=256",
+    "training.log_every_images=64",
+)
+"""A small network, which takes some seconds to train and to score."""
 
 
 @dataclass
@@ -215,7 +225,7 @@ def outcome(study: StudyFolder) -> dict[str, Any]:
         found["confirmed leaders"] = [(x.trial, x.values, x.low, x.high) for x in record.leaders]
         found["confirmed baseline"] = record.baseline.values
     table = pd.read_csv(study.trials_table)
-    found["table"] = table[["number", "state", "rank"]].astype(str).to_numpy().tolist()
+    found["table"] = table[["number", "state", "rank"]].fillna("").to_numpy().tolist()
     return found
 
 
