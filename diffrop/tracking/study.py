@@ -57,11 +57,7 @@ def study_tags(folder: StudyFolder) -> dict[str, str]:
     conclusions = dict(_conclusions(folder))
     tags = {f"conclusion.{name}": text for name, text in conclusions.items()}
     note = "\n\n".join(
-<<<<<<< HEAD
-        f"**{name.capitalize()}**: {_literal(text)}" for name, text in conclusions.items()
-=======
         f"**{name.capitalize()}**: {markdown_text(text)}" for name, text in conclusions.items()
->>>>>>> dd2bcba (Edge, MLflow's description: a text stands as it is; how a folder of images is read is documented)
     )
     warm_start = read_record(folder.warm_start, WarmStartRecord)
     if warm_start is not None and warm_start.notes:
@@ -69,15 +65,9 @@ def study_tags(folder: StudyFolder) -> dict[str, str]:
     return tags | ({NOTE: note} if note else {})
 
 
-<<<<<<< HEAD
-def _literal(text: str) -> str:
-    """Return text as the UI shows it literally: descriptions are Markdown, which holds HTML."""
-    return re.sub(r"([\\`*_<>&\[\]|~])", r"\\\1", text)
-=======
 def markdown_text(text: str) -> str:
     """Return Markdown that shows a text as it is: without markup, HTML or links of its own."""
     return MARKS.sub(r"\\\g<0>", printable(text))
->>>>>>> dd2bcba (Edge, MLflow's description: a text stands as it is; how a folder of images is read is documented)
 
 
 def _conclusions(folder: StudyFolder) -> Iterator[tuple[str, str]]:
