@@ -5,10 +5,12 @@ with the resolved configuration and provenance. Nothing in it is executed when i
 """
 
 import hashlib
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,8 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffrop.checkpoint_header import errors_as_unreadable, header_metadata, read_header
-from diffrop.errors import CheckpointError
-from diffrop.storage import written_atomically
+from diffrop.errors import CheckpointError, NewerFormatError
+from diffrop.storage import set_aside, written_atomically
+
+Cached = TypeVar("Cached")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,30 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
     return Checkpoint(moved, header.card)
+
+
+def read_cache(path: Path, use: Callable[[Checkpoint], Cached]) -> Cached | None:
+    """Read a file that can be made again.
+
+    Args:
+        path: the file.
+        use: takes what is needed out of it, or raises if that is not there.
+
+    Returns:
+        None without the file, and where it is damaged: then it is set aside, with a warning.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        return use(read_checkpoint(path))
+    except (CheckpointError, NewerFormatError, LookupError, RuntimeError, ValueError) as error:
+        aside = set_aside(path)
+        cause = " ".join(str(error).split())[:200]
+        warnings.warn(
+            f"{path} cannot be used ({cause}); it is set aside as {aside.name} and made again",
+            stacklevel=2,
+        )
+        return None
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

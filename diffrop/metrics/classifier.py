@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
+from diffrop.checkpoint_file import Checkpoint, read_cache, write_checkpoint
 from diffrop.data import LabelledImages
 from diffrop.diffusion.sampling import from_uint8
 from diffrop.seeds import CLASSIFIER, derive_seed, generator
@@ -55,12 +55,21 @@ def trained_classifier(reference: LabelledImages, cache: Path) -> Classifier:
     key = f"{reference.digest} {NUM_FEATURES} {NUM_IMAGES} {BATCH_SIZE} 2"
     path = cache / f"classifier-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     channels, height, width = reference.images.shape[1:]
-    network = Classifier((channels, height, width), len(reference.class_names))
-    if path.exists():
-        network.load_state_dict(read_checkpoint(path).tensors)
-    else:
-        _fit(network, reference)
-        write_checkpoint(path, Checkpoint(network.state_dict(), {"digest": reference.digest}))
+
+    def untrained() -> Classifier:
+        return Classifier((channels, height, width), len(reference.class_names))
+
+    def stored(cache: Checkpoint) -> Classifier:
+        network = untrained()  # one of its own: what does not fit is loaded in part
+        network.load_state_dict(cache.tensors)
+        return network
+
+    known = read_cache(path, stored)
+    if known is not None:
+        return known
+    network = untrained()
+    _fit(network, reference)
+    write_checkpoint(path, Checkpoint(network.state_dict(), {"digest": reference.digest}))
     return network
 
 

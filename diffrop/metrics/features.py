@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
+from diffrop.checkpoint_file import Checkpoint, read_cache, write_checkpoint
 from diffrop.config import ExtractorPrecision
 from diffrop.data import LabelledImages
 
@@ -112,8 +112,15 @@ def cached_features(
     """
     key = hashlib.sha256(f"{extractor.fingerprint} {images.digest}".encode()).hexdigest()[:16]
     path = cache / f"features-{key}.safetensors"
-    if path.exists():
-        known = read_checkpoint(path).tensors["features"]
+
+    def stored(cache: Checkpoint) -> Tensor:
+        found = cache.tensors["features"]
+        if found.dim() != 2 or len(found) != len(images.images):
+            raise ValueError(f"features of shape {tuple(found.shape)}")
+        return found
+
+    known = read_cache(path, stored)
+    if known is not None:
         fresh = extractor.extract(images.images[:PROBES].to(device)).features
         near = 1e-2 * float(fresh.abs().mean())
         same = known.shape[1] == fresh.shape[1]

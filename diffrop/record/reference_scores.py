@@ -18,15 +18,15 @@ class ReferenceScore:
 
 
 def read_reference_scores(path: Path) -> dict[str, Any]:
-    """Read anchors.json: a report for "noise" and one for "real".
+    """Read anchors.json: a report each for "noise" and "real", or none.
 
     Raises:
         ValueError: it is missing or damaged.
     """
     found = read_json(path)
-    for name in ("noise", "real"):
+    for name, report in found.items():
         try:
-            decode(ReferenceScore, found.get(name), name)
+            decode(ReferenceScore, report, name)
         except ValueError as error:
             raise ValueError(f"cannot read {path} ({error})") from error
     return found

@@ -52,9 +52,11 @@ def _edited(edit: Callable[[dict[str, Any]], None]) -> Damage:
                 edit(rows[len(rows) // 2])
                 path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
             case ".yaml":
-                found = yaml.safe_load(path.read_text())
+                text = path.read_text()
+                comments = [line for line in text.splitlines() if line.startswith("#")]
+                found = yaml.safe_load(text)
                 edit(found)
-                path.write_text(yaml.safe_dump(found, sort_keys=False))
+                path.write_text("\n".join([*comments, yaml.safe_dump(found, sort_keys=False)]))
             case ".csv":
                 rows = list(csv.DictReader(io.StringIO(path.read_text())))
                 for row in rows:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
+from diffrop.checkpoint_file import Checkpoint, read_cache, read_checkpoint, write_checkpoint
 from diffrop.checkpoint_header import read_card
 from diffrop.errors import CheckpointError, NewerFormatError
 from tests.made import format_3
@@ -137,3 +137,25 @@ def test_checkpoints_of_the_format_before_are_read(tmp_path: Path) -> None:
     damage(trained[0], "flip")
     with pytest.raises(CheckpointError, match="does not match its SHA-256"):
         read_checkpoint(trained[0])
+
+
+@pytest.mark.parametrize("how", ["truncate", "flip", "empty", "folder", "of something else"])
+def test_damaged_cache_is_set_aside_to_be_made_again(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "cache.safetensors"
+
+    def use(cache: Checkpoint) -> torch.Tensor:
+        return cache.tensors["model.a"]
+
+    assert read_cache(path, use) is None
+    write_checkpoint(path, checkpoint())
+    assert torch.equal(read_cache(path, use), torch.ones(3, 2))  # type: ignore[arg-type]
+    if how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "of something else":
+        write_checkpoint(path, Checkpoint({"other": torch.ones(1)}, {}))
+    else:
+        damage(path, how)
+    with pytest.warns(UserWarning, match="set aside as cache.safetensors.damaged and made again"):
+        assert read_cache(path, use) is None
+    assert not path.exists() and path.with_name("cache.safetensors.damaged").exists()

@@ -38,7 +38,7 @@ def run(task: TrialTask, inputs: ScoringInputs) -> list[TrialReport]:
 def content(task: TrialTask) -> tuple[list[object], dict[str, torch.Tensor]]:
     """Scores and curves but their times, and the tensors of the last checkpoint."""
     cards = [(card.images_seen, card.scores, card.values) for card in task.folder.scores()]
-    curves = read_json_lines(task.folder.training().curves_path)
+    curves = read_json_lines(task.folder.training().curves_path, dict)
     rows = [(row["images_seen"], row.get("loss/ddpm")) for row in curves]
     return [cards, rows], read_checkpoint(task.folder.scored_checkpoint(128)).tensors
 

@@ -33,7 +33,9 @@ def run(task: TrialTask, inputs: ScoringInputs) -> list[RungReached]:
 
 
 def rows(task: TrialTask) -> list[int]:
-    return [row["images_seen"] for row in read_json_lines(task.folder.training().curves_path)]
+    return [
+        row["images_seen"] for row in read_json_lines(task.folder.training().curves_path, dict)
+    ]
 
 
 @pytest.fixture

@@ -120,5 +120,5 @@ def test_workers_stop_at_one_step_and_go_on_from_one_checkpoint(tmp_path: Path) 
         (32, 64, 2),
         (64, 128, 2),
     ]
-    rows = [row["images_seen"] for row in read_json_lines(folder.record.curves_path)]
+    rows = [row["images_seen"] for row in read_json_lines(folder.record.curves_path, dict)]
     assert rows == [32, 64, 96, 128]
