@@ -8,6 +8,7 @@ sampling inside a trial. Times are those of the driver's process, with Tune's ow
 import argparse
 import functools
 import json
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -196,6 +197,9 @@ class Progress:
                 "processor": time.process_time(),
                 "clock": time.perf_counter(),
                 "memory_mib": process.memory_info().rss / 2**20,
+                "descriptors": process.num_fds(),
+                "threads": process.num_threads(),
+                "processes": len(process.children(recursive=True)),
             }
         )
 
@@ -246,6 +250,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
         complete(self, *args, **kwargs)
         progress.note()
 
+    before = left_behind()
     with (
         mock.patch.object(OptunaStudySearcher, "on_trial_complete", noted),
         watched(stopwatch),
@@ -279,6 +284,11 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
         "sampler_s_last": progress.seconds("sampler", last - window, last) / window,
         "driver_processor_s": progress.count("processor", 0, last) / num_trials,
         "memory_growth_mib": progress.count("memory_mib", min(window, last), last),
+        "growth": {
+            what: progress.count(what, min(window, last), last)
+            for what in ("descriptors", "threads", "processes")
+        },
+        "left_behind": {what: left_behind()[what] - before[what] for what in before},
         "window": window,
         "parts": {
             name: {
@@ -292,6 +302,18 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
     }
 
 
+def left_behind() -> dict[str, int]:
+    """Count what a study could leave on the machine: processes, descriptors, Ray's folders."""
+    process = psutil.Process()
+    ray = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    sessions = [path for path in ray.glob("**/session_2*") if path.is_dir()]
+    return {
+        "processes": len(process.children(recursive=True)),
+        "descriptors": process.num_fds(),
+        "session folders of Ray": len(sessions),
+    }
+
+
 def table(found: dict[str, Any]) -> Table:
     """Return the measures beside their aims."""
     ratio = found["trial_s_last"] / found["trial_s_first"]
@@ -299,6 +321,14 @@ def table(found: dict[str, Any]) -> Table:
         ("driver, per trial", f"{found['trial_s']:.3f} s", "0.25 s"),
         ("driver, per report", f"{1e3 * found['report_s']:.1f} ms", "20 ms"),
         ("memory growth", f"{found['memory_growth_mib']:.0f} MiB", "200 MB"),
+        *(
+            (f"{what} of the driver, growth", f"{number:+g}", "0")
+            for what, number in found["growth"].items()
+        ),
+        *(
+            (f"{what}, left at the end", f"{number:+d}", "0")
+            for what, number in found["left_behind"].items()
+        ),
         (f"per trial, last {found['window']} over first", f"{ratio:.2f}", "2"),
         ("sampler, per trial", f"{found['sampler_s']:.3f} s", "counted apart"),
         (f"sampler, last {found['window']}", f"{found['sampler_s_last']:.3f} s", ""),

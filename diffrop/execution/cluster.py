@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,9 @@ def connect(
     os.environ.update(DRIVER_ENVIRONMENT)
     set_loopback_only(local)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    session: Path | None = None
     if local:
-        _start_local(launch, say)
+        session = _start_local(launch, say)
     else:
         _join(launch)
     try:
@@ -120,6 +122,8 @@ def connect(
             yield
     finally:
         ray.shutdown()
+    if session is not None:  # after a fault it stays, for its logs
+        _remove_session(session)
 
 
 def _servers() -> dict[str, Address]:
@@ -137,8 +141,19 @@ def _end_without(server: str, go_on: str) -> None:
     end_program(f"the Ray cluster is lost: its {server} no longer answers. To fix: {go_on}")
 
 
-def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
-    """Start a cluster on this machine; a busy one is given a second try of more time."""
+def _remove_session(session: Path) -> None:
+    """Remove the logs and sockets of a cluster that has ended, which Ray leaves for ever."""
+    shutil.rmtree(session, ignore_errors=True)
+    latest = session.with_name("session_latest")
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink(missing_ok=True)
+
+
+def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> Path:
+    """Start a cluster on this machine, and return the folder of its logs and sockets.
+
+    A busy machine is given a second try of more time.
+    """
     options: dict[str, Any] = {
         "num_cpus": local_resources()[0],
         "include_dashboard": True,
@@ -151,7 +166,7 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
         before = set(psutil.Process().children(recursive=True))
         try:
             with start_limit(limit_s):
-                _init("local", _worker_environment(launch), **options)
+                context = _init("local", _worker_environment(launch), **options)
             break
         except KeyboardInterrupt:
             _abandon_start(before)
@@ -166,6 +181,7 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> None:
                 ) from error
             say(f"Ray did not start ({_cause(error)}); trying again, with more time.")
     _protect_token()
+    return Path(context.address_info["session_dir"])
 
 
 def _folder_for_sockets() -> Path | None:

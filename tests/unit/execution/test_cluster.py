@@ -2,6 +2,8 @@ import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,17 +45,19 @@ def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
         limits.append(limit_s)
         yield
 
-    def init(address: str, environment: object, **options: object) -> None:
+    def init(address: str, environment: object, **options: object) -> SimpleNamespace:
         started.append(subprocess.Popen(["sleep", "600"]))
         if len(started) == 1:
             raise Exception("The current node timed out during startup. This could happen")
+        return SimpleNamespace(address_info={"session_dir": "/tmp/ray/session_of_the_second"})
 
     monkeypatch.setattr(cluster, "start_limit", start_limit)
     monkeypatch.setattr(cluster, "_init", init)
     monkeypatch.setattr(cluster, "_protect_token", lambda: None)
     said: list[str] = []
-    cluster._start_local(LaunchConfig(), said.append)
+    session = cluster._start_local(LaunchConfig(), said.append)
     try:
+        assert session == Path("/tmp/ray/session_of_the_second")
         assert started[0].wait(timeout=10) == -signal.SIGKILL
         assert started[1].poll() is None
         assert limits[1] > limits[0]
@@ -61,6 +65,31 @@ def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
     finally:
         started[1].kill()
         started[1].wait()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_folder_of_the_session_is_removed_unless_its_logs_may_tell_of_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool
+) -> None:
+    mine, others = tmp_path / "session_1", tmp_path / "session_2"
+    for session in (mine, others):
+        (session / "logs").mkdir(parents=True)
+    (tmp_path / "session_latest").symlink_to(mine)
+    stopped: list[str] = []
+    monkeypatch.setattr(cluster, "_start_local", lambda launch, say: mine)
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 64.0, "GPU": 8.0})
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: stopped.append("ray"))
+    monkeypatch.setattr(cluster, "_servers", dict)
+    monkeypatch.setattr(cluster, "check_this_machine", lambda launch: None)
+    with (
+        pytest.raises(KeyError) if fails else contextlib.nullcontext(),
+        cluster.connect(LaunchConfig()),
+    ):
+        if fails:
+            raise KeyError
+    assert stopped == ["ray"]
+    kept = {"session_1", "session_2", "session_latest"} if fails else {"session_2"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.parametrize("error", [OSError("no room"), Exception("a\nb"), RuntimeError()])
