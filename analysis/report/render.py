@@ -16,6 +16,8 @@ def render_study(study_dir: Path) -> list[Path]:
     from analysis.report.page import write_page
 
     study = load_study(study_dir, trusted=True)
-    drawn = list(draw_figures(study))
-    paths = save_figures(drawn, study_dir / "figures")
+    drawn, paths = [], []
+    for item in draw_figures(study):  # saved one by one: a launch that is stopped may end here
+        drawn.append(item)
+        paths += save_figures([item], study_dir / "figures")
     return [*paths, write_page(study, drawn, study_dir)]
