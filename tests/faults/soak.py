@@ -42,8 +42,6 @@ from tests.made.struck_command import (
     tracked_trials,
 )
 
-LEAST = 2
-"""Strikes of each kind, however short the minutes."""
 STRIKES_PER_STUDY = 6
 STOP_S = 150
 """Within which a driver must end that was told to, or lost its cluster."""
@@ -65,6 +63,8 @@ class Soak:
     server: psutil.Process
     """MLflow's."""
     tracking_uri: str
+    least: int
+    """Strikes of each kind, however short the minutes."""
     struck: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
     """What differed, one sentence each."""
@@ -87,7 +87,7 @@ class Soak:
     @property
     def is_enough(self) -> bool:
         """Whether every kind has struck often enough."""
-        return all(self.struck[kind] >= LEAST for kind in STRIKES)
+        return all(self.struck[kind] >= self.least for kind in STRIKES)
 
 
 def kill_worker(soak: Soak, study: StruckCommand) -> None:
@@ -299,11 +299,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least", type=int, default=2, help="strikes of each kind")
     parser.add_argument("--keep", action="store_true", help="leave the studies' folder behind")
     args = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     with tracking_server(folder) as (uri, server):
-        soak = Soak(random.Random(args.seed), folder, server, uri)
+        soak = Soak(random.Random(args.seed), folder, server, uri, args.least)
         calm = calm_outcomes(soak)
         number = 0
         while time.monotonic() - soak.began < 60 * args.minutes or not soak.is_enough:
