@@ -42,8 +42,6 @@ from tests.made.struck_command import (
     tracked_trials,
 )
 
-LEAST = 2
-"""Strikes of each kind, however short the minutes."""
 STRIKES_PER_STUDY = 6
 STOP_S = 150
 """Within which a driver must end that was told to, or lost its cluster."""
@@ -65,6 +63,8 @@ class Soak:
     server: psutil.Process
     """MLflow's."""
     tracking_uri: str
+    least: int
+    """Strikes of each kind, however short the minutes."""
     struck: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
     """What differed, one sentence each."""
@@ -87,7 +87,7 @@ class Soak:
     @property
     def is_enough(self) -> bool:
         """Whether every kind has struck often enough."""
-        return all(self.struck[kind] >= LEAST for kind in STRIKES)
+        return all(self.struck[kind] >= self.least for kind in STRIKES)
 
 
 def kill_worker(soak: Soak, study: StruckCommand) -> None:
@@ -227,11 +227,11 @@ def strike(soak: Soak, study: StruckCommand) -> bool:
     return True
 
 
-def soaked(soak: Soak, kind: str, number: int, calm: dict[str, Any], caches: Path) -> None:
+def soaked(soak: Soak, kind: str, number: int, calm: dict[str, Any]) -> None:
     """Run one study under strikes, and compare what comes out with the undisturbed one."""
     name = f"s{number}"
     folder = soak.folder / name
-    shutil.copytree(caches, folder / "runs/.cache")
+    folder.mkdir()
     options = (*OPTIONS[kind], "--tracking-uri", soak.tracking_uri)
     with running(StruckCommand(folder, name, options)) as study:
         for _ in range(STRIKES_PER_STUDY):
@@ -266,10 +266,9 @@ def compare(soak: Soak, kind: str, study: StruckCommand, calm: dict[str, Any]) -
         soak.differs(f"{study.name}: MLflow has the trials {', '.join(tracked)}")
 
 
-def calm_outcomes(soak: Soak) -> tuple[dict[str, dict[str, Any]], Path]:
-    """Run both kinds undisturbed; return what they found, and their caches."""
+def calm_outcomes(soak: Soak) -> dict[str, dict[str, Any]]:
+    """Run both kinds undisturbed; return what they found."""
     found = {}
-    caches = soak.folder / "calm" / "runs" / ".cache"
     for kind, options in OPTIONS.items():
         audited = [] if kind == FIXED else ["--audit-fraction", "1"]
         name = "calm-fixed" if kind == FIXED else "calm-scheduled"
@@ -279,7 +278,7 @@ def calm_outcomes(soak: Soak) -> tuple[dict[str, dict[str, Any]], Path]:
             assert calm.finish() == 0, calm.read_log()
         found[kind] = outcome(calm.study)
         soak.say(f"{name}: ended undisturbed, {len(found[kind])} entries to compare")
-    return found, caches
+    return found
 
 
 @contextlib.contextmanager
@@ -300,16 +299,17 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least", type=int, default=2, help="strikes of each kind")
     parser.add_argument("--keep", action="store_true", help="leave the studies' folder behind")
     args = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     with tracking_server(folder) as (uri, server):
-        soak = Soak(random.Random(args.seed), folder, server, uri)
-        calm, caches = calm_outcomes(soak)
+        soak = Soak(random.Random(args.seed), folder, server, uri, args.least)
+        calm = calm_outcomes(soak)
         number = 0
         while time.monotonic() - soak.began < 60 * args.minutes or not soak.is_enough:
             kind = (FIXED, SCHEDULED)[number % 2]
-            soaked(soak, kind, number, calm[kind], caches)
+            soaked(soak, kind, number, calm[kind])
             number += 1
     for kind in STRIKES:
         print(f"{soak.struck[kind]:3}  {kind}")

@@ -1,6 +1,5 @@
 """A study of a real command whose driver is killed at every stage, and who listens meanwhile."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,7 +63,6 @@ def test_driver_killed_at_every_stage_leaves_what_an_undisturbed_study_does(
     record_property: Callable[[str, object], None],
 ) -> None:
     calm = undisturbed[0]
-    shutil.copytree(calm.folder / "runs/.cache", tmp_path / "runs/.cache")
     with running(StruckCommand(tmp_path)) as struck:
         for phase in PHASES:
             assert struck.wait_for(phase), f"the study ended before its {phase}"

@@ -2,6 +2,8 @@
 
 A test declares the row that it proves by `@fault(2, "SIGKILL to the process that trains")`. What
 was lost is said by `record_property(LOST, "...")`; a test that says nothing lost nothing.
+`python -m tests.made.faults` writes into the page how each fault is injected, and
+`make faults TABLE=write` what a run found as well.
 """
 
 import ast
@@ -79,6 +81,19 @@ def filled(page: str, outcomes: Mapping[int, Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_declarations(page: str) -> str:
+    """Return the page with how each fault is injected, as the tests declare it."""
+    lines = page.splitlines()
+    found = declared()
+    for place, line in enumerate(lines):
+        match = ROW.match(line)
+        if match and (injected := found.get(int(match[1]))):
+            name, _, happens, lost, seconds = page_rows(line)[int(match[1])]
+            how = "; ".join(dict.fromkeys(injected))
+            lines[place] = f"| {match[1]} | {name} | {how} | {happens} | {lost} | {seconds} |"
+    return "\n".join(lines) + "\n"
+
+
 def declared(folder: Path = ROOT / "tests") -> dict[int, list[str]]:
     """Return how each row is injected, read from the sources of all tests."""
     found: dict[int, list[str]] = {}
@@ -140,3 +155,7 @@ class FaultTable:
         terminalreporter.write_line(f"not tried: {', '.join(map(str, left)) or 'none'}")
         if self._write:
             PAGE.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":  # what can be said without running anything
+    PAGE.write_text(with_declarations(PAGE.read_text("utf-8")), "utf-8")

@@ -47,6 +47,7 @@ OPTIONS = {
     "--fork-from": f"baseline@{FORK}",
     "--num-samples": "400",
     "--omegas": "0,1",
+    "--extractor": "tests.made.small:RowBrightness",
     "--confirm": "1",
     "--seeds": "2",
     "--max-concurrent": "2",

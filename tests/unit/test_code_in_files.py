@@ -16,6 +16,7 @@ from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import ready_to_sample
 from diffrop.training.trainer import Trainer
 from tests.made.commands import command, script
+from tests.made.faults import fault
 from tests.made.small import small_experiment
 from tests.made.trained_study import write_trained_study
 
@@ -53,6 +54,7 @@ def crafted_checkpoint(folder: Path, extractor: str) -> Path:
     return path
 
 
+@fault(37, "a checkpoint whose extractor is a function of its author's")
 def test_sweep_calls_what_the_command_line_names_and_nothing_else(tmp_path: Path) -> None:
     path = crafted_checkpoint(tmp_path, PLANTED)
     with pytest.raises(ValueError, match="which a file names, is code"):
@@ -63,6 +65,7 @@ def test_sweep_calls_what_the_command_line_names_and_nothing_else(tmp_path: Path
     assert CALLED == ["planted"] * 2
 
 
+@fault(37, "`os:abort` as the extractor in the files of a study")
 def test_commands_do_not_abort_where_a_file_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,8 +29,11 @@ def test_of_no_fault():
 """
 
 
-def test_page_lists_every_fault_that_a_test_declares() -> None:
-    assert declared().keys() <= page_rows(PAGE.read_text("utf-8")).keys()
+def test_page_lists_every_fault_that_a_test_declares_and_no_other() -> None:
+    rows = page_rows(PAGE.read_text("utf-8"))
+    assert rows.keys() == declared().keys()
+    assert list(rows) == sorted(rows)
+    assert all(len(cells) == 5 and cells[0] and cells[2] for cells in rows.values())
 
 
 def test_rows_take_what_a_run_found_and_keep_the_rest(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from diffrop.yaml_text import MAX_BYTES, load_yaml, parse_yaml
+from tests.made.faults import fault
 
 
+@fault(46, "files with doubled keys")
 @pytest.mark.parametrize(
     ("text", "message"),
     [

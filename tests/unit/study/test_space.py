@@ -10,6 +10,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
 from diffrop.study.space import Parameter, SearchSpace, load_points
+from tests.made.faults import fault
 from tests.made.small import SPACE, small_study
 
 TAU = {"low": 0.1, "high": 10, "log": True, "source": "x"}
@@ -105,6 +106,7 @@ def test_choices_and_points_take_the_type_of_their_key(tmp_path: Path) -> None:
     assert corner.contrastive.tau_0 == 0.1
 
 
+@fault(46, "a space with a doubled key")
 def test_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     line = "  contrastive.tau_0: {low: 1, high: 2, source: x}\n"
