@@ -14,6 +14,7 @@ from diffrop.record.score_card import write_score
 from diffrop.record.study_store import StudyStore, restore_shared, share_record
 from diffrop.study.config import LaunchConfig
 from tests.made.damages import DAMAGES, damaged
+from tests.made.faults import fault
 from tests.made.finished_study import reader
 from tests.made.full_study import COST
 from tests.made.scores import score_card
@@ -90,6 +91,7 @@ def test_plan_is_taken_from_the_database(finished: Finished) -> None:
             assert read_record(store.folder.cost, CostRecord) == COST, how
 
 
+@fault(30, "a confirmation cut short")
 def test_damaged_confirmation_ends_a_resume_and_a_missing_one_is_restored(
     finished: Finished, full_confirmation: ConfirmationRecord
 ) -> None:

@@ -10,6 +10,7 @@ from analysis.data.load import StudyResults, load_study
 from diffrop.errors import DiffropError
 from diffrop.record.kinds import Kind, file_of
 from tests.made.damages import DAMAGES, damaged
+from tests.made.faults import fault
 from tests.made.full_study import TRIALS, write_full_study
 
 FILES = (
@@ -50,6 +51,8 @@ def _changed(found: StudyResults, intact: StudyResults) -> list[str]:
     return names
 
 
+@fault(29, "every file of a study cut, emptied, of another type, binary, a folder")
+@fault(30, "every file of a study cut, emptied, of another type, binary, a folder")
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_refused_or_named_and_never_gives_another_result(
     intact: StudyResults, name: str
