@@ -146,7 +146,7 @@ def test_interrupt_while_it_draws_costs_the_figures_alone(tmp_path: Path) -> Non
     assert unfinished(driver) == 0 and (driver.study / "best.yaml").exists()
 
 
-@fault(35, "a reader that leaves (`| head`)")
+@fault(35, "a reader that leaves, such as `head`")
 def test_study_outlives_whoever_reads_its_output(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with driven(tmp_path, *SHORT, stdout=writer) as driver:
