@@ -40,6 +40,7 @@ PILLOWS_MAX_IMAGE_PIXELS = 178_956_970
 
 # Far above what anybody trains: a slip of the keyboard is refused in place of filling the memory.
 MAX_CHANNELS, MAX_BLOCKS, MAX_TIMESTEPS = 16_384, 64, 100_000
+MAX_SAMPLES = MAX_BATCH = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +271,7 @@ class TrainingConfig(Config):
         )
         for name in positive:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        require(self.batch_size <= MAX_BATCH, "batch_size", self.batch_size, f"to {MAX_BATCH:,}")
         lengths = self.ema_lengths
         fit = len(set(lengths)) == len(lengths) and all(0 < x <= 0.28 for x in lengths)
         require(fit, "ema_lengths", lengths, "distinct numbers, over 0 to 0.28")
@@ -291,7 +293,8 @@ class SamplingConfig(Config):
     def check(self) -> None:
         """Refuse empty sampling."""
         require(self.num_steps > 0, "num_steps", self.num_steps, "at least 1")
-        require(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")
+        size = self.batch_size
+        require(0 < size <= MAX_BATCH, "batch_size", size, f"1 to {MAX_BATCH:,}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -329,7 +332,8 @@ class EvaluationConfig(Config):
 
     def check(self) -> None:
         """Refuse empty or doubled grids."""
-        require(self.num_samples >= 2, "num_samples", self.num_samples, "at least 2")
+        count = self.num_samples
+        require(2 <= count <= MAX_SAMPLES, "num_samples", count, f"at least 2, to {MAX_SAMPLES:,}")
         objectives = self.objectives
         distinct = bool(objectives) and len(set(objectives)) == len(objectives)
         require(distinct, "objectives", objectives, "one or several distinct scores")

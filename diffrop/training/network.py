@@ -1,8 +1,10 @@
 """The network of an experiment: building it, reading it, and checking what it must fit."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
@@ -34,7 +36,7 @@ def check_network(config: ExperimentConfig, dataset: Dataset) -> None:
         ValueError: network or augmentation does not fit the images, or `training.init_from` is
             no checkpoint of such a network.
     """
-    with torch.device("meta"):  # shapes alone, without memory or time for weights
+    with torch.device("meta"), _Unfilled():  # shapes alone, without memory or time for weights
         network = build_network(config, dataset.num_classes, dataset.image_shape)
     if config.training.init_from is None:
         return
@@ -48,6 +50,17 @@ def check_network(config: ExperimentConfig, dataset: Dataset) -> None:
             f"training.init_from is {config.training.init_from!r}, which holds another network; "
             "allowed: a checkpoint of the same model, classes, image size and augmentation inputs"
         )
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the initial values of weights, which a network on no device has not."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, unless it is one that fills a tensor with initial values."""
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def check_batch_fits_workers(config: ExperimentConfig, num_workers: int) -> None:

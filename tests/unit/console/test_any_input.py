@@ -25,8 +25,9 @@ from tests.made.small import SPACE
 
 COMMAND = StudyCommand("run_tau_sweep", "A study.", SPACE, render=lambda path: [])
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
-OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri", "--help", "--version")
-"""Options that reach other machines, or end the command by themselves."""
+OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
+ITS_OWN = ("--help", "--version", "--debug")
+"""Options that reach other machines, and those that are there to print something else."""
 
 WORDS = [
     *("", " ", "nan", "inf", "-inf", "1e5", "1e308", "1e-320", "-1", "-0", "0", "1", "2", "3"),
@@ -55,13 +56,21 @@ plain = st.recursive(
 )
 numbers = st.one_of(st.integers(-2, 200), st.floats(), st.sampled_from(["1e-1", "1e5", 2**60]))
 
+SOUND: dict[str, dict[str, Any]] = {
+    "contrastive.tau_0": {"choices": ["1e-1", 1, 2.5], "source": "ours"},
+    "model.channel_multipliers": {"choices": [[1], [1, 2]], "source": "ours"},
+    "training.learning_rate": {"low": "1e-5", "high": 1e-3, "log": True, "source": "ours"},
+    "training.seed": {"low": 0, "high": "1e3", "source": "ours"},
+}
+"""Parameters with which a command plans."""
+
 
 def options() -> dict[str, Any]:
     """Return every option of the command that stays on this machine, with its action."""
     found: dict[str, Any] = {}
     parser: ArgumentParser = study_parser("")
     for action in parser._actions:
-        if action.option_strings and not set(action.option_strings) & set(OUTSIDE):
+        if action.option_strings and not {*action.option_strings} & {*OUTSIDE, *ITS_OWN}:
             found |= dict.fromkeys(action.option_strings, action)
     return found
 
@@ -86,8 +95,10 @@ def typed(draw: st.DrawFn) -> list[str]:
 @st.composite
 def space(draw: st.DrawFn) -> object:
     """A search space, nearly or not at all right."""
-    parameters: dict[Any, Any] = {}
-    for key in draw(st.lists(keys, min_size=1, max_size=3, unique=True)):
+    parameters: dict[Any, Any] = {
+        key: SOUND[key] for key in draw(st.lists(st.sampled_from(sorted(SOUND)), unique=True))
+    }
+    for key in draw(st.lists(keys, max_size=2, unique=True)):
         entry = draw(
             st.fixed_dictionaries(
                 {},

@@ -22,9 +22,22 @@ def test_names_that_could_leave_the_folder_are_refused(name: str) -> None:
         small_study(name)
 
 
-def test_names_of_folders_that_all_studies_share_are_refused() -> None:
-    with pytest.raises(ValueError, match="name is 'checkpoints'; allowed: not checkpoints or"):
-        small_study("checkpoints")
+@pytest.mark.parametrize("name", ["checkpoints", "mlartifacts", "mlflow.db", "mlflow.db-wal"])
+def test_names_of_what_all_studies_share_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"name is '{name}'; allowed: not checkpoints, mlart"):
+        small_study(name)
+
+
+@pytest.mark.parametrize("factor", [1, 1.0000001, 1e308, -2])
+def test_reduction_factor_that_would_make_no_or_endless_rungs_is_refused(factor: float) -> None:
+    with pytest.raises(ValueError, match=r"reduction_factor is .*; allowed: 1.1 to 1000"):
+        small_study(reduction_factor=factor)
+
+
+def test_rungs_within_one_batch_are_one() -> None:
+    study = small_study(first_rung_images=1, reduction_factor=1.1)
+    images = [rung.images for rung in study.rungs]
+    assert images == sorted(set(images))
 
 
 def test_study_does_not_warm_start_itself() -> None:
