@@ -17,14 +17,17 @@ from diffrop.data import load_dataset
 from diffrop.engine.drivers import hold
 from diffrop.engine.prepare import scoring_inputs
 from diffrop.engine.stop_signal import StopSignal
+from diffrop.errors import StudyError
 from diffrop.execution import cluster
 from diffrop.execution.run_task import QueueCallback, run_task
 from diffrop.execution.trial import Report, TrialTask
 from diffrop.metrics.extractors import check_extractor
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.identity import identity_of
+from diffrop.record.json_files import read_json
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
+from diffrop.record.study_store import value_differences
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
 from diffrop.schema import flatten
 from diffrop.scoring.reference_scores import fid_lines
@@ -34,7 +37,7 @@ from diffrop.study.config import LaunchConfig
 from diffrop.study.rung import last_rung
 from diffrop.tracking.launch import check_tracking, open_tracker
 from diffrop.tracking.tracked_trial import TrackedTrial
-from diffrop.training.identity import identify
+from diffrop.training.identity import TrainingIdentity, identify
 from diffrop.training.network import check_batch_fits_workers, check_network
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.store import CheckpointStore
@@ -93,7 +96,7 @@ def train_final(
     experiment has the folder's name unless `experiment` gives another.
 
     Raises:
-        StudyError: another process trains in `directory`.
+        StudyError: another process trains in `directory`, or it holds another training.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
@@ -119,6 +122,7 @@ def _train(
         stop_directory=directory,
         gpus_per_worker=launch.gpus_per_worker,
     )
+    _check_same_training(task)
     tracker = open_tracker(
         launch,
         experiment,
@@ -165,6 +169,32 @@ def _train(
     )
     tracker.sync(trial)
     return FinalResult(card, failure, tracker.close(ended), interrupted=ended == "KILLED")
+
+
+def _check_same_training(task: TrialTask) -> None:
+    """Refuse to go on with the folder of another training, whose curves would be mixed with it.
+
+    Another number of workers is allowed: the same training then begins anew.
+
+    Raises:
+        StudyError: the folder's training has other settings, or other images.
+    """
+    if not task.folder.training_link.exists():
+        return
+    try:
+        stored = read_json(task.folder.training().identity_path)
+        before = TrainingIdentity.from_dict(stored)
+    except ValueError:
+        return  # the store names what is damaged
+    now = task.training
+    differing = value_differences(before.canonical, now.canonical)
+    if before.data_digest != now.data_digest:
+        differing.append("the training images")
+    if differing:
+        raise StudyError(
+            f"{task.directory} holds another training: {'; '.join(differing)}; resume it as it "
+            "was, or give another --name"
+        )
 
 
 def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:

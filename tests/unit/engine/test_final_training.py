@@ -13,6 +13,7 @@ from rich.console import Console
 
 from diffrop.engine import final_training as final
 from diffrop.engine.final_training import FinalResult, train_final
+from diffrop.errors import StudyError
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
 from diffrop.training.session import TrainingSession
@@ -72,6 +73,19 @@ def test_signal_ends_a_training_after_a_checkpoint_and_it_goes_on_from_there(
     assert list((tmp_path / "final/training").glob("images_*.safetensors"))
     resumed = train()
     assert resumed.card is not None and resumed.card.images_seen == 128
+
+
+def test_folder_of_another_training_is_refused(
+    train: Callable[[], FinalResult], tracker: NoTracker, tmp_path: Path
+) -> None:
+    train()
+    before = sorted(path for path in tmp_path.rglob("*"))
+    launch, console = LaunchConfig(runs_root=str(tmp_path)), Console(file=io.StringIO())
+    other = small_experiment().with_values({"training.learning_rate": 0.5})
+    with pytest.raises(StudyError, match=r"another training: training\.learning_rate .* -> 0\.5;"):
+        train_final(other, small_inputs(), tmp_path / "final", launch, console)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+    assert train().card is not None
 
 
 def test_stale_stop_does_not_stop_a_training(
