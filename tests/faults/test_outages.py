@@ -18,7 +18,7 @@ from tests.made.faults import LOST, fault
 from tests.made.postgresql import new_server
 from tests.made.small import ROOT
 
-pytestmark = [pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
 NUM_TRIALS, IMAGES = 3, 4096
 OPTIONS = {
     "--study-name": "s",
@@ -30,7 +30,7 @@ OPTIONS = {
     "--max-concurrent": "1",
     "--set": "sampling.num_steps=2",
 }
-DEADLINE_S = 400
+DEADLINE_S = 600
 
 
 @dataclass

@@ -1,5 +1,10 @@
+import errno
+import os
 from pathlib import Path
 
+import pytest
+
+from diffrop.errors import OutageError
 from diffrop.study.config import LaunchConfig
 from tests.made.study_runs import SaidScreen, study_run
 
@@ -31,3 +36,18 @@ def test_drivers_take_turns_where_they_share_a_database(tmp_path: Path) -> None:
 
 def test_all_trials_remain_before_the_first(tmp_path: Path) -> None:
     assert study_run(tmp_path, SaidScreen(), num_trials=5).num_remaining == 5
+
+
+def test_outage_past_its_limit_asks_the_trials_to_stop_and_is_remembered(tmp_path: Path) -> None:
+    run = study_run(tmp_path, SaidScreen(), launch=LaunchConfig(outage_wait_s=0))
+
+    def write() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert run.may_begin and not run.outage
+    with pytest.raises(OutageError, match=r"no room on the disk of .*/small.*--resume"):
+        run.write(write)
+    assert run.stop.requested and not run.may_begin
+    assert "no room on the disk" in run.outage
+    assert list(run.folder.path.glob("stop.*"))  # which the trials look for
+    assert run.write(lambda: "written") == "written"  # what can be written still is

@@ -20,6 +20,7 @@ from diffrop.errors import OutageError, StudyError
 from diffrop.patience import Patience
 from diffrop.record import patient_storage
 from diffrop.record.patient_storage import open_patiently
+from tests.made.postgresql import new_server
 
 DIRECTIONS = ["minimize", "minimize"]
 
@@ -239,3 +240,25 @@ def test_database_that_is_damaged_is_not_waited_for(database: Path) -> None:
     database.write_bytes(b"not a database" * 1000)
     with pytest.raises(StudyError, match=r"cannot be used \(.*not a database\).*from a copy"):
         study.set_user_attr("key", 1)
+
+
+@pytest.mark.timeout(120)
+def test_restarted_server_is_waited_for_and_nothing_is_lost_or_done_twice() -> None:
+    said: list[str] = []
+    with new_server() as server:
+
+        def say(sentence: str) -> None:
+            said.append(sentence)
+            if len(said) == 1:
+                server.start()
+
+        study = open_study(server.url, Patience(100, say))
+        trial = study.ask()
+        server.stop()
+        study.tell(trial, (1.0, 2.0))
+        assert len(said) == 2, said
+        server.stop()
+        server.start()  # connections that were open are dead
+        run_trials(study)
+        assert [found.number for found in study.trials] == [0, 1, 2, 3, 4]
+        assert study.trials[0].values == [1.0, 2.0]
