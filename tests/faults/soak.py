@@ -108,7 +108,7 @@ def pause_worker(soak: Soak, study: StruckCommand) -> None:
 def kill_raylet(soak: Soak, study: StruckCommand) -> None:
     """SIGKILL to Ray's raylet, without which no trial can run."""
     study.named("raylet")[0].kill()
-    _end(soak, study, "that lost its raylet", (0, 1, 2, 130))
+    _end(soak, study, "that lost its raylet", (0, 1))
 
 
 def kill_driver(soak: Soak, study: StruckCommand) -> None:

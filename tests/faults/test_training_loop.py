@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,8 @@ from tests.made.trainings import CPU
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("mlflow_tables")]
 IMAGES = 512
+LEADER = "ray::ImplicitFunc"
+"""How Ray calls the process of Tune's that leads a trial's workers."""
 # A process is struck at its fifth batch of 32 images, so that each saves at least once before.
 CONFIG = dataclasses.replace(
     learning_rate_study(1e-3, scheduler="none", num_trials=2),
@@ -94,10 +95,9 @@ def kill_leader(striker: Striker, killed: list[int]) -> None:
         time.sleep(0.1)
         if not (striker.folder / "images").exists() or images_taken(striker) < 128:
             continue
-        for process in psutil.process_iter():
+        for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                ours = process.environ().get("RAY_AUTH_TOKEN") == os.environ["RAY_AUTH_TOKEN"]
-                if ours and process.cmdline()[:1] == ["ray::ImplicitFunc.train"]:
+                if (process.cmdline() or [""])[0].startswith(LEADER):
                     process.kill()
                     killed.append(process.pid)
 

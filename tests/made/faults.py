@@ -59,9 +59,9 @@ def page_rows(page: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for line in page.splitlines():
         if match := ROW.match(line):
-            found[int(match[1])] = [cell.strip() for cell in line.strip().strip("|").split("|")][
-                1:
-            ]
+            inner = line.strip().removeprefix("|").removesuffix("|")
+            _, *cells = re.split(r"(?<!\\)\|", inner)
+            found[int(match[1])] = [cell.strip() for cell in cells]
     return found
 
 
@@ -75,10 +75,15 @@ def filled(page: str, outcomes: Mapping[int, Outcome]) -> str:
         match = ROW.match(line)
         if match and int(match[1]) in outcomes:
             name, _, happens, _, _ = page_rows(line)[int(match[1])]
-            injected, lost, seconds = outcomes[int(match[1])].cells
+            injected, lost, seconds = map(_escaped, outcomes[int(match[1])].cells)
             line = f"| {match[1]} | {name} | {injected} | {happens} | {lost} | {seconds} |"
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Return text that may stand in a cell."""
+    return text.replace("|", r"\|")
 
 
 def with_declarations(page: str) -> str:
@@ -89,7 +94,7 @@ def with_declarations(page: str) -> str:
         match = ROW.match(line)
         if match and (injected := found.get(int(match[1]))):
             name, _, happens, lost, seconds = page_rows(line)[int(match[1])]
-            how = "; ".join(dict.fromkeys(injected))
+            how = _escaped("; ".join(dict.fromkeys(injected)))
             lines[place] = f"| {match[1]} | {name} | {how} | {happens} | {lost} | {seconds} |"
     return "\n".join(lines) + "\n"
 

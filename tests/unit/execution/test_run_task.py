@@ -24,7 +24,7 @@ def test_what_a_restart_would_repeat_is_reported_and_not_raised(
 ) -> None:
     first = RungReached(images_seen=64, final=False)
 
-    def fail(task: object, inputs: object, device: object, tell: Any) -> None:
+    def fail(task: object, inputs: object, device: object, tell: Any, *_: object) -> None:
         tell(first)
         raise error
 
