@@ -69,6 +69,8 @@ FILES = (
     StoredFile("failure.json", Kind.DERIVED, "the training is to be tried again"),
     StoredFile("training.key", Kind.DERIVED, "the trial's link to its training counts"),
     StoredFile("trial.log", Kind.RECORDED, "its messages are lost"),
+    # In the folder of a row of the paper's tables.
+    StoredFile("classifier.json", Kind.DERIVED, RESUMED),
     # In the folder of a training.
     StoredFile("training.json", Kind.DERIVED, "from where the training forks is not known"),
     StoredFile("metrics.jsonl", Kind.RECORDED, "that part of the curves is lost"),

@@ -1,6 +1,5 @@
 """Running a table: each row in its own folder, finished ones read from it."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import DiffropError
 from diffrop.execution import cluster
 from diffrop.metrics.protocol import check_comparable
+from diffrop.record.json_files import read_json, write_json
+from diffrop.record.kinds import read_stored
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.scoring.samples import ScoringInputs
@@ -111,10 +112,8 @@ def stored_result(plan: TablePlan, row: str) -> RowResult | None:
         return None
     if plan.classifier is None:
         return RowResult(row, card)
-    path = directory / CLASSIFIER_FILE
-    if not path.exists():
-        return None
-    return RowResult(row, card, json.loads(path.read_text("utf-8")))
+    classification = read_stored(directory / CLASSIFIER_FILE, read_json)
+    return None if classification is None else RowResult(row, card, classification)
 
 
 def run_table(
@@ -191,7 +190,7 @@ def _train_row(
         return RowResult(row, card)
     device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
     found = _classified(plan, row, inputs, card, device, console.print).to_dict()
-    write_atomically(directory / CLASSIFIER_FILE, json.dumps(found))
+    write_json(directory / CLASSIFIER_FILE, found, indent=None)
     return RowResult(row, card, found)
 
 

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from diffrop.errors import DiffropError
+from diffrop.errors import CheckpointError, DiffropError, NewerFormatError, StudyError
 from diffrop.record.names import trial_label
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import hide, redact, storable
@@ -295,4 +295,5 @@ def _is_refusal(error: Exception) -> bool:
     """Whether the fault lies in one trial's data, so that other trials can go on."""
     if isinstance(error, MlflowException):
         return bool(error.get_http_status_code() == 400)
-    return isinstance(error, KeyError | TypeError | ValueError | DiffropError)
+    damaged = KeyError | TypeError | ValueError | CheckpointError | StudyError | NewerFormatError
+    return isinstance(error, damaged)

@@ -1,7 +1,9 @@
 """The stages of a launch, without a cluster."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from ray.tune.search import Searcher
 
 from diffrop.confirmation.plan import read_cards
+from diffrop.engine.repair import set_damaged_files_aside
 from diffrop.engine.stages import Stages, tune_resources
 from diffrop.errors import FaultError
 from diffrop.execution.cluster import resources_per_trial
@@ -23,6 +26,7 @@ from tests.made.checkpoints import damage
 from tests.made.confirmations import confirmation
 from tests.made.faults import fault
 from tests.made.scores import score_card
+from tests.made.stored_study import MadeTrial
 from tests.made.study_runs import SaidScreen, study_run
 
 
@@ -73,6 +77,38 @@ def test_damaged_prefix_is_trained_again_before_trials_fork_from_it(tmp_path: Pa
         torch.device("cpu"),
         lambda result: None,
     )
+
+
+@fault(29, "scores of trials that ended emptied and deleted")
+def test_trials_that_lost_their_scores_are_scored_again_and_not_trained(tmp_path: Path) -> None:
+    screen = SaidScreen()
+    found = stages(tmp_path, screen)
+    run = found.run
+    cards = []
+    for number, values in enumerate(({"contrastive.form": "none"}, {"contrastive.form": "hinge"})):
+        task = run.tasks.trial(number, values)
+        run_trial(task, run.inputs, torch.device("cpu"), lambda result: None)
+        cards.append(task.folder.scores())
+        made = MadeTrial(number=number, values=values, cards=cards[-1], training=task.key)
+        run.study.add_trial(made.frozen(["fid/all"]))
+    assert found.with_lost_scores() == []
+    baseline, other = run.folder.trial(0), run.folder.trial(1)
+    baseline.score_path(128).write_text("")
+    shutil.rmtree(other.scores_path)
+    other.training().checkpoint_path(64).unlink()
+    segments = [trial.training().segments() for trial in (baseline, other)]
+    with pytest.warns(UserWarning, match="set aside as images_0+128.json.damaged"):
+        set_damaged_files_aside(run)
+    lost = found.with_lost_scores()
+    assert [[rung.images for rung in task.rungs] for task in lost] == [[128], [128]]
+    found.score_again(lost)
+    assert screen.said == ["Scoring again, since their scores were lost: t000, t001."]
+    assert [trial.score(128) for trial in (baseline, other)] == [
+        replace(trial[-1], time=again.time, seconds=again.seconds)
+        for trial, again in zip(cards, [baseline.scores()[-1], other.scores()[-1]], strict=True)
+    ]
+    assert [trial.training().segments() for trial in (baseline, other)] == segments
+    assert found.with_lost_scores() == []
 
 
 def test_confirmation_that_cannot_begin_writes_down_what_is_left(tmp_path: Path) -> None:

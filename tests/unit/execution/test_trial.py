@@ -15,6 +15,7 @@ from diffrop.training import session, stop
 from diffrop.training.identity import checkpoint_key, identify
 from diffrop.training.stop import withdraw_stop
 from diffrop.training.trainer import Trainer
+from tests.made.damages import DAMAGES
 from tests.made.faults import fault
 from tests.made.small import RowBrightness, small_experiment, small_inputs, small_task
 
@@ -109,6 +110,21 @@ def test_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert [(s.begin, s.end) for s in task.store.folder(task.key).record.segments()] == [
         (0, 64), (64, 128), (64, 128),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "null", "folder", "first field missing"])
+@fault(29, "a damaged score before a restart")
+def test_trial_with_a_damaged_score_is_scored_again(
+    tmp_path: Path, inputs: ScoringInputs, steps: list[int], how: str
+) -> None:
+    task = small_task(tmp_path / "study/t000")
+    whole = run(task, inputs)
+    path = task.folder.score_path(128)
+    DAMAGES[how](path)
+    steps.clear()
+    assert run(task, inputs) == whole and steps == []
+    assert path.is_file() and path.with_name(f"{path.name}.damaged").exists()
+    assert "images_000000000128.json.damaged" in (task.directory / "trial.log").read_text()
 
 
 def test_trials_with_the_same_training_share_it_over_studies(

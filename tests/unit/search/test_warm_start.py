@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from diffrop.record.json_files import read_json
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import StudyStore
 from diffrop.search.searcher import OptunaStudySearcher
@@ -44,7 +44,7 @@ def test_trials_of_an_equal_study_are_known_after_a_restart_too(tmp_path: Path) 
     found = gather(new(), tmp_path)
     assert found.notes == ("6 of 6 trials of 'old' are known to the sampler",)
     write_notes(StudyFolder(tmp_path), found)
-    assert json.loads((tmp_path / "warm_start.json").read_text()) == {"notes": list(found.notes)}
+    assert read_json(tmp_path / "warm_start.json") == {"notes": list(found.notes)}
     study = optuna.create_study()
     remember(study, found)
     (known,) = recall(study, new().space)
