@@ -121,7 +121,7 @@ def test_classifier_table_trains_model_and_classifiers(tmp_path: Path) -> None:
 def test_command_trains_writes_resumes_and_refuses_another_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def made(config: Any, dataset: Any, root: Path) -> tuple[ScoringInputs, dict[str, Any]]:
+    def made(_: Any, dataset: Any, *others: Any, **more: Any) -> tuple[ScoringInputs, dict]:
         return small_inputs(dataset), {}
 
     monkeypatch.setattr(run, "scoring_inputs", made)
