@@ -51,7 +51,8 @@ FLAGS = {
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --steps --ema-length --seed --out",
     "status": "--runs-root --storage --json",
-    "train_final": f"--config --preset --name --resume --seed --trust-code {DATA} {TRIAL} {LAUNCH}",
+    "train_final": "--config --preset --name --resume --seed --trust-code "
+    f"{DATA} {TRIAL} {LAUNCH}",
     "train_gan": f"--model {DATA} --images --num-samples --seed --set {EXTRACTOR} --runs-root "
     "--name --resume",
 }
