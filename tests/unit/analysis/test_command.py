@@ -111,7 +111,7 @@ def _torn_score(directory: Path) -> None:
     [
         (_no_file, "is no study"),
         (_foreign, "has format None; allowed: 3"),
-        (_binary, "is not valid YAML"),
+        (_binary, "study.yaml is damaged"),
         (_no_table, "has no results yet"),
         (_torn_score, "cannot read"),
     ],

@@ -31,7 +31,7 @@ TRIAL = (
 )
 LAUNCH = (
     "--runs-root --workers-per-trial --cpus-per-worker --gpus-per-worker --ray-address "
-    "--max-failures --worker-timeout --tracking-uri"
+    "--max-failures --worker-timeout --outage-wait --tracking-uri"
 )
 STUDY = (
     "--study-name --resume --dry-run --trials --budget-trials --space --seed --preset --storage "
@@ -46,12 +46,13 @@ FLAGS = {
     "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
     "--name",
     "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers --num-samples --seed "
-    "--runs-root --name",
+    "--runs-root --name --extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --steps --ema-length --seed --out",
     "status": "--runs-root --storage --json",
-    "train_final": f"--config --preset --name --resume --seed {DATA} {TRIAL} {LAUNCH}",
+    "train_final": "--config --preset --name --resume --seed --trust-code "
+    f"{DATA} {TRIAL} {LAUNCH}",
     "train_gan": f"--model {DATA} --images --num-samples --seed --set {EXTRACTOR} --runs-root "
     "--name --resume",
 }
