@@ -1,6 +1,7 @@
 """Trials of several workers that a scheduler stops, on controllers that are slow to die."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -19,12 +20,16 @@ from diffrop.record.study_folder import StudyFolder
 from tests.made.faults import fault
 from tests.made.ray_head import ray_head, wait_until_free
 from tests.made.slow_controller import SLOW_TO_DIE
-from tests.made.small import RowBrightness, learning_rate_study
+from tests.made.small import RowBrightness, learning_rate_study, small_experiment
 from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(900)
-# Trials 1 to 3 are equal, and worse than the baseline at the rung: each is stopped there.
-CONFIG = learning_rate_study(1e-3, num_trials=4)
+# The trials after the baseline are worse than it at the rung: each is stopped there, while its
+# workers train on.
+CONFIG = dataclasses.replace(
+    learning_rate_study(1e-3, num_trials=4, reduction_factor=16),
+    experiment=small_experiment(training__num_images=1024),
+)
 
 
 @pytest.fixture(scope="module")
