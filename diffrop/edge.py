@@ -25,6 +25,9 @@ from diffrop.signals import answered, interrupting
 WRONG_INPUT, FAULT, INTERRUPTED = 2, 1, 130
 """Exit codes: the command or its files must change; something else failed; a signal ended it."""
 
+OURS = ("diffrop", "analysis")
+"""Packages whose ValueErrors tell of wrong input."""
+
 LONGEST = 300
 """Characters of another library's message that are shown; the trace has all of it."""
 
@@ -112,11 +115,23 @@ def described(error: Exception) -> tuple[int, str]:
         cause = error.strerror or os.strerror(error.errno)
         place = f"{os.fspath(error.filename)!r}: " if error.filename is not None else ""
         return WRONG_INPUT if error.errno in USERS_PATH else FAULT, f"{place}{cause}"
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and not _raised_by_library(error):
         return WRONG_INPUT, str(error)
     if isinstance(error, MemoryError):
         return FAULT, "there is no memory left"
     return FAULT, f"unexpected {type(error).__name__} ({_first_words(error)})"
+
+
+def _raised_by_library(error: Exception) -> bool:
+    """Whether a ValueError comes from the depths of an installed library.
+
+    That is a fault of ours, for wrong input is found before it gets there.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frame = frames[-1] if frames else None
+    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+        return False
+    return "site-packages" in Path(frame.f_code.co_filename).parts
 
 
 def _first_words(error: Exception) -> str:

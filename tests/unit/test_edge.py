@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import PIL
 import pytest
 import ray.exceptions
@@ -75,6 +76,18 @@ def test_every_error_ends_in_one_sentence_with_its_exit_code(
         shown = shown.removesuffix(f"; the trace is in {path}")
         assert type(error).__name__ in path.read_text() and " --x\n" in path.read_text()
     assert re.search(sentence, shown), shown
+
+
+def test_value_error_of_a_library_is_a_fault_with_its_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "study.log"
+    with pytest.raises(SystemExit) as ended, errors_to_exit() as edge:
+        edge.log = log
+        pd.DataFrame({"a": [1]}).assign(b=[1, 2])
+    assert ended.value.code == FAULT
+    assert capsys.readouterr().err.startswith("error: unexpected ValueError (Length of values")
+    assert "pandas" in log.read_text()
 
 
 def test_trace_goes_to_the_log_that_the_command_names_with_its_advice(
