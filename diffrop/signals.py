@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import signal
 import threading
 import time
@@ -36,6 +37,18 @@ def answered(answer: Answer) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals wait for the end of a block that must not be left in its midst."""
+    waiting: list[int] = []
+    try:
+        with answered(lambda number, frame: waiting.append(number)):
+            yield
+    finally:
+        for number in dict.fromkeys(waiting):
+            os.kill(os.getpid(), number)
 
 
 def interrupting() -> Answer:

@@ -21,6 +21,7 @@ from diffrop.execution.ray_private import (
     start_limit,
 )
 from diffrop.execution.watch import Address, end_program, watched
+from diffrop.signals import held_back
 from diffrop.study.config import LaunchConfig
 
 DRIVER_ENVIRONMENT = {
@@ -121,7 +122,8 @@ def connect(
         with watched(_servers(), LOST_AFTER_S, lambda name: _end_without(name, go_on)):
             yield
     finally:
-        ray.shutdown()
+        with held_back():  # Ray would end a program that leaves it by half
+            ray.shutdown()
     if session is not None:  # after a fault it stays, for its logs
         _remove_session(session)
 

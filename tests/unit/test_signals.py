@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from diffrop.signals import AGAIN_AFTER_S, ENDING, answered, interrupting, time_limit
+from diffrop.signals import AGAIN_AFTER_S, ENDING, answered, held_back, interrupting, time_limit
 
 
 def test_answer_receives_every_ending_signal_and_whoever_was_before_is_back() -> None:
@@ -27,6 +27,17 @@ def test_hangup_that_nohup_ignores_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_signal_waits_for_the_end_of_a_block_that_must_not_be_left() -> None:
+    done: list[str] = []
+    with answered(interrupting()):
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"), held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("the whole block")
+        with held_back():
+            done.append("without a signal")
+    assert done == ["the whole block", "without a signal"]
 
 
 def test_signal_sent_twice_at_once_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
