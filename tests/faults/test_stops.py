@@ -92,7 +92,7 @@ STAGES = {
         "what trials fork from is saved",
     ),
     "confirmation": (
-        (*SHORT, "--images", "64000", "--confirm", "1", "--seeds", "2"),
+        (*SHORT, "--images", "12800", "--confirm", "1", "--seeds", "2"),
         confirming,
         signal.SIGTERM,
         "the retrainings save",
