@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def errors_to_exit(argv: Sequence[str] = ()) -> Iterator[Edge]:
     """
     edge = Edge()
     keep_others_out()
-    with lasting_output(), answered(interrupting()):
+    with lasting_output(), plain_warnings(), answered(interrupting()):
         try:
             yield edge
         except KeyboardInterrupt as error:
@@ -165,6 +166,29 @@ def _written_trace(log: Path | None, argv: Sequence[str]) -> str:
         return name
     print(text, file=sys.stderr)
     return "the lines above, for no log file can be written"
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show the project's own warnings as sentences, without the line of code that gave them."""
+    before = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if Path(__file__).parent in Path(filename).parents:
+            return f"warning: {printable(str(message))}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 class LastingStream:

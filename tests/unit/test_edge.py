@@ -194,3 +194,25 @@ def test_print_outlives_what_the_stream_cannot_encode() -> None:
 def test_edge_imports_no_large_library() -> None:
     code = "import sys, diffrop.edge; print({'torch', 'ray', 'optuna', 'sqlalchemy', 'yaml'}"
     assert run_bare(f"{code} & set(sys.modules))").strip() == "set()"
+
+
+def test_warnings_of_the_project_are_sentences() -> None:
+    program = """
+        import warnings
+        from pathlib import Path
+        from diffrop.edge import errors_to_exit
+        from diffrop.record.kinds import name_damage
+        with errors_to_exit():
+            name_damage(Path("runs/s/fidelity.json"), "it is empty")
+            warnings.warn("from elsewhere")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second, *_ = done.stderr.splitlines()
+    assert first.startswith("warning: runs/s/fidelity.json is damaged (it is empty); the next")
+    assert second.endswith("UserWarning: from elsewhere")

@@ -43,7 +43,8 @@ def test_study_database_lies_where_it_was_asked_for(tmp_path: Path, name: str) -
     root = tmp_path / name
     store, launch = StudyStore(root, "s"), LaunchConfig(runs_root=str(root))
     store.create(small_study(), "command", launch, {})
-    assert files_in(tmp_path) == {f"{name}/s/study.db", f"{name}/s/study.yaml"}
+    made = ("study.db", "study.yaml", "identity.json")
+    assert files_in(tmp_path) == {f"{name}/s/{file}" for file in made}
     assert list(tmp_path.iterdir()) == [root]
     with store.open_read_only(None) as study:
         assert study.study_name == "s"

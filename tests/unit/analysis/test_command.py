@@ -113,7 +113,6 @@ def _torn_score(directory: Path) -> None:
         (_foreign, "has format None; allowed: 3"),
         (_binary, "study.yaml is damaged"),
         (_no_table, "has no results yet"),
-        (_torn_score, "cannot read"),
     ],
 )
 def test_spoiled_study_ends_a_command_with_one_sentence(
@@ -131,6 +130,16 @@ def test_spoiled_study_ends_a_command_with_one_sentence(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ") and sentence in line
     assert not (directory / "figures").exists()
+
+
+def test_torn_score_is_named_and_costs_itself_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
+    _torn_score(directory)
+    with pytest.warns(UserWarning, match=r"images_000000006016\.json .*it is lost"):
+        assert main(["loss_forms", str(directory)]) == 0
+    assert "loss_forms" in capsys.readouterr().out
 
 
 def test_command_writes_into_the_given_folder(

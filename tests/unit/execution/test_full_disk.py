@@ -51,7 +51,7 @@ def test_trial_on_a_disk_that_is_full_time_and_again_is_as_one_with_room(
     expected = run(undisturbed, inputs)
     full_disk.plan = itertools.cycle([True, *[False] * room_for])
     reports = run(task, inputs)
-    assert full_disk.num_refused > 5
+    assert full_disk.num_refused >= 5
     full_disk.plan = itertools.repeat(False)
     assert [r.images_seen for r in reports if isinstance(r, RungReached)] == [64, 128]
     assert len(expected) == len(reports)

@@ -103,4 +103,4 @@ def test_line_for_which_there_is_no_room_leaves_no_part_of_it(tmp_path: Path) ->
     )
     assert run_bare(program, str(path)) == "refused\n"
     append_json_line(path, {"number": 3})
-    assert [row["number"] for row in read_json_lines(path)] == [1, 3]
+    assert [row["number"] for row in read_json_lines(path, dict)] == [1, 3]

@@ -62,6 +62,7 @@ def mirrored(
             uri,
             artifact_root=root / "artifacts",
             experiment="full",
+            token="0a1b2c3d4e5f",
             launch="launch-1",
             params={},
             tags={},

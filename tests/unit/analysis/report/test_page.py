@@ -15,6 +15,7 @@ from analysis.figures.style import new_figure
 from analysis.report.page import picture, write_report
 from analysis.report.sections import confirmation_section, learned_notes
 from analysis.report.summary import answer
+from diffrop.errors import StudyError
 from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.tracking.study import study_tags
@@ -233,22 +234,37 @@ def test_report_of_a_study_that_lost_nearly_all_draws_what_it_can(own_dir: Path)
 
 
 @pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({}, "ConfirmationRecord has no key 'seeds'"),
+        ({"seeds": "x"}, "ConfirmationRecord.seeds is 'x'"),
+    ],
+)
+def test_foreign_content_of_a_confirmation_is_refused_in_one_sentence(
+    own_dir: Path, content: dict[str, Any], sentence: str
+) -> None:
+    (own_dir / "confirm.json").write_text(json.dumps(content))
+    with pytest.raises(StudyError, match=rf"cannot read .*confirm.json \({sentence}") as caught:
+        write_report(own_dir)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
         ("fidelity.json", {"verdict": 3, "rungs": 7}, "AgreementRecord.rungs is 7"),
-        ("confirm.json", {}, "ConfirmationRecord has no key 'seeds'"),
-        ("confirm.json", {"seeds": "x"}, "ConfirmationRecord.seeds is 'x'"),
         ("plan.json", {}, "CostRecord has no key 'began'"),
         ("plan.json", {"began": 0, "plan": [1]}, r"CostRecord.plan is \[1\]"),
     ],
 )
-def test_foreign_content_of_a_result_file_is_refused_in_one_sentence(
+def test_foreign_content_of_what_is_made_again_is_named_and_left_out(
     own_dir: Path, name: str, content: dict[str, Any], sentence: str
 ) -> None:
     (own_dir / name).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=rf"cannot read .*{name} \({sentence}") as caught:
-        write_report(own_dir)
-    assert "\n" not in str(caught.value)
+    with pytest.warns(UserWarning, match=rf"cannot read .*{name} \({sentence}"):
+        page = Page(write_report(own_dir).read_text(encoding="utf-8"))
+    assert page.open == [] and "Trials" in page.words
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -259,7 +275,7 @@ def test_agreement_without_a_rung_or_a_conclusion_has_a_report(own_dir: Path) ->
 
 def test_torn_result_file_is_refused_in_one_sentence(own_dir: Path) -> None:
     (own_dir / "confirm.json").write_text('{"seeds": [1')
-    with pytest.raises(ValueError, match=r"cannot read .*confirm\.json"):
+    with pytest.raises(StudyError, match=r"cannot read .*confirm\.json"):
         write_report(own_dir)
 
 
