@@ -73,6 +73,7 @@ print(count("gcs_server"), count("raylet"))
 """
 
 
+@pytest.mark.long
 @fault(33, "a first try that is given no time")
 def test_slow_start_is_tried_again_and_leaves_no_process() -> None:
     run = subprocess.run(

@@ -53,6 +53,7 @@ def test_interrupt_before_the_study_begins_leaves_nothing(tmp_path: Path) -> Non
     assert not driver.study.exists()
 
 
+@pytest.mark.long
 @fault(35, "SIGTERM while Ray starts")
 def test_interrupt_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
     with driven(tmp_path, *LONG) as driver:
@@ -100,7 +101,13 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "training",
+        *(pytest.param(name, marks=pytest.mark.long) for name in STAGES if name != "training"),
+    ],
+)
 @fault(35, "SIGTERM, SIGHUP and SIGINT to its process group in each stage")
 def test_signal_to_everybody_saves_what_runs_and_writes_the_results(
     tmp_path: Path, stage: str
@@ -123,6 +130,7 @@ def test_signal_to_everybody_saves_what_runs_and_writes_the_results(
         assert unfinished(driver) > 0 and not list(driver.study.glob("trials/*/scores/*.json"))
 
 
+@pytest.mark.long
 @fault(35, "two SIGINT in the midst of a training")
 def test_second_signal_ends_at_once_and_in_order(tmp_path: Path) -> None:
     with driven(tmp_path, *LONG) as driver:
@@ -135,6 +143,7 @@ def test_second_signal_ends_at_once_and_in_order(tmp_path: Path) -> None:
     assert "Another signal ends at once." in driver.said and "--resume" in driver.said
 
 
+@pytest.mark.long
 @fault(35, "SIGINT while it draws")
 def test_interrupt_while_it_draws_costs_the_figures_alone(tmp_path: Path) -> None:
     with driven(tmp_path, *SHORT) as driver:

@@ -74,6 +74,7 @@ def test_trials_struck_in_the_training_loop_train_as_if_undisturbed(
     record_property(LOST, f"{again} images in three strikes, trained again")
 
 
+@pytest.mark.long
 @fault(5, "SIGSTOP to one of two workers in the training loop")
 @fault(2, "SIGKILL to one of two workers in the training loop")
 def test_group_struck_in_the_training_loop_goes_on(
@@ -102,6 +103,7 @@ def kill_leader(striker: Striker, killed: list[int]) -> None:
                     killed.append(process.pid)
 
 
+@pytest.mark.long
 @fault(7, "SIGKILL to Tune's process while its group of two trains")
 def test_group_whose_leading_process_is_killed_goes_on_and_frees_its_cpus(
     address: str, tmp_path: Path, record_property: Callable[[str, object], None]
