@@ -8,19 +8,13 @@ sampling inside a trial. Times are those of the driver's process, with Tune's ow
 import argparse
 import functools
 import json
-import os
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import optuna
-import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -29,23 +23,20 @@ import diffrop.engine.run as engine
 import diffrop.engine.stages as stages
 import diffrop.execution.trial as trial_module
 import diffrop.training.session as session_module
+from benchmarks.driver_watch import Progress, Stopwatch, left_behind, watched
 from diffrop.config import ExperimentConfig
 from diffrop.console.screens import QuietScreen
-from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import prepare
 from diffrop.recipes import digits
-from diffrop.record.results import ResultReader
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored
-from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.shot_groups import GROUPS
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung
 from diffrop.study.sampling_choice import sampling_choices
 from diffrop.study.space import SearchSpace
-from diffrop.tracking.tracker import Tracker
 from diffrop.training.trainer import Trainer
 
 REAL_RUN_POINT = stages._run_point
@@ -122,97 +113,6 @@ def stand_in_point(point: dict[str, Any], **others: Any) -> None:
         REAL_RUN_POINT(point, **others)
 
 
-@dataclass
-class Stopwatch:
-    """The driver's seconds by part; a part does not include those nested in it."""
-
-    wall: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    processor: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    calls: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _inner: list[tuple[float, float]] = field(default_factory=list)
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function with its time taken."""
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter(), time.thread_time()
-            self._inner.append((0.0, 0.0))
-            try:
-                return function(*args, **kwargs)
-            finally:
-                taken = time.perf_counter() - start[0], time.thread_time() - start[1]
-                inner = self._inner.pop()
-                self.wall[name] += taken[0] - inner[0]
-                self.processor[name] += taken[1] - inner[1]
-                self.calls[name] += 1
-                if self._inner:
-                    outer = self._inner.pop()
-                    self._inner.append((outer[0] + taken[0], outer[1] + taken[1]))
-
-        return wrapper
-
-
-PARTS: tuple[tuple[str, Any, str], ...] = (
-    ("sampler", optuna.samplers.TPESampler, "infer_relative_search_space"),
-    ("sampler", optuna.samplers.TPESampler, "sample_relative"),
-    ("sampler", optuna.samplers.TPESampler, "sample_independent"),
-    ("sampler", optuna.samplers.TPESampler, "after_trial"),
-    ("trial: suggest", OptunaStudySearcher, "suggest"),
-    ("trial: end", OptunaStudySearcher, "on_trial_complete"),
-    ("report: searcher", OptunaStudySearcher, "on_trial_result"),
-    ("report: scheduler", StudyScheduler, "on_trial_result"),
-    ("trial: observer", StudyObserver, "_update"),
-    ("trial: screen", StudyObserver, "_show"),
-    ("trial: results", ResultReader, "read"),
-    ("trial: MLflow", Tracker, "sync"),
-)
-"""The timed parts: name, and the function of a class or module that does the work."""
-
-
-@contextmanager
-def watched(stopwatch: Stopwatch) -> Iterator[None]:
-    """Time the parts of the driver."""
-    with ExitStack() as stack:
-        for name, owner, function in PARTS:
-            timed = stopwatch.timed(name, getattr(owner, function))
-            stack.enter_context(mock.patch.object(owner, function, timed))
-        yield
-
-
-@dataclass
-class Progress:
-    """The stopwatch's readings, the processor time and the memory after each trial's end."""
-
-    stopwatch: Stopwatch
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    def note(self) -> None:
-        """Take a reading."""
-        process = psutil.Process()
-        self.rows.append(
-            {
-                **self.stopwatch.wall,
-                "reports": self.stopwatch.calls["report: scheduler"],
-                "processor": time.process_time(),
-                "clock": time.perf_counter(),
-                "memory_mib": process.memory_info().rss / 2**20,
-                "descriptors": process.num_fds(),
-                "threads": process.num_threads(),
-                "processes": len(process.children(recursive=True)),
-            }
-        )
-
-    def seconds(self, kind: str, first: int, last: int) -> float:
-        """Return the seconds that the parts of a kind took between two trials' ends."""
-        start, end = self.rows[first], self.rows[last]
-        return sum(end[name] - start.get(name, 0.0) for name in end if name.startswith(kind))
-
-    def count(self, name: str, first: int, last: int) -> float:
-        """Return by how much a reading grew between two trials' ends."""
-        return self.rows[last][name] - self.rows[first][name]
-
-
 def study_config(name: str, num_trials: int, num_rungs: int) -> StudyConfig:
     """Return a study of digits with so many rungs and the smallest of networks."""
     batch = 64
@@ -263,6 +163,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
         )
         wall_s = time.perf_counter() - start
         progress.note()
+    after = left_behind()
     states = [trial.state for trial in finished.result.trials]
     last = len(progress.rows) - 2
     window = min(window, num_trials // 2)
@@ -288,7 +189,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
             what: progress.count(what, min(window, last), last)
             for what in ("descriptors", "threads", "processes")
         },
-        "left_behind": {what: left_behind()[what] - before[what] for what in before},
+        "left_behind": {what: after[what] - before[what] for what in before},
         "window": window,
         "parts": {
             name: {
@@ -299,18 +200,6 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
             for name, seconds in sorted(stopwatch.wall.items())
         },
         "untracked": finished.untracked,
-    }
-
-
-def left_behind() -> dict[str, int]:
-    """Count what a study could leave on the machine: processes, descriptors, Ray's folders."""
-    process = psutil.Process()
-    ray = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    sessions = [path for path in ray.glob("**/session_2*") if path.is_dir()]
-    return {
-        "processes": len(process.children(recursive=True)),
-        "descriptors": process.num_fds(),
-        "session folders of Ray": len(sessions),
     }
 
 
