@@ -1,29 +1,32 @@
-"""Trials of several workers that a scheduler stops, on controllers that are slow to die."""
+"""Trials of several workers that a scheduler stops while their groups are being restarted."""
 
 import contextlib
 import dataclasses
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import ray
 import torch
+from ray.tune.schedulers import TrialScheduler
 
 from diffrop.metrics.features import FeatureExtractor
 from diffrop.record.study_folder import StudyFolder
+from diffrop.search.scheduler import StudyScheduler
 from tests.made.faults import fault
 from tests.made.ray_head import ray_head, wait_until_free
-from tests.made.slow_controller import SLOW_TO_DIE
 from tests.made.small import RowBrightness, learning_rate_study, small_experiment
 from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(900)
+TRIAL, CONTROLLER, WORKER = "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker"
 # The trials after the baseline are worse than it at the rung: each is stopped there, while its
 # workers train on.
 CONFIG = dataclasses.replace(
@@ -35,7 +38,7 @@ CONFIG = dataclasses.replace(
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster that one trial fills."""
-    with ray_head(tmp_path_factory.mktemp("head"), 2, SLOW_TO_DIE) as found:
+    with ray_head(tmp_path_factory.mktemp("head"), num_cpus=2) as found:
         yield found
 
 
@@ -53,17 +56,51 @@ class KillsAround(RowBrightness):
             struck = len(list(self.trial.glob("struck-*")))
             if struck < len(self.names):
                 (self.trial / f"struck-{struck}").touch()
-                kill_named(self.names[struck])
+                kill(named(self.names[struck], psutil.Process().parent()))
                 time.sleep(600)
         return super().forward(images)
 
 
-def kill_named(name: str) -> None:
-    """Kill the processes of this cluster whose names, as Ray writes them, begin so."""
-    for process in psutil.Process().parent().children():
+def named(name: str, root: psutil.Process) -> list[psutil.Process]:
+    """The processes below another whose names, as Ray writes them, begin so."""
+    found = []
+    for process in root.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.cmdline()[:1] and process.cmdline()[0].startswith(name):
-                process.send_signal(signal.SIGKILL)
+                found.append(process)
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """Send SIGKILL to each."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def restart_before_stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have a worker killed at each decision to stop, which waits until the controller has acted.
+
+    That either asks for a second group, which is then in the midst of its start when the
+    trial is stopped, or ends. Returns a list to which the trials' numbers are added.
+    """
+    decide, stopped, own = StudyScheduler.on_trial_result, [], psutil.Process()
+
+    def decide_late(self: StudyScheduler, controller: Any, trial: Any, result: Any) -> str:
+        decision = decide(self, controller, trial, result)
+        if decision == TrialScheduler.STOP:
+            stopped.append(trial.config["number"])
+            groups = set(ray.util.placement_group_table())
+            kill(named(WORKER, own)[:1])
+            end = time.monotonic() + 60
+            while time.monotonic() < end and named(CONTROLLER, own):
+                if set(ray.util.placement_group_table()) - groups:
+                    break
+                time.sleep(0.2)
+        return decision
+
+    monkeypatch.setattr(StudyScheduler, "on_trial_result", decide_late)
+    return stopped
 
 
 @contextlib.contextmanager
@@ -80,11 +117,8 @@ def busy(processes: int) -> Iterator[None]:
             process.wait()
 
 
-TRIAL, CONTROLLER = "ray::ImplicitFunc", "ray::TrainController"
-
-
 @fault(7, "SIGKILL to the trial's process and to the controller, between two stops")
-@fault(34, "three stops in a row, SIGKILL between, controllers that outlive their trials by 10 s")
+@fault(34, "three stops in a row, each of a group that has just lost a worker, SIGKILL between")
 @pytest.mark.parametrize(
     ("names", "processes"),
     [
@@ -94,8 +128,14 @@ TRIAL, CONTROLLER = "ray::ImplicitFunc", "ray::TrainController"
     ids=["", "busy"],
 )
 def test_each_stopped_group_leaves_its_cpus_to_the_next(
-    address: str, tmp_path: Path, empty_database: Path, names: tuple[str, ...], processes: int
+    address: str,
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    processes: int,
 ) -> None:
+    stopped = restart_before_stops(monkeypatch)
     launch = launch_in(tmp_path, ray_address=address, workers_per_trial=2, max_concurrent=1)
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
@@ -104,5 +144,6 @@ def test_each_stopped_group_leaves_its_cpus_to_the_next(
     with busy(processes):
         finished = run_small(CONFIG, launch, extractor)
         assert wait_until_free(address) == {}
+    assert stopped == [1, 2, 3]
     assert states(finished) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
     assert len(list(folder.glob("struck-*"))) == len(names)

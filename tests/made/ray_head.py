@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -29,13 +29,8 @@ def node_ip() -> str:
 
 
 @contextlib.contextmanager
-def ray_head(
-    folder: Path, num_cpus: int, variables: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """Start a head node with so many logical CPUs, a dashboard and a token; yield its address.
-
-    `variables` are added to the environment of its processes.
-    """
+def ray_head(folder: Path, num_cpus: int) -> Iterator[str]:
+    """Start a head node with so many logical CPUs, a dashboard and a token; yield its address."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it only once
     Config.initialize("")  # Ray read the environment when it was imported
@@ -51,7 +46,7 @@ def ray_head(
         f"--dashboard-port={free_port()}",
         "--disable-usage-stats",
     ]
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", **(variables or {})}
+    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     with (folder / "head.log").open("w") as log:
         head = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
