@@ -111,13 +111,14 @@ def published_digest(name: str) -> str:
 
 def check_extractor(name: str, *, trusted: bool = False) -> None:
     """Raise ValueError unless an extractor of that name is known, or trusted and importable."""
-    if ":" in name:
-        if not trusted:
-            raise ValueError(
-                f"extractor {short(name)}, which a file names, is code, and is not run unless you "
-                "ask for it. To fix: give --extractor NAME yourself, or --trust-code if you trust "
-                "the file"
-            )
+    own = ":" in name
+    if (own or name in DOWNLOADED_CODE) and not trusted:
+        raise ValueError(
+            f"extractor {short(name)}, which a file names, is code, and is not run unless you "
+            "ask for it. To fix: give --extractor NAME yourself, or --trust-code if you trust "
+            "the file"
+        )
+    if own:
         _import(name)
     elif name not in EXTRACTORS:
         raise ValueError(
@@ -239,5 +240,7 @@ EXTRACTORS: "dict[str, Callable[[ExtractorInputs], nn.Module]]" = {
     "dinov2-vit-b-14": partial(_dinov2, "dinov2-vit-b-14"),
     "dinov2-vit-l-14": partial(_dinov2, "dinov2-vit-l-14"),
 }
+DOWNLOADED_CODE = ("dinov2-vit-b-14", "dinov2-vit-l-14")
+"""Those whose networks are code that their authors' repository serves when it is asked."""
 WITH_WEIGHTS = ("inception-v3-compat", "clip-vit-b-32", "clip-vit-l-14")
 """The others are trained here, part of a package, or loaded by their authors' own code."""

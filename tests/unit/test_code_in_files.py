@@ -14,6 +14,7 @@ from analysis.data.model import load_data, study_extractor
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import ready_to_sample
+from diffrop.metrics.extractors import DOWNLOADED_CODE
 from diffrop.training.trainer import Trainer
 from tests.made.commands import command, script
 from tests.made.faults import fault
@@ -63,6 +64,17 @@ def test_sweep_calls_what_the_command_line_names_and_nothing_else(tmp_path: Path
     ready_to_sample({"x": path}, {**SMALL, "evaluation.extractor": PLANTED}, tmp_path, CPU)
     ready_to_sample({"x": path}, SMALL, tmp_path, CPU, trust_code=True)
     assert CALLED == ["planted"] * 2
+
+
+@fault(37, "a checkpoint whose extractor is code that is downloaded")
+@pytest.mark.parametrize("name", DOWNLOADED_CODE)
+def test_code_that_is_downloaded_is_not_run_where_a_file_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("torch.hub.load", lambda *_, **__: CALLED.append(name))
+    with pytest.raises(ValueError, match="which a file names, is code"):
+        ready_to_sample({"x": crafted_checkpoint(tmp_path, name)}, SMALL, tmp_path, CPU)
+    assert CALLED == []
 
 
 @fault(37, "`os:abort` as the extractor in the files of a study")

@@ -14,7 +14,7 @@ IMAGES = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
 
 def made(digits: LabelledImages, cache: Path, name: str, weights: str | None) -> FeatureExtractor:
     config = EvaluationConfig(extractor=name, extractor_weights=weights)
-    return make_extractor(config, digits, "digits", cache)
+    return make_extractor(config, digits, "digits", cache, trusted=True)
 
 
 def test_dinov2_is_loaded_by_its_authors_code(
