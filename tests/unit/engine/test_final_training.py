@@ -16,6 +16,7 @@ from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.errors import StudyError
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.study.config import LaunchConfig
+from diffrop.training import stop
 from diffrop.training.session import TrainingSession
 from tests.made.small import small_experiment, small_inputs
 
@@ -67,6 +68,7 @@ def test_signal_ends_a_training_after_a_checkpoint_and_it_goes_on_from_there(
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingSession, "reach", reach_after_signal)
+        patch.setattr(stop, "LOCAL_S", 0.0)  # the training is shorter than a second
         stopped = train()
     assert stopped.interrupted and stopped.card is None and stopped.failure == ""
     assert tracker.ended == "KILLED"
