@@ -34,7 +34,7 @@ from diffrop.console.screens import QuietScreen
 from diffrop.engine.observer import StudyObserver
 from diffrop.engine.prepare import prepare
 from diffrop.recipes import digits
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import Scored
