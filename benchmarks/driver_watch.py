@@ -14,7 +14,7 @@ import psutil
 
 from diffrop.engine.observer import StudyObserver
 from diffrop.execution.ray_private import default_folder
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.tracking.tracker import Tracker

@@ -1,8 +1,10 @@
 """The header of a checkpoint file: what it is, read without torch and without its tensors.
 
 Of format 2 it holds `format`, `card` (JSON), `tensors_sha256` and `sha256`. The last is of the
-three before it, so that it covers card and tensors alike. In files of format 1 `sha256` is of the
-tensors alone: a file of format 2 that was altered to say 1 has another one, and is refused.
+three before it, so that it covers card and tensors alike. In files of format 1, which have no
+`tensors_sha256`, `sha256` is of the tensors alone: a file of format 2 that was altered to say 1
+has another one, and is refused. No later format has the keys of format 1 and no other: such a
+file was altered, too.
 """
 
 import hashlib
@@ -21,6 +23,7 @@ from diffrop.errors import CheckpointError, NewerFormatError
 FORMAT = 2
 FORMAT_OF_TENSORS_ALONE = 1
 """The format before, whose digest leaves the card out; it is still read."""
+KEYS_OF_TENSORS_ALONE = {"format", "card", "sha256"}
 
 PARSING_ERRORS = (
     OSError,
@@ -74,7 +77,7 @@ def read_header(path: Path) -> CheckpointHeader:
             if not as_now:
                 raise CheckpointError(f"{path} is damaged: its card does not match its SHA-256")
         case str(number) if number.isascii() and number.isdecimal() and int(number) > FORMAT:
-            if as_now:
+            if as_now or found.keys() == KEYS_OF_TENSORS_ALONE:
                 raise CheckpointError(f"{path} is damaged: its format was altered to {number}")
             raise NewerFormatError(path, number, FORMAT)
         case other:

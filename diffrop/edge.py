@@ -36,6 +36,7 @@ LIBRARIES = {
     "yaml": (WRONG_INPUT, "a YAML file cannot be read"),
     "PIL": (WRONG_INPUT, "an image cannot be read"),
     "sqlalchemy": (FAULT, "the database failed"),
+    "psycopg": (FAULT, "the database failed"),
     "psycopg2": (FAULT, "the database failed"),
     "sqlite3": (FAULT, "the database failed"),
     "optuna": (FAULT, "Optuna failed"),

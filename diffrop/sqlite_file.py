@@ -14,6 +14,13 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def database_file(url: str) -> Path:
+    """Return the file of SQLAlchemy's URL of an SQLite database."""
+    from sqlalchemy import make_url
+
+    return Path(make_url(url).database or "")
+
+
 def read_only_url(path: Path) -> str:
     """Return the URL of a file that is never made or written.
 

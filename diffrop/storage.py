@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from diffrop.errors import StorageError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # pyarrow is imported where a remote storage is used: it take
     from pyarrow.fs import FileInfo, SubTreeFileSystem
 
 CHUNK_BYTES = 8 * 2**20
+LOCK_POLL_S = 0.02
 UNSHARED = (".*", "*.lock", "*.tmp", "*.damaged*")
 """Names that mean something on one machine alone."""
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp|\.tmp[0-9A-Za-z]{6}")
@@ -98,18 +99,28 @@ def sweep_temporaries(folder: Path, older_than_s: float = 0.0) -> None:
 
 
 @contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
+def try_lock(path: Path, wait_s: float = 0.0) -> Iterator[bool]:
     """Hold a file's lock and say whether that worked: another process may hold it.
 
     The lock goes with the process, even if it is killed, and reaches as far as the file system.
+
+    Args:
+        path: the file; it is made.
+        wait_s: longest wait for another process.
     """
+    until = time.monotonic() + wait_s
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        while not (held := _take_lock(file)) and time.monotonic() < until:
+            time.sleep(LOCK_POLL_S)
+        yield held
+
+
+def _take_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

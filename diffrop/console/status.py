@@ -19,7 +19,7 @@ from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord, PlannedCost
 from diffrop.record.json_files import read_record
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import study_names
 from diffrop.record.study_store import StudyStore

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from diffrop.execution.placement import units_per_trial
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.study.config import LaunchConfig
 
 

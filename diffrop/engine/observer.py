@@ -14,7 +14,8 @@ from diffrop.errors import OutageError
 from diffrop.execution.trial import TrialTask
 from diffrop.patience import is_full_disk
 from diffrop.record.cost_account import CostAccount
-from diffrop.record.results import StudyResult, TrialResult, fetch_trial
+from diffrop.record.result_reader import fetch_trial
+from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.tables import write_trials
 from diffrop.record.trial_folder import TrialFolder

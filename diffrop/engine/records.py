@@ -18,8 +18,8 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord, Probe
 from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult
+from diffrop.record.shared_records import share_record
 from diffrop.record.study_folder import StudyFolder
-from diffrop.record.study_store import share_record
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.rung_agreement import rung_agreement
 from diffrop.storage import try_lock

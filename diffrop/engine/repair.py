@@ -10,7 +10,7 @@ from diffrop.errors import CheckpointError
 from diffrop.record.json_files import parse_record
 from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.rung_agreement import AgreementRecord
-from diffrop.record.study_store import restore_shared
+from diffrop.record.shared_records import restore_shared
 from diffrop.storage import sweep_temporaries
 
 

@@ -34,7 +34,7 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.reported import lost_scores, note_scored_again
 from diffrop.record.results import StudyResult
-from diffrop.record.study_store import share_record
+from diffrop.record.shared_records import share_record
 from diffrop.record.trial_state import PARENT, VALUES, to_result
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.scheduler import StudyScheduler

@@ -17,7 +17,7 @@ from diffrop.engine.stop_signal import StopSignal
 from diffrop.execution.tasks import TaskMaker, open_store
 from diffrop.patience import Patience, full_disk
 from diffrop.record.identity import identity_of
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.ownership import PeerDrivers, known_drivers, num_remaining

@@ -31,32 +31,21 @@ def creation_lock(url: str, wait_s: float) -> Iterator[None]:
             is out of reach.
     """
     found = sqlalchemy.make_url(url)
-    busy = f"another process makes or upgrades the database, for {wait_s:g} s already"
+    lock: contextlib.AbstractContextManager[bool]
     match found.get_backend_name():
         case "sqlite" if found.database:
             path = Path(found.database)
-            with _file_lock(path.with_name(f".{path.name}.lock"), wait_s) as held:
-                if not held:
-                    raise TimeoutError(busy)
-                yield
+            lock = try_lock(path.with_name(f".{path.name}.lock"), wait_s)
         case "postgresql":
-            with _advisory_lock(url, wait_s) as held:
-                if not held:
-                    raise TimeoutError(busy)
-                yield
+            lock = _advisory_lock(url, wait_s)
         case _:
-            yield
-
-
-@contextlib.contextmanager
-def _file_lock(path: Path, wait_s: float) -> Iterator[bool]:
-    until = time.monotonic() + wait_s
-    while True:
-        with try_lock(path) as held:
-            if held or time.monotonic() >= until:
-                yield held
-                return
-        time.sleep(POLL_S)
+            lock = contextlib.nullcontext(True)
+    with lock as held:
+        if not held:
+            raise TimeoutError(
+                f"another process makes or upgrades the database, for {wait_s:g} s already"
+            )
+        yield
 
 
 @contextlib.contextmanager

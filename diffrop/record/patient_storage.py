@@ -7,14 +7,14 @@ that is repeated is taken as done if the trial has ended just so.
 """
 
 import copy
+import functools
 import itertools
 import uuid
-from collections.abc import Callable, Container, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -27,6 +27,7 @@ from diffrop.record.optuna_private import TOKEN, OnceStorage, with_cache
 from diffrop.redaction import redact
 
 Found = TypeVar("Found")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 OUTAGES = (
     exc.OperationalError,
@@ -58,6 +59,17 @@ def open_patiently(url: str, patience: Patience) -> "PatientStorage":
     kept = {name: value for name, value in arguments.items() if name not in parsed.query}
     database = OnceStorage(url, {"connect_args": kept, "pool_pre_ping": True})
     return PatientStorage(with_cache(database), redact(url), patience)
+
+
+def _patiently(method: Method) -> Method:
+    """Return a method that passes its request on to the storage behind, with patience."""
+
+    @functools.wraps(method, updated=())  # not that it is abstract
+    def request(self: "PatientStorage", *arguments: Any, **named: Any) -> Any:
+        of_storage = getattr(self._storage, method.__name__)
+        return self._retry(lambda: of_storage(*arguments, **named))
+
+    return cast(Method, request)
 
 
 class PatientStorage(BaseStorage):
@@ -125,81 +137,18 @@ class PatientStorage(BaseStorage):
         """Create a study, without patience: it is the first request of all."""
         return self._storage.create_new_study(directions, study_name)
 
-    def delete_study(self, study_id: int) -> None:
-        """Delete a study."""
-        self._retry(lambda: self._storage.delete_study(study_id))
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set an attribute of a study."""
-        self._retry(lambda: self._storage.set_study_user_attr(study_id, key, value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set an attribute of Optuna's own of a study."""
-        self._retry(lambda: self._storage.set_study_system_attr(study_id, key, value))
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """Return a study's number in the database."""
-        return self._retry(lambda: self._storage.get_study_id_from_name(study_name))
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Return a study's name."""
-        return self._retry(lambda: self._storage.get_study_name_from_id(study_id))
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Return whether each objective is minimised."""
-        return self._retry(lambda: self._storage.get_study_directions(study_id))
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return the attributes of a study."""
-        return self._retry(lambda: self._storage.get_study_user_attrs(study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return Optuna's own attributes of a study."""
-        return self._retry(lambda: self._storage.get_study_system_attrs(study_id))
-
-    def get_all_studies(self) -> Any:
-        """Return all studies of the database."""
-        return self._retry(self._storage.get_all_studies)
-
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-    ) -> None:
-        """Set a parameter of a trial; one that is there stays."""
-        self._retry(
-            lambda: self._storage.set_trial_param(
-                trial_id, param_name, param_value_internal, distribution
-            )
-        )
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """Set the value of a trial at a step."""
-        self._retry(
-            lambda: self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value)
-        )
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set an attribute of a trial."""
-        self._retry(lambda: self._storage.set_trial_user_attr(trial_id, key, value))
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set an attribute of Optuna's own of a trial."""
-        self._retry(lambda: self._storage.set_trial_system_attr(trial_id, key, value))
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial."""
-        return self._retry(lambda: self._storage.get_trial(trial_id))
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return the trials of a study by number."""
-        return self._retry(lambda: self._storage.get_all_trials(study_id, deepcopy, states))
+    delete_study = _patiently(BaseStorage.delete_study)
+    set_study_user_attr = _patiently(BaseStorage.set_study_user_attr)
+    set_study_system_attr = _patiently(BaseStorage.set_study_system_attr)
+    get_study_id_from_name = _patiently(BaseStorage.get_study_id_from_name)
+    get_study_name_from_id = _patiently(BaseStorage.get_study_name_from_id)
+    get_study_directions = _patiently(BaseStorage.get_study_directions)
+    get_study_user_attrs = _patiently(BaseStorage.get_study_user_attrs)
+    get_study_system_attrs = _patiently(BaseStorage.get_study_system_attrs)
+    get_all_studies = _patiently(BaseStorage.get_all_studies)
+    set_trial_param = _patiently(BaseStorage.set_trial_param)
+    set_trial_intermediate_value = _patiently(BaseStorage.set_trial_intermediate_value)
+    set_trial_user_attr = _patiently(BaseStorage.set_trial_user_attr)
+    set_trial_system_attr = _patiently(BaseStorage.set_trial_system_attr)
+    get_trial = _patiently(BaseStorage.get_trial)
+    get_all_trials = _patiently(BaseStorage.get_all_trials)

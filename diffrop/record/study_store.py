@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
-from diffrop.record.codec import decode, encode
-from diffrop.record.confirmation import ConfirmationRecord
-from diffrop.record.cost import CostRecord
 from diffrop.record.creation_lock import creation_lock
 from diffrop.record.identity import identity_of
-from diffrop.record.json_files import parse_record, read_record, write_record
-from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.patient_storage import open_patiently
 from diffrop.record.settings import config_of, read_settings, write_settings
 from diffrop.record.study_folder import StudyFolder, study_names
@@ -337,34 +331,3 @@ def is_writable(directory: Path) -> bool:
     while not directory.exists():
         directory = directory.parent
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def share_record(study: optuna.Study, path: Path, record: Any) -> None:
-    """Write a record into the study's folder and, as an attribute, into Optuna's study.
-
-    Whoever has the database alone finds it there, under the file's name without .json. The
-    attribute is JSON in a column of type TEXT: without limit but in MySQL, whose 65,535 bytes no
-    record reaches.
-    """
-    write_record(path, record)
-    study.set_user_attr(path.stem, encode(record))
-
-
-def restore_shared(study: optuna.Study, folder: StudyFolder) -> None:
-    """Write records that `share_record` put into the database, and that the folder has lost.
-
-    What an earlier version wrote there and this one cannot read is left where it is.
-
-    Raises:
-        StudyError: the present record of the confirmation is damaged.
-    """
-    kinds: tuple[tuple[Path, type[Any]], ...] = (
-        (folder.cost, CostRecord),
-        (folder.confirmation, ConfirmationRecord),
-    )
-    for path, kind in kinds:
-        set_damaged_aside(path, partial(parse_record, cls=kind))
-        copy = study.user_attrs.get(path.stem)
-        if copy is not None and read_record(path, kind) is None:
-            with contextlib.suppress(ValueError):
-                write_record(path, decode(kind, copy))

@@ -1,8 +1,7 @@
 """Several drivers on one study: whose trial is whose, and who takes the next one."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from diffrop.record.trial_state import DRIVER
 from diffrop.storage import try_lock
 from diffrop.study.config import StudyConfig
 
-LOCK_WAIT_S, LOCK_POLL_S = 2.0, 0.02
+LOCK_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,9 @@ def _is_held(trial: FrozenTrial, peers: PeerDrivers) -> bool:
     return driver is not None and driver != peers.driver and peers.alive(driver)
 
 
-@contextlib.contextmanager
-def locked(path: Path | None) -> Iterator[bool]:
-    """Hold a file's lock, waiting a little for it, and say whether that worked.
+def locked(path: Path | None) -> contextlib.AbstractContextManager[bool]:
+    """Hold the lock of `PeerDrivers`, waiting a little for it, and say whether that worked.
 
-    The system frees it if the process dies. Who holds it may wait for a database that is away.
+    Who holds it may wait for a database that is away.
     """
-    if path is None:
-        yield True
-        return
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        with try_lock(path) as held:
-            if held or time.monotonic() > until:
-                yield held
-                return
-        time.sleep(LOCK_POLL_S)
+    return contextlib.nullcontext(True) if path is None else try_lock(path, LOCK_WAIT_S)

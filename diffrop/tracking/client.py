@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from diffrop.record.creation_lock import creation_lock
-from diffrop.tracking.sqlite_database import database_file, prepare_sqlite
+from diffrop.sqlite_file import database_file
+from diffrop.tracking.sqlite_database import prepare_sqlite
 
 PAGE = 100
 """Runs that one request asks for."""

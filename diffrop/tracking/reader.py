@@ -16,6 +16,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.redaction import redact
 from diffrop.schema import require
+from diffrop.sqlite_file import database_file
 from diffrop.tracking.client import bounded, open_client
 from diffrop.tracking.experiment import (
     CONFIRMATION,
@@ -46,7 +47,7 @@ def download_study(uri: str, study: str, directory: Path, timeout_s: float = 30.
     """
     store = checked_uri(uri, timeout_s)
     if store.startswith("sqlite"):
-        path = Path(sqlalchemy.make_url(store).database or "")
+        path = database_file(store)
         if not path.is_file():  # MLflow would make an empty database of it
             raise ValueError(f"there is no file {path}; allowed: a database that MLflow wrote")
     is_free = not directory.exists() or not any(directory.iterdir())

@@ -5,12 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import mlflow
-import sqlalchemy
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from diffrop.errors import TrackingError
 from diffrop.file_rights import create_private
-from diffrop.sqlite_file import sqlite_url
+from diffrop.sqlite_file import database_file, sqlite_url
 from diffrop.storage import written_atomically
 from diffrop.tracking.mlflow_private import (
     create_database,
@@ -18,11 +17,6 @@ from diffrop.tracking.mlflow_private import (
     revisions,
     upgrade_database,
 )
-
-
-def database_file(uri: str) -> Path:
-    """Return the file of an SQLite database."""
-    return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def prepare_sqlite(uri: str) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from diffrop.redaction import redact
 from diffrop.schema import require
-from diffrop.sqlite_file import mlflow_url
+from diffrop.sqlite_file import database_file, mlflow_url
 
 ALLOWED_URIS = "sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name"
 SQLITE_START = b"SQLite format 3\0"
@@ -68,7 +68,7 @@ def check_database_file(uri: str) -> None:
     """
     if not uri.startswith("sqlite"):
         return
-    path = Path(sqlalchemy.make_url(uri).database or "")
+    path = database_file(uri)
     allowed = "an SQLite database, or a new file, that can be written"
     start = b""
     try:

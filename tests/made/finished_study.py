@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
-from diffrop.record.results import ResultReader, StudyResult
+from diffrop.record.result_reader import ResultReader
+from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig, StudyConfig
 from tests.made.scores import score_card

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import write_record
-from diffrop.record.results import ResultReader, StudyResult
+from diffrop.record.result_reader import ResultReader
+from diffrop.record.results import StudyResult
 from diffrop.record.score_card import ScoreCard, write_score
 from diffrop.record.settings import write_settings
 from diffrop.record.study_folder import StudyFolder

@@ -15,18 +15,23 @@ from tests.made.checkpoints import Payload, checkpoint, damage
 from tests.made.faults import fault
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "c.safetensors", checkpoint())
-    read = read_checkpoint(tmp_path / "c.safetensors")
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A checkpoint that was written."""
+    path = tmp_path / "c.safetensors"
+    write_checkpoint(path, checkpoint())
+    return path
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    read = read_checkpoint(path)
     assert read.card == {"images_seen": 64, "name": "x"}
     assert torch.equal(read.tensors["model.a"], torch.ones(3, 2))
     assert read.part("model").keys() == {"a"}
 
 
 @pytest.mark.parametrize("how", ["truncate", "flip", "empty"])
-def test_damaged_file_is_refused(tmp_path: Path, how: str) -> None:
-    path = tmp_path / "c.safetensors"
-    write_checkpoint(path, checkpoint())
+def test_damaged_file_is_refused(path: Path, how: str) -> None:
     damage(path, how)
     with pytest.raises(CheckpointError, match=r"c\.safetensors is (damaged|not a readable)"):
         read_checkpoint(path)
@@ -79,10 +84,9 @@ def _cut(content: bytearray, rng: random.Random) -> None:
 
 @pytest.mark.parametrize(("spoil", "times"), [(_flipped, 1500), (_overwritten, 600), (_cut, 100)])
 def test_no_damage_of_header_or_tensors_gives_another_content(
-    tmp_path: Path, spoil: Callable[[bytearray, random.Random], None], times: int
+    path: Path, spoil: Callable[[bytearray, random.Random], None], times: int
 ) -> None:
-    path, rng = tmp_path / "c.safetensors", random.Random(7)
-    write_checkpoint(path, checkpoint())
+    rng = random.Random(7)
     intact, expected, num_refused = path.read_bytes(), read_checkpoint(path), 0
     for _ in range(times):
         content = bytearray(intact)
@@ -97,30 +101,24 @@ def test_no_damage_of_header_or_tensors_gives_another_content(
     assert num_refused > 0.9 * times
 
 
-def test_altered_card_is_refused_without_its_tensors(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    write_checkpoint(path, checkpoint())
+def test_altered_card_is_refused_without_its_tensors(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'images_seen\\": 64', b'images_seen\\": 65'))
     for read in (read_card, read_checkpoint):
         with pytest.raises(CheckpointError, match="its card does not match its SHA-256"):
             read(path)
 
 
-def test_saying_the_format_before_is_no_way_around_the_check(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    write_checkpoint(path, checkpoint())
+def test_saying_the_format_before_is_no_way_around_the_check(path: Path) -> None:
     _with_format(path, "1")
     with pytest.raises(CheckpointError, match="does not match its SHA-256"):
         read_checkpoint(path)
 
 
-def test_later_format_is_told_from_a_damaged_one(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    write_checkpoint(path, checkpoint())
+def test_later_format_is_told_from_a_damaged_one(path: Path) -> None:
     _with_format(path, "3")
     with pytest.raises(CheckpointError, match="damaged: its format was altered to 3"):
         read_checkpoint(path)
-    later = {"format": "3", "card": "{}", "sha256": "of another kind"}
+    later = {"format": "3", "card": "{}", "tensors_sha256": "", "sha256": "of another kind"}
     save_file({"a": torch.ones(1)}, path, later)
     with pytest.raises(NewerFormatError, match=r"format 3, and this version reads .* up to 2"):
         read_checkpoint(path)

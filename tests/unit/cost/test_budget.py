@@ -9,7 +9,7 @@ from diffrop.cost.budget import Budget, BudgetTracker
 from diffrop.execution.placement import units_per_trial
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import write_record
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.study.config import LaunchConfig
 from tests.made.costly_study import segment
 from tests.made.scores import score_card
@@ -45,7 +45,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultReader:
     clock = SimpleNamespace(time=lambda: now, monotonic=lambda: 0.0)
     monkeypatch.setattr("diffrop.cost.budget.time", clock)
     calendar = SimpleNamespace(datetime=SimpleNamespace(now=lambda: today))
-    monkeypatch.setattr("diffrop.record.results.datetime", calendar)
+    monkeypatch.setattr("diffrop.record.result_reader.datetime", calendar)
     card = score_card(50.0, 64, time=now - 20, seconds={"sampling": 36.0})
     trials = [
         MadeTrial(number=0, state="RUNNING", cards=[card], training="key", duration_s=500.0),

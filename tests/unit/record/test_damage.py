@@ -9,9 +9,11 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.reported import lost_scores, note_scored_again
-from diffrop.record.results import ResultReader, StudyResult, began
+from diffrop.record.result_reader import ResultReader, began
+from diffrop.record.results import StudyResult
 from diffrop.record.score_card import write_score
-from diffrop.record.study_store import StudyStore, restore_shared, share_record
+from diffrop.record.shared_records import restore_shared, share_record
+from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
 from tests.made.damages import DAMAGES, damaged
 from tests.made.faults import fault

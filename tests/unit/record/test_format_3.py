@@ -10,7 +10,7 @@ from analysis.report.page import write_report
 from diffrop.console.status import study_status
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import ResultReader
+from diffrop.record.result_reader import ResultReader
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import StudyStore
 from diffrop.scoring.paired_differences import with_differences

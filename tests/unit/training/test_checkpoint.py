@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import diffrop.checkpoint_file as module
 from diffrop.errors import CheckpointError, NewerFormatError
@@ -86,6 +87,32 @@ def test_checkpoint_under_the_name_of_another_is_passed_over(tmp_path: Path) -> 
     directory.save(64, checkpoint(1.0))
     shutil.copy(directory.path_of(64), directory.path_of(128))
     with pytest.warns(UserWarning, match="000128.* its card is of 64 images; the one before"):
+        newest = directory.newest()
+    assert newest is not None and newest.card["images_seen"] == 64
+
+
+def _as_format_1(path: Path) -> None:
+    """Write a checkpoint as the format before did: its digest is of the tensors alone."""
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    metadata = {"format": "1", "card": metadata["card"], "sha256": metadata["tensors_sha256"]}
+    save_file(load_file(path), path, metadata)
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("bit", range(8))
+def test_damaged_format_falls_back(tmp_path: Path, number: str, bit: int) -> None:
+    directory = CheckpointDirectory(tmp_path)
+    directory.save(64, checkpoint(1.0))
+    path = directory.save(128, checkpoint(2.0, 128))
+    if number == "1":
+        _as_format_1(path)
+    newest = directory.newest()
+    assert newest is not None and newest.card["images_seen"] == 128
+    content = bytearray(path.read_bytes())
+    content[content.index(b'"format":"') + len(b'"format":"')] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="000128.*; the one before it is used"):
         newest = directory.newest()
     assert newest is not None and newest.card["images_seen"] == 64
 

@@ -5,7 +5,8 @@ import pytest
 from optuna.trial import TrialState
 
 from diffrop.errors import StorageError
-from diffrop.record.results import ResultReader, StudyResult
+from diffrop.record.result_reader import ResultReader
+from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.record.trainings import TrainingSegment
 from diffrop.storage import RemoteMirror
