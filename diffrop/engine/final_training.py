@@ -27,9 +27,8 @@ from diffrop.record.identity import identity_of
 from diffrop.record.json_files import read_json
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
-from diffrop.record.study_store import value_differences
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
-from diffrop.schema import flatten
+from diffrop.schema import flatten, value_differences
 from diffrop.scoring.reference_scores import fid_lines
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
