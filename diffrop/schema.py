@@ -215,3 +215,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def value_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return "key old -> new" for every key in which two levels of plain data differ."""
+    return [
+        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]

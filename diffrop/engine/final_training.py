@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,8 @@ from diffrop.record.identity import identity_of
 from diffrop.record.json_files import read_json
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
-from diffrop.record.study_store import value_differences
 from diffrop.record.trial_state import Failed, Stopped, TrialReport, read_report
-from diffrop.schema import flatten
+from diffrop.schema import flatten, value_differences
 from diffrop.scoring.reference_scores import fid_lines
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import check_scorable
@@ -134,11 +134,13 @@ def _train(
 
     reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed
-    stop = StopSignal(directory, say=lambda said: console.print(said, soft_wrap=True))
+    say = partial(console.print, soft_wrap=True)
+    stop = StopSignal(directory, say=say)
     with stop.watched(), contextlib.ExitStack() as stack:
         if launch.workers_per_trial > 1:  # one worker needs no cluster
             with stop.at_once():
-                stack.enter_context(cluster.connect(launch))
+                go_on = f"give the same command with --resume; the training is in {directory}"
+                stack.enter_context(cluster.connect(launch, say, go_on))
         _in_background(
             lambda: _execute(task, inputs, launch, reports.append),
             lambda: _print_progress(task, rung.images, console),

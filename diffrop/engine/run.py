@@ -106,9 +106,9 @@ def run_study(
             with contextlib.suppress(KeyboardInterrupt), joined:
                 _run_stages(run, joined)
             finished = _close(run, render, show)
-            if run.outage:
-                raise OutageError(run.outage)
-            return finished
+        if run.outage:
+            raise OutageError(run.outage)
+        return finished
 
 
 @contextlib.contextmanager
@@ -172,7 +172,8 @@ def _close(
         run.tracker.log_study_artifacts(_drawn(run, render))
     _push(run)
     stopped = run.stop.requested
-    missing = run.tracker.close("KILLED" if stopped else "FINISHED")
+    status = "FAILED" if run.outage else "KILLED" if stopped else "FINISHED"
+    missing = run.tracker.close(status)
     if run.drivers.leave():  # what another runs, a confirmation above all, needs its weights
         withdraw_stop(folder.path, run.checkpoints.mirror)
         if run.launch.keep_trials is not None and not stopped:

@@ -7,7 +7,6 @@ caller says that the name may be trusted, because the user typed it or vouches f
 Torch and the networks are imported when one is made: a command line needs the names alone.
 """
 
-import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffrop.config import EvaluationConfig
-from diffrop.metrics.weights import weights_file
+from diffrop.metrics.weights import sha256_of, weights_file
 from diffrop.schema import short
 
 if TYPE_CHECKING:
@@ -95,8 +94,7 @@ def _named(name: str, inputs: ExtractorInputs) -> str:
     """Return an extractor's name, with the digest of weights that are not the published ones."""
     if inputs.weights is None:
         return name
-    file = weights_file(inputs.weights, inputs.cache)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = sha256_of(weights_file(inputs.weights, inputs.cache))
     return name if digest.startswith(published_digest(name)) else f"{name}-{digest[:8]}"
 
 
@@ -186,9 +184,7 @@ def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
 
 def _check_published(path: Path, name: str) -> None:
     """Refuse a TorchScript archive that is not the published one: loading it runs its code."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    published = published_digest(name)
+    digest, published = sha256_of(path), published_digest(name)
     if digest != published:
         raise ValueError(
             f"{path} has the SHA-256 {digest}; allowed: the published weights of {name}, "

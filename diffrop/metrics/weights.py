@@ -29,7 +29,7 @@ def weights_file(location: str, cache: Path) -> Path:
             "file's digest"
         )
     path = cache / f"weights-{digest[:16]}"
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest):
+    if path.exists() and sha256_of(path).startswith(digest):
         return path
     import torch  # here: nothing but a download needs it
 
@@ -42,3 +42,9 @@ def weights_file(location: str, cache: Path) -> Path:
             "--extractor-weights, or another --extractor."
         ) from error
     return path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, which may be too large to be held in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ from diffrop.record.patient_storage import open_patiently
 from diffrop.record.settings import config_of, read_settings, write_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
-from diffrop.schema import flatten
+from diffrop.schema import flatten, value_differences
 from diffrop.sqlite_file import read_only_url, sqlite_url
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
@@ -303,15 +303,6 @@ def check_database(path: Path) -> None:
 def config_differences(before: StudyConfig, now: StudyConfig) -> list[str]:
     """Return "key old -> new" for every key in which two studies differ."""
     return value_differences(_comparable(before), _comparable(now))
-
-
-def value_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return "key old -> new" for every key in which two levels of plain data differ."""
-    return [
-        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
 
 
 def _comparable(config: StudyConfig) -> dict[str, Any]:

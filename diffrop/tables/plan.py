@@ -10,8 +10,8 @@ from diffrop.config import DataConfig, ExperimentConfig
 from diffrop.diffusion.sampling import sampler_timesteps
 from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
-from diffrop.record.study_store import is_writable, value_differences
-from diffrop.schema import flatten, require
+from diffrop.record.study_store import is_writable
+from diffrop.schema import flatten, require, value_differences
 from diffrop.study.rung import last_rung
 from diffrop.tables.published import TABLES, PublishedTable
 from diffrop.yaml_text import load_yaml

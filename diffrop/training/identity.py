@@ -17,7 +17,7 @@ from typing import Any
 
 from diffrop.checkpoint_header import read_digest
 from diffrop.config import ExperimentConfig
-from diffrop.schema import flatten
+from diffrop.schema import flatten, value_differences
 
 FORMAT = 1
 KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
@@ -94,12 +94,7 @@ def _keys_switched_off(config: ExperimentConfig) -> list[str]:
 
 def differing_settings(theirs: ExperimentConfig, ours: ExperimentConfig) -> list[str]:
     """Return "key old -> new" for every canonical setting in which two trainings differ."""
-    old, new = canonical(theirs), canonical(ours)
-    return [
-        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    return value_differences(canonical(theirs), canonical(ours))
 
 
 @dataclass(frozen=True)

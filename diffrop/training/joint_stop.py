@@ -3,8 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-import torch
-
 from diffrop import distributed
 from diffrop.errors import StopRequested
 from diffrop.training.stop import StopNotice
@@ -24,14 +22,9 @@ class JointStop:
     piece's end. So a piece holds no collectives, and what follows it may.
     """
 
-    def __init__(self, notice: StopNotice, device: torch.device | None = None) -> None:
-        """Look for the request where `notice` does.
-
-        Args:
-            notice: of the study, its driver and the workers' nodes.
-            device: of the comparison; the CPU by default.
-        """
-        self._notice, self._device = notice, device or torch.device("cpu")
+    def __init__(self, notice: StopNotice) -> None:
+        """Look for the request where `notice` does."""
+        self._notice = notice
 
     @contextlib.contextmanager
     def piece(self) -> Iterator[Look]:
@@ -45,8 +38,7 @@ class JointStop:
             yield self._look
         except _Asked:
             asked = True
-        votes = torch.tensor([float(asked)], device=self._device)
-        if distributed.all_reduce_sum(votes) > 0:
+        if any(distributed.gathered(asked)):
             raise StopRequested("stopped as asked, with a checkpoint to go on from")
 
     def _look(self) -> None:

@@ -61,7 +61,7 @@ class TrainingSession:
         self.folder = self.store.folder(self.identity.key, keep)
         self.room = Room(self.patience, self.device)
         self.room.write(lambda: self.store.open(self.identity, keep), self.folder.path)
-        self.joint_stop = JointStop(self.stop, self.device)
+        self.joint_stop = JointStop(self.stop)
         """For work that the workers share, such as scoring."""
         self._trainer: Trainer | None = None
 

@@ -21,7 +21,7 @@ def test_what_acts_stands_as_its_escape_and_what_shows_stays(text: str, shown: s
 
 
 def test_no_control_or_mark_of_direction_is_left_of_all_of_unicode() -> None:
-    """Held against Unicode's own data: categories, and the classes of explicit direction."""
+    """Unicode's own data, in Python, says which characters those are."""
     everything = printable("".join(map(chr, range(0x110000))))
     left = set(everything)
     directions = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

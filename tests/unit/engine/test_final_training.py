@@ -142,7 +142,7 @@ def test_several_workers_tell_why_they_ended(
 
     monkeypatch.setattr(final, "run_task", work)
     monkeypatch.setattr(final, "Queue", HereQueue)
-    monkeypatch.setattr(final.cluster, "connect", lambda launch: contextlib.nullcontext())
+    monkeypatch.setattr(final.cluster, "connect", lambda *args: contextlib.nullcontext(args))
     launch = LaunchConfig(runs_root=str(tmp_path), workers_per_trial=2)
     console = Console(file=io.StringIO())
     found = train_final(small_experiment(), small_inputs(), tmp_path / "final", launch, console)

@@ -20,10 +20,11 @@ from diffrop.engine import run as engine
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.engine.study_run import StudyRun
-from diffrop.errors import FaultError
+from diffrop.errors import FaultError, OutageError
 from diffrop.record.confirmation import ConfirmationRecord, ConfirmedLeader
 from diffrop.record.json_files import read_record, write_record
 from diffrop.record.study_folder import StudyFolder
+from diffrop.tracking.tracker import Tracker
 from tests.made.confirmations import confirmation
 from tests.made.scores import score_card
 from tests.made.small import small_inputs, small_study
@@ -245,6 +246,21 @@ def test_drawing_that_fails_costs_neither_results_nor_exit_code(tmp_path: Path) 
     assert not found.interrupted and happened[0] == "results, interrupted: False"
     assert "could not be drawn: unexpected KeyError ('fid/few'). To draw them" in happened[1]
     assert "Traceback" in (found.directory / "study.log").read_text()
+
+
+def test_launch_that_an_outage_ends_shows_its_results_and_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(run: StudyRun, joined: object) -> None:
+        run.stop_for_outage("the disk is full")
+
+    happened: list[str] = []
+    ends: list[str] = []
+    monkeypatch.setattr(engine, "_run_stages", lose)
+    monkeypatch.setattr(Tracker, "close", lambda tracker, status: ends.append(status) or [])
+    with pytest.raises(OutageError, match="the disk is full"):
+        closed(tmp_path, happened, lambda folder: [])
+    assert "results, interrupted: True" in happened and ends == ["FAILED"]
 
 
 def test_second_signal_goes_on_to_the_results(
