@@ -1,14 +1,15 @@
 """Whatever is typed or stands in a file, a study's command ends with a plan or one sentence."""
 
+import argparse
 import contextlib
 import functools
 import io
+import json
 import tempfile
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -23,9 +24,12 @@ from diffrop.schema import flatten
 from tests.made.plans import NODES, PROBE
 from tests.made.small import SPACE
 
+T = TypeVar("T")
+
 COMMAND = StudyCommand("run_tau_sweep", "A study.", SPACE, render=lambda path: [])
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
 OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
+DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")
 ITS_OWN = ("--help", "--version", "--debug")
 """Options that reach other machines, and those that are there to print something else."""
 
@@ -62,17 +66,28 @@ SOUND: dict[str, dict[str, Any]] = {
     "training.learning_rate": {"low": "1e-5", "high": 1e-3, "log": True, "source": "ours"},
     "training.seed": {"low": 0, "high": "1e3", "source": "ours"},
 }
-"""Parameters with which a command plans."""
+"""Parameters with which a command plans: none is the form, which a space may leave out."""
+FORM = {"contrastive.form": {"choices": ["hinge", "reciprocal"], "source": "ours"}}
+
+
+def one_of_two(sound: st.SearchStrategy[T], other: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """One or the other, as often; `st.one_of` goes by how many branches each has."""
+    return st.booleans().flatmap(lambda is_other: other if is_other else sound)
 
 
 def options() -> dict[str, Any]:
     """Return every option of the command that stays on this machine, with its action."""
     found: dict[str, Any] = {}
-    parser: ArgumentParser = study_parser("")
+    parser: argparse.ArgumentParser = study_parser("")
     for action in parser._actions:
         if action.option_strings and not {*action.option_strings} & {*OUTSIDE, *ITS_OWN}:
             found |= dict.fromkeys(action.option_strings, action)
     return found
+
+
+settings_as_they_are = st.sampled_from(
+    [f"{key}={json.dumps(value)}" for key, value in flatten(ExperimentConfig().to_dict()).items()]
+)
 
 
 @st.composite
@@ -84,42 +99,60 @@ def typed(draw: st.DrawFn) -> list[str]:
         words.append(name)
         if action.nargs == 0:
             continue
-        own = [str(choice) for choice in action.choices or ()]
-        pool = st.one_of(values, st.sampled_from(own)) if own else values
-        if name == "--set":
-            pool = st.builds("{}={}".format, keys, values)
+        pool = values
+        if action.choices:
+            own = [choice for choice in map(str, action.choices) if choice not in DOWNLOADED]
+            pool = one_of_two(st.sampled_from(own), values)
+        elif name == "--set":
+            pool = one_of_two(settings_as_they_are, st.builds("{}={}".format, keys, values))
+        elif action.default is argparse.SUPPRESS:
+            pool = one_of_two(st.sampled_from(["2", "64", "100"]), values)
         words += draw(st.lists(pool, min_size=1, max_size=2 if action.nargs == "+" else 1))
     return words
 
 
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "source": st.sampled_from(["ours", 1, None]),
+        "low": numbers,
+        "high": numbers,
+        "choices": st.one_of(plain, st.lists(plain, max_size=3)),
+        "log": st.sampled_from([True, "yes", 1]),
+        "integer": st.booleans(),
+        "when": st.one_of(plain, st.dictionaries(keys, st.lists(plain, max_size=2), max_size=1)),
+        "more": plain,
+    },
+)
+"""What may stand under a key of a space."""
+sound_parameters = st.builds(
+    lambda form, found: form | {key: SOUND[key] for key in found},
+    st.sampled_from([{}, FORM]),
+    st.lists(st.sampled_from(sorted(SOUND)), min_size=1, unique=True),
+)
+
+
 @st.composite
-def space(draw: st.DrawFn) -> object:
+def odd_space(draw: st.DrawFn) -> object:
     """A search space, nearly or not at all right."""
-    parameters: dict[Any, Any] = {
-        key: SOUND[key] for key in draw(st.lists(st.sampled_from(sorted(SOUND)), unique=True))
-    }
+    parameters: dict[Any, Any] = draw(sound_parameters)
     for key in draw(st.lists(keys, max_size=2, unique=True)):
-        entry = draw(
-            st.fixed_dictionaries(
-                {},
-                optional={
-                    "source": st.sampled_from(["ours", 1, None]),
-                    "low": numbers,
-                    "high": numbers,
-                    "choices": st.one_of(plain, st.lists(plain, max_size=3)),
-                    "log": st.sampled_from([True, "yes", 1]),
-                    "integer": st.booleans(),
-                    "when": st.one_of(
-                        plain, st.dictionaries(keys, st.lists(plain, max_size=2), max_size=1)
-                    ),
-                    "more": plain,
-                },
-            )
-        )
-        whole = {"source": "ours"} | entry
-        parameters[key] = draw(st.one_of(st.just(whole), st.just(entry), plain))
+        entry = draw(st.one_of(entries, entries.map({"source": "ours"}.__or__), plain))
+        parameters = parameters | {key: entry}
     wrong: list[object] = [parameters, [parameters], {"parameters": [parameters]}]
     return draw(st.sampled_from([*[{"parameters": parameters}] * 9, *wrong]))
+
+
+odd_spaces = odd_space().map(yaml.safe_dump)
+sound_spaces = sound_parameters.map(lambda found: yaml.safe_dump({"parameters": found}))
+sound_points = st.fixed_dictionaries(
+    {"contrastive.form": st.sampled_from(["reciprocal", "exponential"])},
+    optional={
+        "contrastive.tau_0": st.floats(0.1, 100),
+        "contrastive.decay_temperature": st.sampled_from(["1e-1", 0.5, 1]),
+    },
+)
+odd_points = st.one_of(st.lists(st.dictionaries(keys, plain, max_size=2), max_size=3), plain)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,27 +166,69 @@ def _nothing_measured() -> Iterator[None]:
         yield
 
 
-def ends_well(words: list[str]) -> None:
-    """Run a command in an empty folder; it plans, or refuses in one sentence, and leaves nothing.
+def ended(words: list[str], text: str | None = None) -> tuple[int, list[str], list[str]]:
+    """Run a command in an empty folder.
 
     Args:
         words: what is typed, beside --dry-run and the runs folder.
+        text: of a file whose path is typed last.
+
+    Returns:
+        The exit code (-1 for none), what was said of an error, and what was left in the folder.
     """
     error, code = io.StringIO(), 0
-    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+    with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as name:
         argv = ["--dry-run", "--gpus-per-worker", "0", "--runs-root", "runs", *words]
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
+        if text is not None:
+            file = Path(outside) / "file.yaml"
+            file.write_text(text, encoding="utf-8", errors="surrogateescape")
+            argv.append(str(file))
+        with (
+            contextlib.chdir(name),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(error),
+        ):
             try:
                 code = COMMAND.main(argv, {})
-            except SystemExit as ended:
-                code = ended.code if isinstance(ended.code, int) else -1
-        left = list(Path(name).iterdir())
-    lines = [line for line in error.getvalue().splitlines() if not line.startswith("usage: ")]
-    assert code in (0, 2), (code, lines)
-    if code == 2:
-        assert len(lines) == 1 and ("error: " in lines[0]), lines
-        assert len(lines[0]) < 4000
-    assert left == []
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else -1
+        left = [path.name for path in Path(name).iterdir()]
+    said = [line for line in error.getvalue().splitlines() if not line.startswith("usage: ")]
+    return code, said, left
+
+
+NO_FILE: st.SearchStrategy[str | None] = st.none()
+
+
+def planned_and_refused(
+    drawn: st.SearchStrategy[list[str]],
+    num_examples: int,
+    texts: st.SearchStrategy[str | None] = NO_FILE,
+) -> tuple[int, int]:
+    """Run commands; each plans, or refuses in one sentence, and leaves nothing behind.
+
+    Args:
+        drawn: what is typed.
+        num_examples: how many commands are run.
+        texts: of the file whose path is typed last, if any.
+
+    Returns:
+        How many planned, and how many refused.
+    """
+    codes: list[int] = []
+
+    @settings(SEARCH, max_examples=num_examples)
+    @given(drawn, texts)
+    def run(words: list[str], text: str | None) -> None:
+        code, said, left = ended(words, text)
+        assert code in (0, 2), (code, said)
+        if code == 2:
+            assert len(said) == 1 and "error: " in said[0] and len(said[0]) < 4000, said
+        assert left == []
+        codes.append(code)
+
+    run()
+    return codes.count(0), codes.count(2)
 
 
 SEARCH = settings(
@@ -162,37 +237,32 @@ SEARCH = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+ENOUGH = 20
+"""Commands of each outcome among those that a test draws."""
 
 
-@settings(SEARCH, max_examples=150)
-@given(typed())
-def test_any_options(words: list[str]) -> None:
-    ends_well(words)
+def test_any_options() -> None:
+    assert min(planned_and_refused(typed(), 150)) >= ENOUGH
 
 
-@settings(SEARCH, max_examples=150)
-@given(keys, values)
-def test_any_key_and_value(key: str, value: str) -> None:
-    ends_well(["--set", f"{key}={value}"])
+def test_any_key_and_value() -> None:
+    odd = st.builds("{}={}".format, keys, values)
+    drawn = one_of_two(settings_as_they_are, odd).map(lambda text: ["--set", text])
+    assert min(planned_and_refused(drawn, 150)) >= ENOUGH
 
 
-@settings(SEARCH, max_examples=150)
-@given(
-    st.one_of(
-        space().map(yaml.safe_dump), values, space().map(yaml.safe_dump).map("a: 1\n".__add__)
-    )
-)
-def test_any_search_space(text: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "space.yaml"
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
-        ends_well(["--space", str(path)])
+def test_any_search_space() -> None:
+    odd = st.one_of(odd_spaces, values.map(str), odd_spaces.map("a: 1\n".__add__))
+    texts = one_of_two(sound_spaces, odd)
+    assert min(planned_and_refused(st.just(["--space"]), 150, texts)) >= ENOUGH
 
 
-@settings(SEARCH, max_examples=100)
-@given(st.one_of(st.lists(st.dictionaries(keys, plain, max_size=2), max_size=3), plain))
-def test_any_points(content: object) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "points.yaml"
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        ends_well(["--points", str(path)])
+def test_any_points() -> None:
+    lists = one_of_two(st.lists(sound_points, max_size=3), odd_points)
+    texts = lists.map(yaml.safe_dump)
+    assert min(planned_and_refused(st.just(["--points"]), 100, texts)) >= ENOUGH
+
+
+@pytest.mark.parametrize("parameters", [{key: entry} for key, entry in SOUND.items()], ids=SOUND)
+def test_space_without_a_form_plans(parameters: dict[str, Any]) -> None:
+    assert ended(["--space"], yaml.safe_dump({"parameters": parameters})) == (0, [], [])
