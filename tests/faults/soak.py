@@ -30,17 +30,17 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.made.servers import free_port, serving
-from tests.made.struck_command import (
+from tests.made.struck_study import (
     PHASES,
     POINTS,
     WORKER,
-    StruckCommand,
+    StruckStudy,
     differences,
     newest_checkpoint,
     outcome,
-    running,
     tracked_trials,
 )
+from tests.made.study_process import running
 
 STRIKES_PER_STUDY = 6
 STOP_S = 150
@@ -90,39 +90,34 @@ class Soak:
         return all(self.struck[kind] >= self.least for kind in STRIKES)
 
 
-def kill_worker(soak: Soak, study: StruckCommand) -> None:
+def kill_worker(soak: Soak, study: StruckStudy) -> None:
     """SIGKILL to a process that runs a trial."""
     soak.rng.choice(study.named(WORKER)).kill()
 
 
-def pause_worker(soak: Soak, study: StruckCommand) -> None:
+def pause_worker(soak: Soak, study: StruckStudy) -> None:
     """SIGSTOP, and SIGCONT a while later, to all processes that run trials."""
-    workers = study.named(WORKER)
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for worker in workers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.send_signal(number)
-        time.sleep(SILENT_S if number == signal.SIGSTOP else 0)
+    _pause(study.named(WORKER))
 
 
-def kill_raylet(soak: Soak, study: StruckCommand) -> None:
+def kill_raylet(soak: Soak, study: StruckStudy) -> None:
     """SIGKILL to Ray's raylet, without which no trial can run."""
     study.named("raylet")[0].kill()
     _end(soak, study, "that lost its raylet", (0, 1))
 
 
-def kill_driver(soak: Soak, study: StruckCommand) -> None:
+def kill_driver(soak: Soak, study: StruckStudy) -> None:
     """SIGKILL to the driver."""
     study.kill_driver()
 
 
-def stop_driver(soak: Soak, study: StruckCommand) -> None:
+def stop_driver(soak: Soak, study: StruckStudy) -> None:
     """SIGTERM to the driver."""
     study.driver.send_signal(signal.SIGTERM)
     _end(soak, study, "that was told to stop", (0, 130))
 
 
-def damage_checkpoint(soak: Soak, study: StruckCommand) -> None:
+def damage_checkpoint(soak: Soak, study: StruckStudy) -> None:
     """SIGKILL to the trials' processes, and damage to the newest checkpoint before they return."""
     for worker in study.named(WORKER):
         worker.kill()
@@ -131,7 +126,7 @@ def damage_checkpoint(soak: Soak, study: StruckCommand) -> None:
         _damage(soak, path)
 
 
-def damage_derived(soak: Soak, study: StruckCommand) -> None:
+def damage_derived(soak: Soak, study: StruckStudy) -> None:
     """SIGTERM, and damage to a derived file before the study goes on."""
     stop_driver(soak, study)
     root = study.study.path
@@ -141,17 +136,12 @@ def damage_derived(soak: Soak, study: StruckCommand) -> None:
         _damage(soak, soak.rng.choice(sorted(files)))
 
 
-def silence_mlflow(soak: Soak, study: StruckCommand) -> None:
+def silence_mlflow(soak: Soak, study: StruckStudy) -> None:
     """MLflow's server stands still for a while."""
-    everyone = [soak.server, *soak.server.children(recursive=True)]
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for process in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-        time.sleep(SILENT_S if number == signal.SIGSTOP else 0)
+    _pause([soak.server, *soak.server.children(recursive=True)])
 
 
-def lock_database(soak: Soak, study: StruckCommand) -> None:
+def lock_database(soak: Soak, study: StruckStudy) -> None:
     """The study's database is locked by another process for a while."""
     with contextlib.closing(sqlite3.connect(study.study.database, timeout=30)) as connection:
         connection.isolation_level = None
@@ -160,7 +150,7 @@ def lock_database(soak: Soak, study: StruckCommand) -> None:
         connection.execute("rollback")
 
 
-Strike = Callable[[Soak, StruckCommand], None]
+Strike = Callable[[Soak, StruckStudy], None]
 STRIKES: dict[str, Strike] = {
     "SIGKILL to a worker": kill_worker,
     "workers stand still": pause_worker,
@@ -174,10 +164,18 @@ STRIKES: dict[str, Strike] = {
 }
 
 
-def _end(soak: Soak, study: StruckCommand, what: str, codes: tuple[int, ...]) -> None:
+def _pause(processes: list[psutil.Process]) -> None:
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        time.sleep(SILENT_S if number == signal.SIGSTOP else 0)
+
+
+def _end(soak: Soak, study: StruckStudy, what: str, codes: tuple[int, ...]) -> None:
     began = time.monotonic()
     try:
-        code = study.finish(STOP_S)
+        code = study.end(STOP_S)
     except subprocess.TimeoutExpired:
         soak.differs(f"a driver {what} did not end in {STOP_S} s")
         study.kill_driver()
@@ -204,7 +202,7 @@ def _damage(soak: Soak, path: Path) -> None:
     soak.say(f"{path.relative_to(path.parents[4])} was damaged ({how}, byte {place})")
 
 
-def strike(soak: Soak, study: StruckCommand) -> bool:
+def strike(soak: Soak, study: StruckStudy) -> bool:
     """Strike a study once, at a random moment of a random phase; return whether it still runs."""
     kind, phase = soak.next_kind(), soak.rng.choice(PHASES)
     deadline = time.monotonic() + 60
@@ -233,21 +231,21 @@ def soaked(soak: Soak, kind: str, number: int, calm: dict[str, Any]) -> None:
     folder = soak.folder / name
     folder.mkdir()
     options = (*OPTIONS[kind], "--tracking-uri", soak.tracking_uri)
-    with running(StruckCommand(folder, name, options)) as study:
+    with running(StruckStudy(folder, *options, name=name)) as study:
         for _ in range(STRIKES_PER_STUDY):
             if not strike(soak, study):
                 break
-        code = study.finish(900)
+        code = study.end()
         if code != 0:
-            soak.differs(f"{name} ended with exit code {code}: {study.read_log()[-600:]}")
-        if "Traceback" in study.read_log():
+            soak.differs(f"{name} ended with exit code {code}: {study.said[-600:]}")
+        if "Traceback" in study.said:
             soak.differs(f"{name} printed a stack trace, in {study.log}")
         if code == 0:
             compare(soak, kind, study, calm)
     soak.say(f"{name}, {kind}: ended, {len(soak.found)} differences so far")
 
 
-def compare(soak: Soak, kind: str, study: StruckCommand, calm: dict[str, Any]) -> None:
+def compare(soak: Soak, kind: str, study: StruckStudy, calm: dict[str, Any]) -> None:
     """Note what differs from the undisturbed study."""
     found, planned = outcome(study.study), list(range(1 + len(POINTS)))
     if kind == FIXED:
@@ -272,10 +270,10 @@ def calm_outcomes(soak: Soak) -> dict[str, dict[str, Any]]:
     for kind, options in OPTIONS.items():
         audited = [] if kind == FIXED else ["--audit-fraction", "1"]
         name = "calm-fixed" if kind == FIXED else "calm-scheduled"
-        calm = StruckCommand(soak.folder / "calm", name, (*options, *audited))
+        calm = StruckStudy(soak.folder / "calm", *options, *audited, name=name)
         calm.folder.mkdir(exist_ok=True)
         with running(calm):
-            assert calm.finish() == 0, calm.read_log()
+            assert calm.end() == 0, calm.said
         found[kind] = outcome(calm.study)
         soak.say(f"{name}: ended undisturbed, {len(found[kind])} entries to compare")
     return found

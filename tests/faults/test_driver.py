@@ -8,15 +8,15 @@ import psutil
 import pytest
 
 from tests.made.faults import LOST, fault
-from tests.made.struck_command import (
+from tests.made.struck_study import (
     PHASES,
     TRAINING,
-    StruckCommand,
+    StruckStudy,
     differences,
     outcome,
-    running,
     tracked_trials,
 )
+from tests.made.study_process import running
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -25,11 +25,11 @@ LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 @pytest.fixture(scope="module")
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[StruckCommand, list[str], list[str]]]:
+) -> Iterator[tuple[StruckStudy, list[str], list[str]]]:
     """The undisturbed study, and who listened while it trained, as two tools say."""
-    with running(StruckCommand(tmp_path_factory.mktemp("calm"))) as calm:
-        assert calm.wait_for(TRAINING), calm.read_log()
-        ours = calm.processes()
+    with running(StruckStudy(tmp_path_factory.mktemp("calm"))) as calm:
+        assert calm.reaches(TRAINING), calm.said
+        ours = calm.everyone()
         listening = [
             connection.laddr.ip
             for process in ours
@@ -40,13 +40,13 @@ def undisturbed(
         table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         pids = tuple(f"pid={process.pid}," for process in ours)
         rows = [row for row in table.splitlines() if any(pid in row for pid in pids)]
-        assert calm.finish() == 0, calm.read_log()
+        assert calm.end() == 0, calm.said
         yield calm, listening, rows
 
 
 @fault(26, "`ss` and /proc, over all processes of a study that trains")
 def test_all_servers_of_a_local_study_listen_on_loopback_alone(
-    undisturbed: tuple[StruckCommand, list[str], list[str]],
+    undisturbed: tuple[StruckStudy, list[str], list[str]],
 ) -> None:
     _, listening, rows = undisturbed
     assert len(listening) >= 5 and set(listening) <= set(LOOPBACK)
@@ -58,18 +58,18 @@ def test_all_servers_of_a_local_study_listen_on_loopback_alone(
 
 @fault(8, "SIGKILL in the prefix, training, scoring and confirmation of one study")
 def test_driver_killed_at_every_stage_leaves_what_an_undisturbed_study_does(
-    undisturbed: tuple[StruckCommand, list[str], list[str]],
+    undisturbed: tuple[StruckStudy, list[str], list[str]],
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     calm = undisturbed[0]
-    with running(StruckCommand(tmp_path)) as struck:
+    with running(StruckStudy(tmp_path)) as struck:
         for phase in PHASES:
-            assert struck.wait_for(phase), f"the study ended before its {phase}"
+            assert struck.reaches(phase), f"the study ended before its {phase}"
             struck.kill_driver()
             struck.start()
-        assert struck.finish() == 0, struck.read_log()
-    assert "Traceback" not in struck.read_log()
+        assert struck.end() == 0, struck.said
+    assert "Traceback" not in struck.said
     assert differences(outcome(struck.study), outcome(calm.study)) == []
     assert tracked_trials(tmp_path / "runs/mlflow.db", "s") == [str(n) for n in range(6)]
     record_property(LOST, "what was trained or scored since the newest checkpoints, done again")

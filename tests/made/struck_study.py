@@ -1,21 +1,14 @@
-"""A study's real command that is struck while it runs, and what comes out of it."""
+"""A study that is struck in a phase of its choice, and what comes out of it."""
 
 import contextlib
 import hashlib
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
-import psutil
 import torch
 import yaml
 
@@ -26,7 +19,13 @@ from diffrop.record.names import images_of, trial_label
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.trial_state import RUNGS, VALUES
-from tests.made.small import ROOT
+from tests.made.study_process import (
+    DEADLINE_S,
+    EXTRACTOR,
+    SMALL_NETWORK,
+    StudyProcess,
+    with_settings,
+)
 
 WORKER = "ray::ImplicitFunc"
 """How Ray calls the process that runs a trial of one worker."""
@@ -47,7 +46,6 @@ OPTIONS = {
     "--fork-from": f"baseline@{FORK}",
     "--num-samples": "400",
     "--omegas": "0,1",
-    "--extractor": "tests.made.small:RowBrightness",
     "--confirm": "1",
     "--seeds": "2",
     "--max-concurrent": "2",
@@ -55,86 +53,36 @@ OPTIONS = {
     "--first-rung": "1024",
     "--rung-samples": "200",
 }
-KEYS = (
-    "model.base_channels=8",
-    "model.channel_multipliers=[1]",
-    "model.num_res_blocks=1",
-    "model.attention_resolutions=[]",
+SETTINGS = (
+    *SMALL_NETWORK,
     "sampling.num_steps=4",
     "training.batch_size=32",
     "training.checkpoint_every_images=256",
     "training.log_every_images=64",
 )
-"""A small network, which takes some seconds to train and to score."""
+"""Of a study whose trials take some seconds to train and to score."""
 
 
-@dataclass
-class StruckCommand:
-    """A study of a fixed list of points, in a folder of its own."""
+class StruckStudy(StudyProcess):
+    """A study of a fixed list of points, struck in whatever its trials do."""
 
-    folder: Path
-    name: str = "s"
-    options: Sequence[str] = ("--scheduler", "none")
-    driver: "subprocess.Popen[bytes]" = field(init=False)
-    began: float = 0.0
-    """When the present launch began."""
+    began: float
+    """When the present launch began, in seconds since 1970."""
 
-    @property
-    def study(self) -> StudyFolder:
-        """The study's folder."""
-        return StudyFolder(self.folder / "runs" / self.name)
-
-    @property
-    def log(self) -> Path:
-        """What all launches printed."""
-        return self.folder / f"{self.name}.log"
-
-    def start(self) -> None:
-        """Start the study, or go on with it."""
-        points = self.folder / "points.yaml"
+    def __init__(self, folder: Path, *options: str, name: str = "s") -> None:
+        """Write its points beside its log; start nothing yet."""
+        words = [word for pair in OPTIONS.items() for word in pair]
+        points = folder.with_name(f"{folder.name}-{name}.yaml")
         decay = {"contrastive.decay_temperature": 0.2}
         points.write_text(yaml.safe_dump([point | decay for point in POINTS]))
-        words = [word for pair in OPTIONS.items() for word in pair]
-        words += [word for key in KEYS for word in ("--set", key)]
-        resume = ["--resume"] if self.study.config.exists() else []
-        script = str(ROOT / "studies" / "run_tau_sweep.py")
-        named = ["--study-name", self.name, "--points", str(points), "--quiet"]
-        command = [sys.executable, script, *named, *words, *self.options, *resume]
+        own = ("--points", str(points), "--quiet", *EXTRACTOR, *words, *with_settings(*SETTINGS))
+        super().__init__(folder, *own, *options, name=name)
+
+    def start(self, *more: str, stdout: int | None = None) -> None:
+        """Start the study, or go on with it."""
         self.began = time.time()
-        with self.log.open("ab") as file:
-            self.driver = subprocess.Popen(
-                command,
-                stdout=file,
-                stderr=file,
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                start_new_session=True,
-            )
-
-    def finish(self, deadline_s: float = 900) -> int:
-        """Wait for the driver's end; return its exit code."""
-        return self.driver.wait(timeout=deadline_s)
-
-    def read_log(self) -> str:
-        """What all launches printed."""
-        return self.log.read_text(errors="replace")
-
-    def processes(self) -> list[psutil.Process]:
-        """The driver and all that it started."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            driver = psutil.Process(self.driver.pid)
-            return [driver, *driver.children(recursive=True)]
-        return []
-
-    def named(self, name: str) -> list[psutil.Process]:
-        """Those whose command begins with a name, such as `WORKER`."""
-        found = []
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                first = (process.cmdline() or [""])[0]
-                if first.startswith(name) or Path(first).name == name:
-                    found.append(process)
-        return found
+        resume = ("--resume",) if self.study.config.exists() else ()
+        super().start(*more, *resume, stdout=stdout)
 
     def phases(self) -> set[str]:
         """What its trials do now; nothing where none runs."""
@@ -162,41 +110,15 @@ class StruckCommand:
             return runs and _weights(folder, IMAGES) and not folder.score_path(IMAGES).exists()
         return False
 
-    def wait_for(self, phase: str, deadline_s: float = 400) -> bool:
+    def reaches(self, phase: str) -> bool:
         """Wait until a trial is in a phase; return False if the study ended before."""
-        deadline = time.monotonic() + deadline_s
+        deadline = time.monotonic() + DEADLINE_S
         while phase not in self.phases():
             if self.driver.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, self.read_log()
+            assert time.monotonic() < deadline, self.said
             time.sleep(0.05)
         return True
-
-    def kill_driver(self) -> None:
-        """Kill the driver with SIGKILL, and wait until what it started is gone."""
-        others = self.processes()[1:]
-        self.driver.kill()
-        self.driver.wait()
-        _, left = psutil.wait_procs(others, timeout=90)
-        assert not left, f"{[process.name() for process in left]} outlive their driver"
-
-    def end(self) -> None:
-        """End all that is left, whatever happened."""
-        for process in reversed(self.processes()):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.driver.wait(timeout=30)
-
-
-@contextlib.contextmanager
-def running(command: StruckCommand) -> Iterator[StruckCommand]:
-    """Start a study, and leave none of its processes behind."""
-    command.start()
-    try:
-        yield command
-    finally:
-        command.end()
 
 
 def _weights(folder: TrialFolder, images: int) -> bool:
