@@ -48,6 +48,7 @@ def test_workers_share_even_a_part_of_one_chunk(
     whole, parts = draw(15, start=2), []
     reduced: Callable[[Tensor], None] = lambda images: None  # noqa: E731
     monkeypatch.setattr("diffrop.scoring.samples.dist.all_reduce", reduced)
+    monkeypatch.setattr("diffrop.distributed.gathered", lambda value: [value])
     monkeypatch.setattr("diffrop.distributed.world_size", lambda: workers)
     for rank in range(workers):
         monkeypatch.setattr("diffrop.distributed.rank", lambda rank=rank: rank)
