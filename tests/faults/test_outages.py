@@ -13,15 +13,16 @@ import pytest
 from diffrop.training.store import CheckpointStore
 from tests.made.faults import LOST, fault
 from tests.made.postgresql import new_server
-from tests.made.study_process import StudyProcess, running
+from tests.made.study_process import TINY, StudyProcess, running
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
-NUM_TRIALS, IMAGES = 3, 4096
+NUM_TRIALS, IMAGES = 3, 12_800
 OPTIONS = (
-    *("--trials", str(NUM_TRIALS), "--scheduler", "none", "--images", str(IMAGES)),
-    *("--num-samples", "40", "--omegas", "0", "--max-concurrent", "1"),
-    *("--set", "sampling.num_steps=2"),
+    *(*TINY, "--trials", str(NUM_TRIALS), "--scheduler", "none", "--images", str(IMAGES)),
+    *("--num-samples", "40", "--max-concurrent", "1"),
+    *("--set", "training.checkpoint_every_images=3200"),
 )
+"""Trials that train for some seconds each."""
 
 
 def trains(study: StudyProcess, number: int) -> Callable[[], bool]:
