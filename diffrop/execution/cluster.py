@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ START_LIMITS_S = (60.0, 300.0)
 """Seconds in which a local cluster has to start, at the first try and at the second."""
 LOST_AFTER_S = 10.0
 """Seconds in which no server of the cluster may be away; after 60 Ray ends the program itself."""
+MIN_OPEN_FILES = 1024
+"""Of each process; with fewer, Ray's servers wait for one another in vain."""
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path."""
 
@@ -71,9 +74,16 @@ def check_resources(launch: LaunchConfig, cpus: float, gpus: float) -> None:
 
 
 def check_this_machine(launch: LaunchConfig) -> None:
-    """Raise ResourceError if a local cluster is asked for and no trial fits on this machine."""
-    if launch.ray_address == "local":
-        check_resources(launch, *local_resources())
+    """Raise ResourceError if a local cluster is asked for that cannot run a trial here."""
+    if launch.ray_address != "local":
+        return
+    check_resources(launch, *local_resources())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # Ray takes as many as it may
+    if most != resource.RLIM_INFINITY and most < MIN_OPEN_FILES:
+        raise ResourceError(
+            f"a process may have {most:,} files open here; allowed: at least {MIN_OPEN_FILES:,}, "
+            "which is what Ray needs (ulimit -Hn)"
+        )
 
 
 def concurrency(launch: LaunchConfig, num_trials: int, nodes: Sequence[Node]) -> int:

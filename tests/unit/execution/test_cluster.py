@@ -1,4 +1,5 @@
 import contextlib
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -32,6 +33,17 @@ def test_trial_that_does_not_fit_is_refused_with_both_numbers() -> None:
         check_resources(launch, cpus=6, gpus=2)
     with pytest.raises(ResourceError, match="needs 2 GPUs, and there are 1"):
         check_resources(launch, cpus=8, gpus=1)
+
+
+def test_few_open_files_are_refused_where_a_local_cluster_is_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    cluster.check_this_machine(LaunchConfig())
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    cluster.check_this_machine(LaunchConfig(ray_address="10.0.0.1:6379"))
+    with pytest.raises(ResourceError, match=r"256 files open here; allowed: at least 1,024"):
+        cluster.check_this_machine(LaunchConfig())
 
 
 def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
