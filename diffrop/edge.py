@@ -98,10 +98,12 @@ def errors_to_exit(argv: Sequence[str] = ()) -> Iterator[Edge]:
             raise SystemExit(INTERRUPTED) from error
         except Exception as error:
             code, sentence = described(error)
+            advice = ""
             if code == FAULT:
                 sentence += f"; the trace is in {_written_trace(edge.log, argv)}"
+                advice = f". {edge.advice}" if edge.advice else ""
             _show_trace(argv)
-            _say(f"error: {sentence}", edge.advice if code == FAULT else "")
+            _say(f"error: {sentence}{advice}")
             raise SystemExit(code) from error
 
 

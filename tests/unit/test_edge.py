@@ -98,7 +98,7 @@ def test_trace_goes_to_the_log_that_the_command_names_with_its_advice(
             e.log, e.advice = tmp_path / "study.log", "To go on, --resume."
             raise KeyError("postgresql://me:pw@h/db")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith(f"; the trace is in {tmp_path / 'study.log'} To go on, --resume.")
+    assert lines[0].endswith(f"; the trace is in {tmp_path / 'study.log'}. To go on, --resume.")
     text = (tmp_path / "study.log").read_text()
     assert text.count("Traceback") == 2 and "pw@" not in text + lines[0]
 

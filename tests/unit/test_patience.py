@@ -66,7 +66,7 @@ def test_past_the_limit_it_is_given_up_once_and_each_later_action_fails_at_once(
     given_up: list[str] = []
     patience = Patience(60, give_up=given_up.append)
     with pytest.raises(
-        OutageError, match=r"^the database is away, for 6\d s .*--resume$"
+        OutageError, match=r"^the database is away, for 6\d s .*--resume goes on$"
     ) as raised_first:
         patience.retry(away_until(clock, 2000), outage)
     assert 1060 <= clock.now <= 1060 + LONGEST_PAUSE_S + 0.2
