@@ -121,6 +121,8 @@ def connect(
     os.environ.update(DRIVER_ENVIRONMENT)
     set_loopback_only(local)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # What Tune stores of itself is never read: a disk that is full says so elsewhere.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     session: Path | None = None
     if local:
         session = _start_local(launch, say)
