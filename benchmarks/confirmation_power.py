@@ -144,11 +144,19 @@ class Row:
     """By effect, 0 too: their mean number."""
 
 
-def paired_noise(num_runs: int, num_leaders: int, num_seeds: int, seed: int = 0) -> Array:
+NOISES: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "t3": lambda rng, shape: rng.standard_t(3, size=shape) / 3**0.5,
+    "lognormal": lambda rng, shape: rng.lognormal(size=shape) / (np.e * (np.e - 1)) ** 0.5,
+}
+"""Noise of one training, of unit variance: normal, as intervals assume, or with heavier tails."""
+
+
+def paired_noise(num_runs: int, num_leaders: int, num_seeds: int, noise: str = "normal") -> Array:
     """Draw the noise of differences to one baseline, of unit variance, shape (R, K, N)."""
-    rng = np.random.default_rng(seed)
-    baseline = rng.normal(size=(num_runs, 1, num_seeds))
-    leaders = rng.normal(size=(num_runs, num_leaders, num_seeds))
+    rng = np.random.default_rng(0)
+    baseline = NOISES[noise](rng, (num_runs, 1, num_seeds))
+    leaders = NOISES[noise](rng, (num_runs, num_leaders, num_seeds))
     return np.asarray((leaders - baseline) / 2**0.5)
 
 
@@ -222,12 +230,13 @@ def main() -> None:
     """Print a table for each number of leaders and seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20_000, help="simulated confirmations a cell")
+    parser.add_argument("--noise", choices=NOISES, default="normal", help="of one training")
     parser.add_argument("--json", type=Path, help="where the rows are written")
     options = parser.parse_args()
     rows = []
     console = Console(width=118)
     for num_leaders, num_seeds in DESIGNS:
-        noise = paired_noise(options.runs, num_leaders, MAX_SEEDS * num_seeds)
+        noise = paired_noise(options.runs, num_leaders, MAX_SEEDS * num_seeds, options.noise)
         rows += [measure(rule, num_leaders, num_seeds, noise) for rule in RULES]
         console.print(table_of(rows, num_leaders, num_seeds), "")
     console.print(summary_of(rows))

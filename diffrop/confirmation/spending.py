@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 
 
 NUM_CELLS = 200
-"""Of the grid over a look's statistic; with twice as many, levels change by less than 1 %."""
+"""Of the grid over a look's statistic; with twice as many, levels change by less than 2 %."""
 
 
 SpendingRule = Callable[[float, int, int], tuple[float, ...]]
