@@ -19,7 +19,7 @@ class Confirmed:
     low: float
     high: float
     level: str
-    """Confidence of the interval, such as "95 %"."""
+    """Confidence of the interval, such as "95 %" or "repeated 95 %"."""
     value: float
     """Mean of the leader's objective over the seeds."""
     baseline_value: float
@@ -43,6 +43,7 @@ def confirmed(study: StudyResults) -> Confirmed | None:
     ]
     if not measured:
         return None
+    level = f"{1 - found.alpha:.0%}".replace("%", " %")
     leader, mean, low, high = min(measured, key=lambda one: (one[0].trial != found.best, one[1]))
     return Confirmed(
         number=leader.trial,
@@ -51,7 +52,7 @@ def confirmed(study: StudyResults) -> Confirmed | None:
         mean=mean,
         low=low,
         high=high,
-        level=f"{1 - found.alpha:.0%}".replace("%", " %"),
+        level=f"repeated {level}" if found.repeated else level,
         value=statistics.fmean(leader.values) if leader.values else math.nan,
         baseline_value=statistics.fmean(found.baseline.values),
         num_seeds=len(leader.by_seed),

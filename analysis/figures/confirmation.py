@@ -114,7 +114,8 @@ def _handles() -> list[Line2D]:
 
 def _caption(study: StudyResults, found: ConfirmationRecord) -> str:
     level = f"{100 * (1 - found.alpha):g} % over seeds"
-    text = f"{style.caption(study)}; {len(found.seeds)} seeds, intervals {level}"
+    repeated = ", repeated at every look" if found.repeated else ""
+    text = f"{style.caption(study)}; {len(found.seeds)} seeds, intervals {level}{repeated}"
     if found.conditional_on_prefix:
         text += "; all share the trunk of their training, whose seed no interval holds"
     return f"{text}.\n{found.conclusion.rstrip('.')}"

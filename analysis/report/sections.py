@@ -12,6 +12,7 @@ from analysis.data.words import format_count, format_score
 from analysis.figures.cost import cost_hours
 from analysis.report.summary import constraints
 from diffrop.cost.actual import comparison
+from diffrop.record.confirmation import ConfirmedLeader
 from diffrop.record.names import trial_label
 from diffrop.record.rung_agreement import RungAgreement
 
@@ -35,19 +36,36 @@ def confirmation_section(study: StudyResults) -> Section:
         return Section(
             ["No trial was trained again with fresh seeds; --confirm 3 does so for three leaders."]
         )
-    rows = []
-    for leader in found.leaders:
-        seeds = ", ".join(_signed(value) for value in leader.by_seed) or "-"
-        ends = f"{_signed(leader.low)} to {_signed(leader.high)}"
-        rows.append([leader.name, seeds, _signed(leader.mean), ends])
+    rows = [row for leader in found.leaders for row in _look_rows(leader)]
     protocol = (
         f"The leaders and the baseline were trained again with seeds that no search had seen, and "
         f"scored by {found.objective} on {format_count(found.num_samples)} samples; each "
         "difference is a leader less the baseline with the same seed, and lower is better."
     )
     level = f"{1 - found.alpha:.0%}".replace("%", " %")
-    columns = ["leader", "difference at each seed", "mean", f"{level} interval"]
-    return Section([*_sentence(found.conclusion), protocol], columns, rows)
+    together = f"The intervals hold together with {level} confidence, for all leaders"
+    if found.repeated:
+        together += f" and all looks at {found.num_seeds} to {found.max_seeds} seeds"
+        level = f"repeated {level}"
+    sentences = [*_sentence(found.conclusion), protocol, f"{together}."]
+    columns = ["leader", "seeds", "difference at each new seed", "mean", f"{level} interval"]
+    return Section(sentences, columns, rows)
+
+
+def _look_rows(leader: ConfirmedLeader) -> list[list[str]]:
+    """Return a row for each number of seeds that a leader was judged by."""
+    looks: list[tuple[int, float | None, float | None, float | None]] = [
+        (look.num_seeds, look.mean, look.low, look.high) for look in leader.looks
+    ] or [(len(leader.by_seed), leader.mean, leader.low, leader.high)]
+    rows: list[list[str]] = []
+    shown = 0
+    for num_seeds, mean, low, high in looks:
+        new = ", ".join(_signed(value) for value in leader.by_seed[shown:num_seeds]) or "-"
+        name = "" if rows else leader.name
+        ends = f"{_signed(low)} to {_signed(high)}"
+        rows.append([name, str(num_seeds), new, _signed(mean), ends])
+        shown = num_seeds
+    return rows
 
 
 def stopping_section(study: StudyResults) -> Section:

@@ -1,9 +1,9 @@
 """What a confirmation says: paired differences over seeds, their intervals, and a best or none.
 
 Intervals are Student's t over the seeds, hence over trainings and samples at once. They hold
-together, by Bonferroni's inequality: alpha is divided by the number of leaders and of objectives,
-and, where near-ties may get further seeds, spent over the looks at a growing number of seeds
-(`Confirmation.level`). Lower scores are better.
+together: alpha is divided by the number of leaders and of objectives (Bonferroni), and, where
+near-ties may get further seeds, spent over the looks at a growing number of seeds (`spending`).
+Lower scores are better.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,7 @@ from diffrop.record.confirmation import (
     ConfirmedBaseline,
     ConfirmedLeader,
     ConstraintOutcome,
+    Look,
     PairedDifference,
 )
 from diffrop.record.names import trial_label
@@ -48,27 +49,30 @@ def t_interval(differences: np.ndarray, level: float) -> tuple[np.ndarray, np.nd
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A leader's score less the baseline's on the same seeds, with its simultaneous interval."""
+    """A leader's score less the baseline's on the same seeds, look by look."""
 
     by_seed: tuple[float, ...]
-    mean: float
-    low: float
-    high: float
+    looks: tuple[Look, ...]
+    """The last one is of all seeds."""
+
+    @property
+    def mean(self) -> float:
+        """Of all seeds."""
+        return self.looks[-1].mean
 
     @property
     def better(self) -> bool:
         """Whether all of the interval lies below 0."""
-        return self.high < 0
+        return self.looks[-1].high < 0
 
     @property
     def worse(self) -> bool:
         """Whether all of the interval lies above 0."""
-        return self.low > 0
+        return self.looks[-1].low > 0
 
     def __str__(self) -> str:
         """Return mean and interval."""
-        places = 2 if self.high - self.low >= 0.1 else 4
-        return f"{self.mean:+.{places}f} [{self.low:+.{places}f}, {self.high:+.{places}f}]"
+        return str(self.looks[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +174,13 @@ def _judge(
     seeds = tuple(seed for seed in ours if seed in theirs)
     pairs = [(ours[seed], theirs[seed]) for seed in seeds]
     first = confirmation.objectives[0]
-    level = confirmation.level(max(confirmation.num_seeds, _tried(cards, leader)))
     differences = {}
     for objective in confirmation.objectives if judged and len(seeds) > 1 else ():
-        by_seed = np.array([a.scores[objective] - b.scores[objective] for a, b in pairs])
-        mean, low, high = (float(x) for x in t_interval(by_seed, level))
-        values = tuple(by_seed.tolist())
-        differences[objective] = Difference(by_seed=values, mean=mean, low=low, high=high)
+        by_seed = {
+            seed: ours[seed].scores[objective] - theirs[seed].scores[objective] for seed in seeds
+        }
+        looks = _looks(confirmation, by_seed, _tried(cards, leader))
+        differences[objective] = Difference(by_seed=tuple(by_seed.values()), looks=looks)
     constraints = confirmation.study.experiment.evaluation.parsed_constraints
     excess = np.array([violations(a.scores, b.scores, constraints) for a, b in pairs])
     ends = (card.intervals.get(first) for card, _ in pairs)
@@ -193,6 +197,27 @@ def _judge(
     )
 
 
+def _looks(
+    confirmation: Confirmation, by_seed: Mapping[int, float], num_tried: int
+) -> tuple[Look, ...]:
+    """Return what was known of a leader's differences whenever it had had one more seed.
+
+    Args:
+        confirmation: says how alpha is spent.
+        by_seed: the differences; a seed at which either training failed has none.
+        num_tried: seeds that the leader has had.
+    """
+    looks = []
+    for tried in range(confirmation.num_seeds, num_tried + 1):
+        known = np.array([value for seed, value in by_seed.items() if seed < tried])
+        if len(known) < 2:
+            continue
+        level = confirmation.level(tried)
+        mean, low, high = (float(x) for x in t_interval(known, level))
+        looks.append(Look(num_seeds=len(known), mean=mean, low=low, high=high, level=level))
+    return tuple(looks)
+
+
 def next_points(assessment: Assessment, cards: Cards) -> list[ConfirmPoint]:
     """Return the trainings of one more seed for the nearest tie; none once all is decided.
 
@@ -205,7 +230,8 @@ def next_points(assessment: Assessment, cards: Cards) -> list[ConfirmPoint]:
     ties = (
         leader.candidate
         for leader, found in assessment.eligible
-        if found.mean < 0 <= found.high
+        if found.mean < 0
+        and not found.better
         and _tried(cards, leader.candidate) < confirmation.max_seeds
     )
     leader = next(ties, None)
@@ -231,15 +257,12 @@ def conclusion(assessment: Assessment) -> str:
     known = [leader for leader in assessment.leaders if first in leader.differences]
     if not known:
         return "Cannot be decided: fewer than two seeds at which a leader and the baseline ended."
-    together = ""
-    if (num := len(assessment.leaders) * len(confirmation.objectives)) > 1:
-        together = f" together for {num} comparisons (Bonferroni)"
     nearest = best or min(
         known, key=lambda one: (one.differences[first].better, one.differences[first].mean)
     )
     found = (
         f"{first} {nearest.differences[first]} with {1 - confirmation.alpha:.0%} confidence"
-        f"{together}, paired over {len(nearest.seeds)} fresh seeds"
+        f"{_together(confirmation)}, paired over {len(nearest.seeds)} fresh seeds"
     )
     name, difference = nearest.candidate.name, nearest.differences[first]
     if best is not None:
@@ -250,7 +273,11 @@ def conclusion(assessment: Assessment) -> str:
         sentences = [f"No leader is better than the baseline; the nearest, {name}: {found}."]
     else:
         sentences = [f"No difference found: {name} less the baseline, {found}."]
-    sentences += [_note(leader, first) for leader in assessment.leaders if leader is not best]
+    sentences += [
+        _note(leader, first, leader is nearest)
+        for leader in assessment.leaders
+        if leader is not best
+    ]
     if best is not None and best.candidate.inherited:
         sentences.append("Its settings were trained from the start, without another's weights.")
     if confirmation.conditional_on_prefix:
@@ -260,8 +287,25 @@ def conclusion(assessment: Assessment) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _note(leader: LeaderAssessment, objective: str) -> str:
-    """Return what keeps a leader from being the best, if it is more than a lack of evidence."""
+def _together(confirmation: Confirmation) -> str:
+    """Return what an interval holds together with; empty if there is nothing else."""
+    first, last = confirmation.num_seeds, confirmation.max_seeds
+    parts = []
+    if (num := len(confirmation.leaders) * len(confirmation.objectives)) > 1:
+        parts.append(f"{num} comparisons (Bonferroni)")
+    if last > first:
+        parts.append(f"all looks at {first} to {last} seeds (repeated interval)")
+    return f" together for {' and '.join(parts)}" if parts else ""
+
+
+def _note(leader: LeaderAssessment, objective: str, shown: bool) -> str:
+    """Return what keeps a leader from being the best.
+
+    Args:
+        leader: another one than the best.
+        objective: the first.
+        shown: whether its interval is given already.
+    """
     name = leader.candidate.name
     if leader.num_failed:
         return f"{name} failed at {leader.num_failed} seed(s), so that it cannot be the best."
@@ -275,7 +319,7 @@ def _note(leader: LeaderAssessment, objective: str) -> str:
     if difference.better:
         broken = ", ".join(f"{text!r}" for text, excess in leader.broken.items() if excess > 0)
         return f"{name} is better ({difference}), but breaks {broken} in the mean over seeds."
-    return ""
+    return "" if shown else f"{name} is undecided: {difference} over {len(leader.seeds)} seeds."
 
 
 def confirmation_record(
@@ -303,6 +347,7 @@ def confirmation_record(
         alpha=confirmation.alpha,
         num_seeds=confirmation.num_seeds,
         max_seeds=confirmation.max_seeds,
+        spending=confirmation.spending,
         objective=first,
         objectives=tuple(confirmation.objectives),
         num_samples=assessment.num_samples,
@@ -324,8 +369,9 @@ def _leader_record(leader: LeaderAssessment, first: str) -> ConfirmedLeader:
         objective: PairedDifference(
             by_seed=difference.by_seed,
             mean=difference.mean,
-            low=difference.low,
-            high=difference.high,
+            low=difference.looks[-1].low,
+            high=difference.looks[-1].high,
+            looks=difference.looks,
         )
         for objective, difference in leader.differences.items()
     }

@@ -9,11 +9,13 @@ found them. A leader and the baseline share each seed, so that differences are p
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffrop.config import ExperimentConfig
+from diffrop.confirmation.spending import RULES, SPENDING, look_levels
+from diffrop.errors import StudyError
 from diffrop.execution.trial import TrialTask
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.names import trial_label
@@ -106,6 +108,8 @@ class Confirmation:
     max_seeds: int
     """Of a leader that stays a near-tie."""
     alpha: float = ALPHA
+    spending: str = SPENDING
+    """How alpha is spent over the looks at a near-tie: one of `spending.RULES`."""
 
     @property
     def conditional_on_prefix(self) -> bool:
@@ -123,15 +127,19 @@ class Confirmation:
         """What the candidates are compared by; the first decides."""
         return self.study.experiment.evaluation.objectives
 
-    def points(self, seeds: Iterable[int] | None = None) -> Iterator[ConfirmPoint]:
+    def points(
+        self, seeds: Iterable[int] | None = None, known: Container[Key] = ()
+    ) -> Iterator[ConfirmPoint]:
         """Yield what is trained, the baseline first with each seed, for it may be a fork's prefix.
 
         Args:
             seeds: which of them; None stands for the number that every candidate gets.
+            known: those that are passed over.
         """
         for seed in range(self.num_seeds) if seeds is None else seeds:
             for candidate in (self.baseline, *self.leaders):
-                yield self.point(candidate, seed)
+                if (candidate.number, seed) not in known:
+                    yield self.point(candidate, seed)
 
     def point(self, candidate: Candidate, seed: int) -> ConfirmPoint:
         """Return one training: a trial's configuration with a fresh seed."""
@@ -145,13 +153,15 @@ class Confirmation:
     def level(self, num_seeds: int) -> float:
         """Return the error that one interval over so many seeds may have.
 
-        The looks at S, S + 1, ... seeds get a half, a quarter, ... of a leader's share, and the
-        last one all that is left, so that stopping at the first success keeps the whole below
-        alpha.
+        Every leader and objective has a share of alpha (Bonferroni), which is spent over the looks
+        at S, S + 1, ... seeds, so that stopping at the first success keeps the whole below alpha.
+
+        Args:
+            num_seeds: at least those that every candidate gets.
         """
         share = self.alpha / (len(self.leaders) * len(self.objectives))
-        look, last = num_seeds - self.num_seeds, self.max_seeds - self.num_seeds
-        return share * 0.5 ** (last if look >= last else look + 1)
+        levels = look_levels(self.spending, share, self.num_seeds, self.max_seeds)
+        return levels[min(num_seeds, self.max_seeds) - self.num_seeds]
 
 
 def plan_confirmation(
@@ -170,17 +180,30 @@ def plan_confirmation(
         launch: how many seeds, and whether there is a budget.
         baseline: trial 0.
         leaders: the best first.
-        before: an earlier confirm.json of the study: how many seeds a near-tie gets was fixed
-            then, and intervals depend on it.
+        before: an earlier confirm.json of the study: with the same number of seeds it goes on
+            under the rule that it began with, for its intervals are not valid under another.
+
+    Raises:
+        StudyError: this version does not know the rule that it began with.
     """
     bounded = launch.budget_gpu_hours is not None or launch.budget_wall_s is not None
     first = launch.confirm_seeds
-    most = first * MAX_SEEDS if bounded else first
-    if before is not None and before.num_seeds == first:
-        most = before.max_seeds
-    return Confirmation(
-        study=study, baseline=baseline, leaders=tuple(leaders), num_seeds=first, max_seeds=most
+    begun = Confirmation(
+        study=study,
+        baseline=baseline,
+        leaders=tuple(leaders),
+        num_seeds=first,
+        max_seeds=first * MAX_SEEDS if bounded else first,
     )
+    if before is None or before.num_seeds != first:
+        return begun
+    if before.spending not in RULES:
+        raise StudyError(
+            f"the confirmation of study {study.name} spends alpha by the rule "
+            f"{before.spending!r}; allowed: {', '.join(sorted(RULES))}. To fix: resume it with "
+            "the version of DiffROP that began it"
+        )
+    return replace(begun, max_seeds=before.max_seeds, alpha=before.alpha, spending=before.spending)
 
 
 def fresh_seeds(study: StudyConfig, index: int) -> tuple[int, int]:
@@ -270,4 +293,4 @@ def retrainings(folders: Iterable[TrialFolder], result: StudyResult) -> list[Tri
 
 def missing_points(confirmation: Confirmation, cards: Cards) -> list[ConfirmPoint]:
     """Return the trainings that every candidate needs and that have not ended."""
-    return [point for point in confirmation.points() if point.key not in cards]
+    return list(confirmation.points(known=cards))

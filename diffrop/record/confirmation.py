@@ -6,6 +6,27 @@ from diffrop.record.codec import stored_as
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was known of a difference with some of the seeds, with a repeated interval.
+
+    All looks' intervals hold the expected difference at once, but with the confirmation's alpha.
+    """
+
+    num_seeds: int
+    """Those at which the leader and the baseline were both scored."""
+    mean: float
+    low: float
+    high: float
+    level: float
+    """The error that this interval may have by itself."""
+
+    def __str__(self) -> str:
+        """Return mean and interval."""
+        places = 2 if self.high - self.low >= 0.1 else 4
+        return f"{self.mean:+.{places}f} [{self.low:+.{places}f}, {self.high:+.{places}f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairedDifference:
     """A leader's score less the baseline's over fresh seeds; lower is better."""
 
@@ -14,6 +35,9 @@ class PairedDifference:
     """None where fewer than two seeds are known, or not all leaders have had theirs."""
     low: float | None = None
     high: float | None = None
+    looks: tuple[Look, ...] = ()
+    """At a growing number of seeds, the last of which gave mean, low and high; earlier versions
+    kept that one only, and not here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +94,8 @@ class ConfirmationRecord:
     """Of every candidate."""
     max_seeds: int = field(metadata=stored_as("most_seeds"))
     """Of a leader that stays a near-tie."""
+    spending: str = "geometric"
+    """How alpha is spent over the looks at a near-tie; earlier versions knew this one only."""
     objective: str
     objectives: tuple[str, ...]
     num_samples: int | None
@@ -89,6 +115,11 @@ class ConfirmationRecord:
     """False once the study has other leaders than those that were confirmed."""
     best: int | None = None
     """The confirmed best trial; None if none is named."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether near-ties are looked at more than once, each time with a repeated interval."""
+        return self.max_seeds > self.num_seeds
 
     @property
     def judged(self) -> bool:

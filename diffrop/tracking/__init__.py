@@ -23,8 +23,10 @@ of it, with its plan, fidelity and confirmation (`study`); child run = one trial
   four on the trial's run too; their timestamps differ by 1 ms, see `TrackedTrial`.
 
 A launch's run has `plan/gpu_hours`, ... of the expected and `fact/gpu_hours`, ... of the actual
-cost, `fidelity/tau`, ... at step = images of the rung, `confirmation/t003_mean`, ...; and the tags
-`conclusion.confirmation` and `conclusion.fidelity`, which are its description too.
+cost, `fidelity/tau`, ... at step = images of the rung, `confirmation/t003_mean`, `..._low` and
+`..._high`, `confirmation_look/t003_mean`, ... with the repeated interval of every look at step =
+seeds; and the tags `conclusion.confirmation` and `conclusion.fidelity`, which are its description
+too.
 
 A trial's sample grids are images of its run: `samples` at step = images seen, and the last one
 of a complete trial as `final samples`.

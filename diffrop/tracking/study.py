@@ -43,6 +43,10 @@ def study_metrics(folder: StudyFolder) -> list[Metric]:
             name = f"confirmation/{trial_label(leader.trial)}"
             values = {f"{name}_{key}": getattr(leader, key) for key in ("mean", "low", "high")}
             metrics += numbers(values, _written(folder.confirmation), FINAL_STEP)
+            name = f"confirmation_look/{trial_label(leader.trial)}"
+            for look in leader.looks:
+                values = {f"{name}_{key}": getattr(look, key) for key in ("mean", "low", "high")}
+                metrics += numbers(values, _written(folder.confirmation), look.num_seeds)
     return metrics
 
 

@@ -65,6 +65,41 @@ def test_near_tie_gets_one_seed_at_a_time_with_the_baseline_until_decided() -> N
     assert next_points(outcome, found) == []
 
 
+def test_every_look_keeps_its_repeated_interval() -> None:
+    plan = confirmation(launch=BUDGET)
+    found = retraining_cards(
+        t0=[50.0, 52.0, None, 51.0, 50.0],
+        t3=[49.0, 51.5, 48.0, 49.5, 49.1],
+        t5=[51.0, 54.0, 52.5],
+    )
+    outcome = assess(plan, found)
+    ahead, behind = outcome.leaders
+    looks = ahead.differences["fid/all"].looks
+    assert [look.num_seeds for look in looks] == [2, 3, 4]  # at one the baseline failed
+    assert [look.level for look in looks] == [plan.level(tried) for tried in (3, 4, 5)]
+    differences = np.array([-1.0, -0.5, -1.5, -0.9])
+    for look in looks:
+        known = differences[: look.num_seeds]
+        mean, low, high = t_interval(known, look.level)
+        assert (look.mean, look.low, look.high) == pytest.approx((mean, low, high))
+    assert len(behind.differences["fid/all"].looks) == 1
+    record = confirmation_record(outcome, num_trials=9, num_left=2)
+    leader = record.leaders[0]
+    assert leader.looks == leader.objectives["fid/all"].looks == looks
+    assert (leader.low, leader.high) == (looks[-1].low, looks[-1].high)
+    assert record.repeated and decode(ConfirmationRecord, encode_json(record)) == record
+    assert (
+        "together for 2 comparisons (Bonferroni) and all looks at 3 to 9 seeds (repeated "
+        "interval), paired over 4 fresh seeds. t005 hinge is undecided: +1.50 ["
+    ) in record.conclusion
+    assert not confirmation_record(assess(confirmation(), found), 9, 0).repeated
+
+
+def encode_json(record: ConfirmationRecord) -> object:
+    """The record as its file gives it back."""
+    return json.loads(json.dumps(encode(record)))
+
+
 def test_seeds_of_a_near_tie_end() -> None:
     plan = confirmation(3, launch=BUDGET)
     found = retraining_cards(t0=[50.0] * 9, t3=[45.0, 54.0, 49.0] * 3)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from diffrop.confirmation.plan import (
     record_failure,
 )
 from diffrop.cost.actual import actual_cost
+from diffrop.errors import StudyError
 from diffrop.execution.tasks import TaskMaker
 from diffrop.execution.trial import TrialTask, run_trial
+from diffrop.record.codec import decode, encode
+from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
@@ -65,6 +69,32 @@ def test_resumed_confirmation_keeps_the_number_of_looks() -> None:
     leaders = [candidate(3)]
     plan = plan_confirmation(small_study(), LaunchConfig(), candidate(0), leaders, before)
     assert before.max_seeds == plan.max_seeds == 9
+
+
+def test_confirmation_of_an_earlier_version_goes_on_under_its_rule() -> None:
+    """Its file names no rule: a half of alpha, a quarter, ..., and at the last look the rest."""
+    bounded = confirmation(3, launch=LaunchConfig(confirm=1, budget_wall_s=100.0))
+    record = confirmation_record(assess(bounded, {}), num_trials=9, num_left=6)
+    stored = {key: value for key, value in encode(record).items() if key != "spending"}
+    before = decode(ConfirmationRecord, json.loads(json.dumps(stored)))
+    before = dataclasses.replace(before, alpha=0.1)
+    launch, leaders = LaunchConfig(confirm=1, budget_wall_s=100.0), [candidate(3)]
+    plan = plan_confirmation(small_study(), launch, candidate(0), leaders, before)
+    levels = [0.1 * 0.5 ** min(look, 6) for look in range(1, 8)]
+    assert [plan.level(count) for count in range(3, 10)] == levels
+    again = confirmation_record(assess(plan, {}), num_trials=9, num_left=6)
+    assert (again.alpha, again.spending) == (0.1, "geometric")
+    assert bounded.spending == record.spending == "half_then_equal"
+    other = dataclasses.replace(launch, confirm_seeds=4)  # other looks, which it had not begun
+    fresh = plan_confirmation(small_study(), other, candidate(0), leaders, before)
+    assert (fresh.alpha, fresh.spending, fresh.max_seeds) == (0.05, "half_then_equal", 12)
+
+
+def test_confirmation_under_an_unknown_rule_is_refused() -> None:
+    record = confirmation_record(assess(confirmation(3), {}), num_trials=9, num_left=6)
+    before = dataclasses.replace(record, spending="haybittle")
+    with pytest.raises(StudyError, match=r"'haybittle'; allowed: geometric, half_then_equal\. To"):
+        plan_confirmation(small_study(), LaunchConfig(), candidate(0), [candidate(3)], before)
 
 
 def test_finished_points_are_read_back_and_only_missing_ones_are_trained(tmp_path: Path) -> None:

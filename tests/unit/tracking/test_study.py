@@ -9,7 +9,12 @@ import pytest
 from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
-from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline, ConfirmedLeader
+from diffrop.record.confirmation import (
+    ConfirmationRecord,
+    ConfirmedBaseline,
+    ConfirmedLeader,
+    Look,
+)
 from diffrop.record.cost import CostRecord, PlannedCost, StudyCost
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.json_files import write_record
@@ -145,7 +150,18 @@ CONFIRMATION = ConfirmationRecord(
     objectives=("fid/all",),
     num_samples=1000,
     leaders=(
-        ConfirmedLeader(trial=3, name="t003 hinge", objectives={}, mean=-1.5, low=-2.0, high=None),
+        ConfirmedLeader(
+            trial=3,
+            name="t003 hinge",
+            objectives={},
+            mean=-1.5,
+            low=-2.0,
+            high=None,
+            looks=tuple(
+                Look(num_seeds=seeds, mean=-1.5, low=low, high=low + 4, level=0.01)
+                for seeds, low in ((3, -4.0), (4, -3.0))
+            ),
+        ),
     ),
     baseline=ConfirmedBaseline(values=(46.0,)),
     conditional_on_prefix=False,
@@ -169,6 +185,8 @@ def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_p
     metrics = parent.data.metrics
     assert metrics["plan/gpu_hours"] == 2.0 and metrics["fact/gpu_hours"] == 2.5
     assert metrics["confirmation/t003_mean"] == -1.5
+    looks = history(uri, parent, "confirmation_look/t003_low")
+    assert [look[::2] for look in looks] == [(3, -4.0), (4, -3.0)]
     assert history(uri, parent, "fidelity/tau")[0][::2] == (6016, 0.62)
     assert parent.data.tags["conclusion.fidelity"] == record.conclusion
     assert "t003 is better" in parent.data.tags["mlflow.note.content"]

@@ -10,6 +10,7 @@ from analysis.report.sections import (
     stopping_section,
 )
 from analysis.report.summary import answer
+from diffrop.record.confirmation import Look
 from diffrop.record.cost import StudyCost
 from tests.made.analysed_study import write_study
 from tests.made.full_study import with_confirmation
@@ -22,6 +23,29 @@ def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
     study = with_confirmation(full_study, current=False, conclusion=conclusion)
     assert not answer(study).is_confirmed and answer(full_study).is_confirmed
     assert conclusion in confirmation_section(study).sentences[0]
+
+
+def test_confirmation_has_a_row_for_each_look(full_study: StudyResults) -> None:
+    assert full_study.confirmation is not None
+    first, second = full_study.confirmation.leaders
+    looks = tuple(
+        Look(num_seeds=num, mean=-2.5, low=-2.5 - width, high=-2.5 + width, level=0.01)
+        for num, width in ((2, 2.0), (3, 1.0))
+    )
+    first = dataclasses.replace(first, looks=looks)
+    study = with_confirmation(full_study, leaders=(first, second), max_seeds=9)
+    section = confirmation_section(study)
+    assert section.columns[-1] == "repeated 95 % interval"
+    assert section.rows == [  # of the second leader an earlier version kept the last look only
+        ["t001 reciprocal", "2", "-2.70, -2.30", "-2.50", "-4.50 to -0.50"],
+        ["", "3", "-2.00", "-2.50", "-3.50 to -1.50"],
+        ["t013 reciprocal", "3", "-0.80, -0.40, -0.10", "-0.43", "-1.33 to +0.47"],
+    ]
+    assert section.sentences[-1] == (
+        "The intervals hold together with 95 % confidence, for all leaders and all looks at 3 to "
+        "9 seeds."
+    )
+    assert "(repeated 95 % interval of the difference: " in answer(study).headline
 
 
 def test_stopping_gives_agreement_counts_and_audits(full_study: StudyResults) -> None:
