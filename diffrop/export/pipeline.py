@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin, UNet2DModel
 from torch import Tensor, nn
 
 
 class DiffropPipeline(DiffusionPipeline):
-    """Ancestral DDPM or DDIM (eta = 0) over evenly spaced timesteps, from T - 1 to 0."""
+    """A scheduler of diffusers over the sampler's own timesteps, from T - 1 down."""
 
     model_cpu_offload_seq = "unet"
 
     def __init__(
         self,
         unet: UNet2DModel,
-        scheduler: DDIMScheduler,
+        scheduler: SchedulerMixin,
         class_names: list[str] = [],  # noqa: B006 - diffusers reads the type, and copies it
         sampler: str = "ddim",
         num_inference_steps: int = 50,
@@ -34,10 +34,10 @@ class DiffropPipeline(DiffusionPipeline):
 
         Args:
             unet: eps_theta; its last class label is the null label.
-            scheduler: holds the betas.
+            scheduler: takes the steps.
             class_names: of labels 0, 1, ...
             sampler: "ddim" or "ancestral".
-            num_inference_steps: of DDIM, unless a call gives another.
+            num_inference_steps: unless a call gives another; the ancestral sampler takes all.
             guidance_scale: omega, unless a call gives another; 0 is no guidance.
             norm_channels_per_group: each GroupNorm has at least so many channels in a group,
             norm_max_groups: and at most so many groups. diffusers' network has one number for all.
@@ -75,7 +75,7 @@ class DiffropPipeline(DiffusionPipeline):
         Args:
             class_labels: numbers or names of classes.
             guidance_scale: omega in (1 + omega) eps(c) - omega eps(null).
-            num_inference_steps: of DDIM; the ancestral sampler takes all.
+            num_inference_steps: 1 to T; the ancestral sampler takes all.
             generator: of the noise.
             latents: x_T (N, C, H, W) instead of noise from the generator.
             output_type: "pil", "np" (N, H, W, C) in [0, 1], or "pt" (N, C, H, W) in [-1, 1].
@@ -89,10 +89,12 @@ class DiffropPipeline(DiffusionPipeline):
         shape = (len(labels), config.in_channels, config.sample_size, config.sample_size)
         omega = self.config.guidance_scale if guidance_scale is None else guidance_scale
         x_t = self._noise(shape, generator) if latents is None else latents.to(device)
-        steps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
-        for step, following in zip(steps, [*steps[1:], -1], strict=True):
+        timesteps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
+        self.scheduler.set_timesteps(timesteps=timesteps)
+        options = {"generator": generator} if self.config.sampler == "ancestral" else {}
+        for step in self.scheduler.timesteps:
             eps = self._guided(x_t, step, labels, omega)
-            x_t = self._update(x_t, eps, step, following, generator)
+            x_t = self.scheduler.step(eps, step, x_t, **options).prev_sample
         images: object = x_t
         if output_type != "pt":
             pixels = (x_t.clamp(-1, 1).cpu().permute(0, 2, 3, 1).numpy() + 1) / 2
@@ -119,32 +121,10 @@ class DiffropPipeline(DiffusionPipeline):
             return list(range(total - 1, -1, -1))
         return [int(step) for step in np.linspace(total - 1, 0, count).round()]
 
-    def _guided(self, x_t: Tensor, step: int, labels: Tensor, omega: float) -> Tensor:
+    def _guided(self, x_t: Tensor, step: Tensor, labels: Tensor, omega: float) -> Tensor:
         if omega == 0:
             return self.unet(x_t, step, labels).sample
         null = torch.full_like(labels, len(self.config.class_names))
         both = self.unet(torch.cat([x_t, x_t]), step, torch.cat([labels, null])).sample
         conditional, unconditional = both.chunk(2)
         return (1 + omega) * conditional - omega * unconditional
-
-    def _update(
-        self,
-        x_t: Tensor,
-        eps: Tensor,
-        step: int,
-        following: int,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Go from x_t to the following timestep; the predicted clean image is clipped."""
-        alpha_bar = self.scheduler.alphas_cumprod.to(x_t.device)
-        now = alpha_bar[step]
-        x_0 = ((x_t - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1)
-        if following < 0:
-            return x_0
-        then = alpha_bar[following]
-        if self.config.sampler == "ddim":
-            implied = (x_t - now.sqrt() * x_0) / (1 - now).sqrt()
-            return then.sqrt() * x_0 + (1 - then).sqrt() * implied
-        beta = self.scheduler.betas.to(x_t.device)[step]
-        mean = then.sqrt() * beta * x_0 + (1 - beta).sqrt() * (1 - then) * x_t
-        return mean / (1 - now) + beta.sqrt() * self._noise(tuple(x_t.shape), generator)

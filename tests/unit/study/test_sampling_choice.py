@@ -30,7 +30,7 @@ def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
 
 def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
-    assert names(sampling_choices(config, num_steps=10)) == [
+    assert names(sampling_choices(config, max_evaluations=10)) == [
         (0, "ddim-4"),
         (1, "ddim-4"),
         (0, "ddim-10"),
@@ -43,7 +43,7 @@ def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     [
         ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*ddim-STEPS with 1 to 1000 steps"),
         ({"evaluation__samplers": ["ddim-0"]}, "evaluation.samplers is 'ddim-0'"),
-        ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, or ddim-STEPS"),
+        ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, ddim-STEPS"),
         ({"evaluation__ema_lengths": [0.1]}, r"evaluation.ema_lengths is 0.1; allowed: .*\[\]"),
     ],
 )
@@ -61,5 +61,5 @@ def test_choice_is_read_from_its_name() -> None:
     assert fixed.sampling.ema_length == 0.1
     assert fixed.evaluation.guidance_scales == (0.75,)
     assert fixed_choice(kept, 0.0, "ancestral-1000").sampling.sampler == "ancestral"
-    with pytest.raises(ValueError, match=r"0\.2.*allowed: of 0\.05, 0\.1"):
+    with pytest.raises(ValueError, match=r"0\.2.*-ema-LENGTH, one of 0\.05, 0\.1"):
         fixed_choice(kept, 0.0, "ddim-5-ema-0.2")
