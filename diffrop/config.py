@@ -23,7 +23,7 @@ Metric = Literal[
 ]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
 OmegaSearch = Literal["halving", "grid"]
-SamplerKind = Literal["ddim", "ancestral"]
+SamplerKind = Literal["ddim", "dpmpp", "heun", "ancestral"]
 ClassSampling = Literal["natural", "sqrt", "uniform"]
 DiffAugPart = Literal["color", "translation", "cutout"]
 ObjectiveLoss = Literal["ddpm", "cbdm"]

@@ -15,6 +15,8 @@ from diffrop.schema import require
 
 EVALUATIONS: Mapping[SamplerKind, Callable[[int], int]] = {
     "ddim": lambda num_steps: num_steps,
+    "dpmpp": lambda num_steps: num_steps,
+    "heun": lambda num_steps: 2 * num_steps - 1,
     "ancestral": lambda num_steps: num_steps,
 }
 """How often each sampler evaluates the network for an image without guidance, by its steps."""
@@ -70,7 +72,7 @@ def _allowed(num_timesteps: int, lengths: Collection[str]) -> str:
     kinds = [f"{kind}-STEPS" for kind in get_args(SamplerKind) if kind != "ancestral"]
     average = f" and -ema-LENGTH, one of {', '.join(lengths)}" if lengths else ""
     return (
-        f"ancestral, {' or '.join(kinds)} with 1 to {num_timesteps} steps; behind it -unclipped"
+        f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it -unclipped"
         f"{average}, where that is meant"
     )
 

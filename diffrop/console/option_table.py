@@ -205,7 +205,7 @@ OPTIONS = {
     "evaluation.guidance_scales": Option("--omegas", "guidance scales to choose from", "X,X,..."),
     "evaluation.samplers": Option(
         "--samplers",
-        "samplers to choose from, such as ddim-8,ddim-8-unclipped,ancestral",
+        "samplers to choose from, such as ddim-8,dpmpp-8,heun-5,ancestral-unclipped",
         "NAME,...",
     ),
     "evaluation.ema_lengths": Option(

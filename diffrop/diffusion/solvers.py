@@ -7,11 +7,13 @@ a function and its timesteps here, and its name and cost in `diffrop.config.Samp
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffrop.config import SamplerKind
@@ -28,9 +30,22 @@ class NoiseLevel:
     beta: float
     """Variance that the forward process adds at t."""
 
+    @property
+    def ratio(self) -> float:
+        """Noise to signal, sigma / alpha."""
+        return self.sigma / self.alpha
+
+    @property
+    def log_snr(self) -> float:
+        """log(alpha / sigma), lambda in Lu et al. (2022); the clean image has none."""
+        return -math.log(self.ratio)
+
 
 CLEAN = NoiseLevel(t=-1, alpha=1.0, sigma=0.0, beta=0.0)
 
+EDM_RHO = 7
+
+FloatArray = NDArray[np.float64]
 Predict = Callable[[Tensor, NoiseLevel], Tensor]
 """The clean images (B, ...) that the network sees in x_t (B, ...) at a level."""
 Noise = Callable[[], Tensor]
@@ -65,10 +80,47 @@ def every_timestep(schedule: NoiseSchedule, num_steps: int) -> list[int]:
     return list(range(schedule.num_timesteps - 1, -1, -1))
 
 
-def evenly_spaced(schedule: NoiseSchedule, num_steps: int) -> list[int]:
+def evenly_in_time(schedule: NoiseSchedule, num_steps: int) -> list[int]:
     """Return T - 1 first and 0 last, evenly spaced in t; a single step is at T - 1."""
-    steps = torch.linspace(schedule.num_timesteps - 1, 0, num_steps, dtype=torch.float64)
-    return [int(step) for step in steps.round()]
+    last = schedule.num_timesteps - 1
+    return _distinct(np.linspace(last, 0, num_steps), schedule)
+
+
+def evenly_in_log_snr(schedule: NoiseSchedule, num_steps: int) -> list[int]:
+    """Return N timesteps whose log(alpha / sigma) is nearly evenly spaced (Lu et al., 2022).
+
+    The first is T - 1 and the next after the last would be 0; the clean image stands for it.
+    """
+    measure = np.log(_noise_to_signal(schedule))
+    wanted = np.linspace(measure[-1], measure[0], num_steps + 1)[:-1]
+    return _distinct(np.interp(wanted, measure, np.arange(len(measure))), schedule)
+
+
+def evenly_as_edm(schedule: NoiseSchedule, num_steps: int) -> list[int]:
+    """Return T - 1 first and 0 last, spaced as by Karras et al. (2022), Eq. 5 with rho = 7.
+
+    Their sigma is our sigma / alpha; each goes to the nearest timestep.
+    """
+    measure = _noise_to_signal(schedule) ** (1 / EDM_RHO)
+    wanted = np.linspace(measure[-1], measure[0], num_steps)
+    return _distinct(np.interp(wanted, measure, np.arange(len(measure))), schedule)
+
+
+def _noise_to_signal(schedule: NoiseSchedule) -> FloatArray:
+    """Return sigma / alpha of each timestep, float64 (T,)."""
+    tables = (schedule.one_minus_alpha_bar, schedule.alpha_bar)
+    variance, signal = (table.double().cpu().numpy() for table in tables)
+    return np.sqrt(variance / signal)
+
+
+def _distinct(wanted: FloatArray, schedule: NoiseSchedule) -> list[int]:
+    """Return falling timesteps near `wanted` (N,), each at most once: for N = T, all of them."""
+    found: list[int] = []
+    below = schedule.num_timesteps
+    for left, place in zip(reversed(range(len(wanted))), wanted.round(), strict=True):
+        below = max(left, min(int(place), below - 1))
+        found.append(below)
+    return found
 
 
 def flow(x_t: Tensor, x_0: Tensor, now: NoiseLevel, then: NoiseLevel) -> Tensor:
@@ -97,7 +149,44 @@ def ancestral(x_t: Tensor, levels: Sequence[NoiseLevel], predict: Predict, noise
     return predict(x_t, levels[-2])
 
 
+def dpmpp(x_t: Tensor, levels: Sequence[NoiseLevel], predict: Predict, noise: Noise) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al., 2022, Algorithm 2).
+
+    The first step is of first order, and so is the last where it goes to the clean image.
+    """
+    before: NoiseLevel | None = None
+    x_0_before = x_t
+    for now, then in itertools.pairwise(levels):
+        x_0 = predict(x_t, now)
+        target = x_0
+        if before is not None and then.sigma > 0:
+            ratio = (then.log_snr - now.log_snr) / (now.log_snr - before.log_snr)
+            target = x_0 + ratio / 2 * (x_0 - x_0_before)
+        x_t = flow(x_t, target, now, then)
+        before, x_0_before = now, x_0
+    return x_t
+
+
+def heun(x_t: Tensor, levels: Sequence[NoiseLevel], predict: Predict, noise: Noise) -> Tensor:
+    """Heun's method on dx/dr = (x - x_0) / r for x = x_t / alpha (Karras et al., 2022, Alg. 1).
+
+    r is sigma / alpha. The step to the clean image is Euler's: N steps evaluate 2 N - 1 times.
+    """
+    for now, then in itertools.pairwise(levels):
+        x_0 = predict(x_t, now)
+        ahead = flow(x_t, x_0, now, then)
+        if then.sigma > 0:
+            slope = (x_t / now.alpha - x_0) / now.ratio
+            slope_ahead = (ahead / then.alpha - predict(ahead, then)) / then.ratio
+            moved = (then.ratio - now.ratio) * (slope + slope_ahead) / 2
+            ahead = then.alpha * (x_t / now.alpha + moved)
+        x_t = ahead
+    return x_t
+
+
 SOLVERS: Mapping[SamplerKind, Solver] = {
-    "ddim": Solver(evenly_spaced, ddim),
+    "ddim": Solver(evenly_in_time, ddim),
+    "dpmpp": Solver(evenly_in_log_snr, dpmpp),
+    "heun": Solver(evenly_as_edm, heun),
     "ancestral": Solver(every_timestep, ancestral),
 }

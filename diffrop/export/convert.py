@@ -101,6 +101,10 @@ def scheduler_settings(config: ExperimentConfig) -> tuple[str, dict[str, Any]]:
             return "DDPMScheduler", shared | own
         case "ddim":
             return "DPMSolverMultistepScheduler", shared | dpm_solver | {"solver_order": 1}
+        case "dpmpp":
+            return "DPMSolverMultistepScheduler", shared | dpm_solver | {"solver_order": 2}
+        case "heun":
+            return "HeunDiscreteScheduler", shared | {"clip_sample": sampling.clip}
 
 
 def unet_settings(config: ExperimentConfig, network: UNet, card: dict[str, Any]) -> dict[str, Any]:

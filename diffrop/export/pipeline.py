@@ -36,7 +36,7 @@ class DiffropPipeline(DiffusionPipeline):
             unet: eps_theta; its last class label is the null label.
             scheduler: takes the steps.
             class_names: of labels 0, 1, ...
-            sampler: "ddim" or "ancestral".
+            sampler: "ddim", "dpmpp", "heun" or "ancestral".
             num_inference_steps: unless a call gives another; the ancestral sampler takes all.
             guidance_scale: omega, unless a call gives another; 0 is no guidance.
             norm_channels_per_group: each GroupNorm has at least so many channels in a group,
@@ -82,7 +82,7 @@ class DiffropPipeline(DiffusionPipeline):
             return_dict: whether to return an ImagePipelineOutput, or a tuple.
 
         Raises:
-            ValueError: a label is no class.
+            ValueError: a label is no class, or there is no such number of steps.
         """
         device, config = self._execution_device, self.unet.config
         labels = torch.tensor([self._label(label) for label in class_labels], device=device)
@@ -92,8 +92,10 @@ class DiffropPipeline(DiffusionPipeline):
         timesteps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
         self.scheduler.set_timesteps(timesteps=timesteps)
         options = {"generator": generator} if self.config.sampler == "ancestral" else {}
+        if self.config.sampler == "heun":  # it goes on from x_t / alpha
+            x_t = x_t * (self.scheduler.sigmas[0] ** 2 + 1) ** 0.5
         for step in self.scheduler.timesteps:
-            eps = self._guided(x_t, step, labels, omega)
+            eps = self._guided(self.scheduler.scale_model_input(x_t, step), step, labels, omega)
             x_t = self.scheduler.step(eps, step, x_t, **options).prev_sample
         images: object = x_t
         if output_type != "pt":
@@ -116,10 +118,25 @@ class DiffropPipeline(DiffusionPipeline):
         return torch.randn(shape, generator=generator, device=device).to(self._execution_device)
 
     def _timesteps(self, count: int) -> list[int]:
-        total = self.scheduler.config.num_train_timesteps
+        """Return where the network is evaluated, falling from T - 1, each timestep once."""
+        config = self.scheduler.config
+        total = config.num_train_timesteps
         if self.config.sampler == "ancestral":
             return list(range(total - 1, -1, -1))
-        return [int(step) for step in np.linspace(total - 1, 0, count).round()]
+        if not 1 <= count <= total:
+            raise ValueError(f"num_inference_steps is {count}; allowed: 1 to {total}")
+        signal = np.cumprod(1 - np.linspace(config.beta_start, config.beta_end, total))
+        ratio = np.sqrt((1 - signal) / signal)
+        measure = {"dpmpp": np.log(ratio), "heun": ratio ** (1 / 7)}.get(
+            self.config.sampler, np.arange(total)
+        )
+        dropped = self.config.sampler == "dpmpp"  # the clean image stands for timestep 0
+        wanted = np.linspace(measure[-1], measure[0], count + dropped)[:count]
+        found, below = [], total
+        for left, place in enumerate(np.interp(wanted, measure, np.arange(total)).round()):
+            below = max(count - 1 - left, min(int(place), below - 1))
+            found.append(below)
+        return found
 
     def _guided(self, x_t: Tensor, step: Tensor, labels: Tensor, omega: float) -> Tensor:
         if omega == 0:

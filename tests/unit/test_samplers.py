@@ -65,7 +65,7 @@ def test_defaults_are_not_in_the_name() -> None:
 )
 def test_names_that_cannot_be_read_are_refused_in_a_sentence(name: str) -> None:
     with pytest.raises(
-        ValueError, match=r"sampler is .*; allowed: ancestral, ddim-STEPS"
+        ValueError, match=r"sampler is .*; allowed: ancestral, or ddim-STEPS"
     ) as found:
         named(name, lengths=(0.1,))
     assert "1 to 1000 steps" in str(found.value) and "-unclipped" in str(found.value)

@@ -18,6 +18,11 @@ from tests.made.pipelines import load, trained
 SCHEDULERS = {
     "ddim-1": "DPMSolverMultistepScheduler",
     "ddim-7": "DPMSolverMultistepScheduler",
+    "dpmpp-1": "DPMSolverMultistepScheduler",
+    "dpmpp-5": "DPMSolverMultistepScheduler",
+    "dpmpp-20": "DPMSolverMultistepScheduler",
+    "heun-1": "HeunDiscreteScheduler",
+    "heun-8": "HeunDiscreteScheduler",
     "ancestral": "DDPMScheduler",
 }
 
