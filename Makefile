@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.train_step --agreement
 	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.sampling_quality
 	$(BIN)/python -m benchmarks.study_overhead
 	$(BIN)/python -m benchmarks.metrics --no-sqrtm --report-samples 2000 --precision-recall-images 5000
 	$(BIN)/python -m benchmarks.omega_search --out benchmarks/results/omega_search.json

@@ -23,6 +23,7 @@ Metric = Literal[
 ]
 Objective = Literal["fid/all", "fid/many", "fid/medium", "fid/few"]
 OmegaSearch = Literal["halving", "grid"]
+SamplerKind = Literal["ddim", "dpmpp", "heun", "ancestral"]
 ClassSampling = Literal["natural", "sqrt", "uniform"]
 DiffAugPart = Literal["color", "translation", "cutout"]
 ObjectiveLoss = Literal["ddpm", "cbdm"]
@@ -283,9 +284,12 @@ class TrainingConfig(Config):
 class SamplingConfig(Config):
     """How images are drawn from a checkpoint; never a reason to train again."""
 
-    sampler: Literal["ddim", "ancestral"] = "ddim"
+    sampler: SamplerKind = "ddim"
     num_steps: int = 50
     """Denoising steps; the ancestral sampler takes all of `num_timesteps`."""
+    clip: bool = True
+    """Clip predicted clean images to [-1, 1] at every step (Ho et al., 2020), or take them as they
+    are, as the public code of CBDM does."""
     batch_size: int = 500
     ema_length: float | None = None
     """Which of `training.ema_lengths` to sample from; None is the exponential average."""
@@ -311,8 +315,8 @@ class EvaluationConfig(Config):
     guidance_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     """The grid of omega."""
     samplers: tuple[str, ...] = ()
-    """Samplers to choose from on each checkpoint, such as ddim-8 or ancestral; none stands for
-    that of `sampling`."""
+    """Samplers to choose from on each checkpoint, such as ddim-8 or ancestral-unclipped; none
+    stands for that of `sampling`. See `diffrop.samplers`."""
     ema_lengths: tuple[float | None, ...] = ()
     """Averages of the weights to choose from, as in `sampling.ema_length`; none stands for it."""
     omega_search: OmegaSearch = "halving"

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from diffrop.console.options import command_parser
+from diffrop.console.options import add_sampler, command_parser
 from diffrop.console.typed import at_least_0, local_path, new_folder
 from diffrop.edge import errors_to_exit
 
@@ -21,6 +21,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="X",
         help="guidance scale that the pipeline takes by default (0, no guidance)",
     )
+    add_sampler(parser)
     return parser.parse_args(argv)
 
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
         from diffrop.checkpoint_file import read_checkpoint
         from diffrop.export import export_pipeline
 
-        export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega)
+        export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega, args.sampler)
         print(f"pipeline in {args.out}/; load it with")
         print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
         return 0

@@ -42,7 +42,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     scales = "guidance scales to score"
     add_options(parser, "evaluation.guidance_scales", help=scales, default=shown(OMEGAS))
     study = "as in the study"
-    words = "samplers to score, ddim-STEPS or ancestral"
+    words = "samplers to score, such as ddim-8,dpmpp-8,heun-5,ancestral"
     add_options(parser, "evaluation.samplers", help=words, default=study)
     add_options(parser, "evaluation.num_samples", help="for each omega", default=study)
     add_options(parser, "evaluation.seed", default=study)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffrop.config import SamplingConfig
-from diffrop.console.configs import experiment_changes
-from diffrop.console.options import add_options, command_parser
+from diffrop.console.options import add_sampler, command_parser
 from diffrop.console.typed import at_least_0, at_least_1, local_path, new_folder, seed
 from diffrop.edge import errors_to_exit
 
@@ -30,8 +29,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="guidance scale (0, no guidance)",
     )
     add("--num", type=at_least_1, default=8, metavar="N", help="images of each label (8)")
-    own = ("sampling.sampler", "sampling.num_steps", "sampling.ema_length")
-    add_options(parser, *own, default="as in the checkpoint's study")
+    add_sampler(parser)
     add("--seed", type=seed, default=0, metavar="N", help="of the noise (0)")
     add("--out", type=new_folder, default="samples", metavar="DIR", help="new folder (samples)")
     return parser.parse_args(argv)
@@ -59,23 +57,25 @@ def chosen_labels(text: str, class_names: list[str]) -> list[int]:
 
 
 def sampling_config(args: argparse.Namespace, card: dict[str, Any]) -> SamplingConfig:
-    """Return the checkpoint's own sampling, with what the options change.
+    """Return the sampling that is asked for, the checkpoint's own by default.
 
     Args:
         args: of `parse`.
         card: what is stored with the checkpoint.
 
     Raises:
-        ValueError: a sampler, a number of steps or an average is not allowed.
+        ValueError: there is no such sampler, number of steps or average.
     """
     if "gan" in card:
         raise ValueError(
             f"{args.checkpoint} is a GAN's; allowed: a diffusion model's. The GAN's samples.png "
             "lies beside its checkpoints"
         )
+    from diffrop.study.sampling_choice import with_sampler
     from diffrop.training.checkpoint import config_of
 
-    return config_of(card).with_values(experiment_changes(args)).sampling
+    config = config_of(card)
+    return (config if args.sampler is None else with_sampler(config, args.sampler)).sampling
 
 
 def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:

@@ -44,16 +44,17 @@ class StudyFrames:
     """One row a trial, by number. Text columns hold "" and numbers NaN or NA where trials.csv is
     empty. `value` is the objective at the trial's best `omega`, of its last score; `images_seen`,
     `rung` and `audited_at` (where the rule would have stopped a trial that ran on) count images,
-    `num_samples/GROUP` and `samples_drawn` generated images; `duration_s`, `training_s` and
-    `scoring_s` are seconds, `gpus` GPUs. `value_low` and `value_high` end the 95 % interval of
-    `value` over samples; `difference_*` is `value` less the baseline's, paired over samples, with
-    its interval. `feasible` is NA where the study has no constraints."""
+    `num_samples/GROUP` and `samples_drawn` generated images, `evaluations` those of the network
+    for one image, guidance included (NFE; NA for scores of earlier versions); `duration_s`,
+    `training_s` and `scoring_s` are seconds, `gpus` GPUs. `value_low` and `value_high` end the
+    95 % interval of `value` over samples; `difference_*` is `value` less the baseline's, paired
+    over samples, with its interval. `feasible` is NA where the study has no constraints."""
     measurements: pd.DataFrame
     """One row a trial, rung, sampling choice and score: study, number, form, state, images_seen,
     final (False on a rung below the last), omega, score ("fid/few"), value, num_samples (images
     behind that very score; rounded in rounds below the last), round_samples (images over all
-    classes in its round of the search for omega), sampler, extractor, reference. Values compare
-    at equal num_samples, sampler, extractor and reference alone."""
+    classes in its round of the search for omega), sampler, evaluations (NFE), extractor,
+    reference. Values compare at equal num_samples, sampler, extractor and reference alone."""
     curves: pd.DataFrame
     """One row a trial, time and training measure: study, number, images_seen, measure
     ("pcl/grad_ratio"), value."""

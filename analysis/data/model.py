@@ -4,7 +4,6 @@ Torch is imported where it is used: the figures of stored results do without it.
 """
 
 import contextlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from diffrop.config import ExperimentConfig, SamplingConfig
+    from diffrop.config import ExperimentConfig
     from diffrop.data import Dataset
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.metrics.features import FeatureExtractor
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 MAX_CPU_PARAMETERS = 5_000_000
 """Larger networks are not sampled from on a CPU, unless their figure is asked for by name."""
 CLASSIFIER = "classifier"
-SAMPLER_NAME = re.compile(r"(ddim|ancestral)-(\d+)(?:-ema-(.+))?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,6 @@ class TrialModel:
 
     trial: pd.Series
     config: "ExperimentConfig"
-    sampling: "SamplingConfig"
     """With the sampler that the trial was scored with."""
     network: "UNet"
     schedule: "NoiseSchedule"
@@ -53,7 +50,7 @@ class TrialModel:
         return draw_samples(
             self.network,
             self.schedule,
-            self.sampling,
+            self.config.sampling,
             self.image_shape,
             labels,
             0.0 if pd.isna(omega) else float(omega),
@@ -95,6 +92,7 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     """
     from diffrop.checkpoint_file import Checkpoint, read_checkpoint
     from diffrop.diffusion.schedule import NoiseSchedule
+    from diffrop.study.sampling_choice import with_sampler
     from diffrop.training.checkpoint import config_of
     from diffrop.training.network import load_ema
 
@@ -110,12 +108,13 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     parts = {name: part for name, part in stored.card["config"].items() if name != "evaluation"}
     card = {**stored.card, "config": parts}
     config = config_of(card)
-    sampling = _sampling(config.sampling, str(trial["sampler"]))
-    network = load_ema(Checkpoint(stored.tensors, card), device, sampling.ema_length)
+    with contextlib.suppress(ValueError):  # a trial without a score has its own
+        config = with_sampler(config, str(trial["sampler"]))
+    network = load_ema(Checkpoint(stored.tensors, card), device, config.sampling.ema_length)
     schedule = NoiseSchedule.linear(config.diffusion).to(device)
     channels, height, width = card["image_shape"]
     shape, num_classes = (channels, height, width), len(card["class_names"])
-    return TrialModel(trial, config, sampling, network, schedule, shape, num_classes)
+    return TrialModel(trial, config, network, schedule, shape, num_classes)
 
 
 def load_data(study: StudyResults) -> "Dataset":
@@ -159,17 +158,6 @@ def frequent_first(data: "Dataset") -> list[int]:
     """Return the classes from the most frequent to the rarest, equal ones in label order."""
     counts = data.train.class_counts
     return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
-
-
-def _sampling(config: "SamplingConfig", name: str) -> "SamplingConfig":
-    """Return the sampling that a score's sampler names, such as ddim-8-ema-0.1."""
-    found = SAMPLER_NAME.fullmatch(name)
-    if found is None:
-        return config
-    sampler, steps, length = found.groups()
-    ema_length = None if length is None else float(length)
-    named = {"sampler": sampler, "num_steps": int(steps), "ema_length": ema_length}
-    return type(config).from_dict(config.to_dict() | named)
 
 
 def _device() -> "torch.device":

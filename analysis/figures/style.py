@@ -19,8 +19,9 @@ from analysis.data.compare import comparable_trials, num_incomparable, num_sampl
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_score
 from analysis.figures.wrapping import text_width_in, wrap_clauses
-from diffrop.config import Form
+from diffrop.config import DiffusionConfig, Form, SamplingConfig
 from diffrop.printable import printable
+from diffrop.samplers import sampler_name
 
 WIDTH_IN = 4.2
 """Width of every figure; at one column's 3.3 inches no text is below 6 points."""
@@ -127,11 +128,12 @@ def _data_text(study: StudyResults) -> str:
 
 
 def _plan(study: StudyResults, before: str) -> str:
-    sampler = str(study.setting("sampling.sampler"))
-    ancestral = sampler == "ancestral"
-    steps = study.setting("diffusion.num_timesteps" if ancestral else "sampling.num_steps")
+    experiment = study.config["experiment"]
+    sampling = SamplingConfig.from_dict(experiment.get("sampling") or {})
+    diffusion = DiffusionConfig.from_dict(experiment.get("diffusion") or {})
+    sampler = sampler_name(sampling, diffusion.num_timesteps)
     count = format_count(study.setting("evaluation.num_samples"))
-    return f"{before} on {study.setting('evaluation.extractor')}, N = {count}, {sampler}-{steps}"
+    return f"{before} on {study.setting('evaluation.extractor')}, N = {count}, {sampler}"
 
 
 def _num_samples_text(trials: pd.DataFrame, scores: Sequence[str]) -> str:

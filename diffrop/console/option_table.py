@@ -61,7 +61,9 @@ OPTIONS = {
         "--first-rung", "images after which a trial may be stopped", "IMAGES"
     ),
     "study.rung_samples": Option("--rung-samples", "images of a score at the first rung"),
-    "study.rung_steps": Option("--rung-steps", "denoising steps there", default="the full number"),
+    "study.rung_steps": Option(
+        "--rung-steps", "denoising steps there, at most", default="the full number"
+    ),
     "study.reduction_factor": Option(
         "--reduction-factor",
         "the rungs lie so many times apart, and one trial in so many goes on",
@@ -199,13 +201,12 @@ OPTIONS = {
     "training.init_from": Option(
         "--init-from", "start from a checkpoint's weights (fine-tuning)", "FILE", absolute
     ),
-    "sampling.sampler": Option("--sampler", "how images are drawn"),
-    "sampling.num_steps": Option("--steps", "DDIM steps"),
-    "sampling.ema_length": Option("--ema-length", "one of the checkpoint's training.ema_lengths"),
     "evaluation.num_samples": Option("--num-samples", "images of the final score"),
     "evaluation.guidance_scales": Option("--omegas", "guidance scales to choose from", "X,X,..."),
     "evaluation.samplers": Option(
-        "--samplers", "samplers to choose from, such as ddim-8,ddim-16,ancestral", "NAME,..."
+        "--samplers",
+        "samplers to choose from, such as ddim-8,dpmpp-8,heun-5,ancestral-unclipped",
+        "NAME,...",
     ),
     "evaluation.ema_lengths": Option(
         "--ema-lengths",

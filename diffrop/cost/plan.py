@@ -144,12 +144,9 @@ def _scoring(
 
 
 def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:
-    """Return the denoising evaluations of a sample, in the mean over candidates, and their number.
-
-    Guidance takes two evaluations a step.
-    """
+    """Return the evaluations for a sample, in the mean over candidates, and their number."""
     choices = sampling_choices(config, rung.num_steps)
-    taken = [choice.sampling.num_steps * (2 if choice.omega else 1) for choice in choices]
+    taken = [choice.evaluations for choice in choices]
     return sum(taken) / len(taken), len(choices)
 
 

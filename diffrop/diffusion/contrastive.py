@@ -88,7 +88,7 @@ def representation(
         case "mu":
             r = schedule.mu(x_t, t, eps)
         case "x0":
-            r = x_t - (1 - at(schedule.alpha_bar, t, x_t)).sqrt() * eps
+            r = x_t - at(schedule.one_minus_alpha_bar, t, x_t).sqrt() * eps
         case "eps":
             r = eps
     return r.flatten(1)

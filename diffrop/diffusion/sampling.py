@@ -1,4 +1,4 @@
-"""Drawing images: ancestral DDPM and DDIM, with classifier-free guidance."""
+"""Drawing images with any of the samplers, with classifier-free guidance."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffrop.config import SamplingConfig
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.diffusion.solvers import SOLVERS, NoiseLevel, noise_levels
 
 
 class Denoiser(Protocol):
@@ -32,14 +33,6 @@ def guided_noise(
     return (1 + omega) * conditional - omega * unconditional
 
 
-def sampler_timesteps(config: SamplingConfig, num_timesteps: int) -> list[int]:
-    """Return the timesteps a sampler visits: T - 1 first, 0 last; a single step is at T - 1."""
-    if config.sampler == "ancestral":
-        return list(range(num_timesteps - 1, -1, -1))
-    steps = torch.linspace(num_timesteps - 1, 0, config.num_steps, dtype=torch.float64)
-    return [int(step) for step in steps.round()]
-
-
 @torch.no_grad()
 def sample(
     model: Denoiser,
@@ -58,9 +51,8 @@ def sample(
 
     Args:
         model: predicts the noise.
-        schedule: on the device of the model.
-        config: ancestral (all T steps, fixed-large variance beta_t, as DDPM on CIFAR-10) or DDIM
-            with eta = 0 (Song et al., 2021). Predicted clean images are clipped to [-1, 1].
+        schedule: on the device of the model; the images are computed in its dtype.
+        config: sampler, steps, and whether predicted clean images are clipped to [-1, 1].
         shape: (C, H, W) of an image.
         labels: (B,), int64.
         omega: guidance scale, 0 or more.
@@ -68,60 +60,27 @@ def sample(
         generator: of x_T and of the ancestral noise; on any device.
         batch_size: images of the whole batch, B by default; noise is drawn for all of them.
         start: place in it of the first label.
-        look: called before every step; may raise to give the images up.
+        look: called before every evaluation of the model; may raise to give the images up.
 
     Returns:
-        Images (B, C, H, W), float32, in [-1, 1].
+        Images (B, C, H, W), in [-1, 1] where they are clipped.
     """
+    whole = len(labels) if batch_size is None else batch_size
 
     def noise() -> Tensor:
         drawn = torch.randn(whole, *shape, generator=generator, device=generator.device)
-        return drawn[start : start + len(labels)].to(labels.device)
+        return drawn[start : start + len(labels)].to(labels.device, schedule.beta.dtype)
 
-    whole = len(labels) if batch_size is None else batch_size
-    x_t = noise()
-    steps = sampler_timesteps(config, schedule.num_timesteps)
-    update = _ancestral_step if config.sampler == "ancestral" else _ddim_step
-    for step, following in zip(steps, [*steps[1:], -1], strict=True):
+    def predict(x_t: Tensor, level: NoiseLevel) -> Tensor:
         look()
-        t = torch.full_like(labels, step)
-        eps = guided_noise(model, x_t, t, labels, omega, null_label).float()
-        x_0 = schedule.x_0(x_t, t, eps).clamp(-1, 1)
-        x_t = update(schedule, x_t, x_0, step, following, noise)
-    return x_t
+        t = torch.full_like(labels, level.t)
+        eps = guided_noise(model, x_t, t, labels, omega, null_label).to(x_t.dtype)
+        x_0 = schedule.x_0(x_t, t, eps)
+        return x_0.clamp(-1, 1) if config.clip else x_0
 
-
-def _ddim_step(
-    schedule: NoiseSchedule,
-    x_t: Tensor,
-    x_0: Tensor,
-    step: int,
-    following: int,
-    noise: Callable[[], Tensor],
-) -> Tensor:
-    """Take a step of DDIM, eta = 0: keep the noise that x_t and the clipped x_0 imply."""
-    if following < 0:
-        return x_0
-    now, then = schedule.alpha_bar[step], schedule.alpha_bar[following]
-    eps = (x_t - now.sqrt() * x_0) / (1 - now).sqrt()
-    return then.sqrt() * x_0 + (1 - then).sqrt() * eps
-
-
-def _ancestral_step(
-    schedule: NoiseSchedule,
-    x_t: Tensor,
-    x_0: Tensor,
-    step: int,
-    following: int,
-    noise: Callable[[], Tensor],
-) -> Tensor:
-    """Draw from p_theta(x_{t-1} | x_t): the posterior mean at x_0, variance beta_t."""
-    if following < 0:
-        return x_0
-    beta, alpha = schedule.beta[step], schedule.alpha[step]
-    now, then = schedule.alpha_bar[step], schedule.alpha_bar[following]
-    mean = (then.sqrt() * beta * x_0 + alpha.sqrt() * (1 - then) * x_t) / (1 - now)
-    return mean + beta.sqrt() * noise()
+    solver = SOLVERS[config.sampler]
+    levels = noise_levels(schedule, solver.timesteps(schedule, config.num_steps))
+    return solver.solve(noise(), levels, predict, noise)
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from diffrop.config import DiffusionConfig
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """A variance schedule; each field is a float32 tensor of shape (T,), indexed by t = 0 ... T-1.
+    """A variance schedule; each field is a tensor of shape (T,), indexed by t = 0 ... T-1.
 
     The paper counts t from 1; entry t here is its beta_{t+1}.
     """
@@ -18,18 +18,23 @@ class NoiseSchedule:
     beta: Tensor
     alpha: Tensor
     alpha_bar: Tensor
+    one_minus_alpha_bar: Tensor
+    """Variance of the noise in x_t; subtracting alpha_bar in float32 would be 1.7e-4 off at 0."""
     mu_eps: Tensor
     """c_t = beta_t / (sqrt(alpha_t) sqrt(1 - alpha_bar_t)), the weight of eps in mu (Eq. 9)."""
 
     @classmethod
-    def linear(cls, config: DiffusionConfig) -> "NoiseSchedule":
-        """Linear betas as in Ho et al. (2020), computed in float64."""
+    def linear(
+        cls, config: DiffusionConfig, dtype: torch.dtype = torch.float32
+    ) -> "NoiseSchedule":
+        """Linear betas as in Ho et al. (2020), computed in float64 and cast once to `dtype`."""
         steps = config.num_timesteps
         beta = torch.linspace(config.beta_start, config.beta_end, steps, dtype=torch.float64)
         alpha = 1 - beta
         alpha_bar = alpha.cumprod(0)
         mu_eps = beta / (alpha * (1 - alpha_bar)).sqrt()
-        return cls(*(table.float() for table in (beta, alpha, alpha_bar, mu_eps)))
+        tables = (beta, alpha, alpha_bar, 1 - alpha_bar, mu_eps)
+        return cls(*(table.to(dtype) for table in tables))
 
     @property
     def num_timesteps(self) -> int:
@@ -48,8 +53,8 @@ class NoiseSchedule:
             t: timesteps (B,), int64, in 0 ... T-1.
             eps: standard normal noise, shaped as x_0.
         """
-        alpha_bar = at(self.alpha_bar, t, x_0)
-        return alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * eps
+        noise = at(self.one_minus_alpha_bar, t, x_0).sqrt() * eps
+        return at(self.alpha_bar, t, x_0).sqrt() * x_0 + noise
 
     def mu(self, x_t: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """Return the posterior mean x_t / sqrt(alpha_t) - c_t eps (Eq. 9); shapes as q_sample."""
@@ -57,8 +62,8 @@ class NoiseSchedule:
 
     def x_0(self, x_t: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """Return the clean image that x_t and eps imply (the inverse of q_sample)."""
-        alpha_bar = at(self.alpha_bar, t, x_t)
-        return (x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
+        noise = at(self.one_minus_alpha_bar, t, x_t).sqrt() * eps
+        return (x_t - noise) / at(self.alpha_bar, t, x_t).sqrt()
 
 
 def at(table: Tensor, t: Tensor, like: Tensor) -> Tensor:

@@ -221,10 +221,11 @@ def _in_background(work: Callable[[], None], meanwhile: Callable[[], None]) -> N
 
 def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[str]:
     """Return a training's FIDs beside those of real images and noise, and how it was scored."""
+    count = "" if card.evaluations is None else f" ({card.evaluations:,} evaluations an image)"
     return [
         *fid_lines(card.scores, card.num_samples, reference_scores),
-        f"omega {card.omega:g}, {card.sampler}, {card.extractor}, {card.images_seen:,} images",
-        f"against the {card.reference}",
+        f"omega {card.omega:g}, {card.sampler}{count}",
+        f"{card.extractor}, {card.images_seen:,} images, against the {card.reference}",
     ]
 
 

@@ -154,7 +154,8 @@ def score_choices(
 
     Returns:
         One row a checkpoint, choice and group: checkpoint, form, images_seen, omega, sampler,
-        score, value, low, high (95 % over samples), num_samples, extractor, reference.
+        evaluations (of the network for an image), score, value, low, high (95 % over samples),
+        num_samples, extractor, reference.
     """
     rows: list[dict[str, Any]] = []
     places = [(each, choice) for each in swept for choice in each.choices]
@@ -189,6 +190,7 @@ def _rows(
             "images_seen": swept.images_seen,
             "omega": choice.omega,
             "sampler": choice.sampler,
+            "evaluations": choice.evaluations,
             "score": f"fid/{group}",
             "value": found.scores[f"fid/{group}"],
             "low": found.intervals[f"fid/{group}"].low,
@@ -211,7 +213,7 @@ def sweep_tables(frame: pd.DataFrame) -> dict[str, Table]:
     tables = {}
     for (label, sampler), part in frame.groupby(["checkpoint", "sampler"], sort=False):
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        for heading in ("omega", *(f"fid/{group}" for group in groups)):
+        for heading in ("omega", "NFE", *(f"fid/{group}" for group in groups)):
             table.add_column(heading, justify="right", no_wrap=True)
         least = part.groupby("score")["value"].min()
         for omega, row in part.groupby("omega"):
@@ -221,6 +223,6 @@ def sweep_tables(frame: pd.DataFrame) -> dict[str, Table]:
                 mark = "*" if found["value"] == least[f"fid/{group}"] else " "
                 width = (found["high"] - found["low"]) / 2
                 cells.append(f"{found['value']:.2f} +-{width:.2f}{mark}")
-            table.add_row(f"{omega:g}", *cells)
+            table.add_row(f"{omega:g}", f"{row['evaluations'].iloc[0]:,}", *cells)
         tables[f"{label}, {sampler}"] = table
     return tables

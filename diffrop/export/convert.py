@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from diffrop.checkpoint_file import Checkpoint
-from diffrop.config import ExperimentConfig, SamplingConfig
+from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
 from diffrop.models.unet import Downsample, ResBlock, UNet, group_norm
+from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.checkpoint import config_of
 from diffrop.training.network import load_ema
 
@@ -22,18 +23,19 @@ CHANNELS_PER_GROUP, MAX_GROUPS = 4, 32  # of group_norm
 
 
 def export_pipeline(
-    checkpoint: Checkpoint, directory: Path, omega: float, sampling: SamplingConfig | None = None
+    checkpoint: Checkpoint, directory: Path, omega: float, sampler: str | None = None
 ) -> None:
-    """Write a diffusers pipeline: UNet2DModel, scheduler, and the sampler's own code.
+    """Write a diffusers pipeline: UNet2DModel, the sampler's scheduler, and code that joins them.
 
     Args:
         checkpoint: of a diffusion model.
         directory: new or empty.
         omega: the pipeline's guidance scale, unless a call gives another.
-        sampling: sampler, steps and average; None takes the checkpoint's own.
+        sampler: as it stands beside scores, such as ddim-8-ema-0.1; None takes the checkpoint's.
 
     Raises:
-        ValueError: diffusers is not installed, or the folder is not empty.
+        ValueError: diffusers is not installed, the folder is not empty, or there is no such
+            sampler or average.
         CheckpointError: the checkpoint is a GAN's.
     """
     try:
@@ -50,26 +52,23 @@ def export_pipeline(
             "a GAN has no diffusers pipeline. To fix: name a diffusion model's checkpoint."
         )
     config = config_of(card)
-    sampling = sampling or config.sampling
+    if sampler is not None:
+        config = with_sampler(config, sampler)
+    sampling = config.sampling
     network = load_ema(checkpoint, torch.device("cpu"), sampling.ema_length)
     settings = unet_settings(config, network, card)
     with torch.random.fork_rng():
         unet = diffusers.UNet2DModel(**settings)
     unet.load_state_dict(dict(renamed(network)))
-    diffusion = config.diffusion
     unet.save_pretrained(directory / "unet")
-    diffusers.DDIMScheduler(
-        num_train_timesteps=diffusion.num_timesteps,
-        beta_start=diffusion.beta_start,
-        beta_end=diffusion.beta_end,
-        timestep_spacing="linspace",
-    ).save_pretrained(directory / "scheduler")
+    scheduler, options = scheduler_settings(config)
+    getattr(diffusers, scheduler)(**options).save_pretrained(directory / "scheduler")
     shutil.copyfile(PIPELINE_FILE, directory / "pipeline.py")
     index = {
         "_class_name": ["pipeline", "DiffropPipeline"],
         "_diffusers_version": diffusers.__version__,
         "unet": ["diffusers", "UNet2DModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
+        "scheduler": ["diffusers", scheduler],
         "class_names": card["class_names"],
         "sampler": sampling.sampler,
         "num_inference_steps": sampling.num_steps,
@@ -79,6 +78,33 @@ def export_pipeline(
     }
     (directory / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
     (directory / "card.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+
+
+def scheduler_settings(config: ExperimentConfig) -> tuple[str, dict[str, Any]]:
+    """Return the name of diffusers' scheduler of a sampler, and its arguments.
+
+    DDIM with eta = 0 is DPM-Solver++ of first order (Lu et al., 2022), which takes any timesteps;
+    diffusers' own DDIMScheduler goes down by T // N and cannot take ours.
+    """
+    sampling, diffusion = config.sampling, config.diffusion
+    shared = {
+        "num_train_timesteps": diffusion.num_timesteps,
+        "beta_start": diffusion.beta_start,
+        "beta_end": diffusion.beta_end,
+        "beta_schedule": "linear",
+    }
+    # A threshold of at most 1 for every image clips to [-1, 1].
+    dpm_solver = {"thresholding": sampling.clip, "sample_max_value": 1.0}
+    match sampling.sampler:
+        case "ancestral":
+            own = {"clip_sample": sampling.clip, "variance_type": "fixed_large"}
+            return "DDPMScheduler", shared | own
+        case "ddim":
+            return "DPMSolverMultistepScheduler", shared | dpm_solver | {"solver_order": 1}
+        case "dpmpp":
+            return "DPMSolverMultistepScheduler", shared | dpm_solver | {"solver_order": 2}
+        case "heun":
+            return "HeunDiscreteScheduler", shared | {"clip_sample": sampling.clip}
 
 
 def unet_settings(config: ExperimentConfig, network: UNet, card: dict[str, Any]) -> dict[str, Any]:

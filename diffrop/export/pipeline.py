@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin, UNet2DModel
 from torch import Tensor, nn
 
 
 class DiffropPipeline(DiffusionPipeline):
-    """Ancestral DDPM or DDIM (eta = 0) over evenly spaced timesteps, from T - 1 to 0."""
+    """A scheduler of diffusers over the sampler's own timesteps, from T - 1 down."""
 
     model_cpu_offload_seq = "unet"
 
     def __init__(
         self,
         unet: UNet2DModel,
-        scheduler: DDIMScheduler,
+        scheduler: SchedulerMixin,
         class_names: list[str] = [],  # noqa: B006 - diffusers reads the type, and copies it
         sampler: str = "ddim",
         num_inference_steps: int = 50,
@@ -34,10 +34,10 @@ class DiffropPipeline(DiffusionPipeline):
 
         Args:
             unet: eps_theta; its last class label is the null label.
-            scheduler: holds the betas.
+            scheduler: takes the steps.
             class_names: of labels 0, 1, ...
-            sampler: "ddim" or "ancestral".
-            num_inference_steps: of DDIM, unless a call gives another.
+            sampler: "ddim", "dpmpp", "heun" or "ancestral".
+            num_inference_steps: unless a call gives another; the ancestral sampler takes all.
             guidance_scale: omega, unless a call gives another; 0 is no guidance.
             norm_channels_per_group: each GroupNorm has at least so many channels in a group,
             norm_max_groups: and at most so many groups. diffusers' network has one number for all.
@@ -75,24 +75,28 @@ class DiffropPipeline(DiffusionPipeline):
         Args:
             class_labels: numbers or names of classes.
             guidance_scale: omega in (1 + omega) eps(c) - omega eps(null).
-            num_inference_steps: of DDIM; the ancestral sampler takes all.
+            num_inference_steps: 1 to T; the ancestral sampler takes all.
             generator: of the noise.
             latents: x_T (N, C, H, W) instead of noise from the generator.
             output_type: "pil", "np" (N, H, W, C) in [0, 1], or "pt" (N, C, H, W) in [-1, 1].
             return_dict: whether to return an ImagePipelineOutput, or a tuple.
 
         Raises:
-            ValueError: a label is no class.
+            ValueError: a label is no class, or there is no such number of steps.
         """
         device, config = self._execution_device, self.unet.config
         labels = torch.tensor([self._label(label) for label in class_labels], device=device)
         shape = (len(labels), config.in_channels, config.sample_size, config.sample_size)
         omega = self.config.guidance_scale if guidance_scale is None else guidance_scale
         x_t = self._noise(shape, generator) if latents is None else latents.to(device)
-        steps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
-        for step, following in zip(steps, [*steps[1:], -1], strict=True):
-            eps = self._guided(x_t, step, labels, omega)
-            x_t = self._update(x_t, eps, step, following, generator)
+        timesteps = self._timesteps(num_inference_steps or self.config.num_inference_steps)
+        self.scheduler.set_timesteps(timesteps=timesteps)
+        options = {"generator": generator} if self.config.sampler == "ancestral" else {}
+        if self.config.sampler == "heun":  # it goes on from x_t / alpha
+            x_t = x_t * (self.scheduler.sigmas[0] ** 2 + 1) ** 0.5
+        for step in self.scheduler.timesteps:
+            eps = self._guided(self.scheduler.scale_model_input(x_t, step), step, labels, omega)
+            x_t = self.scheduler.step(eps, step, x_t, **options).prev_sample
         images: object = x_t
         if output_type != "pt":
             pixels = (x_t.clamp(-1, 1).cpu().permute(0, 2, 3, 1).numpy() + 1) / 2
@@ -114,37 +118,30 @@ class DiffropPipeline(DiffusionPipeline):
         return torch.randn(shape, generator=generator, device=device).to(self._execution_device)
 
     def _timesteps(self, count: int) -> list[int]:
-        total = self.scheduler.config.num_train_timesteps
+        """Return where the network is evaluated, falling from T - 1, each timestep once."""
+        config = self.scheduler.config
+        total = config.num_train_timesteps
         if self.config.sampler == "ancestral":
             return list(range(total - 1, -1, -1))
-        return [int(step) for step in np.linspace(total - 1, 0, count).round()]
+        if not 1 <= count <= total:
+            raise ValueError(f"num_inference_steps is {count}; allowed: 1 to {total}")
+        signal = np.cumprod(1 - np.linspace(config.beta_start, config.beta_end, total))
+        ratio = np.sqrt((1 - signal) / signal)
+        measure = {"dpmpp": np.log(ratio), "heun": ratio ** (1 / 7)}.get(
+            self.config.sampler, np.arange(total)
+        )
+        dropped = self.config.sampler == "dpmpp"  # the clean image stands for timestep 0
+        wanted = np.linspace(measure[-1], measure[0], count + dropped)[:count]
+        found, below = [], total
+        for left, place in enumerate(np.interp(wanted, measure, np.arange(total)).round()):
+            below = max(count - 1 - left, min(int(place), below - 1))
+            found.append(below)
+        return found
 
-    def _guided(self, x_t: Tensor, step: int, labels: Tensor, omega: float) -> Tensor:
+    def _guided(self, x_t: Tensor, step: Tensor, labels: Tensor, omega: float) -> Tensor:
         if omega == 0:
             return self.unet(x_t, step, labels).sample
         null = torch.full_like(labels, len(self.config.class_names))
         both = self.unet(torch.cat([x_t, x_t]), step, torch.cat([labels, null])).sample
         conditional, unconditional = both.chunk(2)
         return (1 + omega) * conditional - omega * unconditional
-
-    def _update(
-        self,
-        x_t: Tensor,
-        eps: Tensor,
-        step: int,
-        following: int,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Go from x_t to the following timestep; the predicted clean image is clipped."""
-        alpha_bar = self.scheduler.alphas_cumprod.to(x_t.device)
-        now = alpha_bar[step]
-        x_0 = ((x_t - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1)
-        if following < 0:
-            return x_0
-        then = alpha_bar[following]
-        if self.config.sampler == "ddim":
-            implied = (x_t - now.sqrt() * x_0) / (1 - now).sqrt()
-            return then.sqrt() * x_0 + (1 - then).sqrt() * implied
-        beta = self.scheduler.betas.to(x_t.device)[step]
-        mean = then.sqrt() * beta * x_0 + (1 - beta).sqrt() * (1 - then) * x_t
-        return mean / (1 - now) + beta.sqrt() * self._noise(tuple(x_t.shape), generator)

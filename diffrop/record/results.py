@@ -98,7 +98,8 @@ class TrialResult:
             interval = card.intervals.get(card.objective)
             row |= {"value_low": interval.low if interval else None}
             row |= {"value_high": interval.high if interval else None}
-            row |= {"sampler": card.sampler, "extractor": card.extractor}
+            row |= {"sampler": card.sampler, "evaluations": card.evaluations}
+            row |= {"extractor": card.extractor}
             row |= {"reference": card.reference}
         return row | {
             "feasible": self.feasible,

@@ -23,6 +23,9 @@ class CurvePoint:
     num_samples: int
     """Over all classes."""
     scores: dict[str, float]
+    evaluations: int | None = None
+    """Of the network for an image (NFE), those of guidance included; earlier versions did not say
+    it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,13 @@ class ScoreCard:
     def scores(self) -> dict[str, float]:
         """All scores at the choice, on the full N."""
         return self.scores_by_num_samples[self.num_samples["all"]]
+
+    @property
+    def evaluations(self) -> int | None:
+        """Evaluations of the network for an image at the choice (NFE), None if not stored."""
+        chosen = (self.omega, self.sampler)
+        found = (point for point in self.curve if (point.omega, point.sampler) == chosen)
+        return next((point.evaluations for point in found), None)
 
     @property
     def scores_by_num_samples(self) -> dict[int, dict[str, float]]:

@@ -44,6 +44,7 @@ WHOLE = (
     "images_seen",
     "rung",
     "audited_at",
+    "evaluations",
     "samples_drawn",
     *(f"num_samples/{name}" for name in GROUPS),
 )
@@ -78,6 +79,7 @@ MEASUREMENT_TYPES = {
     "num_samples": "Int64",
     "round_samples": "Int64",
     "sampler": "str",
+    "evaluations": "Int64",
     "extractor": "str",
     "reference": "str",
 }
@@ -257,6 +259,7 @@ def _score_rows(trial: dict[Any, Any], card: ScoreCard) -> Iterator[dict[str, An
                 **shared,
                 "omega": point.omega,
                 "sampler": point.sampler,
+                "evaluations": point.evaluations,
                 "score": name,
                 "value": value,
                 "num_samples": share,

@@ -114,7 +114,11 @@ def search(
         order = _ranked(scored, goal, num)
         curve += [
             CurvePoint(
-                omega=choice.omega, sampler=choice.sampler, num_samples=num, scores=dict(scores)
+                omega=choice.omega,
+                sampler=choice.sampler,
+                num_samples=num,
+                scores=dict(scores),
+                evaluations=choice.evaluations,
             )
             for choice, scores in scored.items()
         ]

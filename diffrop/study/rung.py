@@ -12,7 +12,8 @@ class Rung:
     images: int
     num_samples: int
     num_steps: int | None
-    """Denoising steps, at most, of a sampler; None leaves each its own."""
+    """Evaluations of the network, at most, for an image without guidance, which is a denoising
+    step of most samplers; None leaves each sampler its own."""
     final: bool
 
 

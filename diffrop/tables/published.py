@@ -13,7 +13,8 @@ PUBLISHED_DATASETS = {"cifar10": "CIFAR10LT", "cifar100": "CIFAR100LT"}
 """Our name of the images, and the paper's of their long-tailed version."""
 PUBLISHED_IMBALANCE_FACTOR = 0.01
 PUBLISHED_NUM_SAMPLES = 50_000
-PUBLISHED_SAMPLER = "ancestral-1000"
+PUBLISHED_SAMPLER = "ancestral-1000-unclipped"
+"""The code of CBDM takes the posterior mean from the predicted clean image as it is."""
 PUBLISHED_EXTRACTOR = "InceptionV3"
 PUBLISHED_REFERENCE = "full training set"
 """The paper says "the training data"; in the code of CBDM these are the balanced images."""

@@ -19,7 +19,8 @@ from diffrop.checkpoint_header import read_digest
 from diffrop.config import ExperimentConfig
 from diffrop.schema import flatten, value_differences
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when the same settings come to train other weights. 2: 1 - alpha_bar is exact."""
 KEY_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 # Parts and keys that leave the weights alone at every number of images.
@@ -111,31 +112,35 @@ class TrainingIdentity:
     origin: str | None = None
     """What else it starts from: "weights SHA256" for `init_from`, "checkpoint SHA256" for a
     checkpoint that came from outside and stands for a training of its own."""
+    format: int = FORMAT
+    """Of the version that trained it; an earlier one's weights are those of no training now."""
 
     @cached_property
     def key(self) -> str:
         """Hash of the fields, 32 hexadecimal digits."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as stored beside the checkpoints."""
         seed = self.canonical["training.seed"]
-        return {"format": FORMAT, "key": self.key, "seed": seed, **asdict(self)}
+        return {"key": self.key, "seed": seed, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingIdentity":
         """Build from `to_dict`'s result.
 
         Raises:
-            ValueError: the data is of another format, or does not give the key that it names.
+            ValueError: the data is of a later format, or does not give the key that it names.
         """
         try:
             fields = {name: values[name] for name in cls.__dataclass_fields__}
             identity = cls(**fields)
-            intact = values["key"] == identity.key and values["format"] == FORMAT
+            intact = values["key"] == identity.key
         except (KeyError, TypeError) as error:
             raise ValueError(f"no training's identity ({error!r})") from error
+        if identity.format not in range(1, FORMAT + 1):
+            raise ValueError(f"it is of format {identity.format!r}; allowed: 1 to {FORMAT}")
         if not intact:
             raise ValueError(f"it names the key {values['key']}, and its content gives another")
         return identity

@@ -10,7 +10,7 @@ import pytest
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
-from tests.made.format_3 import described, differing, expected_of, same_processor, unpack
+from tests.made.format_3 import described, differing, expected_of, unpack
 from tests.made.ray_head import ray_head
 from tests.made.studies import run_small
 
@@ -46,5 +46,8 @@ def test_resumed_study_ends_as_it_did(
     result = run_small(config, launch).result
     found = described(StudyFolder(runs / name), result)
     del wanted["launch_config"]
-    rel = 1e-12 if same_processor(expected) else 1e-3
-    assert differing(found, wanted, rel) == []
+    for number, row in wanted["trials"].items():
+        if expected["before"][name]["trials"].get(number, {}).get("state") in (None, "RUNNING"):
+            # Trained here, with exact tables of the noise: other weights, under another key.
+            assert found["trials"][number]["training_key"] != row.pop("training_key")
+    assert differing(found, wanted, rel=1e-3) == []

@@ -62,7 +62,7 @@ def float64_schedule(config: DiffusionConfig = DIFFUSION) -> NoiseSchedule:
     beta = torch.linspace(config.beta_start, config.beta_end, steps, dtype=torch.float64)
     alpha_bar = torch.cumprod(1 - beta, 0)
     mu_eps = beta / ((1 - beta).sqrt() * (1 - alpha_bar).sqrt())
-    return NoiseSchedule(beta, 1 - beta, alpha_bar, mu_eps)
+    return NoiseSchedule(beta, 1 - beta, alpha_bar, 1 - alpha_bar, mu_eps)
 
 
 def make_batch(

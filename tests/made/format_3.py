@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 import yaml
 
 from diffrop.record.codec import encode
@@ -41,15 +40,6 @@ def expected_of(unpacked: Path) -> dict[str, Any]:
     for before, since in REWORDED.items():
         after = after.replace(before, since)
     return found | {"after": json.loads(after)}
-
-
-def same_processor(expected: dict[str, Any]) -> bool:
-    """Whether trainings here are those of the archive to the bit, and not up to rounding."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    own = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
-    made_by = expected["made_by"]
-    versions: dict[str, str] = made_by["versions"]
-    return own == made_by["processor"] and torch.__version__.startswith(versions["torch"])
 
 
 def described(folder: StudyFolder, result: StudyResult) -> dict[str, Any]:

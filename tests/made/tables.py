@@ -8,6 +8,7 @@ from diffrop.config import ExperimentConfig
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
 from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.samplers import sampler_name
 from diffrop.tables.plan import ClassifierPlan, TablePlan, make_plan
 from diffrop.tables.run import RowResult
 from tests.made.scores import interval
@@ -41,6 +42,7 @@ def published_setting(dataset: str) -> ExperimentConfig:
         "training.batch_size": 64,
         "training.warmup_images": 320_000,
         "sampling.sampler": "ancestral",
+        "sampling.clip": False,
         "evaluation.num_samples": 50_000,
     }
     return recipe(dataset).experiment.with_values(changes)
@@ -51,8 +53,7 @@ def card_of(config: ExperimentConfig, value: float = 5.0, **changes: Any) -> Sco
     groups = ("all", "many", "medium", "few")
     names = ("fid", "recall", "f_8", "f_1_8", "inception_score")
     scores = {f"{name}/{group}": value for name in names for group in groups}
-    ancestral = config.sampling.sampler == "ancestral"
-    own = "ancestral-1000" if ancestral else f"ddim-{config.sampling.num_steps}"
+    own = sampler_name(config.sampling, config.diffusion.num_timesteps)
     sampler = changes.get("sampler", own)
     num_samples = config.evaluation.num_samples
     row = CurvePoint(omega=0.5, sampler=sampler, num_samples=num_samples, scores=scores)

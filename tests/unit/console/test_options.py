@@ -41,7 +41,7 @@ STUDY = (
     f"--keep {DATA} {TRIAL} {LAUNCH}"
 )
 FLAGS = {
-    "export_pipeline": "--checkpoint --out --omega",
+    "export_pipeline": "--checkpoint --out --omega --sampler",
     "run_classifier_augmentation": "--checkpoint --num-generated --omega --dataset --data-root "
     "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
     "--name",
@@ -49,7 +49,7 @@ FLAGS = {
     "--runs-root --name --extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
-    "sample": "--checkpoint --labels --omega --num --sampler --steps --ema-length --seed --out",
+    "sample": "--checkpoint --labels --omega --num --sampler --seed --out",
     "status": "--runs-root --storage --json",
     "train_final": "--config --preset --name --resume --seed --trust-code "
     f"{DATA} {TRIAL} {LAUNCH}",

@@ -1,21 +1,22 @@
 import itertools
 import math
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from diffrop.config import DiffusionConfig, SamplingConfig
+from diffrop.config import DiffusionConfig, SamplerKind, SamplingConfig
 from diffrop.diffusion.sampling import (
     Denoiser,
     from_uint8,
     guided_noise,
     sample,
-    sampler_timesteps,
     to_uint8,
 )
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.diffusion.solvers import SOLVERS
 
 NULL = 3
 MEAN, STD = 0.2, 0.15
@@ -92,14 +93,14 @@ def test_guidance_changes_nothing_where_all_labels_are_null() -> None:
 
 @pytest.mark.parametrize("num_timesteps", [2, 10, 1000])
 def test_ancestral_sampler_visits_every_timestep(num_timesteps: int) -> None:
-    config = SamplingConfig(sampler="ancestral", num_steps=2)
-    steps = sampler_timesteps(config, num_timesteps)
+    schedule = NoiseSchedule.linear(DiffusionConfig(num_timesteps=num_timesteps))
+    steps = SOLVERS["ancestral"].timesteps(schedule, 2)
     assert steps == list(reversed(range(num_timesteps)))
 
 
 @pytest.mark.parametrize("num_steps", [2, 3, 7, 50, 333, 999, 1000])
 def test_ddim_timesteps_are_distinct_and_evenly_spaced_from_last_to_first(num_steps: int) -> None:
-    steps = sampler_timesteps(SamplingConfig(num_steps=num_steps), 1000)
+    steps = SOLVERS["ddim"].timesteps(PAPER, num_steps)
     assert len(steps) == num_steps
     assert (steps[0], steps[-1]) == (999, 0)
     gaps = [a - b for a, b in itertools.pairwise(steps)]
@@ -107,12 +108,8 @@ def test_ddim_timesteps_are_distinct_and_evenly_spaced_from_last_to_first(num_st
     assert max(gaps) - min(gaps) <= 1
 
 
-def test_single_ddim_step_starts_at_the_noisiest_timestep_or_is_refused() -> None:
-    try:
-        config = SamplingConfig(num_steps=1)
-    except ValueError:
-        return
-    assert sampler_timesteps(config, 1000)[0] == 999  # x_T is pure noise
+def test_single_ddim_step_starts_at_the_noisiest_timestep() -> None:
+    assert SOLVERS["ddim"].timesteps(PAPER, 1) == [999]  # x_T is pure noise
 
 
 @pytest.mark.parametrize(
@@ -162,15 +159,17 @@ def ancestral_noises(num_images: int, num_timesteps: int) -> Iterator[Tensor]:
         yield torch.randn(num_images, 1, 4, 4, generator=generator)
 
 
-def test_ancestral_step_is_mu_plus_noise_of_variance_beta() -> None:
+@pytest.mark.parametrize(("clip", "centre"), [(True, MEAN), (False, MEAN), (False, 3.0)])
+def test_ancestral_step_is_mu_plus_noise_of_variance_beta(clip: bool, centre: float) -> None:
     schedule = NoiseSchedule.linear(DiffusionConfig(num_timesteps=50, beta_end=0.2))
-    model = Steps(GaussianDenoiser(schedule, MEAN, STD))
-    last = draw_images(model, schedule, SamplingConfig(sampler="ancestral"))
+    model = Steps(GaussianDenoiser(schedule, centre, STD))
+    last = draw_images(model, schedule, SamplingConfig(sampler="ancestral", clip=clip))
     noises = list(ancestral_noises(4, 50))
     torch.testing.assert_close(model.seen[0][0], noises[0])
     for index, (x_t, step, eps) in enumerate(model.seen):
         t = torch.full((4,), step)
-        assert schedule.x_0(x_t, t, eps).abs().max() < 1  # nothing is clipped
+        in_range = schedule.x_0(x_t, t, eps).abs().max().item() < 1
+        assert in_range == (centre == MEAN)
         mean = schedule.mu(x_t, t, eps)
         if step == 0:
             torch.testing.assert_close(last, mean, rtol=0, atol=1e-4)
@@ -180,9 +179,10 @@ def test_ancestral_step_is_mu_plus_noise_of_variance_beta() -> None:
             torch.testing.assert_close(following, mean + noise, rtol=0, atol=1e-4)
 
 
-def test_ddim_step_keeps_the_predicted_noise() -> None:
-    model = Steps(GaussianDenoiser(PAPER, MEAN, STD))
-    draw_images(model, PAPER, SamplingConfig(num_steps=10))
+@pytest.mark.parametrize(("clip", "mean"), [(True, MEAN), (False, MEAN), (False, 3.0)])
+def test_ddim_step_keeps_the_predicted_noise(clip: bool, mean: float) -> None:
+    model = Steps(GaussianDenoiser(PAPER, mean, STD))
+    draw_images(model, PAPER, SamplingConfig(num_steps=10, clip=clip))
     for (x_t, step, eps), (following, then, _) in zip(model.seen, model.seen[1:], strict=False):
         x_0 = PAPER.x_0(x_t, torch.full((4,), step), eps)
         expected = PAPER.q_sample(x_0, torch.full((4,), then), eps)
@@ -245,6 +245,23 @@ def test_bfloat16_denoiser_gives_float32_images() -> None:
     config = SamplingConfig(sampler="ancestral", num_steps=2)
     images = draw_images(lambda x_t, t, labels: x_t.bfloat16(), schedule, config)
     assert images.dtype == torch.float32
+
+
+@pytest.mark.parametrize("sampler", get_args(SamplerKind))
+def test_clipping_changes_images_and_only_where_a_prediction_leaves_the_range(
+    sampler: SamplerKind,
+) -> None:
+    schedule = NoiseSchedule.linear(DiffusionConfig(num_timesteps=20))
+    configs = [SamplingConfig(sampler=sampler, num_steps=6, clip=clip) for clip in (True, False)]
+    inside, outside = (
+        [
+            draw_images(GaussianDenoiser(schedule, mean, 0.01), schedule, config)
+            for config in configs
+        ]
+        for mean in (0.3, 1.5)
+    )
+    assert torch.equal(*inside)
+    assert outside[0].max() == 1 and outside[1].min() > 1.3
 
 
 def test_uint8_round_trip_is_exact() -> None:

@@ -11,13 +11,29 @@ from diffrop.config import ExperimentConfig
 from diffrop.diffusion.sampling import sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.export import export_pipeline
+from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.network import load_ema
 from tests.made.pipelines import load, trained
 
+SCHEDULERS = {
+    "ddim-1": "DPMSolverMultistepScheduler",
+    "ddim-7": "DPMSolverMultistepScheduler",
+    "dpmpp-1": "DPMSolverMultistepScheduler",
+    "dpmpp-5": "DPMSolverMultistepScheduler",
+    "dpmpp-20": "DPMSolverMultistepScheduler",
+    "heun-1": "HeunDiscreteScheduler",
+    "heun-8": "HeunDiscreteScheduler",
+    "ancestral": "DDPMScheduler",
+}
 
-def drawn(checkpoint: Checkpoint, labels: list[int], omega: float, seed: int) -> Tensor:
+
+def drawn(
+    checkpoint: Checkpoint, labels: list[int], omega: float, seed: int, sampler: str | None = None
+) -> Tensor:
     """Images of our own sampler."""
     config = ExperimentConfig.from_dict(checkpoint.card["config"])
+    if sampler is not None:
+        config = with_sampler(config, sampler)
     return sample(
         load_ema(checkpoint, torch.device("cpu")),
         NoiseSchedule.linear(config.diffusion),
@@ -46,14 +62,32 @@ def test_diffusers_draws_the_same_images(
     torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
 
 
-def test_ancestral_sampler_travels_with_the_folder(tmp_path: Path) -> None:
-    found = trained(**{"sampling.sampler": "ancestral", "diffusion.num_timesteps": 20})
-    export_pipeline(found, tmp_path / "out", omega=1.0)
-    ours = drawn(found, [1, 2], 1.0, 0)
-    theirs = load(tmp_path / "out")(
-        [1, 2], generator=torch.Generator().manual_seed(0), output_type="pt"
-    ).images
-    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
+@pytest.fixture(scope="module")
+def coarse() -> Checkpoint:
+    """A checkpoint with 20 timesteps."""
+    return trained(**{"diffusion.num_timesteps": 20})
+
+
+@pytest.mark.parametrize(("sampler", "scheduler"), SCHEDULERS.items())
+@pytest.mark.parametrize("clipping", ["", "-unclipped"])
+def test_every_sampler_travels_as_diffusers_own_scheduler(
+    coarse: Checkpoint, tmp_path: Path, sampler: str, scheduler: str, clipping: str
+) -> None:
+    export_pipeline(coarse, tmp_path / "out", omega=1.0, sampler=sampler + clipping)
+    pipeline = load(tmp_path / "out")
+    assert type(pipeline.scheduler).__name__ == scheduler
+    ours = drawn(coarse, [1, 2], 1.0, 0, sampler + clipping)
+    theirs = pipeline([1, 2], generator=torch.Generator().manual_seed(0), output_type="pt").images
+    assert (ours.abs().max() > 1) == bool(clipping)
+    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+
+
+def test_sampler_that_the_checkpoint_cannot_do_is_refused(
+    coarse: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"ddim-21.*1 to 20 steps.*LENGTH, one of 0\.1"):
+        export_pipeline(coarse, tmp_path / "out", omega=0.0, sampler="ddim-21")
+    assert not (tmp_path / "out").exists()
 
 
 def test_folder_needs_diffusers_alone(folder: Path) -> None:

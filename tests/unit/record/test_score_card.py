@@ -12,7 +12,13 @@ from tests.made.scores import score_card
 def searched() -> ScoreCard:
     """A card whose choice was scored on 10 and on 40 samples, another one on 10 alone."""
     curve = [
-        CurvePoint(omega=omega, sampler="ddim-2", num_samples=count, scores={"fid/all": value})
+        CurvePoint(
+            omega=omega,
+            sampler="ddim-2",
+            num_samples=count,
+            scores={"fid/all": value},
+            evaluations=2 if omega == 0 else 4,
+        )
         for omega, count, value in ((0.0, 10, 90.0), (1.0, 10, 80.0), (1.0, 40, 50.0))
     ]
     return score_card(50.0, curve=curve, half_width=3, asked={"choices": [[0.0, "ddim-2"]]})
@@ -33,6 +39,16 @@ def test_scores_are_those_of_the_choice_on_the_full_number() -> None:
     assert card.scores == {"fid/all": 50.0}
     assert card.scores_by_num_samples == {10: {"fid/all": 80.0}, 40: {"fid/all": 50.0}}
     assert card.points == [card.curve[2]]
+    assert card.evaluations == 4
+
+
+def test_card_of_before_evaluations_were_counted_is_read(tmp_path: Path) -> None:
+    stored = encode(searched())
+    for point in stored["curve"]:
+        del point["evaluations"]
+    path = tmp_path / "images_000000000128.json"
+    path.write_text(json.dumps(stored))
+    assert read_score(path).evaluations is None
 
 
 @pytest.mark.parametrize("missing", ["objectives", "curve", "seconds"])

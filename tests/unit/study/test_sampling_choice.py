@@ -22,6 +22,16 @@ def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
     expected = list(itertools.product((0.0, 1.0), samplers))
     assert sorted(names(sampling_choices(config))) == sorted(expected)
     assert names(sampling_choices(small_experiment())) == [(0, "ddim-2"), (1, "ddim-2")]
+    clipped = small_experiment(
+        evaluation__samplers=["ddim-2", "ddim-2-unclipped", "heun-3"], sampling__clip=False
+    )
+    found = sampling_choices(clipped)
+    assert [(c.sampler, c.sampling.clip) for c in found if c.omega == 0] == [
+        ("ddim-2", True),
+        ("ddim-2-unclipped", False),
+        ("heun-3", True),
+    ]
+    assert [choice.evaluations for choice in found] == [2, 4, 2, 4, 5, 10]
     own = small_experiment(
         sampling__sampler="ancestral", training__ema_lengths=[0.1], sampling__ema_length=0.1
     )
@@ -30,7 +40,7 @@ def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
 
 def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
-    assert names(sampling_choices(config, num_steps=10)) == [
+    assert names(sampling_choices(config, max_evaluations=10)) == [
         (0, "ddim-4"),
         (1, "ddim-4"),
         (0, "ddim-10"),
@@ -41,7 +51,7 @@ def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*ddim-STEPS with 1 to 1000 steps"),
+        ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*heun-STEPS with 1 to 1000 steps"),
         ({"evaluation__samplers": ["ddim-0"]}, "evaluation.samplers is 'ddim-0'"),
         ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, or ddim-STEPS"),
         ({"evaluation__ema_lengths": [0.1]}, r"evaluation.ema_lengths is 0.1; allowed: .*\[\]"),
@@ -61,5 +71,5 @@ def test_choice_is_read_from_its_name() -> None:
     assert fixed.sampling.ema_length == 0.1
     assert fixed.evaluation.guidance_scales == (0.75,)
     assert fixed_choice(kept, 0.0, "ancestral-1000").sampling.sampler == "ancestral"
-    with pytest.raises(ValueError, match=r"0\.2.*allowed: of 0\.05, 0\.1"):
+    with pytest.raises(ValueError, match=r"0\.2.*-ema-LENGTH, one of 0\.05, 0\.1"):
         fixed_choice(kept, 0.0, "ddim-5-ema-0.2")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from diffrop.checkpoint_file import write_checkpoint
 from diffrop.errors import CheckpointError
 from diffrop.schema import flatten
 from diffrop.training.identity import (
+    FORMAT,
     KEYS_WITHOUT_EFFECT_ON_WEIGHTS,
     PARTS_WITHOUT_EFFECT_ON_WEIGHTS,
     TrainingIdentity,
@@ -101,7 +103,36 @@ def test_key_of_a_configuration_stays_what_it_was() -> None:
     assert "evaluation" not in text and '"contrastive.form": "none"' in text
     assert "contrastive.tau_0" not in text and "cbdm_tau" not in text
     identity = TrainingIdentity({"training.seed": 0, "a": 1.0}, 1, "d")
-    assert identity.key == "4a125c13da79a7074adc900efed4a85b"
+    assert identity.key == "8f47295bbf1dff6f6b463c18dec26df8"
+
+
+def test_training_of_an_earlier_format_keeps_its_key_and_is_no_training_of_now() -> None:
+    key = "4a125c13da79a7074adc900efed4a85b"
+    stored = {
+        "format": 1,
+        "key": key,
+        "seed": 0,
+        "canonical": {"training.seed": 0, "a": 1.0},
+        "world_size": 1,
+        "data_digest": "d",
+        "parent": None,
+        "origin": None,
+    }
+    earlier = TrainingIdentity.from_dict(stored)
+    assert earlier.key == key and earlier.to_dict() == stored
+    assert TrainingIdentity(earlier.canonical, 1, "d").key != key
+    for number in (0, FORMAT + 1):
+        unknown = TrainingIdentity(earlier.canonical, 1, "d", format=number).to_dict()
+        with pytest.raises(ValueError, match="format"):
+            TrainingIdentity.from_dict(unknown)
+
+
+def test_training_of_an_earlier_format_is_forked_and_not_continued() -> None:
+    config = small_experiment("none")
+    earlier = dataclasses.replace(identify(config, 1, "data"), format=1)
+    child = forked(earlier, 64, config, 1, "data")
+    assert child.parent == checkpoint_key(earlier.key, 64)
+    assert child.format == FORMAT
 
 
 def test_fine_tuning_is_known_by_what_its_start_holds_not_by_its_path(tmp_path: Path) -> None:

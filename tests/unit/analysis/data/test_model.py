@@ -39,7 +39,7 @@ def test_large_networks_are_left_to_gpus(
 def test_model_samples_with_the_trials_sampler_and_omega(trained_study: StudyResults) -> None:
     trial = model_trials(trained_study)[-1]
     model = load_model(trained_study, trial)
-    assert (model.sampling.sampler, model.sampling.num_steps) == ("ddim", 16)
+    assert (model.config.sampling.sampler, model.config.sampling.num_steps) == ("ddim", 16)
     assert model.config.contrastive.form == "reciprocal"
     labels = torch.tensor([0, 1, 9])
     images = model.samples(labels, seed=3)

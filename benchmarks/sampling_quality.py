@@ -1,0 +1,169 @@
+"""What samplers make of few evaluations of the network: errors where the score is exact.
+
+The data are mixtures of Gaussians: one for each class of scikit-learn's digits (its mean image,
+and the standard deviation that all classes share), and three in the plane. The network is replaced
+by the exact posterior mean of the clean image on the published schedule. The error is the root
+mean square difference to a solution with thousands of steps at real-valued times, from the same
+noise; samples that end at another mode than there weigh most in it.
+
+    python -m benchmarks.sampling_quality
+"""
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Row, report
+from diffrop.config import DataConfig, DiffusionConfig, SamplerKind, SamplingConfig
+from diffrop.data import load_dataset
+from diffrop.diffusion.sampling import Denoiser, from_uint8, sample
+from diffrop.diffusion.schedule import NoiseSchedule, at
+from diffrop.diffusion.solvers import CLEAN, EDM_RHO, SOLVERS, NoiseLevel
+from diffrop.samplers import num_evaluations, sampler_name
+
+AIM = 0.2
+"""Error of DPM-Solver++ at ten evaluations, at most, as a share of DDIM's."""
+AIM_AT = 10
+COMPARED: tuple[tuple[SamplerKind, int], ...] = tuple(
+    [("dpmpp", steps) for steps in (5, 8, 10, 15, 20, 50)]
+    + [("heun", steps) for steps in (3, 5, 8, 10, 25)]
+)
+LEAST_RATIO = 1e-5
+"""Noise to signal at which the fine solution goes to the clean image."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Gaussians of equal weight and spread."""
+
+    means: Tensor
+    """float64 (K, D)."""
+    std: float
+
+    @classmethod
+    def random(cls, num_modes: int, num_values: int, std: float) -> "Mixture":
+        """Return one with means in [-0.6, 0.6]."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.rand(num_modes, num_values, generator=generator, dtype=torch.float64)
+        return cls(1.2 * drawn - 0.6, std)
+
+    @classmethod
+    def of_digits(cls) -> "Mixture":
+        """Return the classes of scikit-learn's digits: mean images and pooled deviation."""
+        images = load_dataset(DataConfig(dataset="digits", imbalance_factor=1.0)).reference
+        values = from_uint8(images.images).double().flatten(1)
+        means = torch.stack([values[images.labels == c].mean(0) for c in range(10)])
+        return cls(means, (values - means[images.labels]).square().mean().sqrt().item())
+
+    def clean(self, x_t: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Return E[x_0 given x_t] for x_t (B, D) = alpha x_0 + sigma eps, float64."""
+        variance = (alpha * self.std) ** 2 + sigma**2
+        far = x_t.unsqueeze(1) - alpha * self.means
+        weights = (-far.square().sum(2) / (2 * variance)).softmax(1).unsqueeze(2)
+        return (weights * (self.means + alpha * self.std**2 / variance * far)).sum(1)
+
+    def denoiser(self, schedule: NoiseSchedule) -> Denoiser:
+        """Return the noise that a perfect network predicts; labels play no part."""
+
+        def predict(x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            alpha = at(schedule.alpha_bar, t, x_t).sqrt()
+            sigma = at(schedule.one_minus_alpha_bar, t, x_t).sqrt()
+            level = alpha.flatten()[0].item(), sigma.flatten()[0].item()  # t is the same for all
+            x_0 = self.clean(x_t.flatten(1), *level).view_as(x_t)
+            return (x_t - alpha * x_0) / sigma
+
+        return predict
+
+    def solution(self, x_t: Tensor, ratio: float, num_steps: int) -> Tensor:
+        """Return where the probability flow takes x_t (B, D) from noise `ratio` times the signal.
+
+        Heun's method with EDM's spacing at real-valued times.
+        """
+        first, last = (end ** (1 / EDM_RHO) for end in (ratio, LEAST_RATIO))
+        ratios = np.linspace(first, last, num_steps) ** EDM_RHO
+        levels = [level_of(value) for value in ratios.tolist()]
+
+        def predict(x: Tensor, now: NoiseLevel) -> Tensor:
+            return self.clean(x, now.alpha, now.sigma)
+
+        return SOLVERS["heun"].solve(x_t, [*levels, CLEAN], predict, x_t.clone)
+
+
+def level_of(ratio: float) -> NoiseLevel:
+    """Return the level of the variance-preserving process with this noise to signal, any t."""
+    alpha = 1 / math.sqrt(1 + ratio**2)
+    return NoiseLevel(t=0, alpha=alpha, sigma=ratio * alpha, beta=0.0)
+
+
+class ExactScore:
+    """Errors of samplers on one mixture and one batch of noise."""
+
+    def __init__(self, mixture: Mixture, num_images: int, fine_steps: int = 4000) -> None:
+        self.mixture, self.num_images = mixture, num_images
+        self.schedule = NoiseSchedule.linear(DiffusionConfig(), torch.float64)
+        self.shape = (mixture.means.shape[1],)
+        noise = torch.randn(num_images, *self.shape, generator=self.generator()).double()
+        last = self.schedule.one_minus_alpha_bar[-1] / self.schedule.alpha_bar[-1]
+        self.fine = mixture.solution(noise, last.sqrt().item(), fine_steps)
+
+    def generator(self) -> torch.Generator:
+        """Return that of the noise from which all solutions start."""
+        return torch.Generator().manual_seed(0)
+
+    def error(self, config: SamplingConfig) -> float:
+        """Return the root mean square error of a sampler's values."""
+        labels = torch.zeros(self.num_images, dtype=torch.int64)
+        denoiser = self.mixture.denoiser(self.schedule)
+        found = sample(
+            denoiser, self.schedule, config, self.shape, labels, 0.0, 1, self.generator()
+        )
+        return (found - self.fine).square().mean().sqrt().item()
+
+
+def rows(name: str, score: ExactScore) -> list[Row]:
+    """Compare each sampler with DDIM at as many evaluations; `name` is the mixture's."""
+    found = []
+    steps = score.schedule.num_timesteps
+    for kind, num_steps in COMPARED:
+        config = SamplingConfig(sampler=kind, num_steps=num_steps, clip=False)
+        count = num_evaluations(config, steps, omega=0)
+        ours = score.error(config)
+        ddim = score.error(SamplingConfig(sampler="ddim", num_steps=count, clip=False))
+        judged = kind == "dpmpp" and count == AIM_AT
+        found.append(
+            Row(
+                what=f"{name}, {sampler_name(config, steps)}, {count} evaluations",
+                plain=ddim,
+                ours=ours,
+                unit="error",
+                ratio=ours / ddim,
+                aim=f"<= {AIM} of DDIM's" if judged else "",
+                reached=ours <= AIM * ddim if judged else None,
+            )
+        )
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-images", type=int, default=256, metavar="N")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON")
+    args = parser.parse_args()
+    mixtures = {"digits": Mixture.of_digits(), "plane": Mixture.random(3, 2, std=0.15)}
+    found = [
+        row
+        for name, mixture in mixtures.items()
+        for row in rows(name, ExactScore(mixture, args.num_images))
+    ]
+    facts = {"plain": "DDIM at as many evaluations", "num_images": args.num_images}
+    report("sampling_quality", found, facts, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Samplers as they are named beside scores, and what they cost.
+
+A name says all on which the images depend beside model, omega and noise: the sampler, its steps,
+"unclipped" where predicted clean images are not clipped, and the average of the weights where it
+is not the exponential one: ddim-8, ancestral-1000-unclipped, ddim-10-ema-0.1.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast, get_args
+
+from diffrop.config import SamplerKind, SamplingConfig
+from diffrop.schema import require
+
+EVALUATIONS: Mapping[SamplerKind, Callable[[int], int]] = {
+    "ddim": lambda num_steps: num_steps,
+    "dpmpp": lambda num_steps: num_steps,
+    "heun": lambda num_steps: 2 * num_steps - 1,
+    "ancestral": lambda num_steps: num_steps,
+}
+"""How often each sampler evaluates the network for an image without guidance, by its steps."""
+
+_KINDS = "|".join(get_args(SamplerKind))
+_NAME = re.compile(rf"({_KINDS})(?:-([0-9]{{1,6}}))?(-unclipped)?(?:-ema-(.+))?")
+
+
+def sampler_name(sampling: SamplingConfig, num_timesteps: int) -> str:
+    """Return the name of a sampler: ddim-10-unclipped-ema-0.1."""
+    clipping = "" if sampling.clip else "-unclipped"
+    length = sampling.ema_length
+    average = "" if length is None else f"-ema-{length:g}"
+    return f"{sampling.sampler}-{num_steps(sampling, num_timesteps)}{clipping}{average}"
+
+
+def named_sampler(
+    name: str,
+    own: SamplingConfig,
+    num_timesteps: int,
+    lengths: Sequence[float] = (),
+    field: str = "sampler",
+) -> SamplingConfig:
+    """Return what a name stands for.
+
+    Args:
+        name: as `sampler_name` gives it; the ancestral sampler may leave out its steps.
+        own: whose other settings are kept.
+        num_timesteps: T.
+        lengths: of the averages that there are.
+        field: which setting this is, for the message.
+
+    Raises:
+        ValueError: the name cannot be read, or there is no such number of steps or average.
+    """
+    known = {f"{length:g}": length for length in lengths}
+    found = _NAME.fullmatch(name)
+    kind, steps, unclipped, length = found.groups() if found else ("", None, None, None)
+    count = int(steps or (num_timesteps if kind == "ancestral" else 0))
+    fits = count == num_timesteps if kind == "ancestral" else 1 <= count <= num_timesteps
+    fits = fits and (length is None or length in known)
+    require(fits, field, name, _allowed(num_timesteps, known))
+    return dataclasses.replace(
+        own,
+        sampler=cast(SamplerKind, kind),
+        num_steps=count,
+        clip=unclipped is None,
+        ema_length=None if length is None else known[length],
+    )
+
+
+def _allowed(num_timesteps: int, lengths: Collection[str]) -> str:
+    kinds = [f"{kind}-STEPS" for kind in get_args(SamplerKind) if kind != "ancestral"]
+    average = f" and -ema-LENGTH, one of {', '.join(lengths)}" if lengths else ""
+    return (
+        f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it -unclipped"
+        f"{average}, where that is meant"
+    )
+
+
+def num_steps(sampling: SamplingConfig, num_timesteps: int) -> int:
+    """Return the steps of a sampler; the ancestral one takes all T."""
+    return num_timesteps if sampling.sampler == "ancestral" else sampling.num_steps
+
+
+def num_evaluations(sampling: SamplingConfig, num_timesteps: int, omega: float) -> int:
+    """Return how often the network is evaluated for an image (NFE); guidance takes two a time."""
+    branches = 1 if omega == 0 else 2
+    return branches * EVALUATIONS[sampling.sampler](num_steps(sampling, num_timesteps))
+
+
+def capped(sampling: SamplingConfig, num_timesteps: int, limit: int | None) -> SamplingConfig:
+    """Return a sampler with as many steps as `limit` evaluations without guidance allow.
+
+    The ancestral sampler takes all T steps: where that is more, DDIM stands in for it.
+    """
+    if limit is None or num_evaluations(sampling, num_timesteps, omega=0) <= limit:
+        return sampling
+    kind: SamplerKind = "ddim" if sampling.sampler == "ancestral" else sampling.sampler
+    steps = max(count for count in range(1, limit + 1) if EVALUATIONS[kind](count) <= limit)
+    return dataclasses.replace(sampling, sampler=kind, num_steps=steps)
