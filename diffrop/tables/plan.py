@@ -150,7 +150,10 @@ def check_folder(plan: TablePlan, resume: bool) -> None:
             if path.parent.exists():
                 raise StudyError(f"{path} is missing; remove {path.parent}, or name another table")
             continue
-        differing = value_differences(flatten(load_yaml(path)), flatten(plan.settings(row)))
+        stored = load_yaml(path)
+        if "config" in stored:  # what an earlier version did not know had its default
+            stored["config"] = ExperimentConfig.from_dict(stored["config"]).to_dict()
+        differing = value_differences(flatten(stored), flatten(plan.settings(row)))
         if differing:
             raise StudyError(
                 f"row {row!r} in {plan.directory} has another configuration: "

@@ -68,6 +68,19 @@ def test_resuming_with_another_budget_is_refused_with_the_differences(tmp_path: 
         check_folder(plan_of(5, tmp_path / "t"), resume=True)
 
 
+def test_row_of_a_version_that_knew_fewer_settings_is_gone_on_with(tmp_path: Path) -> None:
+    plan = plan_of(4, tmp_path / "t")
+    store(plan, "ddpm")
+    path = plan.row_directory("ddpm") / ROW_FILE
+    settings = plan.settings("ddpm")
+    del settings["config"]["sampling"]["clip"]
+    path.write_text(yaml.safe_dump(settings))
+    check_folder(plan, resume=True)
+    unclipped = plan_of(4, tmp_path / "t", sampling__clip=False)
+    with pytest.raises(StudyError, match=r"sampling\.clip True -> False"):
+        check_folder(unclipped, resume=True)
+
+
 def test_a_row_of_unknown_configuration_is_refused(tmp_path: Path) -> None:
     plan = plan_of(4, tmp_path / "t")
     (plan.row_directory("diffrop") / "scores").mkdir(parents=True)
