@@ -1,7 +1,9 @@
 import contextlib
+import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from diffrop.execution import cluster
 from diffrop.execution.cluster import check_resources, concurrency, resources_per_trial
 from diffrop.study.config import LaunchConfig
 from tests.made.faults import fault
+from tests.made.small import ROOT
 
 NODES = [{"CPU": 6.0, "GPU": 1.0}, {"CPU": 6.0, "GPU": 1.0}]
 
@@ -35,15 +38,38 @@ def test_trial_that_does_not_fit_is_refused_with_both_numbers() -> None:
         check_resources(launch, cpus=8, gpus=1)
 
 
-def test_few_open_files_are_refused_where_a_local_cluster_is_to_start(
+def test_open_files_count_where_a_local_cluster_is_to_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
     cluster.check_this_machine(LaunchConfig())
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
     cluster.check_this_machine(LaunchConfig(ray_address="10.0.0.1:6379"))
-    with pytest.raises(ResourceError, match=r"256 files open here; allowed: at least 1,024"):
+    with pytest.raises(ResourceError):
         cluster.check_this_machine(LaunchConfig())
+
+
+@fault(50, "a command that may open 256 files")
+def test_command_that_may_open_few_files_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); "
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    script = str(ROOT / "studies" / "run_tau_sweep.py")
+    run = subprocess.run(
+        [sys.executable, "-c", limited, script, "--extractor", "tests.made.small:RowBrightness"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert run.returncode == 2
+    said = run.stderr.splitlines()[-1]
+    assert said.startswith(
+        "error: a process may have 256 files open here; allowed: at least 1,024"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
