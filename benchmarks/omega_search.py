@@ -37,7 +37,7 @@ from diffrop.scoring.score import score_choice, score_model
 from diffrop.seeds import derive_seed
 from diffrop.storage import write_atomically
 from diffrop.study.rung import Rung
-from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+from diffrop.study.sampling_choice import sampling_choices
 from diffrop.training.trainer import Trainer
 
 LENGTHS = (10_240, 20_480)
@@ -103,8 +103,8 @@ def compare(
         )
         cards.append(scored.card)
     fresh = config.with_values({"evaluation.seed": seeds[1]})
-    sampling = {choice.sampler: choice.sampling for choice in sampling_choices(config)}
-    choices = [SamplingChoice(card.omega, sampling[card.sampler]) for card in cards]
+    named = {(choice.omega, choice.sampler): choice for choice in sampling_choices(config)}
+    choices = [named[card.omega, card.sampler] for card in cards]
     reports = {
         choice: score_choice(swept.averages, swept.schedule, fresh, inputs, choice, full)
         for choice in dict.fromkeys(choices)

@@ -131,7 +131,7 @@ def rows(name: str, score: ExactScore) -> list[Row]:
     steps = score.schedule.num_timesteps
     for kind, num_steps in COMPARED:
         config = SamplingConfig(sampler=kind, num_steps=num_steps, clip=False)
-        count = num_evaluations(config, steps, omega=0)
+        count = num_evaluations(config, steps)
         ours = score.error(config)
         ddim = score.error(SamplingConfig(sampler="ddim", num_steps=count, clip=False))
         judged = kind == "dpmpp" and count == AIM_AT

@@ -5,7 +5,7 @@ down whole or by its part. It says what is trained, how it is sampled and how it
 study searches is a set of dotted keys of it (`contrastive.tau_0`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -42,6 +42,15 @@ PILLOWS_MAX_IMAGE_PIXELS = 178_956_970
 # Far above what anybody trains: a slip of the keyboard is refused in place of filling the memory.
 MAX_CHANNELS, MAX_BLOCKS, MAX_TIMESTEPS = 16_384, 64, 100_000
 MAX_SAMPLES = MAX_BATCH = 1_000_000
+
+GuidanceInterval = tuple[float, float]
+"""Guidance is active at the timesteps t with low <= t / T < high."""
+WHOLE_RANGE: GuidanceInterval = (0.0, 1.0)
+
+
+def _require_interval(name: str, interval: Sequence[float]) -> None:
+    fits = len(interval) == 2 and 0 <= interval[0] < interval[1] <= 1
+    require(fits, name, interval, "two shares of T, 0 <= low < high <= 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,6 +299,9 @@ class SamplingConfig(Config):
     clip: bool = True
     """Clip predicted clean images to [-1, 1] at every step (Ho et al., 2020), or take them as they
     are, as the public code of CBDM does."""
+    guidance_interval: GuidanceInterval = WHOLE_RANGE
+    """Shares of T between which omega applies (Kynkaanniemi et al., 2024): at t with low <= t / T
+    < high; elsewhere only the conditional branch is evaluated."""
     batch_size: int = 500
     ema_length: float | None = None
     """Which of `training.ema_lengths` to sample from; None is the exponential average."""
@@ -297,6 +309,7 @@ class SamplingConfig(Config):
     def check(self) -> None:
         """Refuse empty sampling."""
         require(self.num_steps > 0, "num_steps", self.num_steps, "at least 1")
+        _require_interval("guidance_interval", self.guidance_interval)
         size = self.batch_size
         require(0 < size <= MAX_BATCH, "batch_size", size, f"1 to {MAX_BATCH:,}")
 
@@ -319,9 +332,11 @@ class EvaluationConfig(Config):
     stands for that of `sampling`. See `diffrop.samplers`."""
     ema_lengths: tuple[float | None, ...] = ()
     """Averages of the weights to choose from, as in `sampling.ema_length`; none stands for it."""
+    guidance_intervals: tuple[GuidanceInterval, ...] = ()
+    """Intervals to choose from, as in `sampling.guidance_interval`; none stands for it."""
     omega_search: OmegaSearch = "halving"
-    """How omega, sampler and average are chosen: by successive halving with growing numbers of
-    samples, or each at the full number."""
+    """How omega, its interval, sampler and average are chosen: by successive halving with growing
+    numbers of samples, or each at the full number."""
     metrics: tuple[Metric, ...] = get_args(Metric)
     """Metrics of the last score at its best omega; the others are FID alone. See
     docs/metrics.md."""
@@ -344,9 +359,11 @@ class EvaluationConfig(Config):
         scales = self.guidance_scales
         unique = bool(scales) and len(set(scales)) == len(scales) and min(scales) >= 0
         require(unique, "guidance_scales", scales, "distinct numbers, 0 or more")
-        for name in ("samplers", "ema_lengths"):
+        for name in ("samplers", "ema_lengths", "guidance_intervals"):
             values = getattr(self, name)
             require(len(set(values)) == len(values), name, values, "distinct values")
+        for interval in self.guidance_intervals:
+            _require_interval("guidance_intervals", interval)
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
         parse_constraints(self.constraints)

@@ -1,8 +1,9 @@
 """Samplers as they are named beside scores, and what they cost.
 
 A name says all on which the images depend beside model, omega and noise: the sampler, its steps,
-"unclipped" where predicted clean images are not clipped, and the average of the weights where it
-is not the exponential one: ddim-8, ancestral-1000-unclipped, ddim-10-ema-0.1.
+"unclipped" where predicted clean images are not clipped, the interval of guidance where it is not
+the whole range, and the average of the weights where it is not the exponential one: ddim-8,
+ancestral-1000-unclipped, heun-5-guided-0.2-0.7, ddim-10-ema-0.1.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast, get_args
 
-from diffrop.config import SamplerKind, SamplingConfig
+from diffrop.config import WHOLE_RANGE, SamplerKind, SamplingConfig
 from diffrop.schema import require
 
 EVALUATIONS: Mapping[SamplerKind, Callable[[int], int]] = {
@@ -22,22 +23,27 @@ EVALUATIONS: Mapping[SamplerKind, Callable[[int], int]] = {
 """How often each sampler evaluates the network for an image without guidance, by its steps."""
 
 _KINDS = "|".join(get_args(SamplerKind))
-_NAME = re.compile(rf"({_KINDS})(?:-([0-9]{{1,6}}))?(-unclipped)?(?:-ema-(.+))?")
+_SHARE = r"[0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?"
+_NAME = re.compile(
+    rf"({_KINDS})(?:-([0-9]{{1,6}}))?(-unclipped)?(?:-guided-({_SHARE})-({_SHARE}))?(?:-ema-(.+))?"
+)
 
 
 def sampler_name(sampling: SamplingConfig, num_timesteps: int) -> str:
-    """Return the name of a sampler: ddim-10-unclipped-ema-0.1."""
+    """Return the name of a sampler: ddim-10-unclipped-guided-0.2-0.7-ema-0.1."""
     clipping = "" if sampling.clip else "-unclipped"
+    ends = [repr(end).removesuffix(".0") for end in sampling.guidance_interval]
+    guided = "" if sampling.guidance_interval == WHOLE_RANGE else f"-guided-{'-'.join(ends)}"
     length = sampling.ema_length
     average = "" if length is None else f"-ema-{length:g}"
-    return f"{sampling.sampler}-{num_steps(sampling, num_timesteps)}{clipping}{average}"
+    return f"{sampling.sampler}-{num_steps(sampling, num_timesteps)}{clipping}{guided}{average}"
 
 
 def named_sampler(
     name: str,
     own: SamplingConfig,
     num_timesteps: int,
-    lengths: Sequence[float] = (),
+    lengths: Sequence[float] | None = (),
     field: str = "sampler",
 ) -> SamplingConfig:
     """Return what a name stands for.
@@ -46,34 +52,38 @@ def named_sampler(
         name: as `sampler_name` gives it; the ancestral sampler may leave out its steps.
         own: whose other settings are kept.
         num_timesteps: T.
-        lengths: of the averages that there are.
+        lengths: of the averages that there are; None where a name says neither average nor
+            interval, because lists of their own do.
         field: which setting this is, for the message.
 
     Raises:
-        ValueError: the name cannot be read, or there is no such number of steps or average.
+        ValueError: the name cannot be read, or there is no such number of steps, interval or
+            average.
     """
-    known = {f"{length:g}": length for length in lengths}
+    known = {f"{length:g}": length for length in lengths or ()}
     found = _NAME.fullmatch(name)
-    kind, steps, unclipped, length = found.groups() if found else ("", None, None, None)
+    kind, steps, unclipped, low, high, length = found.groups() if found else ("", *[None] * 5)
     count = int(steps or (num_timesteps if kind == "ancestral" else 0))
     fits = count == num_timesteps if kind == "ancestral" else 1 <= count <= num_timesteps
-    fits = fits and (length is None or length in known)
-    require(fits, field, name, _allowed(num_timesteps, known))
+    fits = fits and (length is None or length in known) and (low is None or lengths is not None)
+    require(fits, field, name, _allowed(num_timesteps, None if lengths is None else known))
     return dataclasses.replace(
         own,
         sampler=cast(SamplerKind, kind),
         num_steps=count,
         clip=unclipped is None,
+        guidance_interval=(float(low), float(high)) if low and high else WHOLE_RANGE,
         ema_length=None if length is None else known[length],
     )
 
 
-def _allowed(num_timesteps: int, lengths: Collection[str]) -> str:
+def _allowed(num_timesteps: int, lengths: Collection[str] | None) -> str:
     kinds = [f"{kind}-STEPS" for kind in get_args(SamplerKind) if kind != "ancestral"]
-    average = f" and -ema-LENGTH, one of {', '.join(lengths)}" if lengths else ""
+    parts = [] if lengths is None else ["-guided-LOW-HIGH, shares of T"]
+    parts += [f"-ema-LENGTH, one of {', '.join(lengths)}"] if lengths else []
     return (
-        f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it -unclipped"
-        f"{average}, where that is meant"
+        f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it "
+        f"{' and '.join(['-unclipped', *parts])}, where that is meant"
     )
 
 
@@ -82,10 +92,15 @@ def num_steps(sampling: SamplingConfig, num_timesteps: int) -> int:
     return num_timesteps if sampling.sampler == "ancestral" else sampling.num_steps
 
 
-def num_evaluations(sampling: SamplingConfig, num_timesteps: int, omega: float) -> int:
-    """Return how often the network is evaluated for an image (NFE); guidance takes two a time."""
-    branches = 1 if omega == 0 else 2
-    return branches * EVALUATIONS[sampling.sampler](num_steps(sampling, num_timesteps))
+def is_guided(sampling: SamplingConfig, t: int, num_timesteps: int) -> bool:
+    """Return whether guidance is active at a timestep of T."""
+    low, high = sampling.guidance_interval
+    return low <= t / num_timesteps < high
+
+
+def num_evaluations(sampling: SamplingConfig, num_timesteps: int) -> int:
+    """Return how often the network is evaluated for an image without guidance."""
+    return EVALUATIONS[sampling.sampler](num_steps(sampling, num_timesteps))
 
 
 def capped(sampling: SamplingConfig, num_timesteps: int, limit: int | None) -> SamplingConfig:
@@ -93,7 +108,7 @@ def capped(sampling: SamplingConfig, num_timesteps: int, limit: int | None) -> S
 
     The ancestral sampler takes all T steps: where that is more, DDIM stands in for it.
     """
-    if limit is None or num_evaluations(sampling, num_timesteps, omega=0) <= limit:
+    if limit is None or num_evaluations(sampling, num_timesteps) <= limit:
         return sampling
     kind: SamplerKind = "ddim" if sampling.sampler == "ancestral" else sampling.sampler
     steps = max(count for count in range(1, limit + 1) if EVALUATIONS[kind](count) <= limit)

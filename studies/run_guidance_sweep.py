@@ -44,6 +44,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     study = "as in the study"
     words = "samplers to score, such as ddim-8,dpmpp-8,heun-5,ancestral"
     add_options(parser, "evaluation.samplers", help=words, default=study)
+    words = "where omega applies, each to be scored: shares of T such as 0-1,0.2-0.7"
+    add_options(parser, "evaluation.guidance_intervals", help=words, default=study)
     add_options(parser, "evaluation.num_samples", help="for each omega", default=study)
     add_options(parser, "evaluation.seed", default=study)
     add_options(parser, "evaluation.extractor", default=study)

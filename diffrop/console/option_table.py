@@ -10,6 +10,7 @@ from diffrop.console.typed import (
     folder,
     fork_source,
     imbalance_factor,
+    intervals,
     local_path,
     seconds,
     setting,
@@ -212,6 +213,13 @@ OPTIONS = {
         "--ema-lengths",
         "averages of the weights to choose from, of training.ema_lengths",
         "X,X,...",
+    ),
+    "evaluation.guidance_intervals": Option(
+        "--guidance-intervals",
+        "where omega applies, to choose from: shares of T such as 0-1,0.2-0.7",
+        "LOW-HIGH,...",
+        intervals,
+        default="0-1",
     ),
     "evaluation.omega_search": Option(
         "--omega-search",

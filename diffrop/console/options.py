@@ -53,6 +53,7 @@ TRIAL_OPTIONS = (
     "evaluation.guidance_scales",
     "evaluation.samplers",
     "evaluation.ema_lengths",
+    "evaluation.guidance_intervals",
     "evaluation.omega_search",
     "evaluation.objectives",
     *EXTRACTOR_OPTIONS,
@@ -234,7 +235,10 @@ def shown(value: Any) -> str:
 
 def add_sampler(container: argparse._ActionsContainer) -> None:
     """Add --sampler, for commands that draw from a checkpoint."""
-    words = "as it stands beside scores, such as ddim-8-ema-0.1 (as in the checkpoint's study)"
+    words = (
+        "as it stands beside scores, such as ddim-8-guided-0.2-0.7-ema-0.1 (as in the "
+        "checkpoint's study)"
+    )
     container.add_argument("--sampler", metavar="NAME", help=words)
 
 

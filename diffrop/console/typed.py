@@ -64,6 +64,19 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(whole(part) for part in text.split(","))
 
 
+def intervals(text: str) -> tuple[tuple[float, ...], ...]:
+    """Parse "0-1,0.2-0.7"."""
+    return tuple(_interval(part) for part in text.split(","))
+
+
+def _interval(text: str) -> tuple[float, ...]:
+    ends = text.split("-")
+    if len(ends) != 2:
+        message = f"{short(text)} is no interval; allowed: LOW-HIGH, such as 0.2-0.7"
+        raise argparse.ArgumentTypeError(message)
+    return tuple(number(end) for end in ends)
+
+
 def names(text: str) -> list[str]:
     """Parse "color,cutout"; an empty text is an empty list."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -6,9 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffrop.config import SamplingConfig
+from diffrop.config import DiffusionConfig, SamplingConfig
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.diffusion.solvers import SOLVERS, NoiseLevel, noise_levels
+from diffrop.diffusion.solvers import SOLVERS, NoiseLevel, evaluated_timesteps, noise_levels
+from diffrop.samplers import is_guided
 
 
 class Denoiser(Protocol):
@@ -52,7 +53,8 @@ def sample(
     Args:
         model: predicts the noise.
         schedule: on the device of the model; the images are computed in its dtype.
-        config: sampler, steps, and whether predicted clean images are clipped to [-1, 1].
+        config: sampler, steps, where guidance is active, and whether predicted clean images are
+            clipped to [-1, 1].
         shape: (C, H, W) of an image.
         labels: (B,), int64.
         omega: guidance scale, 0 or more.
@@ -74,13 +76,24 @@ def sample(
     def predict(x_t: Tensor, level: NoiseLevel) -> Tensor:
         look()
         t = torch.full_like(labels, level.t)
-        eps = guided_noise(model, x_t, t, labels, omega, null_label).to(x_t.dtype)
+        scale = omega if is_guided(config, level.t, schedule.num_timesteps) else 0.0
+        eps = guided_noise(model, x_t, t, labels, scale, null_label).to(x_t.dtype)
         x_0 = schedule.x_0(x_t, t, eps)
         return x_0.clamp(-1, 1) if config.clip else x_0
 
     solver = SOLVERS[config.sampler]
     levels = noise_levels(schedule, solver.timesteps(schedule, config.num_steps))
     return solver.solve(noise(), levels, predict, noise)
+
+
+def num_guided_evaluations(
+    config: SamplingConfig, diffusion: DiffusionConfig, omega: float
+) -> int:
+    """Return how often the network is evaluated for an image (NFE): twice where it is guided."""
+    seen = evaluated_timesteps(diffusion, config.sampler, config.num_steps)
+    if omega == 0:
+        return len(seen)
+    return sum(1 + is_guided(config, t, diffusion.num_timesteps) for t in seen)
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ a function and its timesteps here, and its name and cost in `diffrop.config.Samp
 `diffrop.samplers.EVALUATIONS`.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffrop.config import SamplerKind
+from diffrop.config import DiffusionConfig, SamplerKind
 from diffrop.diffusion.schedule import NoiseSchedule
 
 
@@ -190,3 +192,24 @@ SOLVERS: Mapping[SamplerKind, Solver] = {
     "heun": Solver(evenly_as_edm, heun),
     "ancestral": Solver(every_timestep, ancestral),
 }
+
+
+@functools.cache
+def evaluated_timesteps(
+    diffusion: DiffusionConfig, sampler: SamplerKind, num_steps: int
+) -> tuple[int, ...]:
+    """Return the timestep of each evaluation of the network, in order.
+
+    They are found by taking the sampler's steps with no images.
+    """
+    schedule, solver = NoiseSchedule.linear(diffusion), SOLVERS[sampler]
+    found: list[int] = []
+
+    def predict(x_t: Tensor, level: NoiseLevel) -> Tensor:
+        found.append(level.t)
+        return x_t
+
+    levels = noise_levels(schedule, solver.timesteps(schedule, num_steps))
+    nothing = torch.empty(0)
+    solver.solve(nothing, levels, predict, lambda: nothing)
+    return tuple(found)

@@ -31,7 +31,8 @@ def export_pipeline(
         checkpoint: of a diffusion model.
         directory: new or empty.
         omega: the pipeline's guidance scale, unless a call gives another.
-        sampler: as it stands beside scores, such as ddim-8-ema-0.1; None takes the checkpoint's.
+        sampler: as it stands beside scores, such as ddim-8-guided-0.2-0.7; None takes the
+            checkpoint's.
 
     Raises:
         ValueError: diffusers is not installed, the folder is not empty, or there is no such
@@ -73,6 +74,7 @@ def export_pipeline(
         "sampler": sampling.sampler,
         "num_inference_steps": sampling.num_steps,
         "guidance_scale": omega,
+        "guidance_interval": list(sampling.guidance_interval),
         "norm_channels_per_group": CHANNELS_PER_GROUP,
         "norm_max_groups": MAX_GROUPS,
     }

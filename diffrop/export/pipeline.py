@@ -27,6 +27,7 @@ class DiffropPipeline(DiffusionPipeline):
         sampler: str = "ddim",
         num_inference_steps: int = 50,
         guidance_scale: float = 0.0,
+        guidance_interval: list[float] = [0.0, 1.0],  # noqa: B006
         norm_channels_per_group: int = 4,
         norm_max_groups: int = 32,
     ) -> None:
@@ -39,6 +40,7 @@ class DiffropPipeline(DiffusionPipeline):
             sampler: "ddim", "dpmpp", "heun" or "ancestral".
             num_inference_steps: unless a call gives another; the ancestral sampler takes all.
             guidance_scale: omega, unless a call gives another; 0 is no guidance.
+            guidance_interval: [low, high]; omega applies at timesteps t with low <= t / T < high.
             norm_channels_per_group: each GroupNorm has at least so many channels in a group,
             norm_max_groups: and at most so many groups. diffusers' network has one number for all.
         """
@@ -55,6 +57,7 @@ class DiffropPipeline(DiffusionPipeline):
             sampler=sampler,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_interval=list(guidance_interval),
             norm_channels_per_group=norm_channels_per_group,
             norm_max_groups=norm_max_groups,
         )
@@ -95,7 +98,8 @@ class DiffropPipeline(DiffusionPipeline):
         if self.config.sampler == "heun":  # it goes on from x_t / alpha
             x_t = x_t * (self.scheduler.sigmas[0] ** 2 + 1) ** 0.5
         for step in self.scheduler.timesteps:
-            eps = self._guided(self.scheduler.scale_model_input(x_t, step), step, labels, omega)
+            scale = omega if self._is_guided(step) else 0.0
+            eps = self._guided(self.scheduler.scale_model_input(x_t, step), step, labels, scale)
             x_t = self.scheduler.step(eps, step, x_t, **options).prev_sample
         images: object = x_t
         if output_type != "pt":
@@ -137,6 +141,10 @@ class DiffropPipeline(DiffusionPipeline):
             below = max(count - 1 - left, min(int(place), below - 1))
             found.append(below)
         return found
+
+    def _is_guided(self, step: Tensor) -> bool:
+        low, high = self.config.guidance_interval
+        return bool(low <= int(step) / self.scheduler.config.num_train_timesteps < high)
 
     def _guided(self, x_t: Tensor, step: Tensor, labels: Tensor, omega: float) -> Tensor:
         if omega == 0:

@@ -1,4 +1,4 @@
-"""The ways to sample from a checkpoint: guidance scale, sampler and average of the weights."""
+"""The ways to sample from a checkpoint: guidance and its interval, sampler, average of weights."""
 
 import dataclasses
 import itertools
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffrop.config import ExperimentConfig, SamplingConfig
-from diffrop.samplers import capped, named_sampler, num_evaluations, num_steps, sampler_name
+from diffrop.diffusion.sampling import num_guided_evaluations
+from diffrop.samplers import capped, named_sampler, num_steps, sampler_name
 from diffrop.schema import require
 
 
@@ -17,22 +18,22 @@ class SamplingChoice:
     omega: float
     sampling: SamplingConfig
     """With the number of steps that are taken."""
+    evaluations: int
+    """Of the network for an image (NFE), those of guidance included."""
 
     @property
     def sampler(self) -> str:
-        """Sampler, steps, clipping and average as they stand beside every score."""
+        """Sampler, steps, clipping, interval and average as they stand beside every score."""
         return sampler_name(self.sampling, self.sampling.num_steps)
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of the network for an image (NFE)."""
-        return num_evaluations(self.sampling, self.sampling.num_steps, self.omega)
 
 
 def sampling_choices(
     config: ExperimentConfig, max_evaluations: int | None = None
 ) -> list[SamplingChoice]:
-    """Return the candidates of a checkpoint: omegas in rising order for each sampler and average.
+    """Return the candidates of a checkpoint.
+
+    They are omegas in rising order for each sampler, average and guidance interval; omega 0, where
+    an interval changes nothing, stands with the first interval alone.
 
     Args:
         config: `evaluation` names them; what it leaves open is as in `sampling`.
@@ -45,7 +46,7 @@ def sampling_choices(
     evaluation, limit = config.evaluation, config.diffusion.num_timesteps
     own = dataclasses.replace(config.sampling, num_steps=num_steps(config.sampling, limit))
     samplers = [
-        named_sampler(name, own, limit, field="evaluation.samplers")
+        named_sampler(name, own, limit, None, field="evaluation.samplers")
         for name in evaluation.samplers
     ] or [own]
     lengths = evaluation.ema_lengths or (own.ema_length,)
@@ -53,12 +54,17 @@ def sampling_choices(
     for length in lengths:
         allowed = f"each of training.ema_lengths, {list(kept)}, or null"
         require(length is None or length in kept, "evaluation.ema_lengths", length, allowed)
+    intervals = evaluation.guidance_intervals or (own.guidance_interval,)
     omegas = sorted(evaluation.guidance_scales)
     samplers = [capped(sampler, limit, max_evaluations) for sampler in samplers]
-    found = [
-        SamplingChoice(omega, dataclasses.replace(sampler, ema_length=length))
-        for sampler, length, omega in itertools.product(samplers, lengths, omegas)
-    ]
+    found = []
+    for sampler, length, interval, omega in itertools.product(
+        samplers, lengths, intervals, omegas
+    ):
+        active = interval if omega else intervals[0]
+        sampling = dataclasses.replace(sampler, ema_length=length, guidance_interval=active)
+        evaluations = num_guided_evaluations(sampling, config.diffusion, omega)
+        found.append(SamplingChoice(omega, sampling, evaluations))
     return list(dict.fromkeys(found))
 
 
@@ -68,7 +74,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
     Args:
         config: of the trial.
         omega: guidance scale.
-        sampler: as it stands beside scores: ancestral-1000, ddim-8, ddim-8-ema-0.1.
+        sampler: as it stands beside scores: ancestral-1000, ddim-8-guided-0.2-0.7-ema-0.1.
 
     Raises:
         ValueError: the sampler cannot be read, or the average is not kept.
@@ -77,6 +83,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
         "evaluation.guidance_scales": [omega],
         "evaluation.samplers": [],
         "evaluation.ema_lengths": [],
+        "evaluation.guidance_intervals": [],
     }
     return with_sampler(config.with_values(changes), sampler)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.config import DataConfig, ExperimentConfig
+from diffrop.diffusion.sampling import num_guided_evaluations
 from diffrop.errors import StudyError
 from diffrop.presets import PRESETS, apply_preset
 from diffrop.record.study_store import is_writable
-from diffrop.samplers import num_evaluations
 from diffrop.schema import flatten, require, value_differences
 from diffrop.study.rung import last_rung
 from diffrop.tables.published import TABLES, PublishedTable
@@ -181,14 +181,15 @@ def row_cost(plan: TablePlan, row: str) -> RowCost:
     if row not in plan.configs:
         return RowCost(0, 0, 0, classified)
     config = plan.configs[row]
-    steps = num_evaluations(config.sampling, config.diffusion.num_timesteps, omega=0)
     scales, num = config.evaluation.guidance_scales, config.evaluation.num_samples
-    branches = sum(1 if omega == 0 else 2 for omega in scales)
+    taken = [
+        num_guided_evaluations(config.sampling, config.diffusion, omega) for omega in (*scales, 1)
+    ]
     generated = classifier.num_generated if classifier else 0
     return RowCost(
         trained=last_rung(config).images,
         sampled=num * len(scales) + generated,
-        evaluations=steps * (num * branches + 2 * generated),
+        evaluations=num * sum(taken[:-1]) + generated * taken[-1],
         classified=classified,
     )
 

@@ -170,7 +170,7 @@ def test_wrong_type_in_a_list_is_refused_by_position(
         ("contrastive", "margin_rule", ["oracle", "constant", "quantile"]),
         ("contrastive", "stop_gradient", ["none", "frequent"]),
         ("training", "precision", ["fp32", "tf32", "bf16"]),
-        ("sampling", "sampler", ["ddim", "ancestral"]),
+        ("sampling", "sampler", ["ddim", "dpmpp", "heun", "ancestral"]),
         ("evaluation", "omega_search", ["halving", "grid"]),
         ("evaluation", "extractor_precision", ["fp32", "tf32", "bf16"]),
         ("data", "reference", ["train", "heldout"]),

@@ -27,7 +27,7 @@ DATA = (
 EXTRACTOR = "--extractor --extractor-weights"
 TRIAL = (
     "--objective-loss --diffaug --init-from --images --batch-size --num-samples --omegas "
-    "--samplers --ema-lengths --omega-search --objective --set " + EXTRACTOR
+    "--samplers --ema-lengths --guidance-intervals --omega-search --objective --set " + EXTRACTOR
 )
 LAUNCH = (
     "--runs-root --workers-per-trial --cpus-per-worker --gpus-per-worker --ray-address "
@@ -45,8 +45,8 @@ FLAGS = {
     "run_classifier_augmentation": "--checkpoint --num-generated --omega --dataset --data-root "
     "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
     "--name",
-    "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers --num-samples --seed "
-    "--runs-root --name --extractor --trust-code",
+    "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers "
+    "--guidance-intervals --num-samples --seed --runs-root --name --extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --seed --out",
@@ -131,6 +131,11 @@ def test_defaults_without_a_value_are_not_shown(value: object, text: str) -> Non
         ("--imbalance-factor 0.02", "data.imbalance_factor", 0.02),
         ("--omegas 0,1.5", "evaluation.guidance_scales", (0.0, 1.5)),
         ("--ema-lengths 0.1", "evaluation.ema_lengths", (0.1,)),
+        (
+            "--guidance-intervals 0-1,0.2-0.7",
+            "evaluation.guidance_intervals",
+            ((0.0, 1.0), (0.2, 0.7)),
+        ),
         ("--samplers ddim-8,ancestral", "evaluation.samplers", ["ddim-8", "ancestral"]),
         ("--diffaug color,", "augmentation.diffaug", ["color"]),
         ("--budget-wall 30m", "launch.budget_wall_s", 1800.0),

@@ -79,6 +79,23 @@ def test_every_choice_of_every_checkpoint_is_scored_with_its_interval(
     pd.testing.assert_frame_equal(frame, again)
 
 
+def test_intervals_of_guidance_are_swept(files: dict[str, Path], tmp_path: Path) -> None:
+    changes = CHANGES | {
+        "evaluation.samplers": [],
+        "evaluation.ema_lengths": [],
+        "evaluation.guidance_intervals": [[0, 1], [0.5, 1]],
+    }
+    swept, inputs = ready_to_sample({"32": files["32"]}, changes, tmp_path, CPU)
+    frame = score_choices(swept, inputs)
+    found = frame[["omega", "sampler", "evaluations"]].drop_duplicates()
+    assert found.to_numpy().tolist() == [
+        [0, "ddim-2", 2],
+        [1, "ddim-2", 4],
+        [1, "ddim-2-guided-0.5-1", 3],
+    ]
+    assert list(sweep_tables(frame)) == ["32, ddim-2", "32, ddim-2-guided-0.5-1"]
+
+
 def test_table_fits_80_columns_and_the_figure_has_a_panel_a_score(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

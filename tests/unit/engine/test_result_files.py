@@ -11,6 +11,7 @@ from diffrop.record.exported_config import load_export
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.scoring.paired_differences import with_differences
+from diffrop.study.sampling_choice import sampling_choices
 from tests.made.finished_study import reader
 from tests.made.small import constrained
 
@@ -36,6 +37,24 @@ def test_csv_and_export_hold_what_was_found(finished: Finished) -> None:
     final = load_export(folder.best)
     assert final.evaluation.guidance_scales == (1.0,)
     assert final.contrastive == exported.contrastive
+
+
+def test_export_keeps_the_interval_of_guidance(finished: Finished) -> None:
+    store, result = finished
+    best = result.best
+    assert best is not None and best.card is not None
+    name = "ddim-2-guided-0.2-0.7"
+    curve = [dataclasses.replace(point, sampler=name) for point in best.card.curve]
+    card = dataclasses.replace(best.card, sampler=name, curve=curve)
+    trials = [
+        dataclasses.replace(trial, card=card) if trial.number == best.number else trial
+        for trial in result.trials
+    ]
+    write_results(dataclasses.replace(result, trials=trials), store.folder)
+    table = pd.read_csv(store.folder.trials_table).set_index("number")
+    assert table.loc[best.number, "sampler"] == name
+    (choice,) = sampling_choices(load_export(store.folder.best))
+    assert (choice.omega, choice.sampler) == (1.0, name)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
-from diffrop.diffusion.sampling import sample
+from diffrop.diffusion.sampling import num_guided_evaluations, sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.export import export_pipeline
 from diffrop.study.sampling_choice import with_sampler
@@ -80,6 +80,21 @@ def test_every_sampler_travels_as_diffusers_own_scheduler(
     theirs = pipeline([1, 2], generator=torch.Generator().manual_seed(0), output_type="pt").images
     assert (ours.abs().max() > 1) == bool(clipping)
     torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["ddim-7", "dpmpp-5", "heun-8", "ancestral-20"])
+def test_interval_of_guidance_travels(coarse: Checkpoint, tmp_path: Path, sampler: str) -> None:
+    name = f"{sampler}-guided-0.3-0.7"
+    export_pipeline(coarse, tmp_path / "out", omega=2.0, sampler=name)
+    pipeline, sizes = load(tmp_path / "out"), list[int]()
+    pipeline.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    ours = drawn(coarse, [1, 2], 2.0, 0, name)
+    theirs = pipeline([1, 2], generator=torch.Generator().manual_seed(0), output_type="pt").images
+    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+    config = with_sampler(ExperimentConfig.from_dict(coarse.card["config"]), name)
+    wanted = num_guided_evaluations(config.sampling, config.diffusion, 2.0)
+    assert sum(sizes) / 2 == wanted and set(sizes) == {2, 4}
+    assert (ours - drawn(coarse, [1, 2], 2.0, 0, sampler)).abs().max() > 0.01
 
 
 def test_sampler_that_the_checkpoint_cannot_do_is_refused(

@@ -41,6 +41,21 @@ def test_any_part_of_the_samples_is_that_part_of_all(sampler: str) -> None:
     assert not torch.equal(whole[:10], whole[20:30])
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp", "heun", "ancestral"])
+def test_any_part_is_that_part_of_all_where_guidance_has_an_interval(sampler: str) -> None:
+    changes = {
+        "sampling__sampler": sampler,
+        "sampling__num_steps": 5,
+        "sampling__guidance_interval": [0.2, 0.7],
+        "diffusion__num_timesteps": 12,
+    }
+    whole = draw(50, 2.0, **changes)
+    assert torch.equal(draw(13, 2.0, **changes), whole[:13])
+    assert torch.equal(draw(29, 2.0, start=13, **changes), whole[13:42])
+    plain = draw(50, 2.0, **changes | {"sampling__guidance_interval": [0, 1]})
+    assert not torch.equal(plain, whole)
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_share_even_a_part_of_one_chunk(
     workers: int, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,9 @@ GRID = (0.0, 0.5, 1.0, 2.0)
 
 
 def choices(*omegas: float, num_steps: int = 8) -> list[SamplingChoice]:
-    return [SamplingChoice(omega, SamplingConfig(num_steps=num_steps)) for omega in omegas]
+    return [
+        SamplingChoice(omega, SamplingConfig(num_steps=num_steps), num_steps) for omega in omegas
+    ]
 
 
 class Counted:

@@ -122,6 +122,37 @@ def test_sampler_and_average_are_chosen_with_omega(inputs: ScoringInputs) -> Non
     assert card.protocol.sampler == names == sampler_name(config).replace(", ", " or ")
 
 
+def test_interval_of_guidance_is_chosen_and_kept_in_the_files(
+    inputs: ScoringInputs, tmp_path: Path
+) -> None:
+    config = small_experiment(
+        evaluation__guidance_intervals=[[0, 1], [0.5, 1]],
+        evaluation__guidance_scales=[0.0, 3.0],
+        evaluation__omega_search="grid",
+        sampling__num_steps=4,
+    )
+    model, schedule = Denoiser(), NoiseSchedule.linear(config.diffusion)
+    card = score_model({None: model}, schedule, config, inputs, LAST, 128).card
+    assert [(point.omega, point.sampler, point.evaluations) for point in card.curve] == [
+        (0, "ddim-4", 4),
+        (3, "ddim-4", 8),
+        (3, "ddim-4-guided-0.5-1", 6),
+    ]
+    assert sum(model.sizes) == card.samples_drawn / 3 * (4 + 8 + 6)
+    least = min(card.curve, key=lambda point: point.scores["fid/all"])
+    assert (card.omega, card.sampler, card.evaluations) == (
+        least.omega,
+        least.sampler,
+        least.evaluations,
+    )
+    assert len({point.scores["fid/all"] for point in card.curve}) == 3
+    write_score(tmp_path / "score.json", card)
+    assert read_score(tmp_path / "score.json") == card
+    assert scored_alike(card, config, inputs, LAST)
+    fewer = config.with_values({"evaluation.guidance_intervals": [[0, 1]]})
+    assert not scored_alike(card, fewer, inputs, LAST)
+
+
 def test_steps_of_a_rung_are_capped_and_stand_in_the_name(inputs: ScoringInputs) -> None:
     config = small_experiment(sampling__num_steps=8)
     card = scored(config, inputs, dataclasses.replace(EARLY, num_steps=3)).card

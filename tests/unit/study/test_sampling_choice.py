@@ -38,6 +38,31 @@ def test_candidates_are_all_omegas_of_every_sampler_and_average() -> None:
     assert sampling_choices(own)[0].sampler == "ancestral-1000-ema-0.1"
 
 
+def test_intervals_are_candidates_and_omega_0_is_not_repeated() -> None:
+    config = small_experiment(
+        evaluation__guidance_intervals=[[0, 1], [0.2, 0.7]],
+        evaluation__guidance_scales=[0, 1, 2],
+        evaluation__samplers=["ddim-3", "heun-3"],
+    )
+    found = sampling_choices(config)
+    assert [(c.omega, c.sampler, c.evaluations) for c in found] == [
+        (0, "ddim-3", 3),
+        (1, "ddim-3", 6),
+        (2, "ddim-3", 6),
+        (1, "ddim-3-guided-0.2-0.7", 4),  # of 999, 500 and 0
+        (2, "ddim-3-guided-0.2-0.7", 4),
+        (0, "heun-3", 5),
+        (1, "heun-3", 10),
+        (2, "heun-3", 10),
+        (1, "heun-3-guided-0.2-0.7", 7),  # twice in the middle
+        (2, "heun-3-guided-0.2-0.7", 7),
+    ]
+    own = small_experiment(sampling__guidance_interval=[0.2, 0.7])
+    assert names(sampling_choices(own)) == list(
+        itertools.product((0, 1), ["ddim-2-guided-0.2-0.7"])
+    )
+
+
 def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
     assert names(sampling_choices(config, max_evaluations=10)) == [
@@ -54,6 +79,13 @@ def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
         ({"evaluation__samplers": ["ddim-1001"]}, "ddim-1001.*heun-STEPS with 1 to 1000 steps"),
         ({"evaluation__samplers": ["ddim-0"]}, "evaluation.samplers is 'ddim-0'"),
         ({"evaluation__samplers": ["euler"]}, "allowed: ancestral, or ddim-STEPS"),
+        (
+            {"evaluation__samplers": ["ddim-2-guided-0.2-0.7"]},
+            "evaluation.samplers is 'ddim-2-guided-0.2-0.7'; .* behind it -unclipped, where",
+        ),
+        ({"evaluation__guidance_intervals": [[0.7, 0.2]]}, r"guidance_intervals is \(0.7, 0.2\)"),
+        ({"evaluation__guidance_intervals": [[0, 1], [0, 1]]}, "allowed: distinct values"),
+        ({"evaluation__guidance_intervals": [0.2, 0.7]}, r"guidance_intervals\[0\] is 0.2"),
         ({"evaluation__ema_lengths": [0.1]}, r"evaluation.ema_lengths is 0.1; allowed: .*\[\]"),
     ],
 )
@@ -70,6 +102,10 @@ def test_choice_is_read_from_its_name() -> None:
     assert (fixed.sampling.sampler, fixed.sampling.num_steps) == ("ddim", 5)
     assert fixed.sampling.ema_length == 0.1
     assert fixed.evaluation.guidance_scales == (0.75,)
+    several = kept.with_values({"evaluation.guidance_intervals": [[0, 0.5], [0, 1]]})
+    partly = fixed_choice(several, 1.0, "heun-5-guided-0.2-0.7-ema-0.1")
+    assert names(sampling_choices(partly)) == [(1, "heun-5-guided-0.2-0.7-ema-0.1")]
+    assert fixed_choice(several, 1.0, "ddim-5").sampling.guidance_interval == (0, 1)
     assert fixed_choice(kept, 0.0, "ancestral-1000").sampling.sampler == "ancestral"
     with pytest.raises(ValueError, match=r"0\.2.*-ema-LENGTH, one of 0\.05, 0\.1"):
         fixed_choice(kept, 0.0, "ddim-5-ema-0.2")

@@ -102,6 +102,9 @@ def test_cost_counts_whole_batches_and_both_branches_of_guidance(tmp_path: Path)
     cost = row_cost(plan_of(4, tmp_path, start=start), "ddpm")
     assert (cost.trained, cost.sampled, cost.classified) == (128, 80, 0)
     assert cost.evaluations == 2 * 40 * (1 + 2)  # omega 0 and 1, two steps
+    partly = start.with_values({"sampling.guidance_interval": [0.5, 1]})
+    partly_guided = row_cost(plan_of(4, tmp_path, start=partly), "ddpm")
+    assert partly_guided.evaluations == 40 * (2 + 3)  # guided at the first of two steps
     plan = plan_of(3, tmp_path, start=start)
     assert row_cost(plan, "balanced").trained == 0
     assert row_cost(plan, "ddpm").sampled == 80 + 20
