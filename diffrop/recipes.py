@@ -112,5 +112,8 @@ def recipe(dataset: str) -> Recipe:
         ValueError: there is none of that name.
     """
     if dataset not in RECIPES:
-        raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(RECIPES)}")
+        raise ValueError(
+            f"dataset is {dataset!r}; allowed: {', '.join(RECIPES)}. A recipe is added in "
+            "diffrop/recipes.py, to RECIPES (docs/extend.md shows how)"
+        )
     return RECIPES[dataset]()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffrop.config import SamplingConfig
-from diffrop.console.configs import experiment_changes
+from diffrop.console.configs import experiment_changes, flags_named
 from diffrop.console.options import add_options, command_parser
 from diffrop.console.typed import at_least_0, at_least_1, local_path, new_folder, seed
 from diffrop.edge import errors_to_exit
@@ -75,7 +75,8 @@ def sampling_config(args: argparse.Namespace, card: dict[str, Any]) -> SamplingC
         )
     from diffrop.training.checkpoint import config_of
 
-    return config_of(card).with_values(experiment_changes(args)).sampling
+    with flags_named(args):
+        return config_of(card).with_values(experiment_changes(args)).sampling
 
 
 def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:

@@ -1,16 +1,19 @@
 """Configurations from what was given on the command line."""
 
 import argparse
+import contextlib
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffrop.config import DataConfig, ExperimentConfig
+from diffrop.console.option_table import OPTIONS
 from diffrop.console.options import PARTS
 from diffrop.errors import StudyError
 from diffrop.presets import apply_preset
 from diffrop.recipes import Recipe, recipe
+from diffrop.schema import FieldError
 from diffrop.study.config import LaunchConfig, StudyConfig, check_name
 from diffrop.study.space import SearchSpace, load_points
 
@@ -28,6 +31,23 @@ def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
         for key, value in vars(args).items()
         if key.startswith(start)
     }
+
+
+@contextlib.contextmanager
+def flags_named(args: argparse.Namespace, owner: str = "") -> Iterator[None]:
+    """Have an error about a value that was given by an option begin with the option's flag.
+
+    Args:
+        args: what was parsed.
+        owner: first word of the options' keys, where the configuration's own keys lack it.
+    """
+    try:
+        yield
+    except FieldError as error:
+        key = f"{owner}.{error.key}" if owner else error.key
+        if key not in vars(args) or key in dict(vars(args).get("settings", ())):
+            raise
+        raise ValueError(f"{OPTIONS[key].flags.split()[0]}: {error}") from error
 
 
 def experiment_changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -53,7 +73,8 @@ def experiment_config(
     experiment = chosen_recipe(args).experiment
     if preset is not None:
         experiment = apply_preset(preset, experiment)
-    return experiment.with_values({**(settings or {}), **experiment_changes(args)})
+    with flags_named(args):
+        return experiment.with_values({**(settings or {}), **experiment_changes(args)})
 
 
 def for_device(
@@ -104,9 +125,9 @@ def study_config(
         "first_rung_images": first_rung(start.first_rung_images, experiment),
         "rung_samples": start.rung_samples,
     }
-    return StudyConfig(
-        **(fields | own | asked | {"space": chosen_space, "experiment": experiment})
-    )
+    fields |= own | asked | {"space": chosen_space, "experiment": experiment}
+    with flags_named(args, "study"):
+        return StudyConfig(**fields)
 
 
 def first_rung(default: int, experiment: ExperimentConfig) -> int:
@@ -127,7 +148,8 @@ def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchC
 
         asked["gpus_per_worker"] = float(torch.cuda.is_available())
     asked["tracking_uri"] = asked.get("tracking_uri") or tracking_uri
-    return LaunchConfig(**asked)
+    with flags_named(args, "launch"):
+        return LaunchConfig(**asked)
 
 
 def runs_root(args: argparse.Namespace) -> Path:

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import diffrop.recipes
 from diffrop.data import DATASETS
 from diffrop.recipes import RECIPES, recipe
 
@@ -11,5 +14,8 @@ def test_every_dataset_has_a_recipe_and_every_recipe_a_dataset() -> None:
 
 
 def test_unknown_dataset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"dataset is 'mnist'; allowed: digits, .*image_folder"):
+    known = r"dataset is 'mnist'; allowed: digits, .*image_folder\. A recipe is added in (\S+),"
+    with pytest.raises(ValueError, match=known) as error:
         recipe("mnist")
+    named = str(error.value).partition("added in ")[2].partition(",")[0]
+    assert Path(named).resolve() == Path(diffrop.recipes.__file__).resolve()
