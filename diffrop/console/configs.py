@@ -70,11 +70,26 @@ def experiment_config(
     Raises:
         ValueError: a key is unknown, or a value is not allowed.
     """
-    experiment = chosen_recipe(args).experiment
+    experiment = sized_recipe(args, settings).experiment
     if preset is not None:
         experiment = apply_preset(preset, experiment)
     with flags_named(args):
         return experiment.with_values({**(settings or {}), **experiment_changes(args)})
+
+
+def sized_recipe(args: argparse.Namespace, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the dataset's recipe for as many images as the options, or the command, ask for.
+
+    Raises:
+        ValueError: the number is not allowed.
+    """
+    chosen, key = chosen_recipe(args), "training.num_images"
+    asked = {**(settings or {}), **experiment_changes(args)}
+    if key not in asked:
+        return chosen
+    with flags_named(args):
+        bare = chosen.experiment.with_values({key: asked[key]})
+    return chosen.for_images(bare.training.num_images)
 
 
 def for_device(
@@ -113,8 +128,9 @@ def study_config(
     asked = given(args, "study")
     if "resume" in given(args, "launch") and "name" not in asked:
         raise ValueError("--resume needs --study-name, the name of the study to carry on with")
-    start, own = chosen_recipe(args), dict(settings or {})
+    own = dict(settings or {})
     keys = {key: own.pop(key) for key in list(own) if "." in key}
+    start = sized_recipe(args, keys)
     experiment = experiment_config(args, vars(args).get("preset"), keys)
     chosen_space = SearchSpace.load(asked.get("space", space))
     if "points" in asked:
@@ -122,17 +138,12 @@ def study_config(
     asked["name"] = asked.get("name") or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
     fields: dict[str, Any] = {
         "num_trials": start.num_trials,
-        "first_rung_images": first_rung(start.first_rung_images, experiment),
+        "first_rung_images": start.first_rung_images,
         "rung_samples": start.rung_samples,
     }
     fields |= own | asked | {"space": chosen_space, "experiment": experiment}
     with flags_named(args, "study"):
         return StudyConfig(**fields)
-
-
-def first_rung(default: int, experiment: ExperimentConfig) -> int:
-    """Return the recipe's first rung, or half of a shorter training."""
-    return min(default, max(1, experiment.training.num_images // 2))
 
 
 def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:

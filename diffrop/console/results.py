@@ -101,7 +101,8 @@ def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]
 
 def remarks(result: StudyResult) -> list[str]:
     """Return what the table cannot say: at which N trials were stopped, why others failed."""
-    lines = [*_comparison(result), *_constraints(result)]
+    lines = [] if result.nothing_learned else _comparison(result)
+    lines += _constraints(result)
     stopped = [trial.card for trial in result.trials if trial.state == "PRUNED" and trial.card]
     if stopped:
         counts = sorted({card.num_samples["all"] for card in stopped})

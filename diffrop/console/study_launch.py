@@ -25,6 +25,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import redact
 from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.learned import within_warmup
 from diffrop.tracking.uri import ui_command
 
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
@@ -41,6 +42,14 @@ def typed_command(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", f"studies/{script}.py", *words])
 
 
+def warnings_before(config: StudyConfig) -> list[str]:
+    """Return what makes a study meaningless and is known before it starts, with a remedy."""
+    training = config.experiment.training
+    found = within_warmup(training.num_images, training.warmup_images)
+    fix = "No best will be named. To fix: a longer training (--images), or a shorter warm-up."
+    return [" ".join(["warning:", *found, fix])] if found else []
+
+
 def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> None:
     """Check a study and print what it would do.
 
@@ -50,6 +59,8 @@ def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> No
         ResourceError: it needs more than there is.
     """
     store, dataset = check_study(config, launch)
+    for line in warnings_before(config):
+        console.print(line)
     print_plan(config, launch, dataset, store.path, console)
 
 
@@ -88,6 +99,8 @@ def run(
         screen.keep(*captured(lambda kept: print_results(finished, kept)))
 
     with contextlib.closing(screen):
+        for line in warnings_before(config):
+            screen.say(line)
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
         prepared = prepare(config, launch)
@@ -130,6 +143,8 @@ def results_event(finished: FinishedStudy) -> dict[str, Any]:
 def print_results(finished: FinishedStudy, console: Console) -> None:
     """Print the ranked table, what it cannot say, and where everything lies."""
     result = finished.result
+    if result.ranked and result.nothing_learned:
+        console.print(f"\nNo best is named. {' '.join(result.nothing_learned)}")
     console.print(f"\n{protocol(result)}", soft_wrap=False)
     console.print(results_table(result))
     lines = (

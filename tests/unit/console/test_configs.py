@@ -53,6 +53,15 @@ def test_paths_are_absolute_and_urls_stay(tmp_path: Path, monkeypatch: pytest.Mo
     assert fork == str(tmp_path / "c.safetensors")
 
 
+def test_shorter_training_scales_its_recipe_unless_asked_otherwise() -> None:
+    whole = recipe("digits").experiment.training
+    training = study_config(parsed("--images", "2048"), "x", SPACE).experiment.training
+    assert (training.num_images, training.warmup_images) == (2_048, whole.warmup_images // 10)
+    words = ("--images", "2048", "--set", "training.warmup_images=5000", "--first-rung", "9")
+    study = study_config(parsed(*words), "x", SPACE)
+    assert (study.experiment.training.warmup_images, study.first_rung_images) == (5_000, 9)
+
+
 @pytest.mark.parametrize(
     ("words", "start"),
     [

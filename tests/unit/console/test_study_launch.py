@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from diffrop.console.screens import View
-from diffrop.console.study_launch import chosen_view, typed_command
+from diffrop.console.study_launch import chosen_view, typed_command, warnings_before
+from tests.made.small import small_experiment, small_study
 
 
 def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
@@ -17,3 +20,11 @@ def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
 )
 def test_view_is_that_of_the_options(json_lines: bool, quiet: bool, view: View) -> None:
     assert chosen_view(json_lines, quiet) == view
+
+
+def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
+    assert warnings_before(small_study()) == []
+    experiment = small_experiment(training__warmup_images=128_000)
+    (line,) = warnings_before(dataclasses.replace(small_study(), experiment=experiment))
+    assert line.startswith("warning: training.warmup_images is 128,000 in a training of 128")
+    assert "No best will be named" in line and "To fix: " in line
