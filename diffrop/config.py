@@ -5,12 +5,14 @@ down whole or by its part. It says what is trained, how it is sampled and how it
 study searches is a set of dotted keys of it (`contrastive.tau_0`).
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from diffrop.constraints import Constraint, parse_constraints
-from diffrop.schema import Config, require, set_key
+from diffrop.schema import Config, FieldError, require, set_key
 
 Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
 TauSchedule = Literal["exponential", "constant", "linear", "cosine"]
@@ -81,13 +83,23 @@ class DataConfig(Config):
     (RS-SQRT) or 1 (RS); the latter two draw with replacement."""
 
     def check(self) -> None:
-        """Refuse impossible imbalance factors and sizes."""
+        """Refuse impossible imbalance factors and sizes; a `~` in front of a path is home."""
+        for name in ("root", "reference_root"):
+            path = getattr(self, name)
+            if path is not None and path.startswith("~"):
+                object.__setattr__(self, name, _from_home(path, name))
         factor = self.imbalance_factor
         require(factor is None or 0 < factor <= 1, "imbalance_factor", factor, "0 < factor <= 1")
         size = self.image_size
         require(size is None or 4 <= size <= 1024, "image_size", size, "4 to 1024 pixels")
         most, allowed = self.max_image_pixels, f"1 to {PILLOWS_MAX_IMAGE_PIXELS:,}"
         require(0 < most <= PILLOWS_MAX_IMAGE_PIXELS, "max_image_pixels", most, allowed)
+
+
+def _from_home(path: str, name: str) -> str:
+    with contextlib.suppress(RuntimeError):
+        return str(Path(path).expanduser())
+    raise FieldError(name, f"is {path!r}; allowed: ~ of a user who is known here")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,10 +165,9 @@ class DiffusionConfig(Config):
         """Refuse schedules that are no schedules."""
         steps = self.num_timesteps
         require(2 <= steps <= MAX_TIMESTEPS, "num_timesteps", steps, f"2 to {MAX_TIMESTEPS:,}")
-        betas = (self.beta_start, self.beta_end)
-        require(
-            0 < betas[0] <= betas[1] < 1, "(beta_start, beta_end)", betas, "0 < start <= end < 1"
-        )
+        start, end = self.beta_start, self.beta_end
+        require(0 < end < 1, "beta_end", end, "0 < beta_end < 1")
+        require(0 < start <= end, "beta_start", start, f"0 < beta_start <= beta_end = {end:g}")
         require(self.group_size >= 2, "group_size", self.group_size, "at least 2")
         rate = self.label_dropout
         require(0 <= rate < 1, "label_dropout", rate, "0 <= rate < 1")
@@ -398,20 +409,22 @@ class ExperimentConfig(Config):
         size, group = self.training.batch_size, self.diffusion.group_size
         if self.diffusion.timesteps == "grouped":
             allowed = f"a multiple of the timestep group size {group}"
-            require(size % group == 0, "batch_size", size, allowed)
+            require(size % group == 0, "training.batch_size", size, allowed)
         steps, limit = self.sampling.num_steps, self.diffusion.num_timesteps
         fits = self.sampling.sampler == "ancestral" or steps <= limit
-        require(fits, "sampling.num_steps", steps, f"at most num_timesteps = {limit}")
+        require(fits, "sampling.num_steps", steps, f"at most diffusion.num_timesteps = {limit}")
         length, kept = self.sampling.ema_length, self.training.ema_lengths
         allowed = f"one of training.ema_lengths, {list(kept)}, or null"
         require(length is None or length in kept, "sampling.ema_length", length, allowed)
         pcl = self.contrastive
         if (pcl.form, pcl.margin_rule, pcl.space) == ("hinge", "oracle", "eps"):
             allowed = "own, because the oracle margin in eps space is 0 for shared noise"
-            require(self.diffusion.noise == "own", "noise", self.diffusion.noise, allowed)
+            noise = self.diffusion.noise
+            require(noise == "own", "diffusion.noise", noise, allowed)
         start, end = self.contrastive.start_images, self.training.num_images
         active = self.contrastive.form == "none" or start < end
-        require(active, "start_images", start, f"less than num_images = {end}")
+        allowed = f"less than training.num_images = {end}"
+        require(active, "contrastive.start_images", start, allowed)
 
     def with_values(self, values: Mapping[str, Any]) -> "ExperimentConfig":
         """Return a copy with dotted keys replaced, as in {"contrastive.tau_0": 3.0}.

@@ -1,5 +1,6 @@
 """Whole configurations: what an experiment and a study of each dataset start from."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,9 @@ from diffrop.config import (
     TrainingConfig,
 )
 
+SCALED = ("warmup_images", "log_every_images", "grad_ratio_every_steps")
+"""What shrinks with a training that is shorter than its recipe's, beside the first rung."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -23,6 +27,24 @@ class Recipe:
     first_rung_images: int
     rung_samples: int
     """Images per omega at the rungs before the last."""
+
+    def for_images(self, num_images: int) -> "Recipe":
+        """Return the recipe for a training of so many images.
+
+        In a shorter one than its own, warm-up, logging and the first rung keep their share of the
+        training; a longer one leaves them as they are.
+        """
+        training = self.experiment.training
+        share = num_images / training.num_images
+        if share >= 1:
+            return self
+        shorter = {name: max(1, round(share * getattr(training, name))) for name in SCALED}
+        training = dataclasses.replace(training, num_images=num_images, **shorter)
+        return dataclasses.replace(
+            self,
+            experiment=dataclasses.replace(self.experiment, training=training),
+            first_rung_images=max(1, round(share * self.first_rung_images)),
+        )
 
 
 def digits() -> Recipe:
@@ -112,5 +134,8 @@ def recipe(dataset: str) -> Recipe:
         ValueError: there is none of that name.
     """
     if dataset not in RECIPES:
-        raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(RECIPES)}")
+        raise ValueError(
+            f"dataset is {dataset!r}; allowed: {', '.join(RECIPES)}. A recipe is added in "
+            "diffrop/recipes.py, to RECIPES (docs/extend.md shows how)"
+        )
     return RECIPES[dataset]()

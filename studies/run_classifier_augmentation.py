@@ -11,7 +11,7 @@ from rich.console import Console
 from diffrop.baselines.classifier_config import ClassifierConfig, classifier_recipe
 from diffrop.config import DataConfig
 from diffrop.console.commands import relative
-from diffrop.console.configs import chosen_recipe, given, runs_root
+from diffrop.console.configs import chosen_recipe, flags_named, given, runs_root
 from diffrop.console.options import add_options, command_parser
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_0, at_least_1, folder, local_path
@@ -40,9 +40,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def configs(args: argparse.Namespace) -> tuple[ClassifierConfig, DataConfig]:
     """Return what the options say; ValueError if something is not allowed."""
-    data = dataclasses.replace(chosen_recipe(args).experiment.data, **given(args, "data"))
+    with flags_named(args, "data"):
+        data = dataclasses.replace(chosen_recipe(args).experiment.data, **given(args, "data"))
     start = classifier_recipe(data.dataset)
-    return dataclasses.replace(start, **given(args, "classifier")), data
+    with flags_named(args, "classifier"):
+        return dataclasses.replace(start, **given(args, "classifier")), data
 
 
 def scored(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study
+from analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 from diffrop.yaml_text import load_yaml
 
@@ -24,6 +24,7 @@ COMMAND = StudyCommand(
     "paired by seed; more --trials also search the strength.",
     space=SPACE,
     render=render_study,
+    answer=study_answer,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(FORMS),

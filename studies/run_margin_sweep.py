@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study
+from analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "margin.yaml"
@@ -27,6 +27,7 @@ COMMAND = StudyCommand(
     "end. pcl/active_share says how often a margin was active.",
     space=SPACE,
     render=render_study,
+    answer=study_answer,
     settings={
         "num_trials": 1 + len(POINTS),
         "points": POINTS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study
+from analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "ablation.yaml"
@@ -18,6 +18,7 @@ COMMAND = StudyCommand(
     "nine trials on scikit-learn's digits, made long-tailed, in under five minutes on two cores.",
     space=SPACE,
     render=render_study,
+    answer=study_answer,
 )
 
 if __name__ == "__main__":

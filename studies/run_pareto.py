@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study
+from analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "pareto.yaml"
@@ -20,6 +20,7 @@ COMMAND = StudyCommand(
     "what the frequent classes may lose.",
     space=SPACE,
     render=render_study,
+    answer=study_answer,
     settings={"evaluation.objectives": ["fid/all", "fid/few"]},
 )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study
+from analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau_schedule.yaml"
@@ -22,6 +22,7 @@ COMMAND = StudyCommand(
     "all of them with fresh seeds, paired by seed; more --trials also search tau_0.",
     space=SPACE,
     render=render_study,
+    answer=study_answer,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(SCHEDULES),

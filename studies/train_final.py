@@ -13,6 +13,7 @@ from diffrop.console.commands import relative
 from diffrop.console.configs import (
     experiment_changes,
     experiment_config,
+    flags_named,
     for_device,
     given,
     launch_config,
@@ -57,7 +58,9 @@ def final_config(args: argparse.Namespace) -> ExperimentConfig:
         raise ValueError(
             "--dataset came with --config, which has its own. To fix: leave one of them out"
         )
-    return load_export(args.config).with_values(experiment_changes(args))
+    exported = load_export(args.config)
+    with flags_named(args):
+        return exported.with_values(experiment_changes(args))
 
 
 def trusts_extractor(args: argparse.Namespace) -> bool:

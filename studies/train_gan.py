@@ -8,7 +8,7 @@ import sys
 from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.console.commands import relative
-from diffrop.console.configs import chosen_recipe, given, training_folder
+from diffrop.console.configs import chosen_recipe, flags_named, given, training_folder
 from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
 from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
@@ -33,12 +33,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, EvaluationConfig]:
     """Return what the options say; ValueError if something is not allowed."""
     start = chosen_recipe(args).experiment
-    data = dataclasses.replace(start.data, **given(args, "data"))
+    with flags_named(args, "data"):
+        data = dataclasses.replace(start.data, **given(args, "data"))
     evaluation = dataclasses.replace(start.evaluation, **given(args, "evaluation"))
     asked = given(args, "gan")
     gan = gan_recipe(asked.get("model", GanConfig().model), data.dataset).to_dict()
     settings = dict(vars(args).get("settings", ()))
-    return GanConfig.from_dict(gan | asked | settings), data, evaluation
+    with flags_named(args, "gan"):
+        return GanConfig.from_dict(gan | asked | settings), data, evaluation
 
 
 def main(argv: list[str]) -> int:

@@ -36,10 +36,12 @@ from analysis.report.summary import (
     describe,
     has_accuracy,
     metric_rows,
+    reasons_for_no_best,
 )
 from analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.printable import printable
 from diffrop.record.names import images_of, trial_label
+from diffrop.record.next_step import StudyEnd, next_step
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 
@@ -47,6 +49,12 @@ SORT_SCRIPT = Path(__file__).parent / "sort.js"
 MAX_SVG_CHARACTERS = 700_000
 """A figure of more shapes than this is drawn in pixels, so that the page stays light."""
 PIXELS_DPI = 160
+STEPS = {
+    "resume": "carry on with the trials that have not ended",
+    "confirm": "train the leaders and the baseline again with fresh seeds",
+    "train": "train the best configuration in full",
+}
+"""What the words of `next_step` stand for."""
 
 
 def write_report(study_dir: Path) -> Path:
@@ -106,7 +114,8 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
         "protocol": protocol_rows(study),
         "space": [space_row(item) for item in study.space],
         "command": study.config.get("command"),
-        "exported": bool(study.best),
+        "next": _next_step(study),
+        "exported": bool(study.best) and not reasons_for_no_best(study),
         "directory": _from_here(study.directory),
         "versions": versions_text(study),
         "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
@@ -158,6 +167,25 @@ def _from_here(path: Path) -> str:
     """Return a path as short as it can be typed from here, quoted for a shell."""
     path, here = path.resolve(), Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _next_step(study: StudyResults) -> tuple[str, str]:
+    """Return what to do next, in words, and the command; both empty if there is nothing."""
+    states, confirmation = study.trials["state"], study.confirmation
+    ended = int((states != "RUNNING").sum())
+    complete = study.trials[(states == "COMPLETE") & study.trials["value"].notna()]
+    step, command = next_step(
+        StudyEnd(
+            command=str(study.config.get("command") or ""),
+            name=study.name,
+            folder=_from_here(study.directory),
+            num_left=int(study.config.get("num_trials", ended)) - ended,
+            num_candidates=int((~complete["baseline"].astype(bool)).sum()),
+            is_learned=not reasons_for_no_best(study) and bool(study.best),
+            is_confirmed=confirmation is not None and confirmation.judged and confirmation.current,
+        )
+    )
+    return STEPS.get(step, ""), command
 
 
 def _reference_scores(study: StudyResults) -> list[dict[str, Any]]:

@@ -3,6 +3,20 @@
 from pathlib import Path
 
 
+def study_answer(study_dir: Path) -> str:
+    """Return what a study found as its report says it, and how certain that is.
+
+    Raises:
+        ValueError: the folder is no study.
+    """
+    from analysis.data.load import load_study
+    from analysis.report.summary import answer
+
+    found = answer(load_study(study_dir))
+    said = found.is_confirmed or found.certainty in found.headline
+    return found.headline if said else f"{found.headline} ({found.certainty}.)"
+
+
 def render_study(study_dir: Path) -> list[Path]:
     """Draw a study's figures and write its report; return the files.
 

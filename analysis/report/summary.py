@@ -7,13 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.compare import baseline_trial, contrastive_trials, num_samples_column
+from analysis.data.compare import (
+    baseline_trial,
+    comparable_trials,
+    contrastive_trials,
+    num_samples_column,
+)
 from analysis.data.confirmed import Confirmed, confirmed
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_metric, score_label
 from analysis.report.protocol import method_text
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
+from diffrop.study.learned import nothing_learned, within_warmup
 
 STATE_WORDS = {"COMPLETE": "complete", "RUNNING": "running", "PRUNED": "pruned", "FAIL": "failed"}
 STATES = tuple(STATE_WORDS)
@@ -53,8 +59,13 @@ class Answer:
 def answer(study: StudyResults) -> Answer:
     """Return the best contrastive trial beside the baseline, and how far to trust it."""
     best, baseline = best_trial(study), baseline_trial(study)
+    facts = [] if baseline is None else [_fact(_baseline_name(study), baseline, study)]
+    if reasons := reasons_for_no_best(study):
+        headline = f"No best is named. {' '.join(reasons)}"
+        caveat = "The order of the trials means nothing: train for longer (--images), or change "
+        caveat += "the setting that is named, before you read the figures below."
+        return Answer("Nothing was learned", False, headline, facts, caveat)
     if best is None:
-        facts = [] if baseline is None else [_fact(_baseline_name(study), baseline, study)]
         if contrastive_trials(study).empty:
             headline = "No trial with a contrastive loss is complete, so there is no answer yet."
             return Answer("No answer yet", False, headline, facts, "")
@@ -67,6 +78,20 @@ def answer(study: StudyResults) -> Answer:
     if found is not None:
         return _confirmed_answer(study, found)
     return _search_answer(study, best, baseline)
+
+
+def reasons_for_no_best(study: StudyResults) -> list[str]:
+    """Return why no trial can be called the best, in sentences; see `diffrop.study.learned`."""
+    trials, baseline = comparable_trials(study), baseline_trial(study)
+    lengths = [study.setting(f"training.{name}") for name in ("num_images", "warmup_images")]
+    scored = [name for name in study.objectives if name in trials]
+    return nothing_learned(
+        within_warmup(*lengths) if None not in lengths and len(trials) else [],
+        trials[scored].to_numpy().tolist() if scored else [],
+        {} if baseline is None else {study.objective: float(baseline["value"])},
+        (study.reference_scores.get("noise") or {}).get("scores") or {},
+        study.objective,
+    )
 
 
 def best_trial(study: StudyResults) -> pd.Series | None:

@@ -16,6 +16,7 @@ from analysis.report.summary import (
     cell_text,
     has_accuracy,
     other_searched,
+    reasons_for_no_best,
 )
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
@@ -72,7 +73,7 @@ def trial_rows(study: StudyResults) -> list[TrialRow]:
     places = {state: place for place, state in enumerate(STATES)}
     trials = study.trials.assign(place=study.trials["state"].map(places).fillna(len(STATES)))
     shown = set(comparable_trials(study)["number"])
-    best = best_trial(study)
+    best = None if reasons_for_no_best(study) else best_trial(study)
     rows = []
     for _, trial in trials.sort_values(["place", "rank", "number"]).iterrows():
         comparable = trial["number"] in shown

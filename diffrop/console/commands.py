@@ -27,6 +27,8 @@ class StudyCommand:
     space: Path
     render: Callable[[Path], list[Path]]
     """Draws figures and report from the study's folder; returns the files."""
+    answer: Callable[[Path], str]
+    """Returns what the study found, in a sentence, from its folder."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it changes of the dataset's recipe; see `study_config`."""
 
@@ -43,7 +45,8 @@ class StudyCommand:
                 return 0
             command = study_launch.typed_command(self.script, argv)
             view = study_launch.chosen_view(args.json, args.quiet)
-            finished = study_launch.run(config, launch, command, view, console, self.render, edge)
+            last = (self.render, self.answer, edge)
+            finished = study_launch.run(config, launch, command, view, console, *last)
             if view != "json":
                 study_launch.print_places(finished, console)
             return 130 if finished.interrupted else 0

@@ -1,16 +1,19 @@
 """Configurations from what was given on the command line."""
 
 import argparse
+import contextlib
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffrop.config import DataConfig, ExperimentConfig
+from diffrop.console.option_table import OPTIONS
 from diffrop.console.options import PARTS
 from diffrop.errors import StudyError
 from diffrop.presets import apply_preset
 from diffrop.recipes import Recipe, recipe
+from diffrop.schema import FieldError
 from diffrop.study.config import LaunchConfig, StudyConfig, check_name
 from diffrop.study.space import SearchSpace, load_points
 
@@ -28,6 +31,23 @@ def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
         for key, value in vars(args).items()
         if key.startswith(start)
     }
+
+
+@contextlib.contextmanager
+def flags_named(args: argparse.Namespace, owner: str = "") -> Iterator[None]:
+    """Have an error about a value that was given by an option begin with the option's flag.
+
+    Args:
+        args: what was parsed.
+        owner: first word of the options' keys, where the configuration's own keys lack it.
+    """
+    try:
+        yield
+    except FieldError as error:
+        key = f"{owner}.{error.key}" if owner else error.key
+        if key not in vars(args) or key in dict(vars(args).get("settings", ())):
+            raise
+        raise ValueError(f"{OPTIONS[key].flags.split()[0]}: {error}") from error
 
 
 def experiment_changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -50,10 +70,26 @@ def experiment_config(
     Raises:
         ValueError: a key is unknown, or a value is not allowed.
     """
-    experiment = chosen_recipe(args).experiment
+    experiment = sized_recipe(args, settings).experiment
     if preset is not None:
         experiment = apply_preset(preset, experiment)
-    return experiment.with_values({**(settings or {}), **experiment_changes(args)})
+    with flags_named(args):
+        return experiment.with_values({**(settings or {}), **experiment_changes(args)})
+
+
+def sized_recipe(args: argparse.Namespace, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the dataset's recipe for as many images as the options, or the command, ask for.
+
+    Raises:
+        ValueError: the number is not allowed.
+    """
+    chosen, key = chosen_recipe(args), "training.num_images"
+    asked = {**(settings or {}), **experiment_changes(args)}
+    if key not in asked:
+        return chosen
+    with flags_named(args):
+        bare = chosen.experiment.with_values({key: asked[key]})
+    return chosen.for_images(bare.training.num_images)
 
 
 def for_device(
@@ -92,8 +128,9 @@ def study_config(
     asked = given(args, "study")
     if "resume" in given(args, "launch") and "name" not in asked:
         raise ValueError("--resume needs --study-name, the name of the study to carry on with")
-    start, own = chosen_recipe(args), dict(settings or {})
+    own = dict(settings or {})
     keys = {key: own.pop(key) for key in list(own) if "." in key}
+    start = sized_recipe(args, keys)
     experiment = experiment_config(args, vars(args).get("preset"), keys)
     chosen_space = SearchSpace.load(asked.get("space", space))
     if "points" in asked:
@@ -101,17 +138,12 @@ def study_config(
     asked["name"] = asked.get("name") or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
     fields: dict[str, Any] = {
         "num_trials": start.num_trials,
-        "first_rung_images": first_rung(start.first_rung_images, experiment),
+        "first_rung_images": start.first_rung_images,
         "rung_samples": start.rung_samples,
     }
-    return StudyConfig(
-        **(fields | own | asked | {"space": chosen_space, "experiment": experiment})
-    )
-
-
-def first_rung(default: int, experiment: ExperimentConfig) -> int:
-    """Return the recipe's first rung, or half of a shorter training."""
-    return min(default, max(1, experiment.training.num_images // 2))
+    fields |= own | asked | {"space": chosen_space, "experiment": experiment}
+    with flags_named(args, "study"):
+        return StudyConfig(**fields)
 
 
 def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:
@@ -127,7 +159,8 @@ def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchC
 
         asked["gpus_per_worker"] = float(torch.cuda.is_available())
     asked["tracking_uri"] = asked.get("tracking_uri") or tracking_uri
-    return LaunchConfig(**asked)
+    with flags_named(args, "launch"):
+        return LaunchConfig(**asked)
 
 
 def runs_root(args: argparse.Namespace) -> Path:

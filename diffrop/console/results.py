@@ -1,47 +1,119 @@
 """A study's results in words and tables for the terminal, at 80 columns."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from diffrop.console.tables import number, plain_table
+from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
-from diffrop.record.results import CONTRASTIVE_COLUMNS, StudyResult, TrialResult
+from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.shot_groups import GROUPS
+from diffrop.study.space import FORM_KEY
+
+MIN_ROWS, MAX_ROWS = 3, 9
+"""Trials on the last screen, as many as fit."""
+HEADINGS = {"contrastive.decay_temperature": "decay"}
+"""Of searched keys whose last word is too long."""
 
 
-def results_table(result: StudyResult) -> Table:
-    """Return the ranked table for the terminal; it fits 80 columns.
+@dataclass(frozen=True)
+class _Column:
+    """One column of the table of results."""
 
-    Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all.
+    heading: str
+    cells: list[str]
+    importance: int
+    """Where there is no room, the columns of the least go first."""
+    is_text: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.heading, *self.cells)))
+
+
+def results_table(
+    result: StudyResult, width: int = TABLE_WIDTH, most: int = MAX_ROWS
+) -> tuple[Table, list[str]]:
+    """Return the trials as a table, in the order of their ranks, and the headings left out.
+
+    Only COMPLETE trials have FIDs here: the others were scored on fewer images, if at all. Of
+    the searched parameters each has a column; whole columns give way where there is no room.
+
+    Args:
+        result: the trials.
+        width: columns of characters that there are.
+        most: rows; the baseline is always among them.
     """
+    columns = _columns(result, _shown(result, most))
+    shown = list(columns)
+    while len(shown) > 1 and sum(column.width + 1 for column in shown) - 1 > width:
+        least = min(column.importance for column in shown)
+        shown.remove([column for column in shown if column.importance == least][-1])
     table = plain_table()
-    table.add_column("#", justify="right", min_width=2)
-    table.add_column("form", no_wrap=True)
-    for heading in ("tau_0", "decay", "margin", "omega", *GROUPS):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    unranked = [trial for trial in result.trials if trial.rank is None]
-    for trial in [*result.ranked, *unranked]:
-        form = "baseline" if trial.number == 0 else trial.form
-        settings = [trial.values.get(key) for key in CONTRASTIVE_COLUMNS]
-        card = trial.card if trial.rank is not None else None
-        fids = [card.scores.get(f"fid/{group}") if card else None for group in GROUPS]
-        table.add_row(
-            str(trial.rank or ""),
-            form,
-            *(number(value, ".3g") for value in settings[:2]),
-            number(settings[2], ".4g"),
-            number(card.omega if card else None, "g"),
-            *(number(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in fids),
-            _state(trial),
-        )
-    return table
+    for column in shown:
+        side: JustifyMethod = "left" if column.is_text else "right"
+        table.add_column(column.heading, justify=side, no_wrap=True)
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*cells)
+    return table, [column.heading for column in columns if column not in shown]
+
+
+def _shown(result: StudyResult, most: int) -> list[TrialResult]:
+    """Return the trials that have a row: the leaders, and the baseline."""
+    trials = [*result.ranked, *(trial for trial in result.trials if trial.rank is None)]
+    shown, others = trials[:most], trials[most:]
+    baseline = [trial for trial in others if trial.number == 0]
+    return [*shown[: most - len(baseline)], *baseline]
+
+
+def _columns(result: StudyResult, trials: list[TrialResult]) -> list[_Column]:
+    searched = [parameter.name for parameter in result.config.space.parameters]
+    columns = [_Column("trial", [trial.label for trial in trials], 10, is_text=True)]
+    if FORM_KEY not in searched:
+        marks = ["baseline" if trial.number == 0 else "" for trial in trials]
+        columns.append(_Column("", marks, 8, is_text=True))
+    for place, key in enumerate(searched):
+        cells = [_setting(trial, key) for trial in trials]
+        heading = HEADINGS.get(key, key.rpartition(".")[2])
+        columns.append(_Column(heading, cells, 7 - min(place, 4), is_text=key == FORM_KEY))
+    cards = [trial.card if trial.rank is not None else None for trial in trials]
+    omegas = [number(card.omega if card else None, "g") for card in cards]
+    columns.append(_Column("omega", omegas, 2))
+    objectives = result.config.experiment.evaluation.objectives
+    for group in GROUPS:
+        scores = [card.scores.get(f"fid/{group}") if card else None for card in cards]
+        fids = [number(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in scores]
+        wanted = f"fid/{group}" in objectives
+        columns.append(_Column(group, fids, 9 if wanted else 2 if group in ("all", "few") else 1))
+    if any(trial.feasible is not None for trial in trials):
+        words = {True: "yes", False: "no", None: ""}
+        kept = [words[trial.feasible] for trial in trials]
+        columns.append(_Column("kept", kept, 8, is_text=True))
+    states = [_state(trial) for trial in trials]
+    if set(states) != {"COMPLETE"}:
+        columns.append(_Column("state", states, 8, is_text=True))
+    return columns
+
+
+def _setting(trial: TrialResult, key: str) -> str:
+    """Return a trial's value of a searched key."""
+    if key == FORM_KEY and trial.number == 0:
+        return "baseline"
+    value = trial.values.get(key)
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    near_one = 0.9 < value < 1.1  # margins are searched from 0.995 to 1.05
+    return f"{value:,}" if isinstance(value, int) else f"{value:{'.4g' if near_one else '.3g'}}"
 
 
 def protocol(result: StudyResult) -> str:
@@ -54,8 +126,16 @@ def protocol(result: StudyResult) -> str:
     return (
         f"FID on {card.extractor}, N = {card.num_samples['all']:,} over all classes{per_group}, "
         f"{card.sampler}, against the {card.reference}, {card.images_seen:,} images seen; ranked "
-        f"by {card.objective}."
+        f"by {_order(result)}."
     )
+
+
+def _order(result: StudyResult) -> str:
+    """Return in words how the ranked trials are ordered."""
+    objectives = result.config.experiment.evaluation.objectives
+    order = objectives[0] if len(objectives) == 1 else f"the fronts of {' and '.join(objectives)}"
+    judged = any(trial.feasible is not None for trial in result.ranked)
+    return f"{order}, first those that keep the constraints (kept)" if judged else order
 
 
 def metrics_table(card: ScoreCard) -> Table:
@@ -101,7 +181,8 @@ def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]
 
 def remarks(result: StudyResult) -> list[str]:
     """Return what the table cannot say: at which N trials were stopped, why others failed."""
-    lines = [*_comparison(result), *_constraints(result)]
+    lines = [] if result.nothing_learned else _comparison(result)
+    lines += _constraints(result)
     stopped = [trial.card for trial in result.trials if trial.state == "PRUNED" and trial.card]
     if stopped:
         counts = sorted({card.num_samples["all"] for card in stopped})

@@ -1,7 +1,6 @@
 """How a study stands, read from its folder and database alone: it locks and changes nothing."""
 
 import contextlib
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from diffrop.record.codec import encode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord, PlannedCost
 from diffrop.record.json_files import read_record
+from diffrop.record.next_step import resume_command
 from diffrop.record.result_reader import ResultReader
 from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import study_names
@@ -70,6 +70,7 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         known = ", ".join(study_names(store.path.parent)) or "none"
         raise StudyError(f"{store.path} is no study; studies there: {known}")
     config = store.read_config()
+    command = str(read_settings(store.folder).get("command", ""))
     with store.open_read_only(storage) as study:
         reader = ResultReader(study, store.folder, config)
         result = reader.read()
@@ -92,20 +93,8 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         planned=cost.plan if cost else None,
         num_confirming=(len(again), sum(len(one.score_files()) for one in again)),
         confirmed=confirmation.conclusion if confirmation else "",
-        resume=resume_command(store),
+        resume=resume_command(command, store.name),
     )
-
-
-def resume_command(store: StudyStore) -> str:
-    """Return the command that goes on with a study: that of its start, with its name."""
-    words = shlex.split(str(read_settings(store.folder).get("command", "")))
-    kept = [word for word in words if word != "--resume"]
-    for i, word in enumerate(kept):
-        if word == "--study-name":
-            del kept[i : i + 2]
-        elif word.startswith("--study-name="):
-            del kept[i]
-    return shlex.join([*kept, "--study-name", store.name, "--resume"])
 
 
 def _silence(trial: TrialFolder) -> float | None:

@@ -1,6 +1,7 @@
 """One launch of a study from the terminal: its plan, or its run and its results."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import shlex
@@ -9,24 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
-from diffrop.console.results import conclusions, protocol, remarks, results_table, scale
+from diffrop.console.results import (
+    MAX_ROWS,
+    MIN_ROWS,
+    conclusions,
+    protocol,
+    remarks,
+    results_table,
+    scale,
+)
 from diffrop.console.screens import View, open_screen
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge
 from diffrop.engine.prepare import check_study, prepare
 from diffrop.engine.run import FinishedStudy, run_study
+from diffrop.errors import DiffropError
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
+from diffrop.record.next_step import StudyEnd, next_step
+from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import redact
 from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.study.learned import within_warmup
 from diffrop.tracking.uri import ui_command
 
+SCREEN_LINES = 24
+"""In which the end of what is printed fits on a terminal of 80 columns, but for long paths."""
+OTHER_LINES = 8
+"""Of them, neither table nor text: its head, two empty ones, and `print_places`."""
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 
 
@@ -41,6 +60,14 @@ def typed_command(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", f"studies/{script}.py", *words])
 
 
+def warnings_before(config: StudyConfig) -> list[str]:
+    """Return what makes a study meaningless and is known before it starts, with a remedy."""
+    training = config.experiment.training
+    found = within_warmup(training.num_images, training.warmup_images)
+    fix = "No best will be named. To fix: a longer training (--images), or a shorter warm-up."
+    return [" ".join(["warning:", *found, fix])] if found else []
+
+
 def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> None:
     """Check a study and print what it would do.
 
@@ -50,6 +77,8 @@ def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> No
         ResourceError: it needs more than there is.
     """
     store, dataset = check_study(config, launch)
+    for line in warnings_before(config):
+        console.print(line)
     print_plan(config, launch, dataset, store.path, console)
 
 
@@ -60,6 +89,7 @@ def run(
     view: View,
     console: Console,
     render: Callable[[Path], list[Path]],
+    answer: Callable[[Path], str],
     edge: Edge,
 ) -> FinishedStudy:
     """Check, prepare and run a study, showing where it stands and what came out.
@@ -71,6 +101,7 @@ def run(
         view: what is shown while it runs.
         console: where.
         render: draws figures and report from the study's folder; returns the files.
+        answer: returns the answer in a sentence, from the study's folder.
         edge: learns where the study's log is, and how to go on.
 
     Raises:
@@ -84,10 +115,13 @@ def run(
     again = RESUME_HINT.format(name=config.name)
 
     def show(finished: FinishedStudy) -> None:
+        finished = dataclasses.replace(finished, answer=_answer(answer, folder))
         show_results(finished, view, console)
         screen.keep(*captured(lambda kept: print_results(finished, kept)))
 
     with contextlib.closing(screen):
+        for line in warnings_before(config):
+            screen.say(line)
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
         prepared = prepare(config, launch)
@@ -98,6 +132,16 @@ def run(
         finally:
             if folder.config.exists():  # it is made once its cluster stands
                 edge.advice = f"To go on, {again}."
+
+
+def _answer(answer: Callable[[Path], str], folder: StudyFolder) -> str:
+    """Return the study's answer in a sentence; why there is none, if it cannot be read."""
+    if not folder.trials_table.exists():
+        return ""
+    try:
+        return answer(folder.path)
+    except (ValueError, DiffropError) as error:  # the table must be shown all the same
+        return f"The answer cannot be given: {error}."
 
 
 def show_results(finished: FinishedStudy, view: View, console: Console) -> None:
@@ -123,15 +167,15 @@ def results_event(finished: FinishedStudy) -> dict[str, Any]:
         "study": finished.result.config.name,
         "directory": str(finished.directory),
         "interrupted": finished.interrupted,
+        "nothing_learned": finished.result.nothing_learned,
         "trials": rows,
     }
 
 
 def print_results(finished: FinishedStudy, console: Console) -> None:
-    """Print the ranked table, what it cannot say, and where everything lies."""
+    """Print what belongs to the results, and last the answer and the ranked table."""
     result = finished.result
-    console.print(f"\n{protocol(result)}", soft_wrap=False)
-    console.print(results_table(result))
+    console.print()
     lines = (
         *scale(result, finished.reference_scores),
         *remarks(result),
@@ -143,10 +187,37 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     if cost is not None and cost.plan and cost.actual:
         console.print()
         console.print(comparison_table(cost.plan, cost.actual))
+    table, note = _fitting(finished, console)
+    console.print()
+    if finished.answer:
+        console.print(finished.answer)
+        console.print()
+    console.print(table)
+    console.print(note)
     if finished.refusal:
         console.print(f"Ended early: {finished.refusal}.")
     if finished.interrupted:
         console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
+
+
+def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
+    """Return the table of as many trials as the last screen has room for, and the text below it.
+
+    What is left out of the table the text names.
+    """
+    result = finished.result
+    for most in range(MAX_ROWS, MIN_ROWS - 1, -1):
+        table, left_out = results_table(result, console.width, most)
+        more = len(result.trials) - table.row_count
+        left_out = [f"{more:,} more trials"] * (more > 0) + left_out
+        note = protocol(result)
+        if left_out:
+            note += f" Not shown, but in trials.csv: {', '.join(left_out)}."
+        texts = [text for text in (finished.answer, note) if text]
+        lines = sum(len(Text(text).wrap(console, console.width)) for text in texts)
+        if lines + table.row_count + OTHER_LINES <= SCREEN_LINES:
+            break
+    return table, note
 
 
 def print_places(finished: FinishedStudy, console: Console) -> None:
@@ -157,9 +228,24 @@ def print_places(finished: FinishedStudy, console: Console) -> None:
     console.print()
     if folder.report.exists():
         console.print(f"report   {shown}/report.html", soft_wrap=True)
-    if folder.figures.exists():
+    elif folder.figures.exists():  # the report has them all
         console.print(f"figures  {shown}/figures/", soft_wrap=True)
-    if finished.result.ranked:
-        final = f"python studies/train_final.py --config {shown}/best.yaml"
-        console.print(f"train    {final}", soft_wrap=True)
     console.print(f"MLflow   {ui_command(finished.tracking_uri)}", soft_wrap=True)
+    step, command = next_step(_end(finished))
+    if step:
+        console.print(f"{step:8} {command}", soft_wrap=True)
+
+
+def _end(finished: FinishedStudy) -> StudyEnd:
+    """Return what the next step depends on."""
+    result, folder = finished.result, StudyFolder(finished.directory)
+    confirmation = result.confirmation
+    return StudyEnd(
+        command=str(read_settings(folder).get("command", "")),
+        name=result.config.name,
+        folder=str(relative(finished.directory)),
+        num_left=result.config.num_trials - sum(t.state != "RUNNING" for t in result.trials),
+        num_candidates=sum(trial.number > 0 for trial in result.ranked),
+        is_learned=not result.nothing_learned and result.best is not None,
+        is_confirmed=confirmation is not None and confirmation.judged and confirmation.current,
+    )

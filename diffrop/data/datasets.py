@@ -61,9 +61,8 @@ def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -
     import torchvision.datasets
 
     root = config.root or "data"
-    if config.root is not None and not Path(root).is_dir():
-        raise ValueError(f"data root {root!r} is no folder; allowed: one that holds {class_name}")
     try:
+        Path(root).mkdir(parents=True, exist_ok=True)
         loaded = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(

@@ -51,6 +51,8 @@ class Progress:
     objective: str
     best: TrialProgress | None
     """The leader of the ranked trials."""
+    nothing_learned: bool = False
+    """Whether there are ranked trials, and none of them can be called the best."""
     seconds_left: float | None
     trials: list[TrialProgress]
     retrainings: list[TrialProgress] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Progress:
     @property
     def line(self) -> str:
         """The study in one line."""
-        found = "no score yet"
+        found = "no best can be named" if self.nothing_learned else "no score yet"
         if self.best is not None and self.best.score is not None:
             found = f"best {self.objective} {self.best.score:.2f} ({self.best.name})"
         return f"{self.num_ended}/{self.num_trials} trials | {found} | {self._time_left()}"
@@ -100,7 +102,8 @@ def progress_of(
         retrainings: those that confirm the leaders at present and have begun.
         num_retrainings: how many there are of them, those that have not begun included.
     """
-    leader = result.ranked[0] if result.ranked else None
+    doubtful = bool(result.ranked and result.nothing_learned)
+    leader = result.ranked[0] if result.ranked and not doubtful else None
     config = result.config
     return Progress(
         study=config.name,
@@ -109,6 +112,7 @@ def progress_of(
         images=config.rungs[-1].images,
         objective=config.experiment.evaluation.objective,
         best=trial_progress(leader, config) if leader else None,
+        nothing_learned=doubtful,
         seconds_left=_seconds_left(result, concurrent),
         trials=[trial_progress(trial, config) for trial in result.trials],
         retrainings=[trial_progress(trial, config) for trial in retrainings],

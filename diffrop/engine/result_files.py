@@ -21,7 +21,9 @@ def write_results(result: StudyResult, folder: StudyFolder) -> list[Path]:
     """Write trials.csv, and front.csv and best.yaml if a trial is COMPLETE; return the files."""
     files = [write_trials(folder, result)]
     ranked, evaluation = result.ranked, result.config.experiment.evaluation
-    if ranked:
+    if result.best is None:  # nor is an earlier one the best any more
+        folder.best.unlink(missing_ok=True)
+    else:
         base = next((t.card.scores for t in ranked if t.number == 0 and t.card), None)
         points = front_points(ranked, result.config, base)
         constrained = (rule.score for rule in evaluation.parsed_constraints)
@@ -90,6 +92,7 @@ def export(result: StudyResult) -> dict[str, Any]:
                 "went_on_from": went_on_from,
             },
             "confirmation": encode(result.confirmation),
+            "nothing_learned": result.nothing_learned,
             "note": "intervals are over samples: one training seed, and the best of its study; "
             "those of a confirmation are over fresh seeds",
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

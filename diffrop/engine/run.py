@@ -60,6 +60,8 @@ class FinishedStudy:
     """Whether it was asked to stop."""
     refusal: str
     """Why the budget let no further trial or retraining begin; empty if it did."""
+    answer: str = ""
+    """What the study found, in a sentence; see `diffrop.console.study_launch`."""
 
 
 def run_study(

@@ -16,8 +16,9 @@ from diffrop.errors import StorageError
 from diffrop.record.cost import CostRecord
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.json_files import read_record
-from diffrop.record.kinds import name_damage
+from diffrop.record.kinds import name_damage, read_stored
 from diffrop.record.names import trial_label
+from diffrop.record.reference_scores import read_reference_scores
 from diffrop.record.reported import agrees, reported_values
 from diffrop.record.results import StudyResult, TrialResult, front_points
 from diffrop.record.score_card import ScoreCard
@@ -54,6 +55,7 @@ class ResultReader:
         self._ended: dict[int, TrialResult] = {}
         self._places: dict[int, dict[str, Any]] = {}
         self._num_placed = -1
+        self._reference_scores: dict[str, Any] | None = None
         self._constraints = config.experiment.evaluation.parsed_constraints
         # What an earlier study trained was paid for by that one.
         self.account = CostAccount(folder, began(study, folder))
@@ -71,7 +73,11 @@ class ResultReader:
             if known is None and fetched and scored and frozen.state.is_finished():
                 self._ended[frozen.number] = trial
             trials.append(trial)
-        return StudyResult(self._config, self._in_place(trials))
+        if self._reference_scores is None:  # they are there before the first trial
+            path = self._folder.reference_scores
+            self._reference_scores = read_stored(path, read_reference_scores)
+        scores = self._reference_scores or {}
+        return StudyResult(self._config, self._in_place(trials), reference_scores=scores)
 
     def last_cost(self, trial: TrialResult) -> float:
         """Return when the last of a trial's counted costs ended, in seconds since 1970."""

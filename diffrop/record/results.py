@@ -10,6 +10,7 @@ from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.names import trial_label
 from diffrop.record.score_card import ScoreCard
 from diffrop.study.config import StudyConfig
+from diffrop.study.learned import nothing_learned, within_warmup
 from diffrop.study.objectives import FrontPoint, pareto_front
 from diffrop.study.ranking import choose_leaders
 
@@ -125,6 +126,21 @@ class StudyResult:
     differences: Mapping[int, Interval] = field(default_factory=dict)
     """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
     confirmation: ConfirmationRecord | None = None
+    reference_scores: Mapping[str, Any] = field(default_factory=dict)
+    """Of pure noise and of real images, as far as they are known."""
+
+    @property
+    def nothing_learned(self) -> list[str]:
+        """Why no trial can be called the best, in sentences; see `diffrop.study.learned`."""
+        evaluation, training = self.config.experiment.evaluation, self.config.experiment.training
+        cards = {trial.number: trial.card for trial in self.ranked if trial.card is not None}
+        return nothing_learned(
+            within_warmup(training.num_images, training.warmup_images),
+            [card.values for card in cards.values()],
+            cards[0].scores if 0 in cards else {},
+            self.reference_scores.get("noise", {}).get("scores", {}),
+            evaluation.objective,
+        )
 
     @property
     def ranked(self) -> list[TrialResult]:
@@ -146,9 +162,11 @@ class StudyResult:
     def best(self) -> TrialResult | None:
         """What is exported: the confirmed best, or the leader of the search.
 
-        Where a confirmation named no best it is the baseline, the simpler of equals. One that is
-        not of the present leaders decides nothing.
+        Where a confirmation named no best, or nothing was learned, it is the baseline, the simpler
+        of equals. A confirmation that is not of the present leaders decides nothing.
         """
+        if self.nothing_learned:
+            return next((trial for trial in self.ranked if trial.number == 0), None)
         confirmed = self.confirmation
         if confirmed is None or not confirmed.judged or not confirmed.current:
             return self.ranked[0] if self.ranked else None

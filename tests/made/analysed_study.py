@@ -49,6 +49,7 @@ EXPERIMENT = ExperimentConfig().with_values(
     {
         "training.num_images": 24_000,
         "training.batch_size": 64,
+        "training.warmup_images": 1_024,
         "training.log_every_images": 512,
         "sampling.num_steps": 10,
         "evaluation.num_samples": 1_000,

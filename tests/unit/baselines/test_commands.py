@@ -49,7 +49,7 @@ def test_classifier_command_refuses_a_checkpoint_of_other_images(
     ("options", "message"),
     [
         (["--set", "spectral_weight=-1"], "spectral_weight is -1.0; allowed: 0 or more"),
-        (["--set", "lambda=1"], "unknown key 'lambda' in GanConfig; allowed: model"),
+        (["--set", "lambda=1"], "unknown configuration key 'lambda'; nearest: "),
         (["--resume"], "--resume needs --name"),
         (["--resume", "--name", "none"], "does not exist"),
         (

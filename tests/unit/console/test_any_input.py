@@ -26,7 +26,9 @@ from tests.made.small import SPACE
 
 T = TypeVar("T")
 
-COMMAND = StudyCommand("run_tau_sweep", "A study.", SPACE, render=lambda path: [])
+COMMAND = StudyCommand(
+    "run_tau_sweep", "A study.", SPACE, render=lambda path: [], answer=lambda path: ""
+)
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
 OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
 DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")

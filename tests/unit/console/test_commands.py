@@ -7,7 +7,9 @@ from diffrop.console.commands import StudyCommand
 from tests.made.faults import fault
 from tests.made.small import SPACE
 
-COMMAND = StudyCommand("run_tau_sweep", "A study.", SPACE, render=lambda path: [])
+COMMAND = StudyCommand(
+    "run_tau_sweep", "A study.", SPACE, render=lambda path: [], answer=lambda path: ""
+)
 
 
 def refused(

@@ -53,6 +53,36 @@ def test_paths_are_absolute_and_urls_stay(tmp_path: Path, monkeypatch: pytest.Mo
     assert fork == str(tmp_path / "c.safetensors")
 
 
+def test_shorter_training_scales_its_recipe_unless_asked_otherwise() -> None:
+    whole = recipe("digits").experiment.training
+    training = study_config(parsed("--images", "2048"), "x", SPACE).experiment.training
+    assert (training.num_images, training.warmup_images) == (2_048, whole.warmup_images // 10)
+    words = ("--images", "2048", "--set", "training.warmup_images=5000", "--first-rung", "9")
+    study = study_config(parsed(*words), "x", SPACE)
+    assert (study.experiment.training.warmup_images, study.first_rung_images) == (5_000, 9)
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["--batch-size", "0"], "--batch-size: training.batch_size is 0; allowed: more than 0"),
+        (["--trials", "1"], "--trials: num_trials is 1; allowed"),
+        (["--first-rung", "0"], "--first-rung: first_rung_images is 0; allowed"),
+        (["--set", "training.batch_size=0"], "training.batch_size is 0; allowed"),
+        (["--batch-size", "8", "--set", "training.batch_size=0"], "training.batch_size is 0"),
+    ],
+)
+def test_refused_value_begins_with_the_flag_that_gave_it(words: list[str], start: str) -> None:
+    with pytest.raises(ValueError, match="allowed: ") as error:
+        study_config(parsed(*words), "x", SPACE)
+    assert str(error.value).startswith(start)
+
+
+def test_refused_launch_begins_with_the_flag_that_gave_it() -> None:
+    with pytest.raises(ValueError, match=r"^--seeds: confirm_seeds is 1; allowed: 2 or more"):
+        launch_config(parsed("--seeds", "1", "--gpus-per-worker", "0"), None)
+
+
 def test_points_are_read_from_a_file_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "points.yaml"
     path.write_text("- contrastive.form: hinge\n")

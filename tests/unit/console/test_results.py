@@ -22,7 +22,7 @@ from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from tests.made.scores import interval, score_card
-from tests.made.small import constrained, small_study
+from tests.made.small import constrained, learning_rate_study, small_study
 
 
 def full_card(value: float, images: int = 128) -> ScoreCard:
@@ -69,11 +69,61 @@ def lines_of(table: Table) -> list[str]:
 
 
 def test_table_fits_80_columns_and_shows_no_fid_of_a_pruned_trial(result: StudyResult) -> None:
-    lines = lines_of(results_table(result))
-    assert lines[1].split()[:7] == ["1", "hinge", "3.25", "-", "1.01", "1", "40.00"]
-    assert lines[2].split()[:2] == ["2", "baseline"]
-    assert lines[3].split() == ["hinge", "3.25", "-", "1.01", *"-----", "PRUNED", "64"]
+    table, left_out = results_table(result)
+    lines = lines_of(table)
+    assert left_out == []
+    assert lines[1].split()[:7] == ["t001", "hinge", "3.25", "-", "1.01", "1", "40.00"]
+    assert lines[2].split()[:2] == ["t000", "baseline"]
+    assert lines[3].split() == ["t002", "hinge", "3.25", "-", "1.01", *"-----", "PRUNED", "64"]
     assert lines[4].split()[-1] == "FAIL"
+
+
+@pytest.mark.parametrize("width", range(20, 120, 7))
+def test_narrow_table_drops_columns_and_never_digits(result: StudyResult, width: int) -> None:
+    whole = lines_of(results_table(result)[0])
+    table, left_out = results_table(result, width)
+    lines = lines_of(table)
+    assert max(map(len, map(str.rstrip, lines))) <= width
+    shown = lines[0].split()
+    assert [heading for heading in whole[0].split() if heading in shown] == shown
+    assert {*shown, *left_out} == {*whole[0].split()}
+    assert "trial" in shown and "all" in shown
+    assert lines[1].split()[shown.index("all")] == "40.00"
+
+
+def test_table_has_a_column_for_what_was_searched_alone(result: StudyResult) -> None:
+    study = learning_rate_study(3e-4)
+    trials = [
+        dataclasses.replace(one, values={"training.learning_rate": 3e-4} if one.number else {})
+        for one in result.trials
+    ]
+    found = lines_of(results_table(StudyResult(study, trials))[0])
+    assert found[0].split()[:3] == ["trial", "learning_rate", "omega"]
+    assert found[1].split()[:2] == ["t001", "0.0003"]
+    assert found[2].split()[:2] == ["t000", "baseline"]
+
+
+def test_table_says_which_trials_break_a_constraint_and_keeps_the_ranks(
+    result: StudyResult,
+) -> None:
+    kept = [dataclasses.replace(t, feasible=t.number == 0) for t in result.trials[:2]]
+    ranks = [dataclasses.replace(t, rank=t.number + 1) for t in kept]  # the worse one keeps it
+    found = dataclasses.replace(result, trials=ranks)
+    head, *rows = lines_of(results_table(found)[0])
+    place = head.split().index("kept")
+    assert [row.split()[0] for row in rows] == ["t000", "t001"]
+    assert [row.split()[place] for row in rows] == ["yes", "no"]
+    assert "ranked by fid/all, first those that keep the constraints" in protocol(found)
+
+
+def test_baseline_has_a_row_where_not_all_trials_have_one(result: StudyResult) -> None:
+    rows = lines_of(results_table(result, most=2)[0])[1:]
+    assert [row.split()[0] for row in rows] == ["t001", "t000"]
+    worst = [dataclasses.replace(result.trials[0], rank=9), *result.trials[1:]]
+    more = [trial(number, "COMPLETE", full_card(41.0), rank=number) for number in range(4, 8)]
+    found = dataclasses.replace(result, trials=[*worst, *more])
+    rows = lines_of(results_table(found, most=3)[0])[1:]
+    assert [row.split()[0] for row in rows] == ["t001", "t004", "t000"]
 
 
 def test_protocol_names_what_scores_depend_on(result: StudyResult) -> None:

@@ -18,7 +18,6 @@ from diffrop.console.status import (
     StudyStatus,
     ago,
     all_statuses,
-    resume_command,
     status_lines,
     studies_table,
     study_status,
@@ -229,7 +228,7 @@ def test_damaged_studies_get_one_sentence(store: StudyStore, damage: object, mes
 
 
 def test_resume_command_names_the_study_once(store: StudyStore) -> None:
-    assert resume_command(store).count("--study-name") == 1
+    assert study_status(store).resume.count("--study-name") == 1
     assert ago(30) == "30 s" and ago(7300) == "2 h" and ago(None) == "-"
 
 

@@ -1,7 +1,27 @@
+import dataclasses
+import io
+from pathlib import Path
+
 import pytest
 
+from analysis.data.load import load_study
+from analysis.report.page import write_report
+from analysis.report.render import study_answer
+from analysis.report.summary import answer
 from diffrop.console.screens import View
-from diffrop.console.study_launch import chosen_view, typed_command
+from diffrop.console.study_launch import (
+    SCREEN_LINES,
+    chosen_view,
+    print_places,
+    print_results,
+    typed_command,
+    warnings_before,
+)
+from diffrop.console.terminal import Terminal
+from diffrop.engine.result_files import write_results
+from diffrop.engine.run import FinishedStudy
+from tests.made.finished_study import open_finished_study, write_finished_study
+from tests.made.small import small_experiment, small_study
 
 
 def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
@@ -17,3 +37,61 @@ def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
 )
 def test_view_is_that_of_the_options(json_lines: bool, quiet: bool, view: View) -> None:
     assert chosen_view(json_lines, quiet) == view
+
+
+def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
+    assert warnings_before(small_study()) == []
+    experiment = small_experiment(training__warmup_images=128_000)
+    (line,) = warnings_before(dataclasses.replace(small_study(), experiment=experiment))
+    assert line.startswith("warning: training.warmup_images is 128,000 in a training of 128")
+    assert "No best will be named" in line and "To fix: " in line
+
+
+def last_screen(finished: FinishedStudy, width: int) -> list[str]:
+    """Return the lines of the last screen: the answer and all after it."""
+    file = io.StringIO()
+    console = Terminal(file=file, width=width)
+    print_results(finished, console)
+    print_places(finished, console)
+    lines = file.getvalue().splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(finished.answer[:20]))
+    return lines[begin:]
+
+
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("num_trials", [4, 40])
+def test_last_screen_has_answer_table_places_and_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, num_trials: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_finished_study(tmp_path)
+    store, result = open_finished_study(tmp_path)
+    write_results(result, store.folder)
+    write_report(store.path)
+    second = result.ranked[0]
+    more = [
+        dataclasses.replace(second, number=number, rank=number) for number in range(4, num_trials)
+    ]
+    config = dataclasses.replace(result.config, num_trials=num_trials)
+    shown = dataclasses.replace(result, config=config, trials=[*result.trials, *more])
+    found = study_answer(store.path)
+    assert found.startswith(answer(load_study(store.path)).headline)
+    finished = FinishedStudy(shown, store.path, {}, "sqlite:////a/m.db", [], False, "", found)
+    lines = last_screen(finished, width)
+    table = lines[lines.index("") + 1 :]
+    head, *rows = table
+    assert {"trial", "form", "tau_0", "all"} <= {*head.split()}
+    assert rows[0].startswith("t001") and "40.00" in rows[0].split()
+    assert any(row.startswith("t000") for row in rows)
+    text = " ".join(" ".join(lines).split())
+    num_shown = sum(row.startswith("t0") for row in rows)
+    left_out = f"{num_trials - num_shown} more trials"
+    assert (left_out in text) is (num_trials > num_shown)
+    step = "--study-name small --resume --confirm"
+    assert step in text and "report.html" in text
+    if width == 80:
+        assert len(lines) < SCREEN_LINES
+        assert max(len(line.rstrip()) for line in lines if "mlflow ui" not in line) <= 80
+    if num_trials == 4:
+        page = (store.path / "report.html").read_text()
+        assert lines[-1].removeprefix("confirm").strip() in page

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from diffrop.console.screens import LiveScreen, PlainScreen
-from diffrop.console.status import resume_command
 from diffrop.console.terminal import Terminal
 from diffrop.engine.progress import Progress, TrialProgress
+from diffrop.record.next_step import resume_command
+from diffrop.record.settings import read_settings
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import STUDY_FORMAT
 from tests.made.faults import fault
@@ -117,7 +118,8 @@ def test_command_to_go_on_with_is_the_one_that_was_typed(tmp_path) -> None:  # t
     store.folder.config.write_text(
         yaml.safe_dump({"format": STUDY_FORMAT, "command": shlex.join(words)})
     )
-    line = f"Go on with: {resume_command(store)}"
+    stored = read_settings(store.folder)["command"]
+    line = f"Go on with: {resume_command(stored, store.name)}"
     shown = printed(lambda console: console.print(line, soft_wrap=True))
     typed = shlex.split(shown.removeprefix("Go on with: "))
     assert typed == [*words, "--study-name", "s", "--resume"]

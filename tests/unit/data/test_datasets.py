@@ -78,10 +78,30 @@ def test_corrupt_image_is_named(tmp_path: Path) -> None:
         load_dataset(folder(tmp_path))
 
 
-@pytest.mark.parametrize("dataset", ["image_folder", "cifar10"])
-def test_missing_root_is_named_before_any_download(dataset: str) -> None:
+def test_missing_folder_of_images_is_named() -> None:
     with pytest.raises(ValueError, match=r"data root.*/nowhere"):
-        load_dataset(DataConfig(dataset=dataset, root="/nowhere"))
+        load_dataset(DataConfig(dataset="image_folder", root="/nowhere"))
+
+
+def test_folder_to_download_into_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "not" / "there"
+    asked = []
+
+    def without_network(folder: str, **_: bool) -> None:
+        assert Path(folder).is_dir()
+        asked.append(folder)
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", without_network)
+    with pytest.raises(ValueError, match=r"CIFAR10 is not in .* could not be downloaded \(no net"):
+        load_dataset(DataConfig(dataset="cifar10", root=str(root)))
+    assert asked == [str(root)]
+
+
+def test_folder_to_download_into_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"CIFAR10 is not in '.*file/data' and could not be"):
+        load_dataset(DataConfig(dataset="cifar10", root=str(tmp_path / "file" / "data")))
 
 
 def test_damaged_images_are_left_out_on_request_and_named(tmp_path: Path) -> None:

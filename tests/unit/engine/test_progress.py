@@ -57,6 +57,15 @@ def test_leader_is_the_best_of_the_ranked_trials(tmp_path: Path) -> None:
     assert progress_of(result_of(tmp_path, "RUNNING"), 1).best is None
 
 
+def test_no_leader_is_named_where_nothing_was_learned(tmp_path: Path) -> None:
+    result = result_of(tmp_path, "COMPLETE", "COMPLETE", "RUNNING")
+    noise = {"noise": {"scores": {"fid/all": 45.0}}}
+    found = progress_of(dataclasses.replace(result, reference_scores=noise), 1)
+    assert found.best is None
+    assert "no best can be named" in found.line
+    assert "no score yet" in progress_of(result_of(tmp_path, "RUNNING"), 1).line
+
+
 def test_running_trial_shows_its_own_rows_up_to_its_end(tmp_path: Path) -> None:
     running = result_of(tmp_path, "COMPLETE", "RUNNING").trials[1]
     study = StudyFolder(tmp_path / "small")

@@ -83,6 +83,21 @@ def test_differences_to_the_baseline_are_in_the_table_and_in_the_export(
     assert exported["difference"]["high"] == pytest.approx(result.differences[1].high)
 
 
+def test_baseline_is_exported_where_nothing_was_learned(finished: Finished) -> None:
+    store, result = finished
+    noise = {"noise": {"scores": {"fid/all": 49.0}}}
+    write_results(dataclasses.replace(result, reference_scores=noise), store.folder)
+    provenance = yaml.safe_load(store.folder.best.read_text())["provenance"]
+    assert provenance["trial"] == 0
+    assert "no better than that of pure noise" in provenance["nothing_learned"][0]
+    failed = [dataclasses.replace(result.trials[0], rank=None), *result.trials[1:]]
+    training = dataclasses.replace(result.config.experiment.training, warmup_images=1_000)
+    experiment = dataclasses.replace(result.config.experiment, training=training)
+    config = dataclasses.replace(result.config, experiment=experiment)
+    write_results(dataclasses.replace(result, trials=failed, config=config), store.folder)
+    assert not store.folder.best.exists()
+
+
 @pytest.mark.parametrize(
     ("fork_from", "images", "went_on_from"),
     [(None, 0, None), ("baseline@64", 64, None), ("/models/x.safetensors", 0, "/models/x")],

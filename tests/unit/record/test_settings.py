@@ -69,7 +69,10 @@ def test_line_that_was_taken_out_is_noticed(tmp_path: Path) -> None:
     [
         ({"space": {"parameters": []}}, "StudyConfig has no key 'name'"),
         ({"name": "small", "space": 3}, "space is 3; allowed: a mapping"),
-        ({"name": "small", "space": {}, "pace": 1}, "unknown key 'pace' in StudyConfig"),
+        (
+            {"name": "small", "space": {}, "pace": 1},
+            "unknown configuration key 'pace'; did you mean experiment.contrastive.space",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_with_their_file(

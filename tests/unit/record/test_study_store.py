@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from diffrop.console.status import resume_command
 from diffrop.engine.drivers import Drivers
 from diffrop.errors import StudyError
+from diffrop.record.next_step import resume_command
+from diffrop.record.settings import read_settings
 from diffrop.record.study_store import StudyStore
 from diffrop.study.config import LaunchConfig
 from tests.made.faults import fault
@@ -57,7 +58,7 @@ def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStor
     store.resume(small_study(num_trials=50), launched, RESUME, FINGERPRINTS)
     assert store.read_config() == small_study(num_trials=50)
     command = "python run.py --trials 50 --study-name small --resume"
-    assert resume_command(store) == command
+    assert resume_command(read_settings(store.folder)["command"], store.name) == command
     store.check(small_study(num_trials=60), RESUME)
 
 

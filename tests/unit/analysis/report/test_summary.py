@@ -21,6 +21,30 @@ def test_loss_that_did_not_help_is_said_so(tmp_path: Path) -> None:
     assert f"{gap:.2f} higher" in found.headline and found.facts[2][1] == f"+{gap:.2f}"
 
 
+def test_no_best_is_named_where_nothing_was_learned(study: StudyResults) -> None:
+    assert any(row.best for row in trial_rows(study))
+    complete = study.trials["state"] == "COMPLETE"
+    equal = study.trials.copy()
+    equal.loc[complete, ["value", "fid/all"]] = 481.2
+    noisy = {"noise": {"scores": {"fid/all": 10.0}}}
+    for found, reason in (
+        (dataclasses.replace(study, trials=equal, reference_scores={}), "full scores are equal"),
+        (dataclasses.replace(study, reference_scores=noisy), "than that of pure noise, 10.00"),
+    ):
+        told = answer(found)
+        assert told.certainty == "Nothing was learned" and not told.is_confirmed
+        assert told.headline.startswith("No best is named. ") and reason in told.headline
+        assert not any(row.best for row in trial_rows(found))
+
+
+def test_training_within_its_warmup_names_no_best(study: StudyResults) -> None:
+    experiment = study.config["experiment"]
+    training = experiment["training"] | {"warmup_images": 128_000}
+    config = study.config | {"experiment": experiment | {"training": training}}
+    found = answer(dataclasses.replace(study, config=config))
+    assert "warmup_images is 128,000 in a training of 24,000 images" in found.headline
+
+
 def test_missing_baseline_is_said_so(tmp_path: Path) -> None:
     found = answer(load_study(write_study(tmp_path / "s", trials=NINE_TRIALS[1:3])))
     assert "The baseline is not complete" in found.headline and len(found.facts) == 1

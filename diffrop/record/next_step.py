@@ -1,0 +1,67 @@
+"""What to type after a study: the same on the screen, in `status.py` and in the report."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NUM_LEADERS, NUM_SEEDS = 3, 5
+"""Of the confirmation that is advised."""
+NAME, RESUME, CONFIRM, SEEDS = "--study-name", "--resume", "--confirm", "--seeds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEnd:
+    """How far a study has come, as far as the next step depends on it."""
+
+    command: str
+    """Of its start; empty where it is not known."""
+    name: str
+    folder: str
+    """Its folder, as it is typed."""
+    num_left: int
+    """Trials that have not ended."""
+    num_candidates: int
+    """Trials with a full score, beside the baseline."""
+    is_learned: bool
+    """Whether a best can be named."""
+    is_confirmed: bool
+    """Whether fresh seeds have decided about the present leaders."""
+
+
+def resume_command(command: str, name: str, *more: str, without: Sequence[str] = ()) -> str:
+    """Return the command that goes on with a study: that of its start, with its name.
+
+    Args:
+        command: of its start.
+        name: of the study.
+        more: words that come last.
+        without: options with one value that are left out.
+    """
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        option = word.partition("=")[0]
+        if option in (NAME, *without):
+            if option == word:
+                next(words, None)
+        elif word != RESUME:
+            kept.append(word)
+    return shlex.join([*kept, NAME, name, RESUME, *more])
+
+
+def next_step(end: StudyEnd) -> tuple[str, str]:
+    """Return what to do next, in one word, and the whole command; both empty if there is nothing.
+
+    A search that has not ended is gone on with; its leaders are confirmed; then the best, which
+    may be the baseline, is trained in full.
+    """
+    if end.num_left > 0 and end.command:
+        return "resume", resume_command(end.command, end.name)
+    if not end.is_learned:
+        return "", ""
+    if end.num_candidates and not end.is_confirmed and end.command:
+        leaders = str(min(NUM_LEADERS, end.num_candidates))
+        more = (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
+        return "confirm", resume_command(end.command, end.name, *more, without=(CONFIRM, SEEDS))
+    best = shlex.quote(f"{end.folder}/best.yaml")
+    return "train", f"python studies/train_final.py --config {best}"
