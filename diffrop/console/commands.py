@@ -11,10 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffrop.console.configs import experiment_changes, for_device, launch_config, study_config
+from diffrop.console.configs import (
+    as_begun,
+    experiment_changes,
+    for_device,
+    launch_config,
+    study_config,
+)
 from diffrop.console.options import study_parser
 from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
+from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
 
 
@@ -58,7 +65,11 @@ class StudyCommand:
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
         asked = {*self.settings, *experiment_changes(args)}
         experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)
-        return dataclasses.replace(config, experiment=experiment), launch
+        config = dataclasses.replace(config, experiment=experiment)
+        if launch.resume:
+            folder = StudyFolder(Path(launch.runs_root) / config.name)
+            config = as_begun(config, {*asked, *vars(args)}, folder)
+        return config, launch
 
 
 def relative(path: Path) -> Path:

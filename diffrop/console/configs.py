@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import time
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
@@ -12,10 +13,14 @@ from diffrop.console.option_table import OPTIONS
 from diffrop.console.options import PARTS
 from diffrop.errors import StudyError
 from diffrop.presets import apply_preset
-from diffrop.recipes import Recipe, recipe
-from diffrop.schema import FieldError
+from diffrop.recipes import SCALED, Recipe, recipe
+from diffrop.record.settings import config_of, read_settings
+from diffrop.record.study_folder import StudyFolder
+from diffrop.schema import FieldError, flatten
 from diffrop.study.config import LaunchConfig, StudyConfig, check_name
 from diffrop.study.space import SearchSpace, load_points
+
+SCALED_KEYS = tuple(f"training.{name}" for name in SCALED)
 
 
 def given(args: argparse.Namespace, owner: str) -> dict[str, Any]:
@@ -144,6 +149,30 @@ def study_config(
     fields |= own | asked | {"space": chosen_space, "experiment": experiment}
     with flags_named(args, "study"):
         return StudyConfig(**fields)
+
+
+def as_begun(config: StudyConfig, asked: Container[str], folder: StudyFolder) -> StudyConfig:
+    """Return a study that is gone on with, with the shares of a training that it began with.
+
+    An earlier version's recipe may have chosen others: see `Recipe.for_images`.
+
+    Args:
+        config: as this version's recipe has it.
+        asked: the keys that were asked for; they stay.
+        folder: of the study; without one nothing is known of its beginning.
+
+    Raises:
+        StudyError: its study.yaml is damaged.
+    """
+    if not folder.config.exists():
+        return config
+    begun = config_of(folder, read_settings(folder))
+    values = flatten(begun.experiment.to_dict())
+    kept = {key: values[key] for key in SCALED_KEYS if key not in asked}
+    changes: dict[str, Any] = {"experiment": config.experiment.with_values(kept)}
+    if "study.first_rung_images" not in asked:
+        changes["first_rung_images"] = begun.first_rung_images
+    return dataclasses.replace(config, **changes)
 
 
 def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:

@@ -1,11 +1,13 @@
 """Configurations from what was given on the command line."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from diffrop.console.configs import (
+    as_begun,
     experiment_changes,
     experiment_config,
     for_device,
@@ -16,6 +18,9 @@ from diffrop.console.configs import (
 )
 from diffrop.console.options import study_parser
 from diffrop.recipes import recipe
+from diffrop.record.settings import write_settings
+from diffrop.record.study_folder import StudyFolder
+from diffrop.study.config import STUDY_FORMAT
 from tests.made.small import SPACE
 
 
@@ -60,6 +65,22 @@ def test_shorter_training_scales_its_recipe_unless_asked_otherwise() -> None:
     words = ("--images", "2048", "--set", "training.warmup_images=5000", "--first-rung", "9")
     study = study_config(parsed(*words), "x", SPACE)
     assert (study.experiment.training.warmup_images, study.first_rung_images) == (5_000, 9)
+
+
+def test_study_that_is_gone_on_with_keeps_the_shares_it_began_with(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "s")
+    words = ("--study-name", "s", "--images", "2048")
+    now = study_config(parsed(*words), "x", SPACE)
+    assert as_begun(now, vars(parsed(*words)), folder) == now  # there is no such study yet
+    before = now.experiment.with_values({"training.warmup_images": 9_999})
+    begun = dataclasses.replace(now, experiment=before, first_rung_images=512)
+    folder.path.mkdir()
+    write_settings(folder, {"format": STUDY_FORMAT, **begun.to_dict()})
+    assert as_begun(now, vars(parsed(*words)), folder) == begun
+    asked = parsed(*words, "--first-rung", "640", "--set", "training.warmup_images=7")
+    other = study_config(asked, "x", SPACE)
+    keys = {*vars(asked), *experiment_changes(asked)}
+    assert as_begun(other, keys, folder) == other
 
 
 @pytest.mark.parametrize(
