@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import psutil
+
 Address = tuple[str, int]
 """Host and port."""
 
@@ -60,13 +62,17 @@ def takes_connections(address: Address) -> bool:
 
 
 def end_program(sentence: str) -> None:
-    """Say one sentence and end at once, with exit code 1.
+    """Say one sentence and end at once, with all that this process has started, and exit code 1.
 
     As after SIGKILL, the records are whole: each is written at once or not at all. An orderly end
-    would wait for a cluster that does not answer, until Ray ends the program without a word.
+    would wait for a cluster that does not answer, until Ray ends the program without a word; what
+    is left of a local cluster would wait for what it lost, for a minute.
     """
     with contextlib.suppress(OSError, ValueError):  # nobody may be reading
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
         print(f"error: {sentence}", file=sys.stderr, flush=True)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     os._exit(1)
