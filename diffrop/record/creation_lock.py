@@ -53,9 +53,15 @@ def _advisory_lock(url: str, wait_s: float) -> Iterator[bool]:
     until = time.monotonic() + wait_s
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     take = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(POSTGRESQL_KEY))
-    with engine.connect() as connection:  # the server frees the lock where it ends
+    free = sqlalchemy.select(sqlalchemy.func.pg_advisory_unlock(POSTGRESQL_KEY))
+    with engine.connect() as connection:  # if this process is killed, the server frees the lock
         while not (held := bool(connection.scalar(take))) and time.monotonic() < until:
             connection.rollback()  # no transaction stays open while this waits
             time.sleep(POLL_S)
         connection.rollback()
-        yield held
+        try:
+            yield held
+        finally:
+            if held:  # by the time that the server notices the connection's end another may ask
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                    connection.scalar(free)
