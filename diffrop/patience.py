@@ -84,8 +84,8 @@ class Patience:
         if lasted >= limit:
             self._set_mark(False)
             sentence = (
-                f"{what}, for {lasted:.0f} s so far. What was trained is saved; once that "
-                "is mended, --resume goes on"
+                f"{what}, for {lasted:.0f} s so far. What was trained is saved; once it is over, "
+                "--resume goes on"
             )
             if not self._given_up:
                 self._given_up = True
