@@ -14,7 +14,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from diffrop.confirmation.assessment import assess, confirmation_record, next_points
+from diffrop.confirmation.assessment import assess, next_points
+from diffrop.confirmation.conclusion import confirmation_record
 from diffrop.confirmation.plan import (
     BASELINE,
     Candidate,

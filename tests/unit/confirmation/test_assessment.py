@@ -5,11 +5,10 @@ import pytest
 
 from diffrop.confirmation.assessment import (
     assess,
-    conclusion,
-    confirmation_record,
     next_points,
     t_interval,
 )
+from diffrop.confirmation.conclusion import conclusion, confirmation_record
 from diffrop.record.codec import decode, encode
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.study.config import LaunchConfig

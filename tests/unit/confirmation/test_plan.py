@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrop.confirmation.assessment import assess, confirmation_record
+from diffrop.confirmation.assessment import assess
+from diffrop.confirmation.conclusion import confirmation_record
 from diffrop.confirmation.plan import (
     ConfirmPoint,
     fresh_seeds,

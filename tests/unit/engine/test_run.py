@@ -13,7 +13,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from diffrop.confirmation.assessment import assess, confirmation_record
+from diffrop.confirmation.assessment import assess
+from diffrop.confirmation.conclusion import confirmation_record
 from diffrop.console.results import conclusions
 from diffrop.console.screens import QuietScreen
 from diffrop.engine import run as engine

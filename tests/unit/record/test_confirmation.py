@@ -1,7 +1,8 @@
 import dataclasses
 import json
 
-from diffrop.confirmation.assessment import assess, confirmation_record
+from diffrop.confirmation.assessment import assess
+from diffrop.confirmation.conclusion import confirmation_record
 from diffrop.record.codec import decode, encode
 from diffrop.record.confirmation import ConfirmationRecord
 from tests.made.confirmations import confirmation, retraining_cards
