@@ -52,8 +52,9 @@ class StudyCommand:
                 return 0
             command = study_launch.typed_command(self.script, argv)
             view = study_launch.chosen_view(args.json, args.quiet)
-            last = (self.render, self.answer, edge)
-            finished = study_launch.run(config, launch, command, view, console, *last)
+            finished = study_launch.run(
+                config, launch, command, view, console, self.render, self.answer, edge
+            )
             if view != "json":
                 study_launch.print_places(finished, console)
             return 130 if finished.interrupted else 0
