@@ -51,6 +51,7 @@ class StandInTrainer(Trainer):
         log: Callable[[dict[str, float]], None] = lambda row: None,
         save: Callable[[], object] = lambda: None,
         check: Callable[[], object] = lambda: None,
+        save_snapshot: Callable[[], object] = lambda: None,
     ) -> None:
         """Advance to `images` and log one row of curves."""
         self.images_seen = images

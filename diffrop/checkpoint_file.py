@@ -30,6 +30,8 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     card: dict[str, Any]
+    path: Path | None = None
+    """The file that it was read from."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors below `prefix.`, without it."""
@@ -68,7 +70,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     if found != header.tensors_sha256:
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return Checkpoint(moved, header.card)
+    return Checkpoint(moved, header.card, path)
 
 
 def read_cache(path: Path, use: Callable[[Checkpoint], Cached]) -> Cached | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from diffrop.constraints import Constraint, parse_constraints
+from diffrop.power_average import MAX_ERROR, MAX_LENGTH, planned_error, planned_lengths
 from diffrop.schema import Config, FieldError, require, set_key
 
 Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
@@ -44,6 +45,7 @@ PILLOWS_MAX_IMAGE_PIXELS = 178_956_970
 # Far above what anybody trains: a slip of the keyboard is refused in place of filling the memory.
 MAX_CHANNELS, MAX_BLOCKS, MAX_TIMESTEPS = 16_384, 64, 100_000
 MAX_SAMPLES = MAX_BATCH = 1_000_000
+MAX_SNAPSHOTS = 16
 
 GuidanceInterval = tuple[float, float]
 """Guidance is active at the timesteps t with low <= t / T < high."""
@@ -261,6 +263,10 @@ class TrainingConfig(Config):
     ema_lengths: tuple[float, ...] = ()
     """Relative lengths of further, power-function averages (Karras et al., 2024): every
     checkpoint keeps them for `sampling.ema_length` to choose from, each a copy of the weights."""
+    snapshots_per_doubling: int = 0
+    """How often, while the images seen double, the averages of `ema_lengths` are kept by
+    themselves: other lengths are reconstructed from them. Those of the last three doublings
+    before a checkpoint stay with it."""
     precision: Precision = "fp32"
     """fp32 is strict; tf32 lets CUDA's convolutions use TF32 (PyTorch's default), matrix products
     stay float32; bf16 computes with a bfloat16 copy of the weights, on any device."""
@@ -294,10 +300,40 @@ class TrainingConfig(Config):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(self.batch_size <= MAX_BATCH, "batch_size", self.batch_size, f"to {MAX_BATCH:,}")
         lengths = self.ema_lengths
-        fit = len(set(lengths)) == len(lengths) and all(0 < x <= 0.28 for x in lengths)
-        require(fit, "ema_lengths", lengths, "distinct numbers, over 0 to 0.28")
+        fit = len(set(lengths)) == len(lengths) and all(0 < x <= MAX_LENGTH for x in lengths)
+        require(fit, "ema_lengths", lengths, f"distinct numbers, over 0 to {MAX_LENGTH}")
+        often = self.snapshots_per_doubling
+        allowed = f"0 to {MAX_SNAPSHOTS}, 0 without ema_lengths"
+        fits = 0 <= often <= (MAX_SNAPSHOTS if lengths else 0)
+        require(fits, "snapshots_per_doubling", often, allowed)
         require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "0 or more")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
+
+    def check_average(
+        self, length: float | None, field: str, images_seen: int | None = None, since: int = 0
+    ) -> None:
+        """Refuse an average of the weights that is neither kept nor reconstructed well enough.
+
+        Args:
+            length: None is the exponential average, which is always there.
+            field: where it is named, for the message.
+            images_seen: when; None for the end of the training.
+            since: images seen after which the training keeps snapshots.
+
+        Raises:
+            ValueError: there is no such average.
+        """
+        kept = self.ema_lengths
+        if length is None or length in kept:
+            return
+        times = images_seen or self.num_images, self.batch_size, self.snapshots_per_doubling, since
+        if 0 < length <= MAX_LENGTH and planned_error(length, kept, *times) <= MAX_ERROR:
+            return
+        planned = planned_lengths(kept, *times)
+        at = "" if images_seen is None else f" at {images_seen:,} images"
+        others = f", {planned} from snapshots{at}" if planned else ""
+        allowed = f"one of training.ema_lengths, {list(kept)}{others}, or null"
+        require(False, field, length, allowed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -315,7 +351,8 @@ class SamplingConfig(Config):
     < high; elsewhere only the conditional branch is evaluated."""
     batch_size: int = 500
     ema_length: float | None = None
-    """Which of `training.ema_lengths` to sample from; None is the exponential average."""
+    """Which of `training.ema_lengths`, or length that its snapshots give, to sample from; None is
+    the exponential average."""
 
     def check(self) -> None:
         """Refuse empty sampling."""
@@ -413,9 +450,7 @@ class ExperimentConfig(Config):
         steps, limit = self.sampling.num_steps, self.diffusion.num_timesteps
         fits = self.sampling.sampler == "ancestral" or steps <= limit
         require(fits, "sampling.num_steps", steps, f"at most diffusion.num_timesteps = {limit}")
-        length, kept = self.sampling.ema_length, self.training.ema_lengths
-        allowed = f"one of training.ema_lengths, {list(kept)}, or null"
-        require(length is None or length in kept, "sampling.ema_length", length, allowed)
+        self.training.check_average(self.sampling.ema_length, "sampling.ema_length")
         pcl = self.contrastive
         if (pcl.form, pcl.margin_rule, pcl.space) == ("hinge", "oracle", "eps"):
             allowed = "own, because the oracle margin in eps space is 0 for shared noise"
@@ -425,6 +460,11 @@ class ExperimentConfig(Config):
         active = self.contrastive.form == "none" or start < end
         allowed = f"less than training.num_images = {end}"
         require(active, "contrastive.start_images", start, allowed)
+
+    @property
+    def scored_lengths(self) -> tuple[float | None, ...]:
+        """Averages of the weights that a checkpoint is scored with; None is the exponential."""
+        return self.evaluation.ema_lengths or (self.sampling.ema_length,)
 
     def with_values(self, values: Mapping[str, Any]) -> "ExperimentConfig":
         """Return a copy with dotted keys replaced, as in {"contrastive.tau_0": 3.0}.

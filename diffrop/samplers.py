@@ -45,6 +45,8 @@ def named_sampler(
     num_timesteps: int,
     lengths: Sequence[float] | None = (),
     field: str = "sampler",
+    *,
+    others: bool = False,
 ) -> SamplingConfig:
     """Return what a name stands for.
 
@@ -55,6 +57,8 @@ def named_sampler(
         lengths: of the averages that there are; None where a name says neither average nor
             interval, because lists of their own do.
         field: which setting this is, for the message.
+        others: whether a name may say a length beside those; whether there is such an average is
+            for the configuration to say.
 
     Raises:
         ValueError: the name cannot be read, or there is no such number of steps, interval or
@@ -65,8 +69,11 @@ def named_sampler(
     kind, steps, unclipped, low, high, length = found.groups() if found else ("", *[None] * 5)
     count = int(steps or (num_timesteps if kind == "ancestral" else 0))
     fits = count == num_timesteps if kind == "ancestral" else 1 <= count <= num_timesteps
+    if others and length and re.fullmatch(_SHARE, length):
+        known.setdefault(length, float(length))
     fits = fits and (length is None or length in known) and (low is None or lengths is not None)
-    require(fits, field, name, _allowed(num_timesteps, None if lengths is None else known))
+    named = None if lengths is None else [f"{each:g}" for each in lengths]
+    require(fits, field, name, _allowed(num_timesteps, named, others))
     return dataclasses.replace(
         own,
         sampler=cast(SamplerKind, kind),
@@ -77,10 +84,11 @@ def named_sampler(
     )
 
 
-def _allowed(num_timesteps: int, lengths: Collection[str] | None) -> str:
+def _allowed(num_timesteps: int, lengths: Collection[str] | None, others: bool) -> str:
     kinds = [f"{kind}-STEPS" for kind in get_args(SamplerKind) if kind != "ancestral"]
     parts = [] if lengths is None else ["-guided-LOW-HIGH, shares of T"]
-    parts += [f"-ema-LENGTH, one of {', '.join(lengths)}"] if lengths else []
+    more = " or one that snapshots give" if others else ""
+    parts += [f"-ema-LENGTH, one of {', '.join(lengths)}{more}"] if lengths else []
     return (
         f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it "
         f"{' and '.join(['-unclipped', *parts])}, where that is meant"

@@ -110,7 +110,7 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     config = config_of(card)
     with contextlib.suppress(ValueError):  # a trial without a score has its own
         config = with_sampler(config, str(trial["sampler"]))
-    network = load_ema(Checkpoint(stored.tensors, card), device, config.sampling.ema_length)
+    network = load_ema(Checkpoint(stored.tensors, card, path), device, config.sampling.ema_length)
     schedule = NoiseSchedule.linear(config.diffusion).to(device)
     channels, height, width = card["image_shape"]
     shape, num_classes = (channels, height, width), len(card["class_names"])

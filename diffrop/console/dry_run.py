@@ -145,9 +145,15 @@ def plan_lines(plan: PlannedCost, config: StudyConfig, launch: LaunchConfig) -> 
     more = ""
     if plan.checkpoints_at_most > plan.checkpoints:
         more = f", {plan.checkpoints_at_most * size:,.0f} MiB while it runs"
+    averages = ""
+    if plan.snapshots_at_most:
+        snapshot = probe.snapshot_mib
+        averages = f"; {plan.snapshots * snapshot:,.0f} MiB of averages ({snapshot:,.1f} MiB each)"
+        if plan.snapshots_at_most > plan.snapshots:
+            averages += f", {plan.snapshots_at_most * snapshot:,.0f} MiB while it runs"
     lines.append(
         f"Disk: about {plan.checkpoints * size:,.0f} MiB of checkpoints ({size:,.1f} MiB "
-        f"each){more}. Memory: {probe.memory_mib:,.0f} MiB a worker"
+        f"each){more}{averages}. Memory: {probe.memory_mib:,.0f} MiB a worker"
         f"{' of its GPU' if probe.device == 'cuda' else ', beside Python and the images'}."
     )
     features = (

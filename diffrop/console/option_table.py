@@ -211,7 +211,7 @@ OPTIONS = {
     ),
     "evaluation.ema_lengths": Option(
         "--ema-lengths",
-        "averages of the weights to choose from, of training.ema_lengths",
+        "averages of the weights to choose from, of training.ema_lengths or their snapshots",
         "X,X,...",
     ),
     "evaluation.guidance_intervals": Option(

@@ -30,7 +30,7 @@ def actual_cost(
     on_gpu = launch.gpus_per_worker > 0
     trials, prefixes, again = folder.trials(), folder.prefixes(), folder.retrainings()
     trainings = {one.training(folder.store) for one in (*prefixes, *trials, *again)}
-    sizes = [path.stat().st_size for one in trainings for path in one.checkpoints()]
+    sizes = [path.stat().st_size for one in trainings for path in one.weights()]
     return StudyCost(
         rungs=tuple(
             RungCost(

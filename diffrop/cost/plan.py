@@ -1,9 +1,11 @@
 """What a study would do and cost, estimated from a short measurement."""
 
+import operator
 from collections.abc import Sequence
 
 from diffrop.config import ExperimentConfig
 from diffrop.execution.placement import Node, placement_sentence, trials_at_once, units_per_trial
+from diffrop.power_average import snapshot_times
 from diffrop.record.cost import CostPart, PlannedCost, Probe, RungCost
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
@@ -54,6 +56,7 @@ def make_plan(
     at_once = min(fitting, limit)
     confirmed = _confirm(config, launch, probe, prefix_images, fork_images)
     files, files_at_most = _checkpoints(config, launch, reach)
+    snapshots, snapshots_at_most = _snapshots(config, launch, reach)
     units, price = units_per_trial(launch), launch.price_per_gpu_hour
     parts = [part for part in (prefix, *rungs, confirmed) if part is not None]
     seconds = sum(part.training_s + part.scoring_s for part in parts)
@@ -70,7 +73,7 @@ def make_plan(
         samples=sum(part.samples for part in parts),
         images=sum(part.trained for part in parts),
         memory_mib=probe.memory_mib,
-        disk_mib=files * probe.checkpoint_mib,
+        disk_mib=files * probe.checkpoint_mib + snapshots * probe.snapshot_mib,
         cost=None if price is None else price * hours,
         price_per_gpu_hour=price,
         budget_hours=launch.budget_gpu_hours,
@@ -81,6 +84,8 @@ def make_plan(
         probe=probe,
         checkpoints=files,
         checkpoints_at_most=files_at_most,
+        snapshots=snapshots,
+        snapshots_at_most=snapshots_at_most,
     )
 
 
@@ -106,6 +111,38 @@ def _checkpoints(
         return at_most, at_most
     leaders = min(config.num_trials, launch.keep_trials + 1)
     return leaders * (len(reach) + newest) + confirmed, at_most
+
+
+def _snapshots(
+    config: StudyConfig, launch: LaunchConfig, reach: Sequence[float]
+) -> tuple[int, int]:
+    """Return how many snapshots of averages are kept at the end, and at most while it runs.
+
+    Each stays with the checkpoints for which it counts. Those before a fork are of one training.
+    """
+    fork = config.fork_point
+
+    def times(images: int) -> set[int]:
+        training = config.experiment.training
+        return set(snapshot_times(images, training.batch_size, training.snapshots_per_doubling))
+
+    before = times(config.prefix_images)
+    kept: set[int] = set()
+    num_new = []
+    for rung in config.rungs:
+        found = {time for time in times(rung.images) if fork is None or time > fork.images}
+        num_new.append(len(found - kept))
+        kept |= found
+    last = len(found)
+    confirmed = launch.confirm and launch.confirm_seeds * (
+        (launch.confirm + 1) * last + len(before)
+    )
+    more = len(before) + confirmed
+    at_most = round(sum(map(operator.mul, reach, num_new))) + more
+    if launch.keep_trials is None:
+        return at_most, at_most
+    leaders = min(config.num_trials, launch.keep_trials + 1)
+    return leaders * len(kept) + more, at_most
 
 
 def _confirm(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import torch
 
+from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig, Metric
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import guided_noise
@@ -86,7 +87,7 @@ def _measure(
         count = _fitting(config.sampling.batch_size, 3 * train * limit_s / 8)
         x_t = torch.zeros(count, *dataset.image_shape, device=device)
         labels = torch.zeros(count, dtype=torch.int64, device=device)
-        model = trainer.averages[config.sampling.ema_length]
+        model = trainer.averages[None]  # any of them: they cost the same
         with torch.no_grad():
             args = (model, x_t, labels, labels, 1.0, dataset.num_classes)
             guided_noise(*args)  # compiles and records, where training does
@@ -99,8 +100,6 @@ def _measure(
         features = batches * len(images) / spent
         if reference is not None:
             metrics = _time_metrics(config, dataset, extractor, reference, device)
-    tensors = trainer.checkpoint().tensors.values()
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     return Probe(
         device=device.type,
         num_steps=timed[0],
@@ -110,8 +109,14 @@ def _measure(
         fid_s=metrics[0],
         metrics_s=metrics[1],
         memory_mib=memory[0],
-        checkpoint_mib=size / 2**20,
+        checkpoint_mib=_size_mib(trainer.checkpoint()),
+        snapshot_mib=_size_mib(trainer.snapshot()),
     )
+
+
+def _size_mib(checkpoint: Checkpoint) -> float:
+    tensors = checkpoint.tensors.values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
 
 
 def _time_metrics(

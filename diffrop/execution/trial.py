@@ -210,7 +210,7 @@ def _score(
     session: TrainingSession,
 ) -> ScoreCard:
     scored = score_model(
-        trainer.averages,
+        session.averages(),
         trainer.schedule,
         task.config,
         inputs,

@@ -48,7 +48,7 @@ class StudyCost:
     """Images seen in training."""
     memory_mib: float | None = None
     disk_mib: float
-    """Checkpoints at the end."""
+    """Checkpoints at the end, and the snapshots of averages beside them."""
     cost: float | None = None
     price_per_gpu_hour: float | None = None
 
@@ -87,6 +87,8 @@ class Probe:
     memory_mib: float
     """At most while training and sampling: of the GPU, or what the process grew by on a CPU."""
     checkpoint_mib: float
+    snapshot_mib: float = 0.0
+    """Of the averages that are kept between checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,10 @@ class PlannedCost(StudyCost):
     checkpoints: int = 0
     """Kept at the end."""
     checkpoints_at_most: int = 0
+    """Kept while it runs, at most."""
+    snapshots: int = 0
+    """Of averages, kept at the end."""
+    snapshots_at_most: int = 0
     """Kept while it runs, at most."""
 
 

@@ -75,6 +75,11 @@ FILES = (
     StoredFile("training.json", Kind.DERIVED, "from where the training forks is not known"),
     StoredFile("metrics.jsonl", Kind.RECORDED, "that part of the curves is lost"),
     StoredFile("cost.jsonl", Kind.RECORDED, "that part of the cost is not counted"),
+    StoredFile(
+        "averages/images_*.safetensors",
+        Kind.RECORDED,
+        "lengths of averages that were not kept are reconstructed without it",
+    ),
     StoredFile("images_*.safetensors", Kind.PRECIOUS, RESTORE),
 )
 SCORE_WITHOUT_WEIGHTS = StoredFile(

@@ -76,6 +76,11 @@ class StoredTraining:
         """A JSON line for each segment."""
         return self.path / "cost.jsonl"
 
+    @property
+    def snapshots_path(self) -> Path:
+        """The folder of its averages alone, at times of their own."""
+        return self.path / "averages"
+
     def checkpoint_path(self, images_seen: int) -> Path:
         """Return where the checkpoint at `images_seen` is, or would be."""
         return self.path / images_name(images_seen, ".safetensors")
@@ -83,6 +88,10 @@ class StoredTraining:
     def checkpoints(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
         return files_by_images(self.path, ".safetensors")
+
+    def weights(self) -> list[Path]:
+        """Return the files of checkpoints and of averages alone."""
+        return [*self.checkpoints(), *files_by_images(self.snapshots_path, ".safetensors")]
 
     def parent(self) -> tuple[str, int] | None:
         """Return the key of the training from which this one forks, and the images seen there.

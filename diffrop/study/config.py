@@ -1,5 +1,6 @@
 """What a study is (StudyConfig), and how one launch of it runs (LaunchConfig)."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,21 @@ class StudyConfig(Config):
             require(check_name(name) != self.name, "warm_start", name, "other studies")
         for _ in self.space.corners(self.experiment):
             pass  # building each checks it, before anything starts
+        self._check_averages()
+
+    def _check_averages(self) -> None:
+        """Refuse lengths that snapshots do not give at every rung.
+
+        Another study's checkpoint, from which this one forks, is taken to have none of its own.
+        """
+        training = self.experiment.training
+        others = [each for each in self.experiment.scored_lengths if each is not None]
+        if set(others) <= set(training.ema_lengths):
+            return
+        fork = self.fork_point
+        since = fork.images if fork is not None and fork.path is not None else 0
+        for rung, length in itertools.product(self.rungs, others):
+            training.check_average(length, "evaluation.ema_lengths", rung.images, since)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "StudyConfig":

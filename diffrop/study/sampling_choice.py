@@ -8,7 +8,6 @@ from typing import Any
 from diffrop.config import ExperimentConfig, SamplingConfig
 from diffrop.diffusion.sampling import num_guided_evaluations
 from diffrop.samplers import capped, named_sampler, num_steps, sampler_name
-from diffrop.schema import require
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def sampling_choices(
             own; see `diffrop.samplers.capped`.
 
     Raises:
-        ValueError: a sampler is unknown or has more than T steps, or an average is not kept.
+        ValueError: a sampler is unknown or has more than T steps, or there is no such average.
     """
     evaluation, limit = config.evaluation, config.diffusion.num_timesteps
     own = dataclasses.replace(config.sampling, num_steps=num_steps(config.sampling, limit))
@@ -49,11 +48,9 @@ def sampling_choices(
         named_sampler(name, own, limit, None, field="evaluation.samplers")
         for name in evaluation.samplers
     ] or [own]
-    lengths = evaluation.ema_lengths or (own.ema_length,)
-    kept = config.training.ema_lengths
+    lengths = config.scored_lengths
     for length in lengths:
-        allowed = f"each of training.ema_lengths, {list(kept)}, or null"
-        require(length is None or length in kept, "evaluation.ema_lengths", length, allowed)
+        config.training.check_average(length, "evaluation.ema_lengths")
     intervals = evaluation.guidance_intervals or (own.guidance_interval,)
     omegas = sorted(evaluation.guidance_scales)
     samplers = [capped(sampler, limit, max_evaluations) for sampler in samplers]
@@ -77,7 +74,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
         sampler: as it stands beside scores: ancestral-1000, ddim-8-guided-0.2-0.7-ema-0.1.
 
     Raises:
-        ValueError: the sampler cannot be read, or the average is not kept.
+        ValueError: the sampler cannot be read, or there is no such average.
     """
     changes: dict[str, Any] = {
         "evaluation.guidance_scales": [omega],
@@ -92,8 +89,9 @@ def with_sampler(config: ExperimentConfig, sampler: str) -> ExperimentConfig:
     """Return a configuration with the sampler of a name, such as ddim-8-ema-0.1.
 
     Raises:
-        ValueError: the sampler cannot be read, or the average is not kept.
+        ValueError: the sampler cannot be read, or there is no such average.
     """
-    lengths, limit = config.training.ema_lengths, config.diffusion.num_timesteps
-    named = named_sampler(sampler, config.sampling, limit, lengths)
+    training, limit = config.training, config.diffusion.num_timesteps
+    others = training.snapshots_per_doubling > 0
+    named = named_sampler(sampler, config.sampling, limit, training.ema_lengths, others=others)
     return dataclasses.replace(config, sampling=named)

@@ -2,9 +2,10 @@
 
 import copy
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from diffrop.power_average import power_exponent
 
 
 class WeightAverage:
@@ -76,14 +77,3 @@ class PowerAverage(WeightAverage):
     def decay(self, batch_size: int, images_seen: int) -> float:
         """Return (1 - b / s)^(gamma + 1), with time in images."""
         return float((1 - batch_size / images_seen) ** (self._gamma + 1))
-
-
-def power_exponent(length: float) -> float:
-    """Return gamma > 0 with length^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3)).
-
-    Args:
-        length: sigma_rel, more than 0 and less than sqrt(1/12) = 0.2887, that of gamma = 0.
-    """
-    inverse = length**-2
-    roots = np.roots([1, 7, 16 - inverse, 12 - inverse])
-    return float(max(roots[np.isreal(roots)].real))

@@ -39,4 +39,5 @@ def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> 
             for images in folder.images():
                 if (folder.key, images) not in needed:
                     removed[folder.path_of(images)] = folder.remove(images)
+            removed |= folder.thin_snapshots()
     return Garbage(tuple(removed), sum(removed.values()))

@@ -43,6 +43,7 @@ PACE_KEYS = (
     "training.grad_ratio_every_steps",
     "training.checkpoint_every_images",
     "training.keep_checkpoints",
+    "training.snapshots_per_doubling",
     "training.compile",
 )
 # Nor does it matter how long it is. What `init_from` holds counts, as the origin, not its path.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
@@ -13,6 +14,8 @@ from diffrop.data.augmentation import NUM_AUGMENTATION_INPUTS, check_augmentatio
 from diffrop.errors import CheckpointError
 from diffrop.models.unet import UNet
 from diffrop.training.checkpoint import average_part, config_of
+from diffrop.training.reconstruction import reconstruct
+from diffrop.training.store import TrainingFolder
 
 
 def build_network(
@@ -78,10 +81,22 @@ def load_ema(
 ) -> UNet:
     """Return a checkpoint's averaged network, ready to sample from.
 
-    `ema_length` is one of its `training.ema_lengths`; None is the exponential average.
+    `ema_length` is one of its `training.ema_lengths`, or another that the snapshots beside its
+    file give; None is the exponential average.
+
+    Raises:
+        CheckpointError: there is no such average.
     """
     card = checkpoint.card
     channels, height, width = card["image_shape"]
     model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
-    model.load_state_dict(checkpoint.part(average_part(ema_length)))
+    model.load_state_dict(_average(checkpoint, ema_length))
     return model.to(device).eval().requires_grad_(False)
+
+
+def _average(checkpoint: Checkpoint, length: float | None) -> dict[str, Tensor]:
+    found = checkpoint.part(average_part(length))
+    if found or length is None or checkpoint.path is None:
+        return found
+    folder = TrainingFolder(checkpoint.path.resolve().parent)
+    return reconstruct(checkpoint, folder, length)

@@ -1,6 +1,7 @@
 """A training as its folder in the store has it: taken up, carried on, written down, stopped."""
 
 import contextlib
+import copy
 import time
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from diffrop import distributed
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
@@ -16,9 +18,11 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.patience import Patience, is_full_disk
+from diffrop.power_average import MAX_ERROR, snapshot_times
 from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
+from diffrop.training.reconstruction import combination, reconstruct
 from diffrop.training.room import Room
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
@@ -97,7 +101,9 @@ class TrainingSession:
         """Take over the newest intact checkpoint in a range; rank 0 says which."""
         checkpoint: Checkpoint | None = None
         if distributed.rank() == 0:
-            checkpoint = self.folder.newest(self.device, at_most, more_than)
+            checkpoint = self.folder.newest(
+                self.device, at_most, more_than, lambda images: self._leads_to(at_most, images)
+            )
         images = None if checkpoint is None else checkpoint.card["images_seen"]
         images = distributed.from_rank_0(images, self.device)
         if images is None:
@@ -105,6 +111,56 @@ class TrainingSession:
         self._trainer = None  # one network at a time
         self._made().load(checkpoint or self.folder.read(images, self.device))
         return True
+
+    def averages(self) -> dict[float | None, nn.Module]:
+        """Return the averages to sample from where the training stands, by length.
+
+        They are those that it keeps, and those that scoring asks for beside them.
+
+        Raises:
+            CheckpointError: one cannot be reconstructed from what was kept.
+        """
+        trainer = self._made()
+        found = trainer.averages
+        if self._reconstructed:
+            now = trainer.snapshot()
+        for length in self._reconstructed:
+            model = copy.deepcopy(trainer.ema.model)
+            model.load_state_dict(reconstruct(now, self.folder, length))
+            found[length] = trainer.to_sample(model)
+        return found
+
+    @property
+    def _reconstructed(self) -> list[float]:
+        """The lengths that are scored and not kept."""
+        kept = self.config.training.ema_lengths
+        lengths = dict.fromkeys(self.config.scored_lengths)
+        return [length for length in lengths if length is not None and length not in kept]
+
+    def _leads_to(self, images: int, start: int) -> bool:
+        """Return whether a checkpoint at `start` leads to all averages that are scored there.
+
+        Whoever trained it may have kept no snapshots: then it is trained once more.
+        """
+        if not self._reconstructed:
+            return True
+        training = self.config.training
+        planned = snapshot_times(
+            images, training.batch_size, training.snapshots_per_doubling, since=start
+        )
+        times = {*planned, *(time for time in self.folder.history(images) if time <= start)}
+        errors = [
+            combination(length, training.ema_lengths, times, images)[1].error
+            for length in self._reconstructed
+        ]
+        if max(errors) <= MAX_ERROR:
+            return True
+        warnings.warn(
+            f"the checkpoint at {start:,} images is passed over: the snapshots before it do not "
+            f"give averages of the lengths {self._reconstructed}",
+            stacklevel=2,
+        )
+        return False
 
     def raise_if_stopped(self) -> None:
         """Raise StopRequested if any worker knows of a request to stop."""
@@ -167,6 +223,15 @@ class TrainingSession:
                 self._push()
             distributed.barrier()
 
+        def save_snapshot() -> None:
+            snapshot = trainer.snapshot() if distributed.rank() == 0 else None
+
+            def write() -> None:
+                if snapshot is not None:
+                    self.folder.snapshots.save(trainer.images_seen, snapshot)
+
+            self.room.write(write, self.folder.path)
+
         def check() -> None:
             if clock.is_time():
                 save()
@@ -176,7 +241,7 @@ class TrainingSession:
                 )
 
         try:
-            trainer.train_until(images, curves.append, save, check)
+            trainer.train_until(images, curves.append, save, check, save_snapshot)
             save()
         finally:
             add_segment()  # what failed was paid for, too

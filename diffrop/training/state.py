@@ -75,13 +75,25 @@ class TrainingState:
         """Return the whole state: model, averages, optimiser, running margins, and the card."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.model.state_dict().items()}
-        for length, average in self.power_averages.items():
-            part = average_part(length)
-            tensors |= {f"{part}.{k}": v for k, v in average.model.state_dict().items()}
+        tensors |= self._power_averages()
         tensors |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return Checkpoint({k: v.detach().clone() for k, v in tensors.items()}, self._card())
+
+    def snapshot(self) -> Checkpoint:
+        """Return the power averages alone, and the card."""
+        tensors = {
+            name: tensor.detach().clone() for name, tensor in self._power_averages().items()
+        }
+        return Checkpoint(tensors, self._card())
+
+    def _power_averages(self) -> dict[str, Tensor]:
+        return {
+            f"{average_part(length)}.{name}": tensor
+            for length, average in self.power_averages.items()
+            for name, tensor in average.model.state_dict().items()
+        }
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same training.

@@ -2,7 +2,8 @@
 
 A training's folder outlives trials and studies: whoever asks for the same training finds what was
 trained of it. Studies pin the checkpoints that they score (`refs/STUDY/IMAGES`, empty files);
-what nobody pins is thinned out while it trains, and may be collected later.
+what nobody pins is thinned out while it trains, and may be collected later. Snapshots of averages
+stay for as long as one of the checkpoints for which they count.
 """
 
 import json
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from diffrop.checkpoint_header import read_digest
 from diffrop.errors import CheckpointError
+from diffrop.power_average import counts_at
 from diffrop.record.json_files import read_json
 from diffrop.record.kinds import set_damaged_aside
-from diffrop.record.names import images_of
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.storage import RemoteMirror, try_lock, write_atomically, written_atomically
-from diffrop.training.checkpoint import CheckpointDirectory, config_of
+from diffrop.training.checkpoint import MirroredCheckpoints, config_of
 from diffrop.training.identity import KEY_PATTERN, TrainingIdentity, canonical, split_key
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ if TYPE_CHECKING:
     from diffrop.checkpoint_file import Checkpoint
 
 
-class TrainingFolder(CheckpointDirectory):
+class TrainingFolder(MirroredCheckpoints):
     """What is kept of one training; its newest checkpoints and those that a study pins stay."""
 
     def __init__(self, path: Path, keep: int = 2, mirror: RemoteMirror | None = None) -> None:
         """Use `path`, which need not exist yet, and its remote copy if there is one."""
-        super().__init__(path, keep)
-        self._mirror = mirror
+        super().__init__(path, mirror)
+        self._keep = keep
         self.record = StoredTraining(path)
         """Its curves, its costs and where it forks from."""
+        self.snapshots = MirroredCheckpoints(self.record.snapshots_path, mirror)
+        """Its power averages at other times than its checkpoints', without anything else."""
 
     @property
     def key(self) -> str:
@@ -57,25 +60,6 @@ class TrainingFolder(CheckpointDirectory):
             return TrainingIdentity.from_dict(read_json(path))
         except ValueError as error:
             raise CheckpointError(f"{path} does not say what was trained ({error})") from error
-
-    def images(self) -> list[int]:
-        """Return the images seen of every checkpoint, here or in the remote storage."""
-        found: set[int | None] = set(super().images())
-        if self._mirror is not None:
-            paths = (Path(name) for name in self._mirror.names(self.path))
-            found |= {images_of(path) for path in paths if path.match(WEIGHTS)}
-        return sorted(images for images in found if images is not None)
-
-    def read(self, images_seen: int, device: "torch.device | str" = "cpu") -> "Checkpoint":
-        """Read the checkpoint at `images_seen`, from the remote storage if it is only there.
-
-        Raises:
-            CheckpointError: it is missing or damaged.
-        """
-        path = self.path_of(images_seen)
-        if self._mirror is not None and not path.exists():
-            self._mirror.pull(path)
-        return super().read(images_seen, device)
 
     def holds(self, images_seen: int) -> bool:
         """Return whether an intact checkpoint is there, with a warning if it is damaged.
@@ -122,15 +106,30 @@ class TrainingFolder(CheckpointDirectory):
         for images in older[: -self._keep]:
             if images not in pinned:
                 self.remove(images)
+        self.thin_snapshots()
 
-    def remove(self, images_seen: int) -> int:
-        """Delete a checkpoint, here and in the remote storage; return its bytes here."""
-        path = self.path_of(images_seen)
-        size = path.stat().st_size if path.exists() else 0
-        path.unlink(missing_ok=True)
-        if self._mirror is not None:
-            self._mirror.delete(path)
-        return size
+    def thin_snapshots(self) -> dict[Path, int]:
+        """Remove the snapshots that count for no checkpoint; return their bytes here."""
+        ends = self.images()
+        return {
+            self.snapshots.path_of(time): self.snapshots.remove(time)
+            for time in self.snapshots.images()
+            if not any(counts_at(end, time) for end in ends)
+        }
+
+    def history(self, images_seen: int) -> "dict[int, MirroredCheckpoints]":
+        """Return the folder of each snapshot that counts at `images_seen`, by its time.
+
+        Those of the training from which this one forks are among them.
+        """
+        found: dict[int, MirroredCheckpoints] = {}
+        parent = self.record.parent()
+        if parent is not None:
+            key, fork = parent
+            before = TrainingFolder(self.path.parent / key, mirror=self._mirror)
+            found |= {time: where for time, where in before.history(fork).items() if time <= fork}
+        found |= dict.fromkeys(self.snapshots.images(), self.snapshots)
+        return {time: where for time, where in found.items() if counts_at(images_seen, time)}
 
     def try_hold(self) -> AbstractContextManager[bool]:
         """Hold the training for this process, and say whether that worked; see `try_lock`.

@@ -17,6 +17,7 @@ from diffrop.diffusion.objective import Losses
 from diffrop.memory import out_of_memory_as
 from diffrop.models.compiled import Network, compile_checked
 from diffrop.models.precision import copy_weights, working_copy
+from diffrop.power_average import is_snapshot_time
 from diffrop.seeds import DROPOUT, derive_seed
 from diffrop.training.batches import TrainingBatches
 from diffrop.training.captured import NUM_WARM_UP_STEPS, CapturedSteps, Measured
@@ -64,9 +65,11 @@ class Trainer(TrainingState):
         """
         models: dict[float | None, nn.Module] = {None: self.ema.model}
         models |= {length: average.model for length, average in self.power_averages.items()}
-        if self._denoiser is None:
-            return models
-        return {length: self._denoiser.of(model) for length, model in models.items()}
+        return {length: self.to_sample(model) for length, model in models.items()}
+
+    def to_sample(self, model: nn.Module) -> nn.Module:
+        """Return what evaluates a model like those, at the training's precision and speed."""
+        return model if self._denoiser is None else self._denoiser.of(model)
 
     def train_until(
         self,
@@ -74,6 +77,7 @@ class Trainer(TrainingState):
         log: Callable[[dict[str, float]], None] = lambda row: None,
         save: Callable[[], object] = lambda: None,
         check: Callable[[], object] = lambda: None,
+        save_snapshot: Callable[[], object] = lambda: None,
     ) -> None:
         """Train until `images_seen` is at least `images`.
 
@@ -82,6 +86,7 @@ class Trainer(TrainingState):
             log: receives the means over each `log_every_images`, on every worker.
             save: called every `checkpoint_every_images` before the target.
             check: called after every step before the target; may raise to end the training.
+            save_snapshot: called `snapshots_per_doubling` times while `images_seen` doubles.
         """
         training = self.config.training
         rows: list[dict[str, Tensor]] = []
@@ -97,6 +102,9 @@ class Trainer(TrainingState):
                 row["images_per_s"] = len(rows) * training.batch_size / elapsed
                 log({"images_seen": self.images_seen, **row})
                 rows, since = [], time.monotonic()
+            if is_snapshot_time(before, self.images_seen, training.snapshots_per_doubling):
+                self._check_finite()
+                save_snapshot()
             if due and self.images_seen < images:
                 self._check_finite()
                 save()

@@ -1,10 +1,12 @@
+import dataclasses
+
 import pytest
 
 from diffrop.cost.plan import make_plan
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.study.config import LaunchConfig
 from tests.made.plans import NODES, PROBE
-from tests.made.small import small_study
+from tests.made.small import small_experiment, small_study
 
 
 def test_plan_of_a_study_without_stops_is_its_images_and_samples() -> None:
@@ -42,6 +44,20 @@ def test_fork_trains_what_is_shared_once() -> None:
     assert plan.prefix_saved == 64
     assert alone.confirm is not None and plan.confirm is not None
     assert plan.confirm.trained == 6 * 96 + 3 * 32  # a prefix for each of three seeds
+
+
+def test_snapshots_of_averages_take_room() -> None:
+    experiment = small_experiment(training__ema_lengths=[0.05], training__snapshots_per_doubling=4)
+    study = small_study(scheduler="none", num_trials=10)
+    study = dataclasses.replace(study, experiment=experiment)
+    probe = dataclasses.replace(PROBE, snapshot_mib=0.5)
+    every = make_plan(study, LaunchConfig(), 10, probe, NODES)
+    few = make_plan(study, LaunchConfig(keep_trials=1), 10, probe, NODES)
+    assert every.snapshots == every.snapshots_at_most == 40  # at 32, 64, 96 and 128 images
+    assert every.disk_mib == 20 * 2.0 + 40 * 0.5
+    assert (few.snapshots, few.snapshots_at_most) == (8, 40)
+    again = make_plan(study, LaunchConfig(confirm=1, confirm_seeds=3), 10, probe, NODES)
+    assert again.snapshots == 40 + 2 * 3 * 4
 
 
 def test_checkpoints_of_few_leaders_are_kept() -> None:

@@ -6,7 +6,8 @@ import torch
 
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.training.ema import PowerAverage, WeightAverage, power_exponent
+from diffrop.power_average import power_exponent
+from diffrop.training.ema import PowerAverage, WeightAverage
 from diffrop.training.network import load_ema
 from diffrop.training.trainer import Trainer
 from tests.made.small import small_experiment

@@ -1,0 +1,85 @@
+"""Averages of the weights that a training did not keep, from snapshots of those it did."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from diffrop.checkpoint_file import Checkpoint
+from diffrop.errors import CheckpointError
+from diffrop.power_average import MAX_ERROR, Combination, Snapshot, combine
+from diffrop.record.kinds import name_damage
+from diffrop.training.checkpoint import average_part, config_of
+from diffrop.training.store import TrainingFolder
+
+
+def combination(
+    length: float, kept: Iterable[float], times: Iterable[int], images_seen: int
+) -> tuple[list[Snapshot], Combination]:
+    """Return what makes up an average, and how.
+
+    Args:
+        length: of the average.
+        kept: lengths of those in each snapshot.
+        times: of the snapshots, up to `images_seen`, at which the averages are there as well.
+        images_seen: where the average ends.
+    """
+    kept = tuple(kept)
+    snapshots = [Snapshot(time, each) for time in sorted({*times, images_seen}) for each in kept]
+    return snapshots, combine(snapshots, length, images_seen)
+
+
+def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[str, Tensor]:
+    """Return the weights of an average that was not kept.
+
+    Sums are of float64, the result has the dtype and device of the averages in `now`. A snapshot
+    that is damaged is left out, with a warning.
+
+    Args:
+        now: a checkpoint or snapshot of the training, where the average ends.
+        folder: of the training.
+        length: of the average.
+
+    Raises:
+        CheckpointError: the snapshots that are left do not give it well enough.
+    """
+    kept, end = config_of(now.card).training.ema_lengths, now.card["images_seen"]
+    history = folder.history(end)
+    history.pop(end, None)
+    while kept:
+        snapshots, found = combination(length, kept, history, end)
+        if found.error > MAX_ERROR:
+            break
+        weights = dict(zip(snapshots, found.weights, strict=True))
+        sums: dict[str, Tensor] = {}
+        _add(sums, now, [(each, weights[Snapshot(end, each)]) for each in kept])
+        damaged = None
+        for time, where in history.items():
+            try:
+                stored = where.read(time)
+                _add(sums, stored, [(each, weights[Snapshot(time, each)]) for each in kept])
+            except (CheckpointError, KeyError) as error:
+                name_damage(where.path_of(time), error)
+                damaged = time
+                break
+        if damaged is None:
+            like = now.part(average_part(kept[0]))
+            return {name: total.to(like[name]) for name, total in sums.items()}
+        del history[damaged]
+    counted = f"{len(history)} snapshot(s) of them" if kept else "none of them"
+    raise CheckpointError(
+        f"the average of length {length:g} at {end:,} images was not kept, and cannot be "
+        f"reconstructed within {MAX_ERROR:.0%} from {list(kept)}, of which {folder.path} holds "
+        f"{counted} before it; allowed: {list(kept)}, or null"
+    )
+
+
+def _add(sums: dict[str, Tensor], stored: Checkpoint, terms: list[tuple[float, float]]) -> None:
+    """Add a snapshot's averages of some lengths, each times its weight; KeyError without one."""
+    for length, weight in terms:
+        part = stored.part(average_part(length))
+        if not part:
+            raise KeyError(f"no average of length {length:g}")
+        for name, tensor in part.items():
+            term = weight * tensor.detach().to("cpu", torch.float64)
+            sums[name] = sums[name] + term if name in sums else term

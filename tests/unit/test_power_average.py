@@ -1,0 +1,112 @@
+import math
+
+import numpy as np
+import pytest
+
+from diffrop.power_average import (
+    MAX_ERROR,
+    SPAN,
+    Snapshot,
+    combine,
+    is_snapshot_time,
+    planned_error,
+    planned_lengths,
+    power_exponent,
+    snapshot_times,
+)
+
+BATCH, STEPS = 4, 256
+END = BATCH * STEPS
+TIMES = snapshot_times(END, BATCH, 4)
+
+
+def masses(length: float, images_seen: int) -> np.ndarray:
+    """Of each step in a power average, by the recursion that a training follows."""
+    weights, exponent = np.zeros(STEPS), power_exponent(length)
+    for step in range(1, images_seen // BATCH + 1):
+        weights *= (1 - 1 / step) ** (exponent + 1)
+        weights[step - 1] = 1 - (1 - 1 / step) ** (exponent + 1)
+    return weights
+
+
+def snapshots(*lengths: float) -> list[Snapshot]:
+    return [Snapshot(time, length) for time in TIMES for length in lengths]
+
+
+@pytest.mark.parametrize("length", [0.045, 0.07, 0.13, 0.16])
+def test_combined_snapshots_follow_the_average_of_any_trajectory(length: float) -> None:
+    kept = snapshots(0.05, 0.1)
+    found = combine(kept, length, END)
+    assert sum(found.weights) == pytest.approx(1)
+    assert 0 < found.error < MAX_ERROR
+    parts = np.array([masses(one.length, one.images_seen) for one in kept])
+    combined, wanted = np.array(found.weights) @ parts, masses(length, END)
+    assert np.linalg.norm(combined - wanted) <= 1.05 * found.error * np.linalg.norm(wanted)
+    walk = np.random.default_rng(0).normal(size=(STEPS, 500)).cumsum(0)
+    averages = {each: masses(each, END) @ walk for each in (0.05, 0.1, length)}
+    off = np.linalg.norm(combined @ walk - averages[length])
+    assert off < 0.05 * np.linalg.norm(averages[0.05] - averages[0.1])
+
+
+def test_error_is_that_of_profiles_integrated_numerically() -> None:
+    kept = snapshots(0.05, 0.2)
+    found = combine(kept, 0.1, END)
+    time = (np.arange(400_000) + 0.5) / 400_000 * END
+
+    def profile(length: float, end: int) -> np.ndarray:
+        gamma = power_exponent(length)
+        return np.where(time <= end, (gamma + 1) * (time / end) ** gamma / end, 0.0)
+
+    combined = sum(
+        weight * profile(one.length, one.images_seen)
+        for weight, one in zip(found.weights, kept, strict=True)
+    )
+    wanted = profile(0.1, END)
+    error = np.linalg.norm(combined - wanted) / np.linalg.norm(wanted)
+    assert found.error == pytest.approx(error, rel=1e-3)
+
+
+def test_no_other_weights_that_sum_to_1_have_less_error() -> None:
+    kept, rng = snapshots(0.05, 0.1)[-8:], np.random.default_rng(1)
+    found = combine(kept, 0.07, END)
+    parts = np.array([masses(one.length, one.images_seen) for one in kept])
+    wanted = masses(0.07, END)
+    least = np.linalg.norm(np.array(found.weights) @ parts - wanted)
+    for _ in range(50):
+        change = rng.normal(size=len(kept))
+        other = np.array(found.weights) + 0.3 * (change - change.mean())
+        assert np.linalg.norm(other @ parts - wanted) > least
+
+
+def test_snapshots_that_hold_an_average_give_it() -> None:
+    found = combine(snapshots(0.05, 0.1), 0.1, END)
+    assert found.error < 1e-5 and found.weights[-1] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch"), [(END, BATCH), (2000, 8), (96, 32), (19_200_000, 64)]
+)
+@pytest.mark.parametrize("per_doubling", [1, 4])
+def test_planned_times_are_those_at_which_a_training_takes_them(
+    images: int, batch: int, per_doubling: int
+) -> None:
+    first = images // SPAN // batch * batch
+    taken = [
+        after
+        for after in range(max(batch, first), images + 1, batch)
+        if is_snapshot_time(after - batch, after, per_doubling) and images <= SPAN * after
+    ]
+    assert snapshot_times(images, batch, per_doubling) == taken
+    since = taken[0]
+    assert snapshot_times(images, batch, per_doubling, since=since) == taken[1:]
+    assert snapshot_times(images, batch, 0) == []
+
+
+def test_four_snapshots_a_doubling_give_the_documented_ranges() -> None:
+    assert len(snapshot_times(19_200_000, 64, 4)) == 12
+    assert planned_lengths((0.05, 0.1), 19_200_000, 64, 4) == "0.04 to 0.175"
+    assert planned_lengths((0.05, 0.1, 0.2), 19_200_000, 64, 4) == "0.03 to 0.265"
+    for number in range(40, 176):  # nothing lies badly between the lengths that were tried
+        assert planned_error(number / 1000, (0.05, 0.1), 19_200_000, 64, 4) <= MAX_ERROR
+    assert planned_error(0.1, (), 19_200_000, 64, 4) == math.inf
+    assert planned_error(0.1, (0.05,), 19_200_000, 64, 0) == math.inf
