@@ -10,14 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "build" / "reference"
 """Where `reference.py` wrote the pages that are made from the code."""
 SHOWN = "source"
 """Folder of the site for files of the repository outside docs/."""
+WORKER = "worker.js"
+"""In docs/, takes the place of a script that the theme would load from another host."""
+THEIR_WORKER = "https://unpkg.com/iframe-worker/shim"
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|source)[^>]*\bsrc=.?https?:[^>]*>"
+    r"|<link[^>]*rel=.?(?:stylesheet|preconnect|icon)[^>]*href=.?https?:[^>]*>"
+)
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 LANGUAGES = {".py": "python", ".sbatch": "bash", ".sh": "bash", ".yaml": "yaml", ".md": "text"}
 
@@ -91,3 +100,24 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{before}{to}{anchor or ''}{after}"
 
     return LINK.sub(site_link, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Load from the site itself what the theme would load from another host."""
+    return output.replace(THEIR_WORKER, get_relative_url(WORKER, page.url))
+
+
+def on_post_template(output_content: str, template_name: str, config: MkDocsConfig) -> str:
+    """Do the same in pages that have no Markdown, such as 404.html."""
+    return output_content.replace(THEIR_WORKER, WORKER)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a site that would load something from another host.
+
+    Raises:
+        PluginError: a page does.
+    """
+    for path in Path(config.site_dir).rglob("*.html"):
+        if found := FETCHED.search(path.read_text("utf-8")):
+            raise PluginError(f"{path} loads from another host: {found.group()}")
