@@ -30,8 +30,8 @@ from diffrop.study.space import Parameter
 
 ROOT = Path(__file__).resolve().parents[2]
 HELP_TIMEOUT_S = 120
-NOT_KEYED = {"settings": "any", "preset": "several"}
-"""Options of the table that are no single key, with what the column of keys says."""
+NOT_KEYED = {"settings": "any key", "preset": "several keys"}
+"""Options of the table that are no single key, with what stands in place of one."""
 
 
 def cell(text: str) -> str:
@@ -106,7 +106,7 @@ def option_of(key: str) -> str:
 
 
 def key_rows(owner: str, config: type[Config]) -> Iterator[list[str]]:
-    """Yield a row for each field of a configuration: key, type, default, option, meaning."""
+    """Yield a row for each field of a configuration: key and option, type, default, meaning."""
     docs, hints = field_docs(config), typing.get_type_hints(config)
     for item in dataclasses.fields(config):  # type: ignore[arg-type]
         hint = hints[item.name]
@@ -118,7 +118,8 @@ def key_rows(owner: str, config: type[Config]) -> Iterator[list[str]]:
         flag, words = option_of(key), docs.get(item.name, "")
         if not words and key in OPTIONS:
             words = OPTIONS[key].help.replace("%%", "%")
-        yield [code(key), cell(type_words(hint)), default, code(flag), cell(words)]
+        names = "<br>".join(filter(None, [code(key), code(flag)]))
+        yield [names, cell(type_words(hint)), default, cell(words)]
 
 
 def recipe_rows() -> Iterator[list[str]]:
@@ -159,7 +160,7 @@ def parameter_rows() -> Iterator[list[str]]:
 
 def configuration_page() -> str:
     """Return the page of all keys."""
-    heading = ["key", "takes", "default", "option", "meaning"]
+    heading = ["key, and its option", "takes", "default", "meaning"]
     parts = [
         "# Configuration keys\n",
         "Made from the dataclasses in `diffrop/config.py`, `diffrop/study/config.py` and "
@@ -189,7 +190,7 @@ def configuration_page() -> str:
 
 
 def option_rows() -> Iterator[list[str]]:
-    """Yield a row for each option of the table: flags, value, default, key, meaning."""
+    """Yield a row for each option of the table: flags and key, value, default, meaning."""
     for key, option in OPTIONS.items():
         how = parsing(option, key)
         choices = how.get("choices")
@@ -197,11 +198,11 @@ def option_rows() -> Iterator[list[str]]:
         if how.get("action") == "store_true":
             takes = "nothing"
         default = option.default if option.default is not None else shown(default_of(key))
+        names = [*map(code, option.flags.split()), NOT_KEYED.get(key, code(key))]
         yield [
-            "<br>".join(code(flag) for flag in option.flags.split()),
+            "<br>".join(names),
             code(takes) if takes != "nothing" else "nothing",
             cell(default or ""),
-            NOT_KEYED.get(key, code(key)),
             cell(option.help.replace("%%", "%")),
         ]
 
@@ -234,7 +235,7 @@ def help_of(command: list[str]) -> str:
 
 def options_page() -> str:
     """Return the page of all options, and of what each command's --help prints."""
-    rows = table(["option", "takes", "default", "key", "meaning"], option_rows())
+    rows = table(["option, and its key", "takes", "default", "meaning"], option_rows())
     parts = [
         "# Options and commands\n",
         "Made from the table of options (`diffrop/console/option_table.py`) and from each "
