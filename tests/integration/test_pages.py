@@ -10,7 +10,7 @@ import optuna
 import pytest
 from PIL import Image
 
-from tests.made.pages import DOCS, save_files, shell_blocks
+from tests.made.pages import DOCS, save_files, shell_blocks, write_changed_checkout
 from tests.made.small import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
@@ -38,13 +38,17 @@ def smaller(command: str) -> str:
 
 
 def type_page(page: Path, folder: Path) -> str:
-    """Type what a page says in a folder that is like a checkout; return what was printed."""
+    """Type what a page says in a folder; return what was printed.
+
+    The folder is a checkout, or else becomes like one.
+    """
     for name in ("studies", "diffrop", "analysis", "search_spaces"):
-        (folder / name).symlink_to(ROOT / name)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
     save_files(page, folder)
     typed = [block for block in shell_blocks(page) if block.runs_here]
     lines = [smaller(command) for block in typed for command in block.commands]
-    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    search = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         ["bash", "-ec", "\n".join(lines)],
         cwd=folder,
@@ -93,3 +97,10 @@ def test_own_images_make_a_study(tmp_path: Path) -> None:
 def test_study_goes_on_to_more_trials(tmp_path: Path) -> None:
     type_page(DOCS / "how-to" / "resume.md", tmp_path)
     assert finished_trials(tmp_path, "s1") == 5
+
+
+def test_extensions_are_there_for_the_commands(tmp_path: Path) -> None:
+    text = type_page(DOCS / "extend.md", write_changed_checkout(tmp_path))
+    assert "vertical" in text and "toy_landscape" in text
+    (final,) = (tmp_path / "runs").glob("final-*")
+    assert list(final.glob("training/*.safetensors"))

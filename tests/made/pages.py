@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,33 @@ def calls(page: Path) -> Iterator[tuple[str, list[str]]]:
             for place, word in enumerate(words):
                 if match := re.fullmatch(r"studies/(\w+)\.py", word):
                     yield match.group(1), words[place + 1 :]
+
+
+def diffs_of_extensions() -> dict[str, str]:
+    """Return the diff of each section of docs/extend.md that has one, by its heading."""
+    text = (DOCS / "extend.md").read_text("utf-8")
+    parts = re.split(r"^## (.*)\n", text, flags=re.M)[1:]
+    found = {}
+    for heading, section in zip(parts[::2], parts[1::2], strict=True):
+        diffs = re.findall(r"```diff\n(.*?)```", section, re.S)
+        if diffs:
+            (found[heading],) = diffs
+    return found
+
+
+def write_changed_checkout(folder: Path) -> Path:
+    """Write a copy of the project with all changes of docs/extend.md; return its folder."""
+    for name in ("diffrop", "analysis", "search_spaces", "studies", "tests/made"):
+        for path in (ROOT / name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = folder / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    (folder / "tests" / "__init__.py").touch()
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    for heading, change in diffs_of_extensions().items():
+        done = subprocess.run(
+            ["git", "apply", "-"], cwd=folder, input=change, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{heading}: {done.stderr}"
+    return folder
