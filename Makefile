@@ -7,7 +7,10 @@ TABLE ?= print
 # The tools that make and audit requirements.lock are apart from what they look at.
 TOOLS := build/tools
 
-.PHONY: setup study test test-slow faults lint bench format lock audit clean
+# So is what builds the documentation site.
+DOCS := build/docs
+
+.PHONY: setup study test test-slow faults lint bench docs format lock audit clean
 
 setup: .venv/.ready
 
@@ -53,6 +56,16 @@ bench: setup
 	$(BIN)/python -m benchmarks.search_efficiency --json benchmarks/results/search_efficiency.json
 	$(BIN)/python -m benchmarks.confirmation_power --json benchmarks/results/confirmation_power.json
 	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20 --json benchmarks/results/study_scale.json
+
+# The documentation site, build/site/index.html; a link that leads nowhere is an error.
+docs: setup $(DOCS)/.ready
+	$(BIN)/python docs/generate/reference.py build/reference
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+$(DOCS)/.ready: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	touch $@
 
 format: setup
 	$(BIN)/ruff format .

@@ -126,11 +126,15 @@ class ModelConfig(Config):
     """The UNet; the defaults are the paper's network for 32x32 images."""
 
     base_channels: int = 128
+    """Channels of the first level; a multiple of 8."""
     channel_multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    """Channels of each level, as multiples of the first; each level halves height and width."""
     num_res_blocks: int = 2
+    """Residual blocks of a level."""
     attention_resolutions: tuple[int, ...] = (16,)
     """Heights in pixels of the feature maps that get self-attention."""
     dropout: float = 0.1
+    """Probability of dropping an activation within a residual block."""
 
     def check(self) -> None:
         """Refuse empty networks."""
@@ -152,16 +156,21 @@ class DiffusionConfig(Config):
     """The forward process and what is drawn for each training batch (shared by all losses)."""
 
     num_timesteps: int = 1000
+    """T, the steps of the forward process."""
     beta_start: float = 1e-4
+    """Variance added in the first step; it rises linearly."""
     beta_end: float = 0.02
+    """Variance added in the last."""
     timesteps: Literal["grouped", "batch", "per_sample"] = "grouped"
     """Which images share a t: groups of `group_size`, the whole batch, or none."""
     group_size: int = 8
+    """Images that share a timestep where `timesteps` is grouped."""
     noise: Literal["own", "shared"] = "own"
     """Own noise per image (Algorithm 1), or one noise for all images that form pairs (Eq. 12)."""
     label_dropout: float = 0.1
     """Probability that a label becomes the null label (classifier-free guidance)."""
     label_dropout_unit: Literal["sample", "batch"] = "sample"
+    """Whether each label is dropped for itself, or those of a whole batch together (CBDM)."""
 
     def check(self) -> None:
         """Refuse schedules that are no schedules."""
@@ -203,8 +212,11 @@ class ContrastiveConfig(Config):
     """The contrastive loss (PCL) of Section 4; see `diffrop.diffusion.contrastive`."""
 
     form: Form = "reciprocal"
+    """phi(d) of a pair: none, -d, max(0, margin - d), 1 / (1 + d) or exp(-d)."""
     tau_0: float = 1.0
+    """Strength of the loss at t = 0."""
     tau_schedule: TauSchedule = "exponential"
+    """How tau(t) falls from tau_0."""
     decay_temperature: float = 0.3
     """kappa in tau(t) = tau_0 exp(-t / (kappa T)); used by the exponential schedule only."""
     space: DistanceSpace = "mu"
@@ -217,6 +229,7 @@ class ContrastiveConfig(Config):
     pair_reduction: Literal["mean", "sum"] = "mean"
     """Reduction over the valid ordered pairs of the global batch."""
     margin_rule: MarginRule = "oracle"
+    """Where the hinge's margin comes from; see `margin`."""
     margin: float = 1.0
     """Hinge only: multiple of the true distance (oracle), the distance itself (constant), or the
     quantile in (0, 1) of an image's distances, as a running mean at each t (quantile)."""
@@ -254,8 +267,11 @@ class TrainingConfig(Config):
     batch_size: int = 64
     """Global batch size, over all workers."""
     learning_rate: float = 2e-4
+    """Adam's, after the warm-up."""
     warmup_images: int = 320_000
+    """Images over which the learning rate rises from 0."""
     gradient_clip_norm: float = 1.0
+    """Norm to which larger gradients are scaled down."""
     ema_half_life_images: int = 443_000
     """Half-life of the weight average; 0.9999 a step of 64 images is 443,000 images."""
     ema_ramp: float = 0.05
@@ -274,10 +290,15 @@ class TrainingConfig(Config):
     """Compile the network, and on a GPU replay each whole step as one CUDA graph; null does so on
     GPUs only. What fails or computes other numbers falls back to eager with one warning."""
     seed: int = 0
+    """Of the initial weights, the order of images, timesteps, noise and dropped labels."""
     log_every_images: int = 50_000
+    """Images between two rows of the curves."""
     grad_ratio_every_steps: int = 200
+    """Steps between two measurements of pcl/grad_ratio."""
     checkpoint_every_images: int = 1_000_000
+    """Images between two checkpoints; rungs have their own."""
     keep_checkpoints: int = 2
+    """How many checkpoints between rungs are kept, the newest."""
     init_from: str | None = None
     """Checkpoint whose weights and weight average a fresh training starts from (fine-tuning);
     its optimiser and clock are left behind."""
@@ -341,6 +362,7 @@ class SamplingConfig(Config):
     """How images are drawn from a checkpoint; never a reason to train again."""
 
     sampler: SamplerKind = "ddim"
+    """Method of the reverse process; see docs/metrics.md."""
     num_steps: int = 50
     """Denoising steps; the ancestral sampler takes all of `num_timesteps`."""
     clip: bool = True
@@ -350,6 +372,7 @@ class SamplingConfig(Config):
     """Shares of T between which omega applies (Kynkaanniemi et al., 2024): at t with low <= t / T
     < high; elsewhere only the conditional branch is evaluated."""
     batch_size: int = 500
+    """Images that are drawn at a time."""
     ema_length: float | None = None
     """Which of `training.ema_lengths`, or length that its snapshots give, to sample from; None is
     the exponential average."""

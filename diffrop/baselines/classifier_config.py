@@ -12,12 +12,15 @@ class ClassifierConfig(Config):
     num_images: int = 10_000_000
     """Images seen; the same for every training set that is compared."""
     batch_size: int = 128
+    """Images of a step."""
     learning_rate: float = 0.1
     """Of SGD; rises over the first 5 % of the images, then falls to 0 along a cosine."""
     weight_decay: float = 2e-4
+    """SGD's."""
     crop_padding: int = 4
     """Zero pixels around an image, of which a crop of its own size is taken at random."""
     horizontal_flip: bool = True
+    """Mirror each training image with probability 1/2."""
     deferred_reweighting: bool = False
     """Weigh classes by the inverse effective number of images in the last fifth (DRW)."""
     seed: int = 0

@@ -16,13 +16,17 @@ class GanConfig(Config):
     """sngan: hinge loss, projection discriminator; gsr: that plus the spectral regulariser;
     cbgan: unconditional, relativistic loss, class-balancing regulariser."""
     base_channels: int = 128
+    """Channels of generator and discriminator."""
     z_dim: int = 128
+    """Length of the noise vector of an image."""
     num_images: int = 38_400_000
     """Real images that the discriminator sees; 120,000 steps of 5 x 64 in gSR."""
     batch_size: int = 64
+    """Images of a step, real and generated each."""
     discriminator_steps: int = 5
     """Steps of the discriminator for each of the generator."""
     learning_rate: float = 2e-4
+    """Adam's, of both networks."""
     adam_beta_2: float = 0.9
     """The first beta is 0.5."""
     spectral_weight: float = 0.5

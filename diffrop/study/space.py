@@ -42,10 +42,15 @@ class Parameter(Config):
     source: str
     """Where the range comes from."""
     choices: tuple[Any, ...] | None = None
+    """What is tried, in any order; instead of low and high."""
     low: float | None = None
+    """Lower end of the range, included."""
     high: float | None = None
+    """Upper end, included."""
     log: bool = False
+    """Draw evenly in the logarithm."""
     integer: bool = False
+    """Draw whole numbers; so is a key of whole numbers in any case."""
     when: dict[str, Any] | None = None
     """Keys of earlier parameters, each with the values at which this one is asked."""
 

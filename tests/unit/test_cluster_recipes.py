@@ -143,8 +143,9 @@ def test_slurm_job_ends_where_its_head_node_does_not_start(stand_ins: StandIns) 
 def test_slurm_job_needs_a_name_to_carry_on_with(stand_ins: StandIns) -> None:
     code, errors = stand_ins.run("slurm.sbatch", STUDY[0])
     assert code == 2 and "--study-name" in errors
-    code, errors = stand_ins.run("slurm.sbatch", STUDY[0], "--study-name=s")
-    assert code == 0, errors
+    for name in (["--study-name=s"], ["--name", "final"]):
+        code, errors = stand_ins.run("slurm.sbatch", STUDY[0], *name)
+        assert code == 0, errors
 
 
 SUBMIT = "ray job submit --no-wait --submission-id {} --working-dir . --runtime-env {} -- {}"

@@ -1,15 +1,13 @@
 """docs/extend.md, followed to the letter: its changes apply, and what they add works."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.made.small import ROOT
+from tests.made.pages import diffs_of_extensions, write_changed_checkout
 
-PAGE = ROOT / "docs" / "extend.md"
 CHANGED_FILES = {
     "Add your dataset": 2,
     "Add your loss": 2,
@@ -158,39 +156,14 @@ assert [segment.node for segment in training.segments()] == ["", platform.node()
 """
 
 
-def sections() -> dict[str, str]:
-    """Return the diff of each section that has one, by the section's heading."""
-    parts = re.split(r"^## (.*)\n", PAGE.read_text("utf-8"), flags=re.M)[1:]
-    found = {}
-    for heading, text in zip(parts[::2], parts[1::2], strict=True):
-        diffs = re.findall(r"```diff\n(.*?)```", text, re.S)
-        if diffs:
-            (found[heading],) = diffs
-    return found
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with all changes of the page."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("diffrop", "analysis", "search_spaces", "studies", "tests/made"):
-        for path in (ROOT / name).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                target = folder / path.relative_to(ROOT)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(path.read_bytes())
-    (folder / "tests" / "__init__.py").touch()
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-    for heading, change in sections().items():
-        done = subprocess.run(
-            ["git", "apply", "-"], cwd=folder, input=change, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{heading}: {done.stderr}"
-    return folder
+    return write_changed_checkout(tmp_path_factory.mktemp("checkout"))
 
 
 def test_changes_cost_as_many_files_as_the_page_says() -> None:
-    changed = {heading: diff.count("\n+++ b/") for heading, diff in sections().items()}
+    changed = {heading: diff.count("\n+++ b/") for heading, diff in diffs_of_extensions().items()}
     assert changed == CHANGED_FILES
 
 

@@ -47,9 +47,17 @@ def test_every_package_is_locked_to_files_by_their_hashes() -> None:
 def test_locked_versions_are_in_the_ranges_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    del extras["efficientnet"]  # optional even for developers
+    del extras["efficientnet"], extras["docs"]  # optional even for developers
     versions = locked_packages()
     asked = [*project["dependencies"], *(text for extra in extras.values() for text in extra)]
     for requirement in map(Requirement, asked):
         version, _ = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), requirement
+
+
+def test_site_is_built_with_versions_in_the_range_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "docs" / "requirements.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for requirement in map(Requirement, project["optional-dependencies"]["docs"]):
+        assert requirement.specifier.contains(pins[requirement.name]), requirement
