@@ -190,21 +190,18 @@ def configuration_page() -> str:
 
 
 def option_rows() -> Iterator[list[str]]:
-    """Yield a row for each option of the table: flags and key, value, default, meaning."""
+    """Yield a row for each option of the table: flags with their value and key, meaning."""
     for key, option in OPTIONS.items():
         how = parsing(option, key)
         choices = how.get("choices")
-        takes = how.get("metavar") or (", ".join(choices) if choices else "nothing")
-        if how.get("action") == "store_true":
-            takes = "nothing"
+        takes_none = how.get("action") == "store_true"
+        value = "" if takes_none or choices else f" {how.get('metavar') or ''}".rstrip()
         default = option.default if option.default is not None else shown(default_of(key))
-        names = [*map(code, option.flags.split()), NOT_KEYED.get(key, code(key))]
-        yield [
-            "<br>".join(names),
-            code(takes) if takes != "nothing" else "nothing",
-            cell(default or ""),
-            cell(option.help.replace("%%", "%")),
-        ]
+        names = [code(f"{flag}{value}") for flag in option.flags.split()]
+        meaning = [option.help.replace("%%", "%")]
+        meaning += [f"one of {', '.join(choices)}"] if choices else []
+        meaning += [f"default: {default}"] if default else []
+        yield ["<br>".join([*names, NOT_KEYED.get(key, code(key))]), cell("; ".join(meaning))]
 
 
 def commands() -> dict[str, list[str]]:
@@ -235,7 +232,7 @@ def help_of(command: list[str]) -> str:
 
 def options_page() -> str:
     """Return the page of all options, and of what each command's --help prints."""
-    rows = table(["option, and its key", "takes", "default", "meaning"], option_rows())
+    rows = table(["option, and its key", "meaning"], option_rows())
     parts = [
         "# Options and commands\n",
         "Made from the table of options (`diffrop/console/option_table.py`) and from each "
