@@ -26,9 +26,24 @@ def format_metric(metric: str, value: Any) -> str:
     return f"{value:.2f}" if abs(value) >= 1 or metric.endswith("_z") else f"{value:.3f}"
 
 
+def format_change(metric: str, change: float) -> str:
+    """Return a difference of two values of a metric, with its sign."""
+    if math.isnan(change):
+        return "-"
+    text = format_metric(metric, abs(change))
+    if float(text.replace(",", "")) == 0:
+        return "0"
+    return f"{'+' if change > 0 else '-'}{text}"
+
+
 def format_count(value: Any) -> str:
     """Return a count as "1,000", or "unknown" where there is none."""
     return "unknown" if value is None or pd.isna(value) else f"{int(value):,}"
+
+
+def beyond_text(shown: float, is_difference: bool) -> str:
+    """Return the number beside an arrow at the end of an axis: "+78.2", or a score."""
+    return f"{shown:+.1f}" if is_difference else format_score(shown)
 
 
 def score_label(score: str) -> str:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.data.compare import baseline_trial, comparable_trials
+from analysis.data.compare import baseline_trial, beside_baseline, broken, comparable_trials
 from analysis.data.load import StudyResults
 from analysis.data.words import difference_text, format_score, score_label
 from analysis.figures import style
@@ -21,6 +20,8 @@ def ablation_figure(
 ) -> Figure:
     """Draw the objective of all comparable trials, one row for each choice of `key`.
 
+    It is drawn as the difference to the baseline, where there is one.
+
     Args:
         study: has at least one comparable trial.
         key: column of `study.trials` that tells the choices apart.
@@ -29,29 +30,36 @@ def ablation_figure(
 
     Returns:
         one axes, where each row has a line "CHOICE" of all its trials and a line "CHOICE best"
-        of its best; the baseline's row is "baseline".
+        of its best; the baseline is the line "baseline".
     """
-    trials, baseline = comparable_trials(study), baseline_trial(study)
+    baseline = baseline_trial(study)
+    trials = beside_baseline(study, comparable_trials(study))
     rows = {choice: _of_choice(trials, key, choice) for choice in choices}
-    figure = style.new_figure(1.35 + ROW_IN * (len(choices) + 1))
+    beyond = broken(trials["value"])
+    figure = style.new_figure(1.2 + ROW_IN * (len(choices) + 1))
     axes = figure.add_subplot(label=key)
     if baseline is not None:
-        _draw_baseline(axes, baseline)
+        axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=0.9)
+        _draw_best(axes, 0, "baseline", trials[trials["baseline"]].iloc[0])
     for place, (choice, found) in enumerate(rows.items(), start=1):
-        _draw_row(axes, place, choice, found)
+        _draw_row(axes, place, choice, found[~beyond[found.index]])
+        far = found[beyond[found.index]]
+        colours = [style.form_style(str(form)).colour for form in far["form"]]
+        style.draw_beyond(axes, [place] * len(far), [""] * len(far), colours, "x")
     names = [label(choice) + _counts(study, key, choice) for choice in choices]
     axes.set_yticks(range(len(choices) + 1), ["baseline", *names])
     axes.set_ylim(len(choices) + 0.5, -0.6)
-    style.scale_scores(axes, trials["value"], "x")
-    axes.set_xlabel(f"{score_label(study.objective)}, lower is better")
+    axes.margins(x=0.1)
+    words = score_label(study.objective)
+    axes.set_xlabel(words if baseline is None else f"{words} less the baseline's")
     style.tidy_categories(axes)
     _write_differences(axes, baseline, rows)
-    style.add_legend(figure, [*style.form_handles(trials), _best_handle()])
-    style.add_caption(
-        figure,
-        f"{style.caption(study)}; bars: 95 % over samples; right: best less baseline, "
-        "95 % paired over samples; one training seed a trial",
-    )
+    notes = "large: best of a row, with its 95 % interval over samples"
+    if baseline is not None:
+        notes += ", paired with the baseline's"
+    if beyond.any():
+        notes += "; arrow: beyond the axis"
+    style.add_caption(figure, style.caption(study), f"{notes}; one training seed a trial")
     return figure
 
 
@@ -66,17 +74,11 @@ def _counts(study: StudyResults, key: str, choice: str) -> str:
     return f"\n{len(scored)} of {len(all_of_it)} trials"
 
 
-def _draw_baseline(axes: Axes, baseline: pd.Series) -> None:
-    colour = style.form_style("none").colour
-    axes.axvline(baseline["value"], color=colour, linestyle="--", linewidth=0.9, zorder=1)
-    _draw_best(axes, 0, "baseline", baseline)
-
-
 def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
     for form, group in found.groupby("form", sort=False):
         look = style.form_style(str(form))
         axes.plot(
-            group["value"],
+            group["shown"],
             [place] * len(group),
             linestyle="none",
             marker=look.marker,
@@ -92,11 +94,11 @@ def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
 
 def _draw_best(axes: Axes, place: int, label: str, trial: pd.Series) -> None:
     look = style.form_style(str(trial["form"]))
-    if pd.notna(trial["value_low"]):
-        ends = [trial["value_low"], trial["value_high"]]
+    if pd.notna(trial["low"]):
+        ends = [trial["low"], trial["high"]]
         axes.plot(ends, [place] * 2, color=look.colour, linewidth=1.8, label="interval")
     axes.plot(
-        [trial["value"]],
+        [trial["shown"]],
         [place],
         linestyle="none",
         marker=look.marker,
@@ -123,16 +125,3 @@ def _write_differences(
             va="center",
             fontsize=style.CAPTION_PT,
         )
-
-
-def _best_handle() -> Line2D:
-    return Line2D(
-        [],
-        [],
-        color=style.NEUTRAL,
-        marker="o",
-        markersize=8,
-        linewidth=1.8,
-        markeredgecolor="white",
-        label="best of a row",
-    )

@@ -29,16 +29,18 @@ if TYPE_CHECKING:
 
 READING = (
     "Rows are the classes that were asked for, columns what a classifier of real images sees in "
-    "the samples, both from the most frequent to the rarest class of the training images. "
-    "Everything off the diagonal is the overlap that the contrastive loss is meant to reduce; "
-    "rare classes whose samples look like frequent ones appear at the lower left. Numbers are "
-    "percentages of a row, from 5 % on."
+    "the samples. "
+    "Both run from the most frequent to the rarest class of the training images. Everything off "
+    "the diagonal is the overlap that the contrastive loss is meant to reduce; rare classes "
+    "whose samples look like frequent ones appear at the lower left. Numbers are percentages of "
+    "a row, from 5 to 95 %."
 )
 PER_CLASS = {20: 40, 10_000: 10}
 """Samples of each class, by the largest number of classes."""
 MAX_NAMED = 20
 """More classes than these are neither named nor numbered."""
-LEAST_SHOWN = 0.05
+LEAST_SHOWN, MOST_SHOWN = 0.05, 0.95
+"""A darker square needs no number."""
 DARK = 0.55
 """Shares from which numbers are white."""
 SEED = 0
@@ -63,14 +65,15 @@ def class_confusion_figure(study: StudyResults) -> Figure:
         found = [confusion(study, trial, data, extractor) for trial in trials]
     except ValueError as error:
         return style.sentence_figure(study, f"No samples can be classified: {error}")
-    figure = style.new_figure(1.1 + 3.0 * len(found))
+    figure = style.new_figure(1.5 + 3.2 / len(found))
     image = None
     for place, (trial, shares) in enumerate(zip(trials, found, strict=True)):
         label = "baseline" if trial["baseline"] else "best"
-        axes = figure.add_subplot(len(found), 1, place + 1, label=label)
+        axes = figure.add_subplot(1, len(found), place + 1, label=label)
         image = _draw(axes, trial, shares, data)
-        axes.tick_params(labelbottom=place == len(found) - 1)
-    figure.axes[-1].set_xlabel("class that the classifier sees", fontsize=style.TEXT_PT)
+        axes.set_xlabel("class seen", fontsize=style.TEXT_PT)
+        axes.tick_params(labelleft=place == 0)
+    figure.axes[0].set_ylabel("class asked for", fontsize=style.TEXT_PT)
     if data.num_classes > MAX_NAMED:
         bar = figure.colorbar(image, ax=figure.axes, shrink=0.6, aspect=25)  # type: ignore[arg-type]
         bar.set_label("share of a row", fontsize=style.SMALL_PT)
@@ -81,9 +84,10 @@ def class_confusion_figure(study: StudyResults) -> Figure:
     per_class = samples_per_class(data.num_classes)
     style.add_caption(
         figure,
+        f"trials scored by {style.caption(study)}",
         f"N = {per_class * data.num_classes:,} samples, {per_class} a class, "
         f"{trials[-1]['sampler']}; classified by {extractor.name}, which is right on {right:.1%} "
-        f"of the real images, which it learned; trials scored by {style.caption(study)}",
+        "of the real images, which it learned",
     )
     return figure
 
@@ -121,12 +125,11 @@ def _draw(axes: Axes, trial: pd.Series, shares: np.ndarray, data: "Dataset") -> 
     look = style.form_style(str(trial["form"]))
     right = float(np.diag(shares).mean())
     axes.set_title(
-        f"{trial_label(trial['number'])}, {look.label}, omega = {trial['omega']:g}\n{right:.1%} "
-        f"seen as asked, {_tail_as_head(shares, data):.1%} of few-shot as many-shot",
+        f"{trial_label(trial['number'])}, {look.label}, omega = {trial['omega']:g}\n"
+        f"{right:.1%} seen as asked\n{_tail_as_head(shares, data):.1%} of few- as many-shot",
         fontsize=style.LEGEND_PT,
         loc="left",
     )
-    axes.set_ylabel("class asked for", fontsize=style.TEXT_PT)
     axes.tick_params(labelsize=style.CAPTION_PT, length=2)
     if len(shares) > MAX_NAMED:
         return image
@@ -134,7 +137,9 @@ def _draw(axes: Axes, trial: pd.Series, shares: np.ndarray, data: "Dataset") -> 
     long = max(map(len, names)) > 2
     axes.set_xticks(range(len(names)), names, rotation=90 if long else 0)
     axes.set_yticks(range(len(names)), names)
-    for row, column in zip(*np.where(shares >= LEAST_SHOWN), strict=True):
+    for row, column in zip(
+        *np.where((shares >= LEAST_SHOWN) & (shares <= MOST_SHOWN)), strict=True
+    ):
         share = shares[row, column]
         axes.text(
             column,

@@ -9,10 +9,10 @@ from analysis.figures import style
 from diffrop.record.confirmation import ConfirmationRecord
 
 READING = (
-    "The leaders of the search were trained again with fresh seeds. Each difference is a leader's "
-    "objective less that of the baseline trained with the same seed: small markers are single "
-    "seeds, large ones their mean with its interval, and left of 0 is better than the baseline. "
-    "These gains are not inflated by selection, as those that the search itself found are."
+    "The leaders, trained again with fresh seeds, less the baseline on the same seed; left of 0 "
+    "is better. "
+    "Small markers are single seeds, large ones their mean with its interval. These gains are "
+    "not inflated by selection, as those that the search itself found are."
 )
 ROW_IN = 0.42
 
@@ -79,7 +79,7 @@ def confirmation_figure(study: StudyResults) -> Figure:
     axes.set_xlabel(f"{score_label(found.objective)} less the baseline's")
     style.tidy_categories(axes)
     style.add_legend(figure, _handles())
-    style.add_caption(figure, _caption(study, found))
+    style.add_caption(figure, style.caption(study), _notes(found))
     return figure
 
 
@@ -112,10 +112,10 @@ def _handles() -> list[Line2D]:
     return [seed, mean]
 
 
-def _caption(study: StudyResults, found: ConfirmationRecord) -> str:
+def _notes(found: ConfirmationRecord) -> str:
     level = f"{100 * (1 - found.alpha):g} % over seeds"
     repeated = ", repeated at every look" if found.repeated else ""
-    text = f"{style.caption(study)}; {len(found.seeds)} seeds, intervals {level}{repeated}"
+    text = f"{len(found.seeds)} seeds, intervals {level}{repeated}"
     if found.conditional_on_prefix:
         text += "; all share the trunk of their training, whose seed no interval holds"
-    return f"{text}.\n{found.conclusion.rstrip('.')}"
+    return f"{text}; {found.conclusion.rstrip('.')}"

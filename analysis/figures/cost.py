@@ -9,11 +9,11 @@ from analysis.data.load import StudyResults
 from analysis.figures import style
 
 READING = (
-    "Hours of GPUs, or of workers where there was no GPU, summed over all workers: what trials "
-    "scored in full, pruned and failed trials and the confirmation took, by what they spent them "
-    "on. What trials fork from has a row of its own, and a training that several trials share is "
-    "counted once, at the first of them. Start-up and waiting are not included; numbers in "
-    "brackets count trials."
+    "Hours of all workers, by what they were spent on. "
+    "They are hours of GPUs, or of workers where there was no GPU, of trials scored in full, of "
+    "pruned and failed ones and of the confirmation. What trials fork from has a row of its own, "
+    "and a training that several trials share is counted once, at the first of them. Start-up "
+    "and waiting are not included; numbers in brackets count trials."
 )
 PURPOSES = ("shared training", "full", "running", "pruned", "failed", "confirmation")
 PURPOSE_WORDS = {
@@ -31,6 +31,11 @@ PART_COLOURS = {
     "metrics": style.NEUTRAL,
 }
 ROW_IN = 0.36
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether there is more than one bar; the report says in a sentence what one says."""
+    return len(cost_hours(study.costs)[0]) > 1
 
 
 def cost_figure(study: StudyResults) -> Figure:
@@ -61,7 +66,7 @@ def cost_figure(study: StudyResults) -> Figure:
     style.add_legend(figure, handles)
     total = float(hours.sum().sum()) * scale
     text = f"{total:,.3g} {unit_words} in all{_planned(study, unit, scale)}"
-    style.add_caption(figure, f"{text}; trials scored by {style.caption(study)}")
+    style.add_caption(figure, f"trials scored by {style.caption(study)}", text)
     return figure
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,12 +15,16 @@ from analysis.data.words import format_score, score_label
 from analysis.figures import style
 
 READING = (
-    "Each cell shows the best objective of the trials in it; dark is low, and low is better. The "
-    "dots are the trials themselves, and empty cells were not tried. A dark diagonal would mean "
-    "that a slower decay makes up for a weaker tau_0. The ring is the form's best trial."
+    "The objective over tau_0 and the decay temperature: dark is low, and low is better. "
+    "Few trials are drawn as they are, and more of them as cells that show the best of the "
+    "trials in them, which are the dots; empty cells were not tried. A dark diagonal would mean "
+    "that a slower decay makes up for a weaker tau_0. The ring is the best trial, of each form "
+    "where these have maps of their own."
 )
 MIN_TRIALS = 3
 """Fewer trials in all are no map."""
+MIN_MAPPED = 20
+"""Fewer trials fill too few cells; they are drawn one by one."""
 NUM_CELLS = (5, 4)
 """Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
 KEYS = ("tau_0", "decay_temperature")
@@ -36,7 +41,8 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     """Draw one map for each form with comparable trials, all on one scale of colours.
 
     Returns:
-        axes labelled by form, each with a mesh and the trials as dots; and the colour bar's.
+        axes labelled by form, each with a mesh and the trials as dots, or the axes "trials" with
+        a marker for each of few trials; and the colour bar's.
     """
     trials = contrastive_trials(study)
     trials = style.in_form_order(trials[(trials[list(KEYS)] > 0).all(axis=1)])
@@ -44,13 +50,13 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
         return style.sentence_figure(
             study, "No complete trial has a tau_0 and a decay temperature, so there is no map."
         )
+    if len(trials) < MIN_MAPPED:
+        return _scatter(study, trials)
     forms = list(dict.fromkeys(trials["form"]))
     num_columns = min(2, len(forms))
     num_rows = -(-len(forms) // num_columns)
     figure = style.new_figure(1.25 + 1.55 * num_rows)
-    least, most = float(trials["value"].min()), float(trials["value"].max())
-    limit = min(most, MAX_RATIO * least)
-    norm = Normalize(least, limit)
+    norm = _norm(trials)
     edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
     mesh = None
     for place, form in enumerate(forms):
@@ -68,14 +74,79 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
         axes.tick_params(labelleft=place % num_columns == 0)
         axes.tick_params(labelbottom=place + num_columns >= len(forms))
     figure.supylabel("decay temperature (share of T)", fontsize=style.TEXT_PT)
-    extend = "max" if most > limit else "neither"
-    bar = figure.colorbar(mesh, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
-    bar.set_label(score_label(study.objective), fontsize=style.SMALL_PT)
-    bar.ax.tick_params(labelsize=style.SMALL_PT)
+    assert mesh is not None  # there is a form
+    _add_bar(figure, mesh, study, trials)
     for axes in figure.axes[:-1][-num_columns:]:
         axes.set_xlabel("tau_0", fontsize=style.TEXT_PT)
     style.add_caption(figure, style.caption(study))
     return figure
+
+
+def _norm(trials: pd.DataFrame) -> Normalize:
+    """Return the scale of colours from the best score on; far worse ones share its end."""
+    least, most = float(trials["value"].min()), float(trials["value"].max())
+    return Normalize(least, min(most, MAX_RATIO * least))
+
+
+def _add_bar(
+    figure: Figure, drawn: ScalarMappable, study: StudyResults, trials: pd.DataFrame
+) -> None:
+    assert drawn.norm.vmax is not None
+    extend = "max" if trials["value"].max() > drawn.norm.vmax else "neither"
+    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
+    bar.set_label(score_label(study.objective), fontsize=style.SMALL_PT)
+    bar.ax.tick_params(labelsize=style.SMALL_PT)
+
+
+def _scatter(study: StudyResults, trials: pd.DataFrame) -> Figure:
+    """Draw few trials one by one, each with its form's marker and its score's colour."""
+    figure = style.new_figure(3.2)
+    axes = figure.add_subplot(label="trials")
+    drawn: ScalarMappable | None = None
+    for form, group in trials.groupby("form", sort=False):
+        drawn = axes.scatter(
+            group["tau_0"],
+            group["decay_temperature"],
+            c=group["value"],
+            norm=_norm(trials),
+            cmap=style.MAP_COLOURS,
+            marker=style.form_style(str(form)).marker,
+            s=46,
+            linewidths=0,
+            label=str(form),
+        )
+    _draw_ring(axes, trials)
+    axes.margins(0.12)
+    style.set_log(axes, "x")
+    style.set_log(axes, "y")
+    axes.set_xlabel("tau_0")
+    axes.set_ylabel("decay temperature (share of T)")
+    style.tidy_axes(axes)
+    assert drawn is not None  # there is a trial
+    _add_bar(figure, drawn, study, trials)
+    forms = dict.fromkeys(trials["form"])
+    handles = [style.form_handle(str(form)) for form in forms]
+    for handle in handles:
+        handle.set_color(style.NEUTRAL)
+    style.add_legend(figure, handles)
+    style.add_caption(figure, style.caption(study), "ring: best contrastive trial")
+    return figure
+
+
+def _draw_ring(axes: Axes, trials: pd.DataFrame) -> None:
+    best = trials.iloc[int(trials["value"].argmin())]
+    axes.plot(
+        [best["tau_0"]],
+        [best["decay_temperature"]],
+        linestyle="none",
+        marker="o",
+        markersize=11,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        markeredgewidth=1.3,
+        label="best",
+        clip_on=False,
+    )
 
 
 def cell_edges(study: StudyResults, trials: pd.DataFrame, key: str, num_cells: int) -> np.ndarray:
@@ -126,21 +197,9 @@ def _draw_form(
         label="trials",
         clip_on=False,
     )
-    best = trials.iloc[int(trials["value"].argmin())]
-    axes.plot(
-        [best["tau_0"]],
-        [best["decay_temperature"]],
-        linestyle="none",
-        marker="o",
-        markersize=9,
-        markerfacecolor="none",
-        markeredgecolor="black",
-        markeredgewidth=1.3,
-        label="best",
-        clip_on=False,
-    )
+    _draw_ring(axes, trials)
     axes.annotate(
-        format_score(best["value"]),
+        format_score(trials["value"].min()),
         (0.98, 1.02),
         xycoords="axes fraction",
         ha="right",

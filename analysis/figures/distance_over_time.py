@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from diffrop.data import Dataset
 
 READING = (
-    "Above, the squared distance d_ij of pairs of training images with unequal labels, a mean "
-    "over an image's values: the median, with a band from the 10th to the 90th percentile, for "
-    "pairs of two many-shot classes, of a many- and a few-shot class, and of two few-shot "
-    "classes. Below, how far the network's prediction moves the distance away from the one under "
-    "the true noise, as a share of it (median over pairs). The contrastive loss can change this "
-    "share alone: where it is tiny, the loss is weak by construction."
+    "Above, the distance d_ij of pairs of images with unequal labels; below, the share of it "
+    "that the network, and so the loss, can change. "
+    "The distance is squared, and a mean over an image's values: the median, with a band from "
+    "the 10th to the 90th percentile, for pairs of two many-shot classes, of a many- and a few- "
+    "shot class, and of two few-shot classes. Below, how far the network's prediction moves the "
+    "distance away from the one under the true noise, as a share of it (median over pairs). The "
+    "contrastive loss can change this share alone: where it is tiny, the loss is weak by "
+    "construction."
 )
 NUM_TIMES = 11
 NUM_IMAGES = 96
@@ -63,9 +65,9 @@ def distance_over_time_figure(study: StudyResults) -> Figure:
     trial = trials[-1]
     style.add_caption(
         figure,
-        f"{trial_label(trial['number'])}, {contrastive.space} space, {noise} noise, "
-        f"N = {NUM_IMAGES} training images of equally many classes at each of {NUM_TIMES} t; "
         f"trial scored by {style.caption(study)}",
+        f"{trial_label(trial['number'])}, {contrastive.space} space, {noise} noise, "
+        f"N = {NUM_IMAGES} training images of equally many classes at each of {NUM_TIMES} t",
     )
     return figure
 

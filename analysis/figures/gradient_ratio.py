@@ -10,12 +10,12 @@ from analysis.data.load import StudyResults
 from analysis.figures import style
 
 READING = (
-    "The norm of the contrastive loss's gradient over that of all other losses: the median over a "
-    "trial's training, with a bar from the 10th to the 90th percentile. Open markers are trials "
-    "that did not complete. The paper's formula is weak by construction: a trial far below the "
-    "shaded band could hardly change anything (a wrong setting); one inside it that still scores "
-    "like the baseline suggests that the loss has no effect. A ratio of 0 means that the loss had "
-    "no gradient; it is drawn at the lower edge."
+    "The norm of the contrastive loss's gradient over that of all other losses (pcl/grad_ratio). "
+    "Markers are the median over a trial's training, bars go from the 10th to the 90th "
+    "percentile. Open markers are trials that did not complete. The paper's formula is weak by "
+    "construction: a trial far below the shaded band could hardly change anything (a wrong "
+    "setting); one inside it that still scores like the baseline suggests that the loss has no "
+    "effect. A ratio of 0 means that the loss had no gradient; it is drawn at the lower edge."
 )
 
 MEASURE = "pcl/grad_ratio"

@@ -4,17 +4,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import best_of_each_form
+from analysis.data.compare import best_of_each_form, broken
 from analysis.data.load import StudyResults
+from analysis.data.words import format_score
 from analysis.figures import style
-from analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
+from analysis.figures.omega_panels import panel_note, panel_rows, style_panel
 
 READING = (
-    "The baseline and the best trial of each form, with samples drawn at each guidance scale "
-    "omega (0 is no guidance); lower is better. The ring marks the omega at which the trial is "
-    "ranked, the best by the objective, in every panel; its bar is the 95 % interval over "
-    "samples, where the curve has the full N. Groups differ in N, so compare lines within a panel "
-    "only."
+    "The baseline and the best trial of each form over the guidance scale omega, where 0 is no "
+    "guidance; lower is better. "
+    "Trials whose best score is far above the others' are left out. The ring marks the omega at "
+    "which the trial is ranked, the best by the objective, in every panel; its bar is the 95 % "
+    "interval over samples, where the curve has the full N. Groups differ in N, so compare lines "
+    "within a panel only."
 )
 
 
@@ -24,7 +26,9 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
     Returns:
         axes labelled by score, with one line per form, and a ring at the best omega.
     """
-    trials = style.in_form_order(best_of_each_form(study))
+    found = style.in_form_order(best_of_each_form(study))
+    far = found[broken(found["value"])]
+    trials = found.drop(far.index)
     numbers = [int(number) for number in trials["number"]]
     panels = panel_rows(study, numbers)
     if not panels:
@@ -42,9 +46,14 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
         style_panel(axes, score, rows)
     figure.axes[0].set_ylabel("FID")
     style.add_legend(figure, style.form_handles(trials, line=True))
-    style.add_caption(
-        figure, panel_caption(study, panels) + f"; rings: best omega by {study.objective}"
-    )
+    left_out = [f"{trial['form']} ({format_score(trial['value'])})" for _, trial in far.iterrows()]
+    notes = [
+        panel_note(study, panels),
+        f"rings: best omega by {study.objective}",
+        *([f"left out: {', '.join(left_out)}"] if left_out else []),
+    ]
+    protocol = style.caption(study, scores=list(panels))
+    style.add_caption(figure, protocol, "; ".join(filter(None, notes)))
     return figure
 
 

@@ -6,17 +6,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from analysis.data.compare import broken
 from analysis.data.load import StudyResults
-from analysis.data.words import score_label
+from analysis.data.words import format_score, score_label
 from analysis.figures import style
 from diffrop.record.names import trial_label
 
 READING = (
-    "Above, the loss of the noise regression over training (a running median); it shows trouble, "
-    "not image quality. Below, the objective at each rung, at the trial's best omega. Each rung "
-    "has its N written above it, and FID falls as N grows, so that markers of unequal N are not "
-    "joined: compare within a rung, where the forms lie side by side. A cross ends a pruned "
-    "trial, a star a failed one."
+    "Above, the loss of the noise regression over training; below, the objective at each rung. "
+    "The loss (a running median) shows trouble, not image quality; the objective is that at the "
+    "trial's best omega. Each rung has its N written above it, and FID falls as N grows, so that "
+    "markers of unequal N are not joined: compare within a rung, where the forms lie side by "
+    "side. A cross ends a pruned trial, a star a failed one."
 )
 LOSS = "loss/ddpm"
 LOG_SPAN = 2.0
@@ -55,7 +56,7 @@ def learning_curves_figure(study: StudyResults) -> Figure:
     shown = study.trials[study.trials["number"].isin({*losses["number"], *scores["number"]})]
     style.add_legend(figure, [*style.form_handles(shown, line=True), *_ends(shown)])
     style.add_caption(
-        figure, f"{style.caption(study)}; the last rung's, earlier ones have the N above them"
+        figure, style.caption(study), "N is that of the last rung; earlier ones have theirs above"
     )
     return figure
 
@@ -105,6 +106,11 @@ def _draw_losses(axes: Axes, study: StudyResults, losses: pd.DataFrame) -> None:
 
 def _draw_scores(axes: Axes, study: StudyResults, scores: pd.DataFrame) -> None:
     scores = _side_by_side(scores)
+    beyond = scores.groupby("images_seen")["value"].transform(broken).astype(bool)
+    far, scores = scores[beyond], scores[~beyond]
+    colours = [style.form_style(str(form)).colour for form in far["form"]]
+    texts = [format_score(value) for value in far["value"]]
+    style.draw_beyond(axes, far["place"].tolist(), texts, colours)
     for (number, _, _), part in scores.groupby(["number", "num_samples", "sampler"]):
         look = style.form_style(str(part["form"].iloc[0]))
         state = str(part["state"].iloc[0])

@@ -11,11 +11,11 @@ from analysis.figures.ablation import ablation_figure
 from diffrop.config import Form
 
 READING = (
+    "The objective of the trials of each form less the baseline's; left is better. "
     "Each small marker is a trial scored in full, each large one the best trial of its form with "
-    "the 95 % interval over samples; left is better. The dashed line is the baseline. The best of "
-    "many trials looks better than it is, because it was chosen by this score, and more so the "
-    "more trials there are: compare forms with similar numbers of trials. Published FIDs were "
-    "measured under another protocol and are not drawn."
+    "the 95 % interval over samples. The best of many trials looks better than it is, because it "
+    "was chosen by this score, and more so the more trials there are: compare forms with similar "
+    "numbers of trials. Published FIDs were measured under another protocol and are not drawn."
 )
 
 

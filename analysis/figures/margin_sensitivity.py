@@ -4,23 +4,27 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial, contrastive_trials
+from analysis.data.compare import baseline_trial, beside_baseline, broken, contrastive_trials
 from analysis.data.load import StudyResults
-from analysis.data.words import score_label
+from analysis.data.words import beyond_text, format_score, score_label
 from analysis.figures import style
 
 READING = (
-    "Trials with the hinge. Above, the objective of those scored in full; the dashed line is the "
-    "baseline. Below, the share of pairs on which the hinge acted (median over training), for all "
-    "trials that logged it, hollow if not scored in full: at 0 the hinge has no effect at all, at "
-    "1 it is negative L2. Only a margin in between tests the hinge."
+    "Trials with the hinge: above, the objective less the baseline's; below, the share of pairs "
+    "on which the hinge acted. "
+    "Bars are 95 % intervals over samples. The share is the median over training, of all trials "
+    "that logged it, hollow if not scored in full: at 0 the hinge has no effect at all, at 1 it "
+    "is negative_l2. Only a margin in between tests the hinge."
 )
 MEASURE = "pcl/active_share"
+MIN_TRIALS = 3
+"""Fewer trials with the hinge show no course over its margin."""
 
 
 def applies(study: StudyResults) -> bool:
-    """Return whether the study tried the hinge."""
-    return bool((study.trials["form"] == "hinge").any())
+    """Return whether the study tried the hinge at several margins."""
+    hinge = study.trials[study.trials["form"] == "hinge"]
+    return hinge["margin"].nunique() >= MIN_TRIALS
 
 
 def margin_sensitivity_figure(study: StudyResults) -> Figure:
@@ -52,13 +56,10 @@ def margin_sensitivity_figure(study: StudyResults) -> Figure:
     figure.axes[-1].set_xlabel(_margin_label(study))
     figure.axes[-1].locator_params(axis="x", nbins=5)
     baseline = baseline_trial(study)
-    handles = [style.form_handle("hinge")]
+    notes = f"trials with the hinge scored in full: {len(scored)}"
     if baseline is not None:
-        handles.insert(0, style.baseline_handle(baseline["value"]))
-    style.add_legend(figure, handles)
-    style.add_caption(
-        figure, f"{style.caption(study)}; trials with the hinge scored in full: {len(scored)}"
-    )
+        notes += f"; the baseline scored {format_score(baseline['value'])}"
+    style.add_caption(figure, style.caption(study), notes)
     return figure
 
 
@@ -86,29 +87,36 @@ def _margin_label(study: StudyResults) -> str:
 
 def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
     look = style.form_style("hinge")
+    trials = beside_baseline(study, scored)
+    beyond = broken(trials["value"])
+    near, far = trials[~beyond], trials[beyond]
     axes.plot(
-        scored["margin"],
-        scored["value"],
+        near["margin"],
+        near["shown"],
         linestyle="none",
         marker=look.marker,
         markersize=6,
         color=look.colour,
         label="hinge",
     )
-    known = scored[scored["value_low"].notna()]
+    known = near[near["low"].notna()]
     axes.vlines(
         known["margin"],
-        known["value_low"],
-        known["value_high"],
+        known["low"],
+        known["high"],
         color=look.colour,
         linewidth=1.2,
         alpha=0.6,
     )
-    baseline = baseline_trial(study)
-    if baseline is not None:
-        style.draw_baseline(axes, baseline["value"])
-    style.scale_scores(axes, scored["value"])
-    axes.set_ylabel(score_label(study.objective).replace(" of ", "\nof "))
+    words = score_label(study.objective).replace(" of ", "\nof ")
+    is_difference = baseline_trial(study) is not None
+    if is_difference:
+        style.draw_baseline(axes, 0)
+        words = f"{words}\nless the baseline's"
+    texts = [beyond_text(value, is_difference) for value in far["shown"]]
+    style.draw_beyond(axes, far["margin"].tolist(), texts, [look.colour] * len(far))
+    axes.margins(y=0.12)
+    axes.set_ylabel(words)
 
 
 def _draw_shares(axes: Axes, shares: pd.DataFrame) -> None:

@@ -8,18 +8,21 @@ from analysis.data.rounds import omega_rows, round_note
 from analysis.data.words import score_label
 from analysis.figures import style
 
+MIN_SAMPLES = 100
+"""An FID of fewer samples says more about their number than about omega."""
 TICK_GAP = 0.14
 """Least distance of two omegas that are both named on the axis, as a share of the range."""
 
 
 def panel_rows(study: StudyResults, numbers: list[int]) -> dict[str, pd.DataFrame]:
-    """Return the scores over omega of some trials, by score, for each that has any.
+    """Return the scores over omega of some trials, by score, for each that has enough samples.
 
     They are the objective, and a second score that is worth a panel beside it.
     """
     other = "fid/all" if study.objective == "fid/few" else "fid/few"
     panels = {score: omega_rows(study, numbers, score) for score in (study.objective, other)}
-    return {score: rows for score, rows in panels.items() if len(rows)}
+    enough = {score: rows[~(rows["num_samples"] < MIN_SAMPLES)] for score, rows in panels.items()}
+    return {score: rows for score, rows in enough.items() if len(rows)}
 
 
 def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:
@@ -43,10 +46,8 @@ def spaced_ticks(omegas: list[float]) -> list[float]:
     return ticks
 
 
-def panel_caption(study: StudyResults, panels: dict[str, pd.DataFrame]) -> str:
-    """Return the protocol of panels over omega, with the round that they show."""
-    text = style.caption(study, scores=list(panels))
+def panel_note(study: StudyResults, panels: dict[str, pd.DataFrame]) -> str:
+    """Return which round the panels over omega show."""
     rows = next(iter(panels.values()))
     full = study.trials.loc[study.trials["number"].isin(rows["number"]), "num_samples/all"].max()
-    note = round_note(rows, None if pd.isna(full) else int(full))
-    return f"{text}; {note}" if note else text
+    return round_note(rows, None if pd.isna(full) else int(full))

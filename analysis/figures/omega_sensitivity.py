@@ -9,17 +9,18 @@ from scipy.stats import t as student
 from analysis.data.compare import comparable_trials
 from analysis.data.load import StudyResults
 from analysis.figures import style
-from analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
+from analysis.figures.omega_panels import panel_note, panel_rows, style_panel
 
 READING = (
-    "How much worse a score is at each guidance scale than at the trial's own best one: the mean "
-    "over all trials of a form that were scored in full, with the 95 % interval (Student's t) "
-    "over these trials, which differ in tau_0 and the rest. A form of fewer than three trials has "
-    "no interval. A flat, low line is a form for which the choice of omega matters little; 0 at "
-    "one omega means that it is the best one of every trial."
+    "How much worse a score is at each guidance scale than at the trial's own best one, on "
+    "average over the trials of a form. "
+    "They are those scored in full; bands are 95 % intervals (Student's t) over these trials, "
+    "which differ in tau_0 and the rest. A form of fewer than three trials has no interval. A "
+    "flat, low line is a form for which the choice of omega matters little; 0 at one omega means "
+    "that it is the best one of every trial."
 )
-MIN_TRIALS = 3
-"""Fewer trials in all have no spread to show."""
+MIN_TRIALS = 12
+"""Fewer trials in all are too few of each form; the guidance curves show them one by one."""
 CONFIDENCE = 0.95
 SMALLEST_BAND = 3
 """Trials from which on a mean has an interval."""
@@ -54,9 +55,8 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     figure.axes[0].set_ylabel("FID above the trial's best omega")
     style.add_legend(figure, [_handle(form, count) for form, count in counts.items()])
-    style.add_caption(
-        figure, panel_caption(study, panels) + "; bands: 95 % over the trials of a form"
-    )
+    notes = filter(None, [panel_note(study, panels), "bands: 95 % over the trials of a form"])
+    style.add_caption(figure, style.caption(study, scores=list(panels)), "; ".join(notes))
     return figure
 
 

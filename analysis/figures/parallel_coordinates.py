@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.compare import comparable_trials, contrastive_trials
+from analysis.data.compare import broken, comparable_trials, contrastive_trials
 from analysis.data.load import StudyResults
 from analysis.data.search_study import searched_columns
 from analysis.data.words import format_score, parameter_label, score_label
@@ -17,12 +17,21 @@ from analysis.figures import style
 from diffrop.record.names import trial_label
 
 READING = (
-    "Each line is a trial: it runs down through the values of its parameters to its objective, "
-    "where further left is better. The best quarter is drawn bold. Grey lines end above the "
-    "objective: these trials were pruned, failed or are still running. A line skips a parameter "
-    "that its trial does not have, such as the margin without the hinge."
+    "Each line is a trial, from the values of its parameters down to its objective, where "
+    "further left is better. "
+    "The best quarter is drawn bold. Grey lines end above the objective: these trials were "
+    "pruned, failed or are still running. Trials whose score is far above the others' end beyond "
+    "the scale. A line skips a parameter that its trial does not have, such as the margin "
+    "without the hinge."
 )
-ROW_IN = 0.55
+ROW_IN = 0.6
+LABEL_BAND = 0.34
+"""Below each row lines run straight down for this share of the distance to the next one, where
+the names of choices stand beside them."""
+MARGIN = 0.38
+"""Room at the left for the rows' names, as a share of their length."""
+BEYOND = 1.08
+"""Where lines end whose score is far above the others'."""
 BOLD_SHARE = 0.25
 OBJECTIVE = "value"
 # Optuna draws this figure too (optuna.visualization.matplotlib): beside each other its axes take
@@ -52,7 +61,8 @@ class Scale:
             return 0.5
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
-        return (float(value) - self.low) / (self.high - self.low)
+        place = (float(value) - self.low) / (self.high - self.low)
+        return min(place, BEYOND) if self.name == OBJECTIVE else place
 
 
 def applies(study: StudyResults) -> bool:
@@ -81,13 +91,12 @@ def parallel_coordinates_figure(study: StudyResults) -> Figure:
     for _, trial in trials.iterrows():
         complete = trial["number"] in scored["number"].tolist()
         _draw_trial(axes, trial, scales, complete, trial["number"] in bold)
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(scales) - 0.55, -0.35))
+    axes.set(xlim=(-MARGIN, 1.12), ylim=(len(scales) - 0.6, -0.35))
     axes.set_axis_off()
     grey = Line2D([], [], color=style.NEUTRAL, alpha=0.5, label="not scored in full")
     style.add_legend(figure, [*style.form_handles(scored, line=True), grey])
-    style.add_caption(
-        figure, f"{style.caption(study)}; {len(scored)} of {len(trials)} trials scored in full"
-    )
+    notes = f"{len(scored)} of {len(trials)} trials scored in full"
+    style.add_caption(figure, style.caption(study), notes)
     return figure
 
 
@@ -108,7 +117,7 @@ def row_scales(study: StudyResults, scored: pd.DataFrame) -> list[Scale]:
             high = max(float(item["high"]), float(values.max()))
             scales.append(Scale(column, low=low, high=high, log=bool(item.get("log"))))
     if len(scored):
-        values = scored[OBJECTIVE]
+        values = scored[OBJECTIVE][~broken(scored[OBJECTIVE])]
         scales.append(Scale(OBJECTIVE, low=float(values.min()), high=float(values.max())))
     return scales
 
@@ -118,42 +127,43 @@ def _draw_rows(axes: Axes, study: StudyResults, scales: list[Scale]) -> None:
         axes.plot([0, 1], [row, row], color=style.NEUTRAL, linewidth=0.8, zorder=1)
         is_score = scale.name == OBJECTIVE
         label = score_label(study.objective) if is_score else parameter_label(scale.name)
-        # The best trials end at the left of the objective's row, so its name stands at the right.
-        axes.annotate(
-            label,
-            (float(is_score), row),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="right" if is_score else "left",
-            fontsize=style.SMALL_PT,
-            fontweight="bold",
-            zorder=4,
-        )
-        for place, text, side in _ticks(scale):
+        low, high = _ends(scale)
+        _write(axes, (-0.02, row), label, (0, 1 if low else -4), "right", bold=True)
+        _write(axes, (-0.02, row), low, (0, -9), "right")
+        _write(axes, (1.02, row), high, (0, -12 if is_score else -4), "left")
+        for number, choice in enumerate(scale.choices):
+            place = (number + 0.5) / len(scale.choices)
             axes.plot([place] * 2, [row - 0.06, row + 0.06], color=style.NEUTRAL, linewidth=0.8)
-            axes.annotate(
-                text,
-                (place, row),
-                xytext=(0, -4),
-                textcoords="offset points",
-                ha=side,
-                va="top",
-                fontsize=style.CAPTION_PT,
-                zorder=4,
-            )
+            _write(axes, (place, row), style.form_style(choice).label, (3, -11), "left")
 
 
-def _ticks(scale: Scale) -> list[tuple[float, str, str]]:
-    """Return place, text and alignment of a row's ticks."""
+def _write(
+    axes: Axes,
+    point: tuple[float, float],
+    text: str,
+    shift: tuple[float, float],
+    side: Literal["left", "right"],
+    *,
+    bold: bool = False,
+) -> None:
+    axes.annotate(
+        text,
+        point,
+        xytext=shift,
+        textcoords="offset points",
+        ha=side,
+        fontsize=style.SMALL_PT if bold else style.CAPTION_PT,
+        fontweight="bold" if bold else "normal",
+    )
+
+
+def _ends(scale: Scale) -> tuple[str, str]:
+    """Return the texts at a row's ends; none where it has names."""
     if scale.choices:
-        words = [style.form_style(choice).label for choice in scale.choices]
-        middles = [(i + 0.5) / len(words) for i in range(len(words))]
-        return [(place, word, "center") for place, word in zip(middles, words, strict=True)]
+        return "", ""
     is_score = scale.name == OBJECTIVE
     low, high = ((format_score(v) if is_score else f"{v:g}") for v in (scale.low, scale.high))
-    if scale.low == scale.high:
-        return [(0.5, low, "center")]
-    return [(0.0, low, "left"), (1.0, high, "right")]
+    return low, high
 
 
 def _draw_trial(
@@ -163,13 +173,15 @@ def _draw_trial(
         None if scale.name == OBJECTIVE and not complete else scale.place(trial[scale.name])
         for scale in scales
     ]
-    rows = [row for row, place in enumerate(places) if place is not None]
+    points = [(place, row) for row, place in enumerate(places) if place is not None]
+    straight = [(place, row + LABEL_BAND) for place, row in points[:-1]]
+    turns = [point for pair in zip(points, straight, strict=False) for point in pair]
     look = style.form_style(str(trial["form"]))
     axes.plot(
-        [place for place in places if place is not None],
-        rows,
+        *zip(*turns, *points[-1:], strict=True),
         color=look.colour if complete else style.NEUTRAL,
         marker=look.marker,
+        markevery=2,
         markersize=3,
         linewidth=2.0 if bold else 0.9,
         alpha=0.95 if bold else 0.5,

@@ -1,4 +1,4 @@
-"""Figure: how much of the objective's variance each searched parameter explains."""
+"""Figure: which searched parameters had to be right for a trial to be among the best tenth."""
 
 import numpy as np
 import pandas as pd
@@ -12,24 +12,24 @@ from analysis.data.words import parameter_label
 from analysis.figures import style
 
 READING = (
-    "Optuna's fANOVA: the share of the objective's variance over the space that a forest of "
-    "trees, fitted to the trials scored in full, gives to each parameter alone or in combination. "
-    "Bars are means over forests grown from different seeds, whiskers their range. Read it with "
-    "care: a search samples good regions more densely, stopped trials are missing, and with fewer "
-    "than about 30 trials the order is only a hint."
+    "How much each parameter had to do with a trial being among the best tenth. "
+    "Optuna's PED-ANOVA (Watanabe et al., 2023; for conditional parameters Kaito et al., 2026): "
+    "the divergence between where the best tenth of the trials lie and where all lie, as shares "
+    "of the sum. A parameter that only some trials have, such as the margin, counts too. A "
+    "search samples good regions more densely, and stopped trials are missing, so that the order "
+    "is a hint and no proof."
 )
-MIN_TRIALS = 4
-NUM_FORESTS = 5
-NUM_TREES = 32
+MIN_TRIALS = 50
+"""The best tenth of fewer trials are fewer than the five that Optuna advises."""
 
 
 def applies(study: StudyResults) -> bool:
-    """Return whether there are enough trials for a forest of trees."""
+    """Return whether there are enough trials scored in full."""
     return len(contrastive_trials(study)) >= MIN_TRIALS
 
 
 def parameter_importance_figure(study: StudyResults) -> Figure:
-    """Draw a bar for each parameter that all comparable trials have and that varies.
+    """Draw a bar for each searched parameter that varies.
 
     Returns:
         one axes whose bars are in falling order.
@@ -45,57 +45,43 @@ def parameter_importance_figure(study: StudyResults) -> Figure:
     axes = figure.add_subplot(label="importance")
     _draw_bars(axes, found)
     style.tidy_categories(axes)
-    left_out = [name for name in searched_columns(study) if name not in found.index]
-    text = f"fANOVA of {num_trials} trials; {style.caption(study)}"
-    if left_out:
-        names = ", ".join(parameter_label(name) for name in left_out)
-        text += f"; without {names}, which not every trial has or which did not vary"
-    style.add_caption(figure, text)
+    style.add_caption(figure, style.caption(study), f"PED-ANOVA of {num_trials} trials")
     return figure
 
 
-def parameter_importances(study: StudyResults) -> tuple[pd.DataFrame, int]:
-    """Return the importances by parameter, in falling order, and the number of trials behind them.
+def parameter_importances(study: StudyResults) -> tuple[pd.Series, int]:
+    """Return the share of each parameter, in falling order, and the number of trials behind them.
 
-    Returns:
-        columns mean, low and high (over forests); empty where there is too little to tell.
+    The shares sum to 1; there are none where there is too little to tell.
     """
     import optuna
 
     rebuilt = optuna_study(study)
     trials = rebuilt.get_trials(deepcopy=False)
-    names = [
+    varied = [
         name
         for name in searched_columns(study)
-        if all(name in trial.params for trial in trials)
-        and len({trial.params[name] for trial in trials}) > 1
+        if len({trial.params[name] for trial in trials if name in trial.params}) > 1
     ]
     values = {trial.value for trial in trials}
-    if len(trials) < MIN_TRIALS or not names or len(values) < 2:
-        return pd.DataFrame(columns=["mean", "low", "high"]), len(trials)
-    shares = []
-    for seed in range(NUM_FORESTS):
-        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=seed)
-        shares.append(
-            optuna.importance.get_param_importances(rebuilt, evaluator=evaluator, params=names)
-        )
-    table = pd.DataFrame(shares)
-    found = pd.DataFrame({"mean": table.mean(), "low": table.min(), "high": table.max()})
-    return found.sort_values("mean", ascending=False), len(trials)
+    if len(trials) < MIN_TRIALS or not varied or len(values) < 2:
+        return pd.Series(dtype=float), len(trials)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(rebuilt, evaluator=evaluator, params=varied)
+    return pd.Series(shares).sort_values(ascending=False, kind="stable"), len(trials)
 
 
-def _draw_bars(axes: Axes, found: pd.DataFrame) -> None:
+def _draw_bars(axes: Axes, found: pd.Series) -> None:
     places = np.arange(len(found))
-    bars = axes.barh(places, found["mean"], color=style.OTHER_COLOURS[0], height=0.7)
-    axes.hlines(places, found["low"], found["high"], color="black", linewidth=1.2)
+    axes.barh(places, found, color=style.OTHER_COLOURS[0], height=0.7)
     axes.set_yticks(places, [parameter_label(str(name)) for name in found.index])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max(0.1, float(found["high"].max())))
-    axes.set_xlabel("share of the objective's variance")
-    for bar, high, mean in zip(bars, found["high"], found["mean"], strict=True):
+    axes.set_xlim(0, 1.12 * max(0.1, float(found.max())))
+    axes.set_xlabel("share of the importance")
+    for place, share in zip(places, found, strict=True):
         axes.annotate(
-            f"{100 * mean:.0f} %",
-            (high, bar.get_y() + bar.get_height() / 2),
+            f"{100 * share:.0f} %",
+            (share, place),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",

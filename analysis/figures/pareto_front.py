@@ -7,18 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.compare import comparable_trials
+from analysis.data.compare import broken, comparable_trials
 from analysis.data.load import StudyResults
 from analysis.data.words import score_label
 from analysis.figures import style
 from diffrop.record.names import trial_label
 
 READING = (
-    "Each marker is a trial at an omega at which it was scored in full; lower and further left is "
-    "better. The line is the front: no choice that meets the constraints is better than one of "
-    "its trials in one score without being worse in another. Hollow markers break a constraint. A "
-    "study with one objective shows the scores of the many- and the few-shot classes, which "
-    "methods for long tails trade against each other."
+    "Each marker is a trial at an omega at which it was scored in full; lower and further left "
+    "is better. "
+    "Trials whose scores are far above the others' are left out. The line is the front: no "
+    "choice that meets the constraints is better than one of its trials in one score without "
+    "being worse in another. Hollow markers break a constraint. A study with one objective shows "
+    "the scores of the many- and the few-shot classes, which methods for long tails trade "
+    "against each other."
 )
 TRADE = ("fid/many", "fid/few")
 """Shown where the study has a single objective."""
@@ -38,7 +40,9 @@ def pareto_front_figure(study: StudyResults) -> Figure:
         infeasible trials of each form, and the line "front".
     """
     scores = front_scores(study)
-    trials = front_trials(study, scores)
+    found = front_trials(study, scores)
+    far = found[found[scores].apply(broken).any(axis=1)] if len(found) else found
+    trials = found.drop(far.index)
     if trials.empty:
         return style.sentence_figure(
             study, f"No trial is complete with {' and '.join(scores)}, so there is no trade-off."
@@ -67,7 +71,7 @@ def pareto_front_figure(study: StudyResults) -> Figure:
         style.widen_scores(axes, "y")
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(trials), *_other_handles(trials)])
-    style.add_caption(figure, _caption(study, scores, trials))
+    style.add_caption(figure, *_caption(study, scores, trials, far))
     return figure
 
 
@@ -135,11 +139,18 @@ def _other_handles(trials: pd.DataFrame) -> list[Line2D]:
     return [front, style.hollow_handle("infeasible")]
 
 
-def _caption(study: StudyResults, scores: list[str], trials: pd.DataFrame) -> str:
-    text = style.caption(study, scores=list(dict.fromkeys([study.objective, *scores])))
+def _caption(
+    study: StudyResults, scores: list[str], trials: pd.DataFrame, far: pd.DataFrame
+) -> tuple[str, str]:
+    """Return the protocol, and the notes."""
+    protocol = style.caption(study, scores=list(dict.fromkeys([study.objective, *scores])))
     limits = study.setting("evaluation.constraints") or []
-    if limits:
-        text += f"; feasible: {', '.join(map(str, limits))}"
-    numbers = sorted(set(trials.loc[trials["front"], "number"]))
-    on_front = ", ".join(map(trial_label, numbers))
-    return f"{text}; front: {on_front or 'no feasible trial'}"
+    notes = [f"feasible: {', '.join(map(str, limits))}"] if limits else []
+    notes.append(f"front: {_names(trials[trials['front']]) or 'no feasible trial'}")
+    if len(far):
+        notes.append(f"left out: {_names(far)}")
+    return protocol, "; ".join(notes)
+
+
+def _names(trials: pd.DataFrame) -> str:
+    return ", ".join(map(trial_label, sorted(set(trials["number"]))))

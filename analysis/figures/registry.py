@@ -15,27 +15,28 @@ if TYPE_CHECKING:
     from analysis.data.load import StudyResults
 
 TITLES = {
+    "confirmation": "Confirmation with fresh seeds",
     "loss_forms": "Forms of the contrastive loss",
-    "shot_groups": "FID per shot group",
-    "tau_sensitivity": "Sensitivity to tau_0 and to the decay temperature",
-    "decay_heatmap": "tau_0 and decay temperature together",
     "tau_schedules": "Time-dependent tau",
+    "shot_groups": "FID per shot group",
     "margin_sensitivity": "Sensitivity to the hinge's margin",
+    "tau_sensitivity": "Sensitivity to tau_0 and to the decay temperature",
     "guidance_curve": "Guidance: scores against omega",
-    "omega_sensitivity": "Sensitivity to omega",
     "pareto_front": "Trade-off between scores",
     "parameter_importance": "Which parameters mattered",
-    "parallel_coordinates": "All parameters at once",
-    "confirmation": "Confirmation with fresh seeds",
-    "learning_curves": "Learning curves",
-    "rung_ranks": "Did the early rungs rank as the end does?",
     "gradient_ratio": "Strength of the contrastive term",
+    "learning_curves": "Learning curves",
+    "decay_heatmap": "tau_0 and decay temperature together",
+    "omega_sensitivity": "Sensitivity to omega",
+    "parallel_coordinates": "All parameters at once",
+    "rung_ranks": "Did the early rungs rank as the end does?",
     "cost": "Where the hours went",
     "sample_neighbours": "Samples, and the training images nearest to them",
     "class_confusion": "Overlap: what samples of each class are taken for",
     "distance_over_time": "Distances of pairs over the timesteps",
 }
-"""Figures of one study, in the order of its report; a name is that of a module beside this one."""
+"""Figures of one study, in the order of its report, which shows the first four that the study has
+something for; a name is that of a module beside this one."""
 OTHER_TITLES = {
     "study_comparison": "Studies beside each other",
     "guidance_sweep": "Scores of finished checkpoints against omega",
@@ -58,7 +59,8 @@ class StudyFigure:
     title: str
     draw: "Callable[[StudyResults], Figure]"
     reading: str
-    """How to read it; the protocol stands in the figure itself."""
+    """What it shows, in one sentence, and then how to read it; the protocol stands in the figure
+    itself."""
     applies: "Callable[[StudyResults], bool]" = always
     """Whether the study has what the figure shows; otherwise it is drawn as one sentence."""
 

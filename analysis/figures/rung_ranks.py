@@ -13,11 +13,12 @@ from analysis.figures import style
 from diffrop.record.rung_agreement import RungAgreement
 
 READING = (
-    "Ranks of the trials that were scored in full: at a rung, and at the end; 1 is best. On the "
-    "diagonal the rung was right. Kendall's tau is 1 for the same order and 0 for none, with its "
-    "interval where the study computed one. Ringed trials would have been stopped by the rule and "
-    "ran on to check it. Trials that were stopped have no final rank, so without ringed ones tau "
-    "describes the survivors alone."
+    "Ranks of the trials that were scored in full, at a rung and at the end; on the diagonal the "
+    "rung was right. "
+    "1 is best. Kendall's tau is 1 for the same order and 0 for none, with its interval where "
+    "the study computed one. Ringed trials would have been stopped by the rule and ran on to "
+    "check it. Trials that were stopped have no final rank, so without ringed ones tau describes "
+    "the survivors alone."
 )
 MIN_TRIALS = 3
 """Fewer trials have no order worth a figure."""
@@ -57,8 +58,8 @@ def rung_ranks_figure(study: StudyResults) -> Figure:
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(ranks), *_ring_handle(ranks)])
     conclusion = study.agreement.conclusion if study.agreement else ""
-    text = f"{style.caption(study)}; each rung with its own N"
-    style.add_caption(figure, f"{text}.\n{conclusion.rstrip('.')}" if conclusion else text)
+    notes = ["each rung with its own N", *([conclusion.rstrip(".")] if conclusion else [])]
+    style.add_caption(figure, style.caption(study), "; ".join(notes))
     return figure
 
 

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from diffrop.metrics.features import FeatureExtractor
 
 READING = (
-    "The first samples of the rarest and of the most frequent class, in the order in which they "
-    "were drawn, each above the training image that is nearest to it. The number is the distance "
-    "in units of the median distance of real images that were not trained on: about 1 is as far "
-    "as fresh images are, near 0 is a copy. A neighbour with an orange label is of another class. "
+    "The first samples of the rarest and of the most frequent class, each above the training "
+    "image that is nearest to it. "
+    "They stand in the order in which they were drawn. The number is the distance in units of "
+    "the median distance of real images that were not trained on: about 1 is as far as fresh "
+    "images are, near 0 is a copy. A neighbour with an orange label is of another class. "
     "Memorisation is the probability that a sample lies nearer to the training images than a "
     "fresh image of its class does: 0.5 is none, 1 is copying."
 )
@@ -91,9 +92,9 @@ def sample_neighbours_figure(study: StudyResults) -> Figure:
     space = "pixels" if extractor is None else extractor.name
     style.add_caption(
         figure,
-        f"omega = {trial['omega']:g}, {trial['sampler']}; nearest of {len(data.train.labels):,} "
-        f"training images by {space}; memorisation over N = {NUM_DRAWN} samples of the class; "
         f"trial scored by {style.caption(study)}",
+        f"omega = {trial['omega']:g}, {trial['sampler']}; nearest of {len(data.train.labels):,} "
+        f"training images by {space}; memorisation over N = {NUM_DRAWN} samples of the class",
     )
     return figure
 

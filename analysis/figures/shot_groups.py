@@ -1,55 +1,60 @@
-"""Figure: FID of the many-, medium- and few-shot classes, per form."""
+"""Figure: FID of the many-, medium- and few-shot classes, per form, less the baseline's."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from analysis.data.compare import best_of_each_form
+from analysis.data.compare import baseline_trial, beside_baseline, best_of_each_form, broken
 from analysis.data.load import StudyResults
-from analysis.data.words import format_count, format_score
+from analysis.data.words import beyond_text, format_count, format_score
 from analysis.figures import style
 from diffrop.shot_groups import SHOT_GROUPS
 
 READING = (
-    "The bars are the baseline and the best trial of each form, by the objective and at its own "
-    "omega; lower is better. Each group is compared with balanced real images of its own classes, "
-    "and all groups have equally many samples. Compare bars within a group, because each group "
-    "has a reference of its own."
+    "FID of the classes of each shot group: the best trial of each form less the baseline, with "
+    "the 95 % interval over samples. "
+    "Left is better than the baseline; the best trials are by the objective, each at its own "
+    "omega. Each group is compared with balanced real images of its own classes, and all groups "
+    "have equally many samples, but references of their own: compare within a group."
 )
-GROUP_WIDTH = 0.84
-MAX_LYING = 3
-"""More bars a group have their numbers upright, so that these do not run into each other."""
+BAND = 0.7
+"""Height of a group's trials, where 1 is the distance of two groups."""
 
 
 def shot_groups_figure(study: StudyResults) -> Figure:
-    """Draw one bar per shot group and form.
+    """Draw one row per shot group, with a marker for each form.
 
     Returns:
-        one axes whose bar containers are the forms, each with the groups from many to few.
+        one axes with a line for each group and form, "GROUP FORM".
     """
     trials = style.in_form_order(best_of_each_form(study))
     columns = [f"fid/{group}" for group in SHOT_GROUPS]
     trials = trials[trials[columns].notna().any(axis=1)]
+    baseline = baseline_trial(study)
+    if baseline is not None:
+        trials = trials[~trials["baseline"]]
     if trials.empty:
         return style.sentence_figure(
-            study, "No complete trial has scores per shot group yet, so there are no bars to draw."
+            study, "No complete trial has scores per shot group yet, so there is none to compare."
         )
-    figure = style.new_figure(3.4)
+    figure = style.new_figure(3.1)
     axes = figure.add_subplot(label="shot groups")
-    handles = []
-    for place, (_, trial) in enumerate(trials.iterrows()):
-        look = style.form_style(str(trial["form"]))
-        _draw_bars(axes, trial[columns].astype(float), place, len(trials), look.colour)
-        handles.append(Patch(color=look.colour, label=look.label))
-    axes.set_xticks(range(len(SHOT_GROUPS)), [f"{group}-shot" for group in SHOT_GROUPS])
-    axes.set_ylabel("FID")
-    style.tidy_categories(axes, "x")
-    axes.tick_params(axis="x", labelsize=style.TEXT_PT)
-    axes.margins(y=0.2)
-    style.add_legend(figure, handles)
+    if baseline is not None:
+        axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=0.9)
+    beyond = [_draw_group(axes, study, trials, place) for place in range(len(SHOT_GROUPS))]
+    axes.set_yticks(range(len(SHOT_GROUPS)), [_group_name(g, baseline) for g in SHOT_GROUPS])
+    axes.set_ylim(len(SHOT_GROUPS) - 0.5, -0.5)
+    axes.margins(x=0.1)
+    axes.set_xlabel("FID" if baseline is None else "FID less the baseline's, lower is better")
+    style.tidy_categories(axes)
+    style.add_legend(figure, style.form_handles(trials))
     scores = columns if study.objective in columns else [study.objective, *columns]
-    style.add_caption(figure, style.caption(study, scores=scores) + reference_score_text(study))
+    notes = ["arrow: beyond the axis"] * any(beyond)
+    style.add_caption(
+        figure,
+        style.caption(study, scores=scores) + reference_score_text(study),
+        "; ".join(notes),
+    )
     return figure
 
 
@@ -68,12 +73,38 @@ def reference_score_text(study: StudyResults) -> str:
     return ".\n".join(["", *lines])
 
 
-def _draw_bars(axes: Axes, values: pd.Series, place: int, num_bars: int, colour: str) -> None:
-    width = GROUP_WIDTH / num_bars
-    shift = (place + 0.5) * width - GROUP_WIDTH / 2
-    bars = axes.bar(
-        [x + shift for x in range(len(values))], values, width=0.92 * width, color=colour
+def _group_name(group: str, baseline: pd.Series | None) -> str:
+    level = "" if baseline is None else f"\nbaseline {format_score(baseline[f'fid/{group}'])}"
+    return f"{group}-shot{level}"
+
+
+def _draw_group(axes: Axes, study: StudyResults, trials: pd.DataFrame, place: int) -> bool:
+    """Draw the trials of one group below each other; return whether one is beyond the axis."""
+    group = SHOT_GROUPS[place]
+    found = beside_baseline(study, trials, f"fid/{group}")
+    found = found[found["shown"].notna()]
+    step = BAND / max(1, len(found))
+    found = found.assign(
+        y=[place + (row + 0.5) * step - BAND / 2 for row in range(len(found))],
+        beyond=broken(found[f"fid/{group}"]),
     )
-    texts = [format_score(value) for value in values]
-    upright = 90 if num_bars > MAX_LYING else 0
-    axes.bar_label(bars, texts, fontsize=style.CAPTION_PT, padding=2, rotation=upright)
+    for _, trial in found[~found["beyond"]].iterrows():
+        look = style.form_style(str(trial["form"]))
+        if pd.notna(trial["low"]):
+            ends = [trial["low"], trial["high"]]
+            axes.plot(ends, [trial["y"]] * 2, color=look.colour, linewidth=1.6, label="interval")
+        axes.plot(
+            [trial["shown"]],
+            [trial["y"]],
+            linestyle="none",
+            marker=look.marker,
+            markersize=6.5,
+            color=look.colour,
+            label=f"{group} {look.label}",
+        )
+    far = found[found["beyond"]]
+    colours = [style.form_style(str(form)).colour for form in far["form"]]
+    is_difference = baseline_trial(study) is not None
+    texts = [beyond_text(value, is_difference) for value in far["shown"]]
+    style.draw_beyond(axes, far["y"].tolist(), texts, colours, "x")
+    return len(far) > 0

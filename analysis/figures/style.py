@@ -40,6 +40,8 @@ LEGEND_HANDLE_IN = 0.42
 """Room of a legend's entry beside its text."""
 LOG_SPAN = 6.0
 """An axis of scores is logarithmic where the worst is this many times the best."""
+BEYOND = 0.975
+"""Where along an axis an arrow marks what lies beyond its end."""
 LEAST_SPAN = 0.05
 """Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
@@ -56,7 +58,7 @@ class FormStyle:
 # Okabe and Ito (2008), safe for colour-blind readers; their yellow is too pale for lines.
 FORM_STYLES = {
     "none": FormStyle("#000000", "s", "baseline"),
-    "negative_l2": FormStyle("#E69F00", "v", "negative L2"),
+    "negative_l2": FormStyle("#E69F00", "v", "negative_l2"),
     "hinge": FormStyle("#009E73", "D", "hinge"),
     "reciprocal": FormStyle("#0072B2", "o", "reciprocal"),
     "exponential": FormStyle("#CC79A7", "^", "exponential"),
@@ -159,8 +161,16 @@ def new_figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def add_caption(figure: Figure, text: str) -> None:
-    """Write the caption under a figure's axes, which grows by long ones; "$" is no formula."""
+def add_caption(figure: Figure, protocol: str, notes: str = "") -> None:
+    """Write the caption under a figure's axes, which grows by long ones; "$" is no formula.
+
+    Args:
+        figure: keeps the notes as its label, for a page that shows the protocol once.
+        protocol: as `caption` returns it.
+        notes: what else must be known of this figure.
+    """
+    figure.set_label(notes)
+    text = "; ".join(filter(None, [protocol, notes]))
     width = WIDTH_IN - 2 * MARGIN_IN
     wrapped = "\n".join(wrap_clauses(line, width, CAPTION_PT) for line in text.split("\n"))
     figure.supxlabel(
@@ -239,6 +249,48 @@ def baseline_handle(value: float) -> Line2D:
     """Return the legend entry of `draw_baseline`."""
     label = f"baseline {format_score(value)}"
     return Line2D([], [], color=form_style("none").colour, linestyle="--", label=label)
+
+
+def draw_beyond(
+    axes: Axes,
+    places: Sequence[float],
+    texts: Sequence[str],
+    colours: Sequence[str],
+    which: Literal["x", "y"] = "y",
+) -> None:
+    """Mark scores that lie beyond the end of their axis by an arrow at it, with their numbers.
+
+    Args:
+        axes: the score is its x or y.
+        places: on the other axis.
+        texts: the scores, as far as they are not written elsewhere.
+        colours: of the arrows.
+        which: the axis of the score.
+    """
+    is_x = which == "x"
+    transform = axes.get_yaxis_transform() if is_x else axes.get_xaxis_transform()
+    for place, text, colour in zip(places, texts, colours, strict=True):
+        point = (BEYOND, place) if is_x else (place, BEYOND)
+        axes.plot(
+            [point[0]],
+            [point[1]],
+            transform=transform,
+            marker=">" if is_x else "^",
+            markersize=6,
+            color=colour,
+            linestyle="none",
+            label="beyond",
+        )
+        axes.annotate(
+            text,
+            point,
+            xycoords=transform,
+            xytext=(-6, 0) if is_x else (0, -5),
+            textcoords="offset points",
+            ha="right" if is_x else "center",
+            va="center" if is_x else "top",
+            fontsize=CAPTION_PT,
+        )
 
 
 def hollow_handle(label: str) -> Line2D:

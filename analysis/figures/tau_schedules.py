@@ -13,9 +13,9 @@ from diffrop.config import TauSchedule
 
 READING = (
     "Each row is one way in which tau(t) falls over the timesteps: not at all (constant), "
-    "exponentially (the paper's), linearly or as a cosine; markers are those of the figure of the "
-    "forms. The baseline has no contrastive loss (the paper's Vanilla); the exponential row is "
-    "its TS."
+    "exponentially (the paper's), linearly or as a cosine; markers are those of the figure of "
+    "the forms. "
+    "The baseline has no contrastive loss (the paper's Vanilla); the exponential row is its TS."
 )
 KEY = "contrastive.tau_schedule"
 

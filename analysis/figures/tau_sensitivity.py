@@ -3,19 +3,19 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.data.compare import baseline_trial, comparable_trials, contrastive_trials
+from analysis.data.compare import baseline_trial, beside_baseline, broken, contrastive_trials
 from analysis.data.load import StudyResults
 from analysis.data.search_study import searched_columns
-from analysis.data.words import format_score, score_label
+from analysis.data.words import beyond_text, format_score, score_label
 from analysis.figures import style
 
 READING = (
-    "Each filled marker is one complete trial at its own best omega; lower is better. The dashed "
-    "line is the baseline, and the ring marks the best contrastive trial. Trials that were pruned "
-    "or failed have no comparable score, so the strip below shows only their values of the "
-    "parameter."
+    "The objective of each complete trial less the baseline's, with the 95 % interval over "
+    "samples, against what weighs the loss; the ring marks the best. "
+    "Below the dashed line a trial scored better than the baseline, each at its own best omega. "
+    "Trials that were pruned or failed have no comparable score, so the strip below shows only "
+    "their values of the parameter."
 )
 
 KEYS = {
@@ -56,13 +56,15 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
         bottom.set_xlabel(label)
         if key == "tau_0" or searched_columns(study).get(key, {}).get("log"):
             style.set_log(axes, "x")
-    main[0].set_ylabel(score_label(study.objective))
+    words = score_label(study.objective)
+    main[0].set_ylabel(words if baseline is None else f"{words}\nless the baseline's")
     main[1].tick_params(labelleft=False)
     if states:
         figure.axes[3].tick_params(labelleft=False)
-    style.scale_scores(main[0], comparable_trials(study)["value"])
-    style.add_legend(figure, _handles(study, baseline))
-    style.add_caption(figure, f"{style.caption(study)}; ring: best contrastive trial")
+    main[0].margins(y=0.12)
+    style.add_legend(figure, style.form_handles(study.trials[study.trials["form"] != "none"]))
+    of = "" if baseline is None else f"the baseline scored {format_score(baseline['value'])}; "
+    style.add_caption(figure, style.caption(study), f"{of}ring: best contrastive trial")
     return figure
 
 
@@ -72,12 +74,16 @@ def _placed(trials: pd.DataFrame, state: str, key: str) -> pd.Series:
 
 
 def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
-    trials = contrastive_trials(study)
-    for form, group in style.in_form_order(trials[trials[key] > 0]).groupby("form", sort=False):
+    trials = beside_baseline(study, contrastive_trials(study))
+    beyond = broken(trials["value"]) & (trials[key] > 0)
+    shown = style.in_form_order(trials[(trials[key] > 0) & ~beyond])
+    for form, group in shown.groupby("form", sort=False):
         look = style.form_style(str(form))
+        known = group[group["low"].notna()]
+        axes.vlines(known[key], known["low"], known["high"], color=look.colour, linewidth=1.0)
         axes.plot(
             group[key],
-            group["value"],
+            group["shown"],
             linestyle="none",
             marker=look.marker,
             markersize=6,
@@ -89,7 +95,7 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
     if best[key] > 0:
         axes.plot(
             [best[key]],
-            [best["value"]],
+            [best["shown"]],
             linestyle="none",
             marker="o",
             markersize=12,
@@ -98,10 +104,14 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
             markeredgewidth=1.2,
             label="best",
         )
-    baseline = baseline_trial(study)
-    if baseline is not None:
-        style.draw_baseline(axes, baseline["value"])
-    axes.margins(x=0.1)
+    far = trials[beyond]
+    colours = [style.form_style(str(form)).colour for form in far["form"]]
+    is_difference = baseline_trial(study) is not None
+    texts = [beyond_text(value, is_difference) for value in far["shown"]]
+    if is_difference:
+        style.draw_baseline(axes, 0)
+    style.draw_beyond(axes, far[key].tolist(), texts, colours)
+    axes.margins(x=0.12)
     style.tidy_axes(axes)
 
 
@@ -126,8 +136,3 @@ def _draw_strip(axes: Axes, study: StudyResults, key: str, states: list[str]) ->
     axes.set_ylim(-0.6, len(states) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-
-
-def _handles(study: StudyResults, baseline: pd.Series | None) -> list[Line2D]:
-    forms = style.form_handles(study.trials[study.trials["form"] != "none"])
-    return forms if baseline is None else [style.baseline_handle(baseline["value"]), *forms]

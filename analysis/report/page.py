@@ -46,6 +46,8 @@ from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 
 SORT_SCRIPT = Path(__file__).parent / "sort.js"
+NUM_SHOWN = 4
+"""Figures that stand open on the page; the others are unfolded."""
 MAX_SVG_CHARACTERS = 700_000
 """A figure of more shapes than this is drawn in pixels, so that the page stays light."""
 PIXELS_DPI = 160
@@ -89,6 +91,7 @@ def write_page(
 def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -> dict[str, Any]:
     """Return everything that the template shows."""
     script = SORT_SCRIPT.read_text(encoding="utf-8")
+    figures = [_figure(item, figure) for item, figure in drawn]
     return {
         "name": study.name,
         "counts": counts_in_words(study),
@@ -99,7 +102,8 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
         "objective": study.objective,
         "objective_label": score_label(study.objective),
         "reference_scores": _reference_scores(study),
-        "figures": [_figure(item, figure) for item, figure in drawn],
+        "figures": figures[:NUM_SHOWN],
+        "more_figures": figures[NUM_SHOWN:],
         "columns": trial_columns(study),
         "rows": trial_rows(study),
         "has_accuracy": has_accuracy(study),
@@ -123,14 +127,18 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
 
 
 def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
-    # The caption moves from the picture to the page, where it keeps its size on a phone.
-    text = " ".join(figure.get_supxlabel().split())
+    # The caption moves from the picture to the page, where it keeps its size on a phone, and whose
+    # head has the protocol.
+    notes = str(figure.get_label())
     figure.supxlabel("")
+    first, _, rest = item.reading.partition(". ")
     return {
         "title": item.title,
         "picture": or_failure(figure, partial(picture, item=item)),
-        "caption": f"{text}." if text else "",
-        "reading": item.reading,
+        "sentence": f"{first.rstrip('.')}.",
+        "reading": " ".join(
+            filter(None, [rest, f"{notes[:1].upper()}{notes[1:]}." * bool(notes)])
+        ),
     }
 
 

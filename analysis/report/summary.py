@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.data.compare import (
@@ -15,7 +16,7 @@ from analysis.data.compare import (
 )
 from analysis.data.confirmed import Confirmed, confirmed
 from analysis.data.load import StudyResults
-from analysis.data.words import format_count, format_metric, score_label
+from analysis.data.words import format_change, format_count, format_metric, score_label
 from analysis.report.protocol import method_text
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
@@ -258,28 +259,39 @@ def other_searched(study: StudyResults) -> list[str]:
 
 
 def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
-    """Return the metrics of the baseline and of the best contrastive trial, all of them.
+    """Return the metrics of the baseline and of the best contrastive trial, and the difference.
 
     Returns:
         metric in words, trial, and the value for each of `GROUPS`.
     """
-    shown = [trial for trial in (baseline_trial(study), best_trial(study)) if trial is not None]
+    baseline, best = baseline_trial(study), best_trial(study)
+    shown = {"baseline": baseline, "" if best is None else trial_label(best["number"]): best}
     rows = []
-    for metric in _metrics(study):
-        for trial in shown:
-            values = [trial.get(f"{metric}/{group}", math.nan) for group in GROUPS]
-            if any(pd.notna(value) for value in values):
-                cells = [format_metric(metric, value) for value in values]
-                name = "baseline" if trial["baseline"] else trial_label(trial["number"])
-                rows.append((METRIC_WORDS.get(metric, metric.replace("_", " ")), name, cells))
+    for metric in scored_metrics(study):
+        words = METRIC_WORDS.get(metric, metric.replace("_", " "))
+        values = {
+            name: np.array([trial.get(f"{metric}/{group}", math.nan) for group in GROUPS], float)
+            for name, trial in shown.items()
+            if trial is not None
+        }
+        for name, found in values.items():
+            if not np.isnan(found).all():
+                rows.append((words, name, [format_metric(metric, value) for value in found]))
+        if len(values) == 2:
+            of_baseline, of_best = values.values()
+            change = of_best - of_baseline
+            if not np.isnan(change).all():
+                cells = [format_change(metric, value) for value in change]
+                rows.append((words, "difference", cells))
     return rows
 
 
-def _metrics(study: StudyResults) -> list[str]:
+def scored_metrics(study: StudyResults) -> list[str]:
     """Return the metrics that have words, then all others that the trials were scored by."""
     split = (str(column).rpartition("/") for column in study.trials)
-    scored = [metric for metric, _, group in split if metric and group in GROUPS]
-    return [*METRIC_WORDS, *sorted(set(scored) - {*METRIC_WORDS, "num_samples"})]
+    scored = {metric for metric, _, group in split if metric and group in GROUPS}
+    others = {metric for metric in scored if "/" not in metric} - {*METRIC_WORDS, "num_samples"}
+    return [*METRIC_WORDS, *sorted(others)]
 
 
 def counts_in_words(study: StudyResults) -> str:

@@ -220,14 +220,14 @@ def _comparison(result: StudyResult) -> list[str]:
             f"The baseline's {card.objective} is {card.value:.2f}, [{ends.low:.2f}, "
             f"{ends.high:.2f}] with 95% confidence over samples."
         )
-    best = next((trial for trial in result.ranked if trial.number in result.differences), None)
-    if best is not None:
-        found = result.differences[best.number]
+    known = [(trial, found) for trial in result.ranked if (found := result.difference(trial))]
+    if known:
+        best, found = known[0]
         places = 2 if found.high - found.low >= 0.1 else 4
         lines.append(
             f"{best.name} less the baseline: {found.value:+.{places}f} [{found.low:+.{places}f}, "
             f"{found.high:+.{places}f}], paired over samples; one training seed, and the best of "
-            f"{len(result.differences)}."
+            f"{len(known)}."
         )
     return lines
 

@@ -57,7 +57,7 @@ def export(result: StudyResult) -> dict[str, Any]:
     exported, went_on_from = _exported(config, best)
     experiment = fixed_choice(exported, best.card.omega, best.card.sampler)
     baseline = result.trials[0].card if result.trials[0].rank is not None else None
-    difference = result.differences.get(best.number)
+    difference = result.difference(best)
     return {
         "format": 1,
         "config": experiment.to_dict(),

@@ -9,6 +9,7 @@ from diffrop.metrics.interval import Interval
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.names import trial_label
 from diffrop.record.score_card import ScoreCard
+from diffrop.shot_groups import SHOT_GROUPS
 from diffrop.study.config import StudyConfig
 from diffrop.study.learned import nothing_learned, within_warmup
 from diffrop.study.objectives import FrontPoint, pareto_front
@@ -123,8 +124,8 @@ class StudyResult:
 
     config: StudyConfig
     trials: list[TrialResult] = field(default_factory=list)
-    differences: Mapping[int, Interval] = field(default_factory=dict)
-    """By number, each ranked trial's objective less the baseline's; see `with_differences`."""
+    differences: Mapping[int, Mapping[str, Interval]] = field(default_factory=dict)
+    """By number and score, each ranked trial's less the baseline's; see `with_differences`."""
     confirmation: ConfirmationRecord | None = None
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     """Of pure noise and of real images, as far as they are known."""
@@ -180,12 +181,20 @@ class StudyResult:
 
         return pd.DataFrame([trial.row(self.config) | self._ends(trial) for trial in self.trials])
 
+    def difference(self, trial: TrialResult) -> Interval | None:
+        """Return a trial's objective less the baseline's, None where it is not known."""
+        found = self.differences.get(trial.number, {})
+        return found.get(self.config.experiment.evaluation.objective)
+
     def _ends(self, trial: TrialResult) -> dict[str, float | None]:
-        """Return the difference to the baseline with its interval, as columns."""
-        known = self.differences.get(trial.number)
-        names = ("value", "low", "high")
+        """Return the differences to the baseline with their intervals, as columns."""
+        groups = self.differences.get(trial.number, {})
+        known = {"": self.difference(trial)}
+        known |= {f"/fid/{group}": groups.get(f"fid/{group}") for group in SHOT_GROUPS}
         return {
-            f"difference_{name}": None if known is None else getattr(known, name) for name in names
+            f"difference_{name}{of}": None if ends is None else getattr(ends, name)
+            for of, ends in known.items()
+            for name in ("value", "low", "high")
         }
 
 

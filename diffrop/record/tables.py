@@ -18,7 +18,7 @@ from diffrop.record.kinds import name_damage
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import STEP_KEYS
-from diffrop.shot_groups import GROUPS
+from diffrop.shot_groups import GROUPS, SHOT_GROUPS
 from diffrop.storage import write_atomically
 from diffrop.study.objectives import FrontPoint
 
@@ -56,9 +56,8 @@ REAL = (
     "value_low",
     "value_high",
     "omega",
-    "difference_value",
-    "difference_low",
-    "difference_high",
+    *(f"difference_{end}" for end in ("value", "low", "high")),
+    *(f"difference_{end}/fid/{name}" for name in SHOT_GROUPS for end in ("value", "low", "high")),
     "duration_s",
     "training_s",
     "scoring_s",

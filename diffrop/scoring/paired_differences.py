@@ -10,10 +10,13 @@ from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.trial_folder import TrialFolder
+from diffrop.shot_groups import GROUPS
 
 
 def with_differences(result: StudyResult) -> StudyResult:
-    """Return a study with each ranked trial's objective less the baseline's, as an interval.
+    """Return a study with each ranked trial's scores less the baseline's, as intervals.
+
+    They are the objective and the FID of each shot group.
 
     All trials of a study draw their samples from the same noise for the same labels, so that the
     difference is known better than either score. The interval is over samples: it holds neither
@@ -27,27 +30,37 @@ def with_differences(result: StudyResult) -> StudyResult:
     for trial in result.ranked:
         alike = trial.card is not None and trial.card.protocol == baseline.card.protocol
         if trial is not baseline and alike:
-            difference = _difference(trial, baseline)
-            if difference is not None:
-                found[trial.number] = difference
+            known = _differences(trial, baseline)
+            if known:
+                found[trial.number] = known
     return dataclasses.replace(result, differences=found)
 
 
-def _difference(trial: TrialResult, baseline: TrialResult) -> Interval | None:
+def _differences(trial: TrialResult, baseline: TrialResult) -> dict[str, Interval]:
     try:
-        (ours, labels), (theirs, _) = _estimate(trial), _estimate(baseline)
+        ours, theirs = _influence(trial), _influence(baseline)
     except CheckpointError:
-        return None
-    return paired_interval(ours, theirs, labels)
+        return {}
+    assert trial.card is not None and baseline.card is not None  # they are ranked
+    names = dict.fromkeys([trial.card.objective, *(f"fid/{group}" for group in GROUPS)])
+    return {
+        name: paired_interval(
+            Estimate(trial.card.scores[name], ours[name].double()),
+            Estimate(baseline.card.scores[name], theirs[name].double()),
+            ours[f"labels/{name.partition('/')[2]}"],
+        )
+        for name in names
+        if name in ours and name in theirs
+    }
 
 
-def _estimate(trial: TrialResult) -> tuple[Estimate, Tensor]:
-    """Read a ranked trial's objective with its samples' influence, and their labels."""
-    assert trial.card is not None  # it is ranked
-    objective = trial.card.objective
+def _influence(trial: TrialResult) -> dict[str, Tensor]:
+    """Read the influence of a ranked trial's samples on its scores, and their labels.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
     path = TrialFolder(trial.directory).influence_path()
     if path is None:
         raise CheckpointError(f"{trial.directory} holds no influence of samples")
-    tensors = read_checkpoint(path).tensors
-    labels = tensors[f"labels/{objective.partition('/')[2]}"]
-    return Estimate(trial.card.value, tensors[objective].double()), labels
+    return read_checkpoint(path).tensors

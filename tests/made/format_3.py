@@ -53,7 +53,7 @@ def described(folder: StudyFolder, result: StudyResult) -> dict[str, Any]:
     rows = {}
     for trial in result.trials:
         frozen, card = trials[trial.number], trial.card
-        difference = result.differences.get(trial.number)
+        difference = result.difference(trial)
         rows[str(trial.number)] = {
             "state": trial.state,
             "rank": trial.rank,

@@ -149,7 +149,12 @@ def with_differences(result: StudyResult) -> StudyResult:
     base = result.trials[0].card
     assert base is not None
     found = {
-        trial.number: interval(trial.card.value - base.value, 0.6, FULL)
+        trial.number: {
+            f"fid/{group}": interval(
+                trial.card.scores[f"fid/{group}"] - base.scores[f"fid/{group}"], 0.6, FULL
+            )
+            for group in SHOT_OFFSETS
+        }
         for trial in result.ranked
         if trial.number > 0 and trial.card is not None
     }

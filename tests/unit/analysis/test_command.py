@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis.command import main
 from analysis.data import load
 from analysis.data.load import StudyResults
-from analysis.figures import parameter_importance, style
+from analysis.figures import style
 from analysis.figures.guidance_sweep import COLUMNS, write_guidance_sweep
 from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
@@ -78,7 +78,6 @@ def test_incomplete_study_gives_a_figure_or_a_sentence_for_every_name(
 
     monkeypatch.setattr(style, "save_figure", keep)
     monkeypatch.setattr(load, "load_study", functools.cache(load.load_study))
-    monkeypatch.setattr(parameter_importance, "NUM_FORESTS", 1)
     for name in TITLES:
         assert main([name, str(incomplete)]) == 0, capsys.readouterr().err
     assert len(drawn) == len(TITLES)

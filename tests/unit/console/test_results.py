@@ -135,7 +135,9 @@ def test_protocol_names_what_scores_depend_on(result: StudyResult) -> None:
 
 
 def test_remarks_say_what_the_table_cannot(result: StudyResult) -> None:
-    found = remarks(dataclasses.replace(result, differences={1: interval(-10.0, 0.5)}))
+    found = remarks(
+        dataclasses.replace(result, differences={1: {"fid/all": interval(-10.0, 0.5)}})
+    )
     text = " ".join(found)
     assert "The baseline's fid/all is 50.00, [47.00, 53.00] with 95% confidence" in text
     assert "t001 hinge tau_0=3.25 less the baseline: -10.00 [-10.50, -9.50]" in text

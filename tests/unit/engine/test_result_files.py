@@ -80,7 +80,7 @@ def test_differences_to_the_baseline_are_in_the_table_and_in_the_export(
     frame = pd.read_csv(store.folder.trials_table)
     assert frame["difference_value"].notna().tolist() == [False, True, False, False]
     exported = yaml.safe_load(store.folder.best.read_text())["provenance"]
-    assert exported["difference"]["high"] == pytest.approx(result.differences[1].high)
+    assert exported["difference"]["high"] == pytest.approx(result.differences[1]["fid/all"].high)
 
 
 def test_baseline_is_exported_where_nothing_was_learned(finished: Finished) -> None:

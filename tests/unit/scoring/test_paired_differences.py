@@ -14,8 +14,9 @@ Finished = tuple[StudyStore, StudyResult]
 
 def test_differences_to_the_baseline_are_paired(finished: Finished) -> None:
     result = with_differences(finished[1])
-    found = result.differences[1]
+    found = result.differences[1]["fid/all"]
     assert list(result.differences) == [1] and found.value == -10
+    assert result.difference(result.trials[1]) == found
     labels = influence(0)["labels/all"]
     own = influence(1)["fid/all"] - influence(0)["fid/all"]
     expected = influence_interval(-10, own, labels)

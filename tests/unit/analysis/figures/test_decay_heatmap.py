@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.collections import QuadMesh
 
 from analysis.data.compare import comparable_trials
@@ -21,7 +22,24 @@ def test_cells_hold_the_best_of_their_trials() -> None:
     np.testing.assert_array_equal(cells, [[4.0, np.nan], [np.nan, 7.0]])
 
 
-def test_heat_map_has_a_panel_a_form_on_one_scale(full_study: StudyResults) -> None:
+def test_few_trials_are_drawn_one_by_one(full_study: StudyResults) -> None:
+    figure = decay_heatmap_figure(full_study)
+    assert figure.axes[0].get_label() == "trials" and len(figure.axes) == 2
+    trials = comparable_trials(full_study)
+    for drawn in figure.axes[0].collections:
+        own = trials[trials["form"] == drawn.get_label()]
+        expected = own[["tau_0", "decay_temperature"]].to_numpy()
+        np.testing.assert_allclose(np.asarray(drawn.get_offsets()), expected)
+        np.testing.assert_allclose(np.asarray(drawn.get_array()), own["value"])
+    (ring,) = lines_of(figure.axes[0], "best")
+    best = trials[~trials["baseline"]].iloc[0]
+    assert points(ring) == {(best["tau_0"], best["decay_temperature"])}
+
+
+def test_heat_map_has_a_panel_a_form_on_one_scale(
+    full_study: StudyResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.figures.decay_heatmap.MIN_MAPPED", 1)
     figure = decay_heatmap_figure(full_study)
     forms = [axes.get_label() for axes in figure.axes[:-1]]
     assert forms == ["negative_l2", "hinge", "reciprocal", "exponential"]

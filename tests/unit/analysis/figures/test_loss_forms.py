@@ -25,5 +25,5 @@ def test_form_without_a_scored_trial_keeps_its_row(tmp_path: Path) -> None:
     trials = (*NINE_TRIALS[:2], NINE_TRIALS[7])
     figure = loss_forms_figure(load_study(write_study(tmp_path / "study", trials=trials)))
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert "negative L2\n0 of 1 trials" in labels
+    assert "negative_l2\n0 of 1 trials" in labels
     assert "none scored" in [text.get_text() for text in figure.axes[0].texts]

@@ -32,6 +32,6 @@ def test_omega_sensitivity_draws_the_means(full_study: StudyResults) -> None:
         (line,) = lines_of(axes, form_style(str(form)).label)
         assert points(line) == set(zip(group["omega"], group["mean"], strict=True))
     bands = {band.get_label() for band in axes.collections}
-    assert "reciprocal interval" in bands and "negative L2 interval" not in bands
+    assert "reciprocal interval" in bands and "negative_l2 interval" not in bands
     (legend,) = figure.legends
     assert "reciprocal (4 trials)" in [text.get_text() for text in legend.get_texts()]

@@ -1,9 +1,11 @@
 import optuna
-from matplotlib.container import BarContainer
+import pytest
 
 from analysis.data.load import StudyResults
 from analysis.data.search_study import optuna_study
+from analysis.figures import parameter_importance
 from analysis.figures.parameter_importance import (
+    applies,
     parameter_importance_figure,
     parameter_importances,
 )
@@ -11,17 +13,17 @@ from tests.made.drawn import text_of
 from tests.made.full_study import KEY
 
 
-def test_importances_are_optunas(full_study: StudyResults) -> None:
+def test_importances_are_optunas_also_of_a_conditional_parameter(
+    full_study: StudyResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not applies(full_study) and parameter_importances(full_study)[0].empty
+    monkeypatch.setattr(parameter_importance, "MIN_TRIALS", 12)
     found, num_trials = parameter_importances(full_study)
-    assert num_trials == 12 and set(found.index) == {"form", "tau_0", "decay_temperature", KEY}
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
-    rebuilt = optuna_study(full_study)
-    shares = optuna.importance.get_param_importances(
-        rebuilt, evaluator=evaluator, params=list(found.index)
-    )
-    assert found["low"]["form"] <= shares["form"] <= found["high"]["form"]
+    assert num_trials == 12
+    assert set(found.index) == {"form", "tau_0", "decay_temperature", "margin", KEY}
+    shares = optuna.importance.get_param_importances(optuna_study(full_study))
+    assert found.to_dict() == pytest.approx(shares) and found.sum() == pytest.approx(1)
     figure = parameter_importance_figure(full_study)
-    bars = next(c for c in figure.axes[0].containers if isinstance(c, BarContainer))
-    assert [bar.get_width() for bar in bars] == found["mean"].tolist()
-    text = text_of(figure)
-    assert "fANOVA of 12 trials" in text and "without margin, which not every trial has" in text
+    bars = figure.axes[0].patches
+    assert [bar.get_width() for bar in bars] == found.tolist()
+    assert "PED-ANOVA of 12 trials" in text_of(figure)

@@ -19,7 +19,7 @@ def test_front_and_feasible_set_are_the_studys_own(full_study: StudyResults) -> 
     assert front.get_xydata().tolist() == expected.values.tolist() and len(on_front) > 1
     hollow = {
         p
-        for form in ("negative L2", "hinge")
+        for form in ("negative_l2", "hinge")
         for line in lines_of(axes, f"{form}, infeasible")
         for p in points(line)
     }

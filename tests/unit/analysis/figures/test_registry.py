@@ -74,7 +74,7 @@ def test_tiny_studies_draw_every_figure(tmp_path: Path, trials: tuple) -> None:
 
 def test_too_little_for_a_search_figure_is_a_sentence(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:2]))
-    assert "that takes 4 trials scored in full" in sentence_of(parameter_importance_figure(study))
+    assert "that takes 50 trials scored in full" in sentence_of(parameter_importance_figure(study))
     assert sentence_of(rung_ranks_figure(study)).startswith("No rung has 3 trials")
     assert sentence_of(confirmation_figure(study)).startswith("No leader was trained again")
 

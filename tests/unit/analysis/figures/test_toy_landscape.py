@@ -113,4 +113,4 @@ def test_figure_marks_every_optimum_and_the_missing_minimum() -> None:
         else:
             np.testing.assert_allclose(marks["optimum"], best)
     curves = {str(line.get_label()) for line in figure.axes[5].lines}
-    assert {"negative L2", "reciprocal", "exponential"} <= curves
+    assert {"negative_l2", "reciprocal", "exponential"} <= curves

@@ -70,7 +70,8 @@ def test_answer_comes_first_and_is_honest(page: Page, study: StudyResults) -> No
         "Each trial has one training seed, and no interval here includes the spread over seeds"
         in words
     )
-    assert words.index("Answer") < words.index("Figures") < words.index("Trials")
+    heads = [words.index(name) for name in ("Answer", "Ranked by", "less baseline", "Details")]
+    assert heads == sorted(heads)
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -92,7 +93,7 @@ def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> N
         row |= {"kid/all": "0.0123", "recall/few": "0.5", "inception_score/all": "7.25"}
     write_trials(study, rows)
     words = Page(write_report(study).read_text()).words
-    assert "KID, lowert0010.0123---" in words
+    assert "KID, lowert0010.0123---" in words and "KID, lowerdifference0---" in words
     assert "improved recall, higherbaseline---0.500" in words
     assert "Inception Score, higherbaseline7.25" in words
 
@@ -116,7 +117,14 @@ def test_figures_are_inline_and_their_ids_unique(page: Page) -> None:
     assert len(ids) > 50 and len(ids) == len(set(ids))
     used = [a["xlink:href"] for tag, a in page.tags if tag == "use"]
     assert used and {str(target).removeprefix("#") for target in used} <= set(ids)
-    assert page.words.count("FID on classifier-digits, N = 1,000") >= 5
+    protocol = "FID on classifier-digits, N = 1,000"
+    assert page.words.count(protocol) == 2  # once at the top, and among the details
+
+
+def test_four_figures_are_open_and_the_others_folded(page: Page, html: str) -> None:
+    folded = html.index(" more figures</summary>")
+    assert html[:folded].count("<figure>") == 4 < html[folded:].count("<svg")
+    assert html.count("How to read it</summary>") >= 8
 
 
 def test_page_adapts_to_dark_and_to_phones(html: str) -> None:
