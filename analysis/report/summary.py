@@ -17,6 +17,7 @@ from analysis.data.confirmed import Confirmed, confirmed
 from analysis.data.load import StudyResults
 from analysis.data.words import format_count, format_metric, score_label
 from analysis.report.protocol import method_text
+from diffrop.metrics.protocol import name_note
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
 from diffrop.study.learned import nothing_learned, within_warmup
@@ -271,7 +272,9 @@ def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
             if any(pd.notna(value) for value in values):
                 cells = [format_metric(metric, value) for value in values]
                 name = "baseline" if trial["baseline"] else trial_label(trial["number"])
-                rows.append((METRIC_WORDS.get(metric, metric.replace("_", " ")), name, cells))
+                words = METRIC_WORDS.get(metric, metric.replace("_", " "))
+                note = name_note(metric, str(trial.get("extractor", "")))
+                rows.append((f"{words} {note}".rstrip(), name, cells))
     return rows
 
 

@@ -163,3 +163,13 @@ def new_folder(text: str) -> Path:
         message = f"folder {short(text)} {reason}; allowed: a new folder, or an empty one"
         raise argparse.ArgumentTypeError(message)
     return found
+
+
+def new_file(text: str) -> Path:
+    """Parse the path of a file that is to be made in a folder that exists."""
+    found = local_path(text)
+    if found.exists() or not found.absolute().parent.is_dir():
+        reason = "exists" if found.exists() else "is in no folder that exists"
+        message = f"file {short(text)} {reason}; allowed: a new file in a folder that is there"
+        raise argparse.ArgumentTypeError(message)
+    return found
