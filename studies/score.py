@@ -38,7 +38,7 @@ OF_CHECKPOINTS = {
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the parsed options."""
-    usage = "%(prog)s (--samples PATH | --checkpoint FILE | --write-statistics FILE) [options]"
+    usage = "%(prog)s (--samples PATH | --checkpoint FILE) [options]"
     parser = command_parser(__doc__, usage)
     what = parser.add_argument_group("what to do").add_mutually_exclusive_group(required=True)
     words = "score a folder with a folder of images for each class, or an .npz (arr_0, arr_1)"

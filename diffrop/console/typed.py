@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrop.schema import coerce, short
+from diffrop.webhook import check_url
 from diffrop.yaml_text import parse_yaml
 
 
@@ -163,6 +164,14 @@ def new_folder(text: str) -> Path:
         message = f"folder {short(text)} {reason}; allowed: a new folder, or an empty one"
         raise argparse.ArgumentTypeError(message)
     return found
+
+
+def webhook_url(text: str) -> str:
+    """Parse the URL of a webhook, which no message shows."""
+    try:
+        return check_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def new_file(text: str) -> Path:
