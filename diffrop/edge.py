@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from diffrop.errors import DiffropError
 from diffrop.file_rights import keep_others_out
 from diffrop.printable import printable
-from diffrop.redaction import hide, redact
+from diffrop.redaction import hide, storable_words
 from diffrop.signals import answered, interrupting
 
 WRONG_INPUT, FAULT, INTERRUPTED = 2, 1, 130
@@ -154,9 +154,8 @@ def _show_trace(argv: Sequence[str]) -> None:
 
 def _written_trace(log: Path | None, argv: Sequence[str]) -> str:
     """Append the trace of the present exception to the log; return where it is."""
-    words = [redact(word) if "://" in word else word for word in argv]
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"{now} {shlex.join(words)}\n{hide(traceback.format_exc(), '')}\n"
+    text = f"{now} {shlex.join(storable_words(argv))}\n{hide(traceback.format_exc(), '')}\n"
     with contextlib.suppress(OSError):
         if log is not None and log.parent.is_dir():
             with log.open("a", encoding="utf-8") as file:

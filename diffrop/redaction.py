@@ -1,7 +1,11 @@
 """Texts without credentials."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
+
+NOTIFY = "--notify"
+"""The option whose value, a URL, is a credential."""
 
 _QUERY_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)([^&\s]+)", re.I)
 _URI = re.compile(r"(?<![\w+.-])[\w+.-]+://\S+")  # looks behind, else quadratic in long words
@@ -37,3 +41,20 @@ def storable(text: str) -> str:
     Python holds as lone surrogates; PostgreSQL refuses NUL.
     """
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
+def storable_words(argv: Sequence[str]) -> list[str]:
+    """Return what was typed as it may be stored and shown: without credentials.
+
+    `--notify` goes with its value, which is one as a whole, also where it is abbreviated.
+    """
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        option, joined, _ = word.partition("=")
+        if option.startswith(NOTIFY[:4]) and NOTIFY.startswith(option):
+            if not joined:
+                next(words, None)
+        else:
+            kept.append(redact(word) if "://" in word else word)
+    return kept

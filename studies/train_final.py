@@ -101,7 +101,8 @@ def run(
         raise FaultError(result.failure)
     for line in final_lines(result.card, reference_scores):
         console.print(line)
-    console.print(metrics_table(result.card))
+    card = result.card
+    console.print(metrics_table(card.scores, card.intervals, card.extractor))
     for line in result.untracked:
         console.print(line)
     checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)

@@ -18,6 +18,7 @@ from analysis.data.confirmed import Confirmed, confirmed
 from analysis.data.load import StudyResults
 from analysis.data.words import format_change, format_count, format_metric, score_label
 from analysis.report.protocol import method_text
+from diffrop.metrics.protocol import name_note
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
 from diffrop.study.learned import nothing_learned, within_warmup
@@ -268,7 +269,8 @@ def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
     shown = {"baseline": baseline, "" if best is None else trial_label(best["number"]): best}
     rows = []
     for metric in scored_metrics(study):
-        words = METRIC_WORDS.get(metric, metric.replace("_", " "))
+        note = "" if baseline is None else name_note(metric, str(baseline["extractor"]))
+        words = f"{METRIC_WORDS.get(metric, metric.replace('_', ' '))} {note}".rstrip()
         values = {
             name: np.array([trial.get(f"{metric}/{group}", math.nan) for group in GROUPS], float)
             for name, trial in shown.items()

@@ -23,6 +23,9 @@ from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.webhook import check_url
+
+NOTIFY_VARIABLE = "DIFFROP_NOTIFY"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class StudyCommand:
         console = Terminal(stderr=args.json)
         with errors_to_exit(argv) as edge:
             config, launch = self._configs(args, environment)
+            notify = notify_url(args, environment)
             from diffrop.console import study_launch
 
             if args.dry_run:
@@ -53,7 +57,7 @@ class StudyCommand:
             command = study_launch.typed_command(self.script, argv)
             view = study_launch.chosen_view(args.json, args.quiet)
             finished = study_launch.run(
-                config, launch, command, view, console, self.render, self.answer, edge
+                config, launch, command, view, console, self.render, self.answer, edge, notify
             )
             if view != "json":
                 study_launch.print_places(finished, console)
@@ -71,6 +75,21 @@ class StudyCommand:
             folder = StudyFolder(Path(launch.runs_root) / config.name)
             config = as_begun(config, {*asked, *vars(args)}, folder)
         return config, launch
+
+
+def notify_url(args: argparse.Namespace, environment: Mapping[str, str]) -> str | None:
+    """Return the URL of --notify, or of DIFFROP_NOTIFY, which no list of processes shows.
+
+    Raises:
+        ValueError: that variable holds no URL.
+    """
+    typed: str | None = vars(args).get("notify")
+    if typed is not None or not environment.get(NOTIFY_VARIABLE):
+        return typed
+    try:
+        return check_url(environment[NOTIFY_VARIABLE])
+    except ValueError as error:
+        raise ValueError(f"{NOTIFY_VARIABLE}: {error}") from None
 
 
 def relative(path: Path) -> Path:

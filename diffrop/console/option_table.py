@@ -14,6 +14,7 @@ from diffrop.console.typed import (
     local_path,
     seconds,
     setting,
+    webhook_url,
 )
 from diffrop.metrics.extractors import EXTRACTORS
 from diffrop.presets import PRESETS
@@ -90,7 +91,7 @@ OPTIONS = {
     "study.warm_start": Option(
         "--warm-start", "earlier studies to learn from", "STUDY", parse=str, nargs="+"
     ),
-    # How it runs this time: fields of LaunchConfig.
+    # How it runs this time: fields of LaunchConfig; and --notify, which no configuration holds.
     "launch.resume": Option("--resume", "carry on with the study of that name"),
     "launch.runs_root": Option("--runs-root", "folder of all studies", "DIR", folder),
     "launch.storage": Option(
@@ -131,6 +132,13 @@ OPTIONS = {
         "MLflow's",
         "URI",
         default="MLFLOW_TRACKING_URI, else SQLite in the runs folder",
+    ),
+    "notify": Option(
+        "--notify",
+        "send messages there: Slack, Discord, ntfy, or what takes JSON with a `text`",
+        "URL",
+        webhook_url,
+        default="DIFFROP_NOTIFY, else none",
     ),
     "launch.max_concurrent": Option(
         "--max-concurrent",

@@ -83,6 +83,7 @@ STUDY_OPTIONS = (
     "preset",
     "launch.storage",
     "launch.storage_path",
+    "notify",
 )
 SEARCH_OPTIONS = (
     "study.sampler",

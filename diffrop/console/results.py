@@ -9,11 +9,12 @@ from rich.table import Table
 
 from diffrop.console.tables import number, plain_table
 from diffrop.console.terminal import TABLE_WIDTH
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.protocol import name_note
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord
-from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
 from diffrop.shot_groups import GROUPS
 from diffrop.study.space import FORM_KEY
@@ -138,24 +139,30 @@ def _order(result: StudyResult) -> str:
     return f"{order}, first those that keep the constraints (kept)" if judged else order
 
 
-def metrics_table(card: ScoreCard) -> Table:
-    """Return every metric of a score card, per group, for the terminal; it fits 80 columns.
+def metrics_table(
+    scores: Mapping[str, float], intervals: Mapping[str, Interval], extractor: str
+) -> Table:
+    """Return every metric, per group, for the terminal; it fits 80 columns.
 
     FIDs carry half the width of their 95 % interval.
+
+    Args:
+        scores: by `metric/group`.
+        intervals: of those that have one.
+        extractor: of the features.
     """
     table = plain_table(2)
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric")
     for group in GROUPS:
         table.add_column(group, justify="right", no_wrap=True)
-    scores = card.scores
     for metric in dict.fromkeys(name.partition("/")[0] for name in scores):
         cells = []
         for group in GROUPS:
             name = f"{metric}/{group}"
-            ends = card.intervals.get(name) if metric == "fid" else None
+            ends = intervals.get(name) if metric in ("fid", "fid_full") else None
             width = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""
             cells.append(number(scores.get(name), ".4g") + width)
-        table.add_row(metric, *cells)
+        table.add_row(f"{metric} {name_note(metric, extractor)}".rstrip(), *cells)
     return table
 
 

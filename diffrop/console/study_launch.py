@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diffrop.console.alerts import AlertScreen
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
@@ -27,20 +28,23 @@ from diffrop.console.results import (
 )
 from diffrop.console.screens import View, open_screen
 from diffrop.console.terminal import Terminal
-from diffrop.edge import Edge
+from diffrop.edge import Edge, described
 from diffrop.engine.prepare import check_study, prepare
+from diffrop.engine.progress import Screen
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import DiffropError
+from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.next_step import StudyEnd, next_step
 from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import StudyFolder
-from diffrop.redaction import redact
+from diffrop.redaction import storable_words
 from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.learned import within_warmup
 from diffrop.tracking.uri import ui_command
+from diffrop.webhook import Webhook
 
 SCREEN_LINES = 24
 """In which the end of what is printed fits on a terminal of 80 columns, but for long paths."""
@@ -56,8 +60,7 @@ def chosen_view(json_lines: bool, quiet: bool) -> View:
 
 def typed_command(script: str, argv: Sequence[str]) -> str:
     """Return what was typed, without credentials, as it is stored with the study."""
-    words = [redact(word) if "://" in word else word for word in argv]
-    return shlex.join(["python", f"studies/{script}.py", *words])
+    return shlex.join(["python", f"studies/{script}.py", *storable_words(argv)])
 
 
 def warnings_before(config: StudyConfig) -> list[str]:
@@ -91,6 +94,7 @@ def run(
     render: Callable[[Path], list[Path]],
     answer: Callable[[Path], str],
     edge: Edge,
+    notify: str | None = None,
 ) -> FinishedStudy:
     """Check, prepare and run a study, showing where it stands and what came out.
 
@@ -103,6 +107,7 @@ def run(
         render: draws figures and report from the study's folder; returns the files.
         answer: returns the answer in a sentence, from the study's folder.
         edge: learns where the study's log is, and how to go on.
+        notify: URL to which messages go; it is kept nowhere.
 
     Raises:
         ValueError: something in it is not allowed.
@@ -110,16 +115,18 @@ def run(
         ResourceError: it needs more than there is.
     """
     folder = StudyFolder(Path(launch.runs_root).resolve() / config.name)
-    screen = KeptScreen(open_screen(view, console), folder)
+    kept = KeptScreen(open_screen(view, console), folder)
+    alerts = None if notify is None else _alerts(kept, config, folder, notify)
+    screen = kept if alerts is None else alerts
     edge.log = folder.log
     again = RESUME_HINT.format(name=config.name)
 
     def show(finished: FinishedStudy) -> None:
         finished = dataclasses.replace(finished, answer=_answer(answer, folder))
         show_results(finished, view, console)
-        screen.keep(*captured(lambda kept: print_results(finished, kept)))
+        kept.keep(*captured(lambda text: print_results(finished, text)))
 
-    with contextlib.closing(screen):
+    with _told(alerts), contextlib.closing(screen):
         for line in warnings_before(config):
             screen.say(line)
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
@@ -128,10 +135,46 @@ def run(
         for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
             screen.say(line)
         try:
-            return run_study(config, launch, prepared, command, screen, render, show)
+            finished = run_study(config, launch, prepared, command, screen, render, show)
+            if alerts is not None:
+                words = ended_words(finished, _answer(answer, folder))
+                alerts.ended(words, finished.result.confirmation)
+            return finished
         finally:
             if folder.config.exists():  # it is made once its cluster stands
                 edge.advice = f"To go on, {again}."
+
+
+def _alerts(screen: Screen, config: StudyConfig, folder: StudyFolder, notify: str) -> AlertScreen:
+    """Return what sends messages of a study; a best that is confirmed already is not told of."""
+    before = read_record(folder.confirmation, ConfirmationRecord)
+    known = before.best if before is not None and before.current else None
+    return AlertScreen(screen, config.name, Webhook(notify), confirmed=known)
+
+
+@contextlib.contextmanager
+def _told(alerts: AlertScreen | None) -> Iterator[None]:
+    """Have a launch that is ended by an error or a signal told of, and the last messages sent."""
+    if alerts is None:
+        yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        why = described(error)[1] if isinstance(error, Exception) else "it was interrupted"
+        alerts.ended(f"the launch has ended: {why.rstrip('.')}.", None)
+        raise
+    finally:
+        alerts.finish()
+
+
+def ended_words(finished: FinishedStudy, answer: str) -> str:
+    """Return in a message's words how a launch ended."""
+    trials, asked = finished.result.trials, finished.result.config.num_trials
+    ended = sum(trial.state != "RUNNING" for trial in trials)
+    how = "the launch was interrupted" if finished.interrupted else "the launch has ended"
+    early = f"Ended early: {finished.refusal}." if finished.refusal else ""
+    return " ".join(filter(None, [f"{how}, {ended} of {asked} trials.", early, answer]))
 
 
 def _answer(answer: Callable[[Path], str], folder: StudyFolder) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrop.schema import coerce, short
+from diffrop.webhook import check_url
 from diffrop.yaml_text import parse_yaml
 
 
@@ -161,5 +162,23 @@ def new_folder(text: str) -> Path:
         fits, reason = False, f"cannot be made ({error.strerror})"
     if not fits:
         message = f"folder {short(text)} {reason}; allowed: a new folder, or an empty one"
+        raise argparse.ArgumentTypeError(message)
+    return found
+
+
+def webhook_url(text: str) -> str:
+    """Parse the URL of a webhook, which no message shows."""
+    try:
+        return check_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def new_file(text: str) -> Path:
+    """Parse the path of a file that is to be made in a folder that exists."""
+    found = local_path(text)
+    if found.exists() or not found.absolute().parent.is_dir():
+        reason = "exists" if found.exists() else "is in no folder that exists"
+        message = f"file {short(text)} {reason}; allowed: a new file in a folder that is there"
         raise argparse.ArgumentTypeError(message)
     return found

@@ -47,6 +47,11 @@ class Budget:
                 return f"the budget of {limit:.6g} {unit} has {used:.4g} spent"
         return ""
 
+    def spent(self, hours: float, wall_s: float) -> float:
+        """Return the share that is spent of the limit that is nearer; 0 without one."""
+        limits = ((self.hours, hours), (self.wall_s, wall_s))
+        return max((used / limit for limit, used in limits if limit is not None), default=0.0)
+
 
 class BudgetTracker:
     """Compares what a study has cost, over all its launches, with the budget of this one."""
@@ -67,6 +72,12 @@ class BudgetTracker:
         if not self._budget.bounded:
             return ""
         return self._budget.refusal(self.hours(), time.monotonic() - self._since)
+
+    def spent(self) -> float:
+        """Return the share of the budget that is spent; 0 without one."""
+        if not self._budget.bounded:
+            return 0.0
+        return self._budget.spent(self.hours(), time.monotonic() - self._since)
 
     def hours(self) -> float:
         """Return the hours spent, of GPUs or of workers, with what running trials have used.

@@ -34,7 +34,9 @@ class UnreadableImageError(ValueError):
     """An image is damaged, too large, or of a kind whose values have no known range."""
 
 
-def read_image(path: Path, size: int, mode: str, max_pixels: int) -> np.ndarray:
+def read_image(
+    path: Path, size: int, mode: str, max_pixels: int, *, resized: bool = True
+) -> np.ndarray:
     """Return an image's centre square, resized: uint8 (size, size, 3), or (size, size) if grey.
 
     Values of 16 bits keep their upper 8, transparency is composed onto white, the orientation
@@ -46,6 +48,7 @@ def read_image(path: Path, size: int, mode: str, max_pixels: int) -> np.ndarray:
         size: height and width in pixels.
         mode: RGB, or L for grey.
         max_pixels: that an image may have; more are refused before they are decoded.
+        resized: whether an image of another size is resized; else it is refused.
 
     Raises:
         UnreadableImageError: it cannot be read; the sentence names the file.
@@ -61,6 +64,11 @@ def read_image(path: Path, size: int, mode: str, max_pixels: int) -> np.ndarray:
         reason = f"image {str(path)!r} cannot be read ({_why(error)})"
         raise UnreadableImageError(reason) from error
     if found.size != (size, size):
+        if not resized:
+            shape = f"{found.width} x {found.height}"
+            raise UnreadableImageError(
+                f"image {str(path)!r} has {shape} pixels; allowed: {size} x {size}"
+            )
         side = min(found.size)
         left, top = (found.width - side) // 2, (found.height - side) // 2
         square = (left, top, left + side, top + side)

@@ -27,6 +27,7 @@ def read_folder(
     *,
     skip_damaged: bool = False,
     max_pixels: int = MAX_IMAGE_PIXELS,
+    resized: bool = True,
 ) -> LabelledImages:
     """Read the images of a folder's class folders, in the order of their names.
 
@@ -40,6 +41,8 @@ def read_folder(
         mode: RGB, or L for grey.
         skip_damaged: leave out images that cannot be read.
         max_pixels: that an image in a file may have.
+        resized: whether images of another size are resized; else they count as ones that cannot
+            be read.
 
     Raises:
         ValueError: there is no such folder, it is of another layout, a class has no image, or an
@@ -64,7 +67,7 @@ def read_folder(
     for folder, files in inside.items():
         found = [path for path in files if path.suffix.lower() in SUFFIXES]
         left_out += [path for path in files if path.suffix.lower() not in SUFFIXES]
-        read = [_read(path, size, mode, max_pixels, damaged) for path in found]
+        read = [_read(path, size, mode, max_pixels, damaged, resized) for path in found]
         kept = [image for image in read if image is not None]
         if not kept:
             sort = "no image that can be read" if found else "no image"
@@ -119,14 +122,16 @@ def _check_layout(root: Path, option: str, inside: dict[Path, list[Path]]) -> No
 
 
 def _read(
-    path: Path, size: int, mode: str, max_pixels: int, damaged: list[str] | None
+    path: Path, size: int, mode: str, max_pixels: int, damaged: list[str] | None, resized: bool
 ) -> np.ndarray | None:
     """Read an image; None for one that cannot be read, if there is a list that is to name it."""
     try:
-        return read_image(path, size, mode, max_pixels)
+        return read_image(path, size, mode, max_pixels, resized=resized)
     except UnreadableImageError as error:
         if damaged is None:
-            fix = "replace it, or leave such images out with --skip-damaged"
+            fix = "replace it"
+            if resized:
+                fix += ", or leave such images out with --skip-damaged"
             raise ValueError(f"{error}. To fix: {fix}.") from error
         damaged.append(str(error))
         return None

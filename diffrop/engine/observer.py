@@ -49,6 +49,7 @@ class StudyObserver(tune.Callback):
         seeds: dict[str, str],
         driver: str = "",
         alive: Callable[[str], bool] = lambda name: False,
+        budget_spent: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Watch a study.
 
@@ -60,12 +61,14 @@ class StudyObserver(tune.Callback):
             seeds: logged as tags of every trial.
             driver: name of this driver.
             alive: whether another driver runs, which then logs its own trials.
+            budget_spent: returns the share of the budget that is spent.
         """
         self._snapshot, self._account = snapshot, account
         self._tracker, self._screen = tracker, screen
         self._seeds, self._own, self._alive = seeds, ("", driver), alive
         self._synced: dict[str, tuple[str, bool | None, bool]] = {}
         self._sync_at = self._shown_at = 0.0
+        self._budget_spent, self._spent = budget_spent, 0.0
         self._waiting: set[str] = set()
         """Trials that wait for room on the disk, by label."""
         self._num_listed = -1
@@ -102,6 +105,7 @@ class StudyObserver(tune.Callback):
     def update(self) -> StudyResult:
         """Bring MLflow and the screen up to date; return the results."""
         start = time.monotonic()
+        self._spent = self._budget_spent()
         result = self._update(running=True)
         self._write_table(result)
         now = time.monotonic()
@@ -150,7 +154,8 @@ class StudyObserver(tune.Callback):
         for label in sorted(self._waiting - waiting):
             self._screen.say(f"{label} no longer waits.")
         self._waiting = waiting
-        self._screen.show(progress_of(result, self.concurrent, again, len(self.confirming)))
+        where = result, self.concurrent, again, len(self.confirming), self._spent
+        self._screen.show(progress_of(*where))
         self._shown_at = time.monotonic()
 
     def _tracked(self, trial: TrialResult, config: StudyConfig) -> TrackedTrial:

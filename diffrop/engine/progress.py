@@ -59,6 +59,8 @@ class Progress:
     """Of those that confirm the leaders at present, the ones that have begun."""
     num_retrainings: int = 0
     """How many confirm the leaders at present."""
+    budget_spent: float = 0.0
+    """Share of the launch's budget; 0 without one."""
 
     @property
     def trainings(self) -> list[TrialProgress]:
@@ -93,6 +95,7 @@ def progress_of(
     concurrent: int,
     retrainings: Sequence[TrialResult] = (),
     num_retrainings: int = 0,
+    budget_spent: float = 0.0,
 ) -> Progress:
     """Return where a study stands.
 
@@ -101,6 +104,7 @@ def progress_of(
         concurrent: trials at a time.
         retrainings: those that confirm the leaders at present and have begun.
         num_retrainings: how many there are of them, those that have not begun included.
+        budget_spent: share of the launch's budget.
     """
     doubtful = bool(result.ranked and result.nothing_learned)
     leader = result.ranked[0] if result.ranked and not doubtful else None
@@ -117,6 +121,7 @@ def progress_of(
         trials=[trial_progress(trial, config) for trial in result.trials],
         retrainings=[trial_progress(trial, config) for trial in retrainings],
         num_retrainings=num_retrainings,
+        budget_spent=budget_spent,
     )
 
 

@@ -139,6 +139,7 @@ class StudyRun:
             {name: str(seed) for name, seed in seeds.items()},
             self.drivers.own,
             self.drivers.alive,
+            lambda: self.budget.spent(),
         )
 
     @cached_property

@@ -91,11 +91,12 @@ def make_extractor(
 
 
 def _named(name: str, inputs: ExtractorInputs) -> str:
-    """Return an extractor's name, with the digest of weights that are not the published ones."""
+    """Return the name beside scores: how images are resized, and weights that are one's own."""
+    shown = f"{name}{TF1_RESIZE}" if name in RESIZED_OTHERWISE else name
     if inputs.weights is None:
-        return name
+        return shown
     digest = sha256_of(weights_file(inputs.weights, inputs.cache))
-    return name if digest.startswith(published_digest(name)) else f"{name}-{digest[:8]}"
+    return shown if digest.startswith(published_digest(name)) else f"{shown}-{digest[:8]}"
 
 
 def published_digest(name: str) -> str:
@@ -236,6 +237,13 @@ EXTRACTORS: "dict[str, Callable[[ExtractorInputs], nn.Module]]" = {
     "dinov2-vit-b-14": partial(_dinov2, "dinov2-vit-b-14"),
     "dinov2-vit-l-14": partial(_dinov2, "dinov2-vit-l-14"),
 }
+TF1_RESIZE = "-tf1-bilinear"
+"""Beside scores, behind the name of a network of torch-fidelity that resizes images as TensorFlow
+1 did (bilinear, without antialiasing)."""
+RESIZED_OTHERWISE = tuple(name for name in EXTRACTORS if name.startswith(("clip-", "dinov2-")))
+"""Those of which published numbers (FD-DINOv2 of Stein et al., 2023; CLIP-FID) are made with
+another resizing, so that ours do not compare with them. InceptionV3's published FID is made with
+this one."""
 DOWNLOADED_CODE = ("dinov2-vit-b-14", "dinov2-vit-l-14")
 """Those whose networks are code that their authors' repository serves when it is asked."""
 WITH_WEIGHTS = ("inception-v3-compat", "clip-vit-b-32", "clip-vit-l-14")

@@ -17,8 +17,15 @@ class GaussianStatistics:
     """(D,), float64."""
     factor: Tensor
     """(min(N, D), D), float64: the covariance is factor^T factor."""
-    count: int
-    """N."""
+    count: int | None
+    """N; None where a file does not say it."""
+
+    @classmethod
+    def of_moments(
+        cls, mean: Tensor, covariance: Tensor, count: int | None = None
+    ) -> "GaussianStatistics":
+        """Return the statistics of a mean (D,) and a covariance (D, D), of any float dtype."""
+        return cls(mean.double(), _root(covariance.double()), count)
 
     @property
     def covariance(self) -> Tensor:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+NEIGHBOURS = 5
+"""k of improved precision and recall."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -30,3 +33,12 @@ def check_comparable(protocols: Sequence[Protocol]) -> None:
             raise ValueError(
                 f"scores at different {name} ({', '.join(found)}) do not compare; allowed: one"
             )
+
+
+def name_note(metric: str, extractor: str) -> str:
+    """Return what belongs to a metric's name wherever it is shown; empty for most.
+
+    Improved precision and recall are published on VGG-16 with k = 3 and on InceptionV3 with k = 3
+    or 5, and differ much between them: their names say extractor and k.
+    """
+    return f"(k = {NEIGHBOURS}, {extractor})" if metric in ("precision", "recall") else ""

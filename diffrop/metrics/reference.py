@@ -21,9 +21,10 @@ class Reference:
     groups: Mapping[str, Sequence[int]]
     """Labels of "all" and of each shot group."""
     statistics: Mapping[str, GaussianStatistics]
-    """The fit of each group; every class has the same mass, whatever its number of images."""
+    """The fit of each group; every class has the same mass, whatever its number of images. That of
+    all classes alone, where their statistics are all that is known."""
     features: Tensor
-    """Features of the reference images (N_ref, D)."""
+    """Features of the reference images (N_ref, D); N_ref is 0 where there are statistics alone."""
     labels: Tensor
     """Labels of the reference images (N_ref,)."""
     training: LabelledFeatures | None = None
@@ -62,6 +63,30 @@ class Reference:
             weights = 1 / (len(classes) * counts[labels[inside]])
             statistics[group] = gaussian_statistics(features[inside], weights)
         return cls(name, groups, statistics, features, labels, training, heldout)
+
+    @classmethod
+    def of_statistics(
+        cls,
+        statistics: GaussianStatistics,
+        shot_groups: Mapping[str, Sequence[int]],
+        num_classes: int,
+        name: str,
+    ) -> "Reference":
+        """Return a reference of which the mean and covariance over all classes are known alone.
+
+        Samples of a shot group are compared with all classes (`fid_full`), and metrics that
+        compare images are left out.
+
+        Args:
+            statistics: of the reference images of all classes.
+            shot_groups: labels of each group.
+            num_classes: C.
+            name: stands beside every score.
+        """
+        groups = {"all": range(num_classes), **shot_groups}
+        features = torch.empty(0, len(statistics.mean))
+        labels = torch.empty(0, dtype=torch.int64)
+        return cls(name, groups, {"all": statistics}, features, labels)
 
     def rows(self, classes: Sequence[int], count: int) -> Tensor:
         """Return rows of `features` with equally many of each class, `count` of them at most.

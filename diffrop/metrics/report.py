@@ -43,8 +43,8 @@ class ShotReport:
     num_samples: Mapping[str, int]
     """Images behind each group's scores; equal over the shot groups."""
     num_reference: Mapping[str, int]
-    """Reference images behind each group's scores; metrics that compare images take equally many
-    of each class, and no more than there are samples."""
+    """Reference images behind each group's scores, where that is known; metrics that compare
+    images take equally many of each class, and no more than there are samples."""
     influence: Mapping[str, Tensor]
     """Each sample's influence on a group's score, where it is known, in the order of
     `group_rows`: for paired differences (`paired_interval`)."""
@@ -78,7 +78,7 @@ def group_rows(labels: Tensor, groups: Mapping[str, Sequence[int]]) -> dict[str,
         labels: of the samples (N,).
         groups: labels of each group.
     """
-    rows = {name: _spread(labels, classes) for name, classes in groups.items()}
+    rows = {name: spread_rows(labels, classes) for name, classes in groups.items()}
     smallest = min((len(found) for name, found in rows.items() if name != "all"), default=0)
     kept = {name: found if name == "all" else found[:smallest] for name, found in rows.items()}
     return {name: found for name, found in kept.items() if len(found) >= 2}
@@ -120,8 +120,9 @@ def evaluate(
     rows_of_classes = _class_rows(labels, reference) if details else {}
     for name, rows in (rows_of | rows_of_classes).items():
         group = _group(name, rows, samples, labels, reference, details)
-        if name in rows_of:
-            reference_counts[name] = group.statistics.count
+        known = group.statistics or group.full_statistics
+        if name in rows_of and known is not None and known.count is not None:
+            reference_counts[name] = known.count
         asked = metrics if name in rows_of else set(metrics) & set(CLASS_METRICS)
         for score, estimate in _scores(group, asked, look).items():
             key = f"{score}/{name}"
@@ -169,9 +170,8 @@ def _group(
     """Gather what scores one group, or a class by itself."""
     known = name in reference.groups
     classes = reference.groups[name] if known else [int(labels[rows[0]])]
-    if known:
-        statistics = reference.statistics[name]
-    else:
+    statistics = reference.statistics.get(name)
+    if not known:
         statistics = gaussian_statistics(reference.features[reference.labels == classes[0]])
     part = samples.rows(rows)
     return Group(
@@ -193,7 +193,7 @@ def _class_rows(labels: Tensor, reference: Reference) -> dict[str, Tensor]:
     """Return the rows of each class that has images enough to be scored by itself."""
     classes = reference.groups["all"]
     rows = {label: (labels == label).nonzero().flatten() for label in classes}
-    num_reference = torch.bincount(reference.labels)
+    num_reference = torch.bincount(reference.labels, minlength=max(classes) + 1)
     return {
         f"class_{label}": found
         for label, found in rows.items()
@@ -201,8 +201,11 @@ def _class_rows(labels: Tensor, reference: Reference) -> dict[str, Tensor]:
     }
 
 
-def _spread(labels: Tensor, classes: Sequence[int]) -> Tensor:
-    """Rows of `classes`, first of each class before second of each, so that prefixes balance."""
+def spread_rows(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """Return the rows of `classes`, the first of each before the second of each, and so on.
+
+    So that prefixes balance as far as the labels (N,) do.
+    """
     rows, turns = [], []
     for label in classes:
         found = (labels == label).nonzero().flatten()

@@ -15,6 +15,7 @@ from diffrop.metrics.intervals import Estimate, fid_estimate
 from diffrop.metrics.kernel import kernel_estimate
 from diffrop.metrics.neighbours import memorisation, precision_recall
 from diffrop.metrics.prd import CLUSTERS_PER_CLASS, prd_f_beta
+from diffrop.metrics.protocol import NEIGHBOURS
 from diffrop.metrics.reference import LabelledFeatures
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -22,7 +23,6 @@ CLASS_METRICS: tuple[Metric, ...] = ("fid", "kid", "precision_recall")
 """The metrics of a single class. The others are about several classes, or need more images than
 one has."""
 NUM_SPLITS = 10
-NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Group:
     """(N, classes of the extractor)."""
     predictions: Tensor | None
     """Labels that a classifier gives the samples (N,)."""
-    statistics: GaussianStatistics
-    """The fit of the classes' reference images."""
+    statistics: GaussianStatistics | None
+    """The fit of the classes' reference images; None where only that of all classes is known."""
     full_statistics: GaussianStatistics | None
     """The fit of all reference images; None if these are the same."""
     reference: Tensor
@@ -53,9 +53,8 @@ class Group:
 
 def fid(group: Group) -> Mapping[str, Estimate]:
     """FID against the group's own reference images, and against those of all classes."""
-    against = {"fid": group.statistics}
-    if group.full_statistics is not None:
-        against["fid_full"] = group.full_statistics
+    known = {"fid": group.statistics, "fid_full": group.full_statistics}
+    against = {name: fit for name, fit in known.items() if fit is not None}
     if group.intervals:
         return {name: fid_estimate(group.features, other) for name, other in against.items()}
     fit = gaussian_statistics(group.features)
@@ -64,6 +63,8 @@ def fid(group: Group) -> Mapping[str, Estimate]:
 
 def kid(group: Group) -> Mapping[str, Estimate]:
     """KID; unbiased, and so the score to read where a group has few images."""
+    if len(group.reference) < 2:
+        return {}
     return {"kid": kernel_estimate(group.features, group.reference)}
 
 
@@ -95,7 +96,7 @@ def prd(group: Group) -> Mapping[str, Estimate]:
 def fid_at_infinity(group: Group) -> Mapping[str, Estimate]:
     """FID extrapolated to infinitely many samples, from subsets of D images and more."""
     count, dim = group.features.shape
-    if count < 2 * dim:
+    if count < 2 * dim or group.statistics is None:
         return {}
     found = fid_infinity(group.features, group.statistics, smallest_share=max(0.1, dim / count))
     return {"fid_infinity": Estimate(found.value)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from diffrop.csv_cells import guarded
 from diffrop.data.held_out import SplitDataset
 from diffrop.metrics.interval import LEVEL
+from diffrop.metrics.protocol import NEIGHBOURS
 from diffrop.storage import write_atomically
 from diffrop.tables.plan import TablePlan
 from diffrop.tables.protocol import ProtocolLine, protocol_lines
@@ -24,7 +25,7 @@ SCORE_WORDS = {
     "fid/medium": "FID, medium-shot classes, lower is better",
     "fid/few": "FID, few-shot classes, lower is better",
     "f_8/all": "F_8 (PRD), higher is better",
-    "recall/all": "improved recall, higher is better",
+    "recall/all": f"improved recall (k = {NEIGHBOURS}), higher is better",
     "inception_score/all": "Inception Score, higher is better",
     "f_1_8/all": "F_1/8 (PRD), higher is better",
     "accuracy": "accuracy, per cent",

@@ -30,7 +30,7 @@ from diffrop.study.space import Parameter
 
 ROOT = Path(__file__).resolve().parents[2]
 HELP_TIMEOUT_S = 120
-NOT_KEYED = {"settings": "any key", "preset": "several keys"}
+NOT_KEYED = {"settings": "any key", "preset": "several keys", "notify": "none, it is not stored"}
 """Options of the table that are no single key, with what stands in place of one."""
 
 

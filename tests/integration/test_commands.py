@@ -195,7 +195,8 @@ def test_export_trains_and_its_checkpoint_gives_images(
         "images",
         log=folder / "sample",
     )
-    images = sorted(path.name for path in (folder / "images").glob("0*.png"))
-    assert len(images) == 6 and images[0] == "00000-7.png" and images[1] == "00001-2.png"
-    assert Image.open(folder / "images" / images[0]).size == (8, 8)
+    images = sorted((folder / "images").glob("*/*.png"))
+    names = ["2/000001", "2/000003", "2/000005", "7/000000", "7/000002", "7/000004"]
+    assert [f"{path.parent.name}/{path.stem}" for path in images] == names
+    assert Image.open(images[0]).size == (8, 8)
     assert (folder / "images/grid.png").exists()

@@ -1,6 +1,7 @@
 """The tutorial and the how-to pages, typed from top to bottom, with smaller numbers."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import torch
 from PIL import Image
 
+from diffrop.checkpoint_file import write_checkpoint
+from diffrop.data import load_dataset
+from diffrop.training.trainer import Trainer
 from tests.made.pages import DOCS, save_files, shell_blocks, write_changed_checkout
-from tests.made.small import ROOT
+from tests.made.small import ROOT, small_experiment
 
 pytestmark = pytest.mark.timeout(1200)
 STUDY = (
@@ -79,7 +84,7 @@ def test_tutorial_leads_from_a_first_study_to_an_exported_model(tmp_path: Path) 
         assert (tmp_path / "runs" / name / "report.html").exists()
     assert (tmp_path / "runs/second/confirm.json").exists()
     assert (tmp_path / "pipeline/model_index.json").exists()
-    assert {path.stem[-1] for path in (tmp_path / "samples").glob("0*.png")} == set("789")
+    assert {path.parent.name for path in (tmp_path / "samples").glob("*/*.png")} == set("789")
 
 
 def test_own_images_make_a_study(tmp_path: Path) -> None:
@@ -97,6 +102,19 @@ def test_own_images_make_a_study(tmp_path: Path) -> None:
 def test_study_goes_on_to_more_trials(tmp_path: Path) -> None:
     type_page(DOCS / "how-to" / "resume.md", tmp_path)
     assert finished_trials(tmp_path, "s1") == 5
+
+
+def test_images_are_scored_as_the_page_says(tmp_path: Path) -> None:
+    config = small_experiment(evaluation__num_samples=1_000)
+    trainer = Trainer(config, load_dataset(config.data), torch.device("cpu"))
+    trainer.step()
+    path = tmp_path / "runs/final/training/images_000000000032.safetensors"
+    path.parent.mkdir(parents=True)
+    write_checkpoint(path, trainer.checkpoint())
+    text = type_page(DOCS / "how-to" / "score.md", tmp_path)
+    of_checkpoint, of_folder = re.findall(r"^fid +(.*)", text, re.M)[:2]
+    assert of_checkpoint == of_folder
+    assert (tmp_path / "scores.json").exists() and (tmp_path / "digits.npz").exists()
 
 
 def test_extensions_are_there_for_the_commands(tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ LAUNCH = (
 )
 STUDY = (
     "--study-name --resume --dry-run --trials --budget-trials --space --seed --preset --storage "
-    "--storage-path --quiet --json --sampler --scheduler --first-rung --rung-samples --rung-steps "
-    "--reduction-factor --audit-fraction --fork-from --points --warm-start --constraint "
-    "--max-concurrent --confirm --seeds --budget-gpu-hours --budget-wall --price-per-gpu-hour "
-    f"--keep {DATA} {TRIAL} {LAUNCH}"
+    "--storage-path --notify --quiet --json --sampler --scheduler --first-rung --rung-samples "
+    "--rung-steps --reduction-factor --audit-fraction --fork-from --points --warm-start "
+    "--constraint --max-concurrent --confirm --seeds --budget-gpu-hours --budget-wall "
+    f"--price-per-gpu-hour --keep {DATA} {TRIAL} {LAUNCH}"
 )
 FLAGS = {
     "export_pipeline": "--checkpoint --out --omega --sampler",
@@ -49,7 +49,9 @@ FLAGS = {
     "--guidance-intervals --num-samples --seed --runs-root --name --extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
-    "sample": "--checkpoint --labels --omega --num --sampler --seed --out",
+    "sample": "--checkpoint --labels --omega --num --sampler --seed --format --out",
+    "score": "--samples --checkpoint --write-statistics --reference-statistics --out --omega "
+    f"--sampler --num-samples --seed --set --runs-root --trust-code {DATA} {EXTRACTOR}",
     "status": "--runs-root --storage --json",
     "train_final": "--config --preset --name --resume --seed --trust-code "
     f"{DATA} {TRIAL} {LAUNCH}",

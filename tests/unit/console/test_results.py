@@ -176,7 +176,8 @@ def test_scale_is_of_real_images_noise_and_right_labels(result: StudyResult) -> 
 
 
 def test_every_metric_of_a_card_fits_80_columns() -> None:
-    lines = lines_of(metrics_table(full_card(37.4069)))
+    card = full_card(37.4069)
+    lines = lines_of(metrics_table(card.scores, card.intervals, card.extractor))
     assert lines[0].split() == ["metric", "all", "many", "medium", "few"]
     assert lines[1].split() == ["fid", "37.41", "+-3", "38.41", "-", "39.41"]
     assert lines[2].split() == ["accuracy", "0.5", "-", "-", "-"]

@@ -25,6 +25,14 @@ def test_budget_refuses_once_a_limit_is_reached_and_says_which() -> None:
     assert Budget().refusal(hours=1e9, wall_s=1e9) == "" and not Budget().bounded
 
 
+def test_share_that_is_spent_is_that_of_the_nearer_limit() -> None:
+    budget = Budget(hours=2.0, wall_s=100.0)
+    assert budget.spent(hours=1.8, wall_s=50.0) == 0.9
+    assert budget.spent(hours=0.0, wall_s=120.0) == 1.2
+    assert Budget(wall_s=100.0).spent(hours=9.0, wall_s=25.0) == 0.25
+    assert Budget().spent(hours=1e9, wall_s=1e9) == 0.0
+
+
 def test_budget_counts_workers_where_there_is_no_gpu() -> None:
     launch = LaunchConfig(budget_gpu_hours=1.0, workers_per_trial=4)
     assert Budget.of(launch).unit == "worker-hours"
@@ -74,4 +82,6 @@ def test_budget_that_is_spent_lets_nothing_begin(running: ResultReader) -> None:
     launch = LaunchConfig(budget_gpu_hours=0.1, workers_per_trial=2)
     refusal = BudgetTracker(launch, running).refusal()
     assert refusal.startswith("the budget of 0.1 worker-hours has 0.12")
+    assert BudgetTracker(launch, running).spent() == pytest.approx(1.2, abs=0.1)
     assert BudgetTracker(LaunchConfig(), running).refusal() == ""
+    assert BudgetTracker(LaunchConfig(), running).spent() == 0.0

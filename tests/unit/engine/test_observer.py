@@ -10,6 +10,7 @@ from rich.console import Console
 from diffrop.confirmation.plan import record_failure
 from diffrop.console.screens import PlainScreen
 from diffrop.engine.observer import StudyObserver
+from diffrop.engine.progress import Progress
 from diffrop.record.cost_account import CostAccount
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.study_folder import StudyFolder
@@ -78,6 +79,29 @@ def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_cha
     results.append(dataclasses.replace(found, trials=[first, found.trials[1]]))
     observer.update()
     assert tracker.num_syncs == 5 and tracker.trials["t000"].tags["front"] == "True"
+
+
+def test_screen_is_told_what_share_of_the_budget_is_spent(
+    found: StudyResult, account: CostAccount
+) -> None:
+    shown: list[Progress] = []
+
+    class Keeping(PlainScreen):
+        def show(self, progress: Progress) -> None:
+            shown.append(progress)
+
+    shares = iter((0.25, 0.95))
+    observer = StudyObserver(
+        lambda: found,
+        account,
+        KeepingTracker(),  # type: ignore[arg-type]
+        Keeping(Console(file=io.StringIO())),
+        {},
+        budget_spent=lambda: next(shares),
+    )
+    observer.update()
+    observer.update()
+    assert [progress.budget_spent for progress in shown] == [0.25, 0.95]
 
 
 def test_retrainings_are_shown_and_logged_while_they_run(

@@ -135,3 +135,4 @@ def test_clip_gives_torch_fidelitys_features(
     )
     torch.testing.assert_close(found.features, theirs(IMAGES)[0])
     assert found.features.shape == (2, 16) and found.logits is None
+    assert found.extractor == "clip-vit-b-32-tf1-bilinear"

@@ -30,6 +30,7 @@ def test_dinov2_is_loaded_by_its_authors_code(
     found = made(digits, tmp_path, "dinov2-vit-b-14", None).extract(IMAGES)
     assert asked == [("facebookresearch/dinov2", "dinov2_vitb14")]
     assert found.features.shape == (2, 48)
+    assert found.extractor == "dinov2-vit-b-14-tf1-bilinear"
     with pytest.raises(ValueError, match=r"dinov2-vit-b-14 cannot use; allowed with: inception"):
         made(digits, tmp_path, "dinov2-vit-b-14", "weights.pth")
 

@@ -94,7 +94,7 @@ def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> N
     write_trials(study, rows)
     words = Page(write_report(study).read_text()).words
     assert "KID, lowert0010.0123---" in words and "KID, lowerdifference0---" in words
-    assert "improved recall, higherbaseline---0.500" in words
+    assert "improved recall, higher (k = 5, classifier-digits)baseline---0.500" in words
     assert "Inception Score, higherbaseline7.25" in words
 
 
