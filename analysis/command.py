@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
+from diffrop.analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
-    from analysis.data.load import StudyResults
+    from diffrop.analysis.data.load import StudyResults
 
 ACTIONS = {
     "list": "List all figures with their titles",
@@ -107,10 +107,10 @@ def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _load(study: str, args: argparse.Namespace) -> "StudyResults":
     if args.tracking_uri is None:
-        from analysis.data.load import load_study
+        from diffrop.analysis.data.load import load_study
 
         return load_study(Path(study), trusted=args.trust_code)
-    from analysis.data.tracked import load_tracked
+    from diffrop.analysis.data.tracked import load_tracked
 
     return load_tracked(args.tracking_uri, study)
 
@@ -126,7 +126,7 @@ def _list(args: argparse.Namespace) -> Iterable[str]:
 
 
 def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.style import save_figure
 
     study = _load(args.study, args)
     figure = study_figure(args.name).draw(study)
@@ -134,38 +134,38 @@ def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
 
 
 def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.drawing import draw_figures, save_figures
+    from diffrop.analysis.figures.drawing import draw_figures, save_figures
 
     study = _load(args.study, args)
     return save_figures(draw_figures(study), args.out or _folder(args) / "figures")
 
 
 def _write_report(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.drawing import draw_figures
-    from analysis.report.page import write_page
+    from diffrop.analysis.figures.drawing import draw_figures
+    from diffrop.analysis.report.page import write_page
 
     study = _load(args.study, args)
     return [write_page(study, draw_figures(study), args.out or _folder(args))]
 
 
 def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.study_comparison import study_comparison_figure
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.study_comparison import study_comparison_figure
+    from diffrop.analysis.figures.style import save_figure
 
     studies = [_load(study, args) for study in args.studies]
     return save_figure(study_comparison_figure(studies), args.out or FIGURES, args.name)
 
 
 def _draw_guidance_sweep(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
+    from diffrop.analysis.figures.style import save_figure
 
     figure = guidance_sweep_figure(read_guidance_sweep(args.folder))
     return save_figure(figure, args.out or args.folder, args.name)
 
 
 def _draw_toy_landscape(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.style import save_figure
-    from analysis.figures.toy_landscape import toy_landscape_figure
+    from diffrop.analysis.figures.style import save_figure
+    from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 
     return save_figure(toy_landscape_figure(args.tau), args.out or FIGURES, args.name)

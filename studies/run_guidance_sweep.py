@@ -107,7 +107,7 @@ def main(argv: list[str]) -> int:
         if folder.exists():
             raise ValueError(f"folder {str(folder)!r} exists. To fix: give a new --name")
         frame = scored(args, root, console)
-        from analysis.figures.guidance_sweep import write_guidance_sweep
+        from diffrop.analysis.figures.guidance_sweep import write_guidance_sweep
         from diffrop.engine.guidance_sweep import sweep_tables
 
         for heading, table in sweep_tables(frame).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
 
-from analysis.report.render import render_study, study_answer
+from diffrop.analysis.report.render import render_study, study_answer
 from diffrop.console.commands import StudyCommand
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "tau_schedule.yaml"

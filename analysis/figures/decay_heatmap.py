@@ -7,11 +7,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.data.compare import contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import searched_columns
-from analysis.data.words import format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import searched_columns
+from diffrop.analysis.data.words import format_score, score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "Each cell shows the best objective of the trials in it; dark is low, and low is better. The "

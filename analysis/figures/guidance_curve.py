@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import best_of_each_form
-from analysis.data.load import StudyResults
-from analysis.figures import style
-from analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
+from diffrop.analysis.data.compare import best_of_each_form
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.omega_panels import panel_caption, panel_rows, style_panel
 
 READING = (
     "The baseline and the best trial of each form, with samples drawn at each guidance scale "

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.words import score_label
-from analysis.figures import style
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import style
 from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.storage import write_atomically
 

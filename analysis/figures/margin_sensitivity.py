@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial, contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.words import score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import baseline_trial, contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "Trials with the hinge. Above, the objective of those scored in full; the dashed line is the "

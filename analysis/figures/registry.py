@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from analysis.data.load import StudyResults
+    from diffrop.analysis.data.load import StudyResults
 
 TITLES = {
     "loss_forms": "Forms of the contrastive loss",
@@ -69,7 +69,7 @@ def study_figure(name: str) -> StudyFigure:
     The module has the function NAME_figure and the text READING; `applies`, where it has that,
     says which studies the figure is for.
     """
-    module = importlib.import_module(f"analysis.figures.{name}")
+    module = importlib.import_module(f"diffrop.analysis.figures.{name}")
     applies = getattr(module, "applies", always)
     return StudyFigure(
         name, TITLES[name], getattr(module, f"{name}_figure"), module.READING, applies

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.data.compare import best_of_each_form
-from analysis.data.load import StudyResults
-from analysis.data.words import format_count, format_score
-from analysis.figures import style
+from diffrop.analysis.data.compare import best_of_each_form
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_count, format_score
+from diffrop.analysis.figures import style
 from diffrop.shot_groups import SHOT_GROUPS
 
 READING = (

@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.compare import baseline_trial, comparable_trials, contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import searched_columns
-from analysis.data.words import format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import baseline_trial, comparable_trials, contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import searched_columns
+from diffrop.analysis.data.words import format_score, score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "Each filled marker is one complete trial at its own best omega; lower is better. The dashed "

@@ -87,8 +87,11 @@ def write_changed_checkout(folder: Path) -> Path:
     """Write a copy of the project with all changes of docs/extend.md; return its folder."""
     for name in ("diffrop", "analysis", "search_spaces", "studies", "tests/made"):
         for path in (ROOT / name).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                target = folder / path.relative_to(ROOT)
+            target = folder / path.relative_to(ROOT)
+            if path.is_symlink():  # such as diffrop/analysis, of a folder that is copied, too
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(path.readlink())
+            elif path.is_file() and "__pycache__" not in path.parts:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
     (folder / "tests" / "__init__.py").touch()

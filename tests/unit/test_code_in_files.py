@@ -9,8 +9,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from analysis.data.load import load_study
-from analysis.data.model import load_data, study_extractor
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.data.model import load_data, study_extractor
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import ready_to_sample

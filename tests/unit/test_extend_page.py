@@ -47,16 +47,16 @@ import math
 import tempfile
 from pathlib import Path
 from typing import get_args
-from analysis.data.load import load_study
-from analysis.figures import class_confusion
-from analysis.figures import parameter_importance
-from analysis.figures.registry import TITLES
-from analysis.figures.registry import study_figure
-from analysis.figures.style import form_style
-from analysis.figures.study_comparison import study_comparison_figure
-from analysis.figures.toy_landscape import optimum
-from analysis.figures.toy_landscape import shift
-from analysis.figures.toy_landscape import toy_landscape_figure
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.figures import class_confusion
+from diffrop.analysis.figures import parameter_importance
+from diffrop.analysis.figures.registry import TITLES
+from diffrop.analysis.figures.registry import study_figure
+from diffrop.analysis.figures.style import form_style
+from diffrop.analysis.figures.study_comparison import study_comparison_figure
+from diffrop.analysis.figures.toy_landscape import optimum
+from diffrop.analysis.figures.toy_landscape import shift
+from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 from diffrop.config import Form
 from diffrop.metrics import classifier
 from tests.made.trained_study import write_trained_study
@@ -91,8 +91,8 @@ import csv
 import tempfile
 from pathlib import Path
 import torch
-from analysis.data.load import load_study
-from analysis.report.summary import metric_rows
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.report.summary import metric_rows
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import load_study
-from analysis.report.page import write_report
-from analysis.report.render import study_answer
-from analysis.report.summary import answer
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.report.page import write_report
+from diffrop.analysis.report.render import study_answer
+from diffrop.analysis.report.summary import answer
 from diffrop.console.screens import View
 from diffrop.console.study_launch import (
     SCREEN_LINES,

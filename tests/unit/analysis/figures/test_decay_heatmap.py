@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import QuadMesh
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.figures.decay_heatmap import best_in_cells, decay_heatmap_figure
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.decay_heatmap import best_in_cells, decay_heatmap_figure
 from tests.made.drawn import lines_of, points
 
 

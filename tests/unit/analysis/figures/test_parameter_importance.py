@@ -1,9 +1,9 @@
 import optuna
 from matplotlib.container import BarContainer
 
-from analysis.data.load import StudyResults
-from analysis.data.search_study import optuna_study
-from analysis.figures.parameter_importance import (
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import optuna_study
+from diffrop.analysis.figures.parameter_importance import (
     parameter_importance_figure,
     parameter_importances,
 )
