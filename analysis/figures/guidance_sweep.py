@@ -96,9 +96,7 @@ def read_guidance_sweep(folder: Path) -> pd.DataFrame:
     """
     path = folder / TABLE
     if not path.is_file():
-        raise ValueError(
-            f"{folder} holds no {TABLE}; allowed: a folder of studies/run_guidance_sweep.py"
-        )
+        raise ValueError(f"{folder} holds no {TABLE}; allowed: a folder of diffrop study guidance")
     try:
         frame = plain_frame(pd.read_csv(path))
     except (OSError, ValueError) as error:

@@ -41,7 +41,7 @@ OTHER_TITLES = {
     "guidance_sweep": "Scores of finished checkpoints against omega",
     "toy_landscape": "Two Gaussians under each form of the loss",
 }
-"""Figures of several studies, of a table of `studies/run_guidance_sweep.py`, and of none."""
+"""Figures of several studies, of a table of `diffrop study guidance`, and of none."""
 
 
 def always(study: "StudyResults") -> bool:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
@@ -54,10 +55,10 @@ def chosen_view(json_lines: bool, quiet: bool) -> View:
     return "json" if json_lines else "quiet" if quiet else "lines"
 
 
-def typed_command(script: str, argv: Sequence[str]) -> str:
+def typed_command(call: Call) -> str:
     """Return what was typed, without credentials, as it is stored with the study."""
-    words = [redact(word) if "://" in word else word for word in argv]
-    return shlex.join(["python", f"studies/{script}.py", *words])
+    words = [redact(word) if "://" in word else word for word in call.argv]
+    return shlex.join([*call.command.split(), *words])
 
 
 def warnings_before(config: StudyConfig) -> list[str]:

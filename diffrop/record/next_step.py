@@ -1,4 +1,4 @@
-"""What to type after a study: the same on the screen, in `status.py` and in the report."""
+"""What to type after a study: the same on the screen, in `diffrop status` and in the report."""
 
 import shlex
 from collections.abc import Sequence
@@ -64,4 +64,4 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
         more = (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
         return "confirm", resume_command(end.command, end.name, *more, without=(CONFIRM, SEEDS))
     best = shlex.quote(f"{end.folder}/best.yaml")
-    return "train", f"python studies/train_final.py --config {best}"
+    return "train", f"diffrop train --config {best}"

@@ -114,12 +114,10 @@ write_trials(directory, rows)
 assert ("mean distance", "t001", ["-", "-", "-", "4.90"]) in metric_rows(load_study(directory))
 """
 STUDY = """
-import importlib
-import sys
+from diffrop.main import load_command
 from diffrop.recipes import recipe
 from diffrop.study.space import SearchSpace
-sys.path.insert(0, "studies")
-command = importlib.import_module("run_learning_rate_sweep").COMMAND
+command = load_command("study learning_rate").COMMAND
 space = SearchSpace.load(command.space)
 assert [parameter.name for parameter in space.parameters] == ["training.learning_rate"]
 assert len(list(space.corners(recipe("digits").experiment))) == 2

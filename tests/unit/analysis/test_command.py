@@ -212,7 +212,7 @@ def test_figures_of_no_single_study_are_reached_by_name(
             "no figure 'loss_form'; the nearest names are loss_forms",
         ),
         (["guidance", "runs/a"], "the nearest names are guidance_"),
-        (["xyz"], "there is no figure 'xyz'; `python -m analysis list` lists all figures"),
+        (["xyz"], "there is no figure 'xyz'; `diffrop figures list` lists all figures"),
         ([], "required: NAME"),
         (["loss_forms"], "required: STUDY"),
         (["loss_forms", "runs/a", "runs/b"], "unrecognized arguments: runs/b"),
@@ -254,8 +254,8 @@ def test_what_draws_nothing_imports_nothing_heavy(argv: list[str]) -> None:
     program = (
         "import atexit, runpy, sys\n"
         f"atexit.register(lambda: print('heavy', {set(HEAVY)} & set(sys.modules)))\n"
-        f"sys.argv = ['analysis', *{argv}]\n"
-        "runpy.run_module('analysis', run_name='__main__')\n"
+        f"sys.argv = ['diffrop', 'figures', *{argv}]\n"
+        "runpy.run_module('diffrop', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "heavy set()", done.stderr
@@ -267,8 +267,8 @@ def test_figure_of_stored_results_needs_no_trainer_and_no_pyplot(tmp_path: Path)
         "import atexit, runpy, sys, diffrop.analysis.report.page\n"
         "heavy = {'torch', 'ray', 'optuna', 'mlflow', 'matplotlib.pyplot'}\n"
         "atexit.register(lambda: print(heavy & set(sys.modules)))\n"
-        f"sys.argv = ['analysis', 'shot_groups', {str(directory)!r}]\n"
-        "runpy.run_module('analysis', run_name='__main__')\n"
+        f"sys.argv = ['diffrop', 'figures', 'shot_groups', {str(directory)!r}]\n"
+        "runpy.run_module('diffrop', run_name='__main__')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

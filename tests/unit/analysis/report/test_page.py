@@ -138,7 +138,7 @@ def test_sample_grids_of_baseline_and_best_are_embedded(page: Page, study_dir: P
 def test_protocol_reproduction_and_versions_are_stated(page: Page) -> None:
     for part in (
         "python -m studies.tau_sweep --trials 9",
-        "python -m analysis report",
+        "diffrop report",
         "torch 2.14.1",
         "imbalance 0.1",
         "sampling 12345",
