@@ -37,16 +37,31 @@ def resume_command(command: str, name: str, *more: str, without: Sequence[str] =
         more: words that come last.
         without: options with one value that are left out.
     """
+    return shlex.join([*_without(command, NAME, *without), NAME, name, RESUME, *more])
+
+
+def repeat_command(command: str, name: str) -> str:
+    """Return the command that runs a study anew from its beginning, under another name.
+
+    Args:
+        command: of one of its launches.
+        name: of the new study.
+    """
+    return shlex.join([*_without(command, NAME), NAME, name])
+
+
+def _without(command: str, *options: str) -> list[str]:
+    """Return a command's words without --resume and without options that take one value."""
     kept: list[str] = []
     words = iter(shlex.split(command))
     for word in words:
         option = word.partition("=")[0]
-        if option in (NAME, *without):
+        if option in options:
             if option == word:
                 next(words, None)
         elif word != RESUME:
             kept.append(word)
-    return shlex.join([*kept, NAME, name, RESUME, *more])
+    return kept
 
 
 def next_step(end: StudyEnd) -> tuple[str, str]:

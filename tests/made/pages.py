@@ -75,7 +75,7 @@ def calls(page: Path) -> Iterator[tuple[str, list[str]]]:
                 if match := re.fullmatch(r"studies/(\w+)\.py", word):
                     name = match.group(1)
                     yield command_name(name) if name in SCRIPTS else name, words[place + 1 :]
-            if words[:1] == ["diffrop"] and len(words) > 1:
+            if words[:1] == ["diffrop"] and not words[1].startswith("-"):
                 count = 2 if words[1] == "study" else 1
                 yield " ".join(words[1 : 1 + count]), words[1 + count :]
 

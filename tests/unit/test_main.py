@@ -17,6 +17,7 @@ ASKED = {
         for name in ["tau", "loss", "schedule", "margin", "method", "guidance", "pareto"]
     ),
     *["train", "sample", "tables", "gan", "classifier", "status", "report", "figures", "export"],
+    "reproduce",
 }
 
 

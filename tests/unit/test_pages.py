@@ -66,6 +66,26 @@ def test_blocks_for_a_cluster_are_told_from_those_that_run_here() -> None:
         assert all(block.runs_here for block in shell_blocks(page))
 
 
+def test_shells_complete_as_the_page_says(tmp_path: Path) -> None:
+    pytest.importorskip("shtab", reason="make setup installs it")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    commands = [
+        command
+        for block in shell_blocks(DOCS / "how-to" / "install.md")
+        for command in block.commands
+    ]
+    subprocess.run(
+        ["bash", "-ec", "\n".join(commands)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": path, "PATH": search, "HOME": str(tmp_path)},
+        check=True,
+        timeout=200,
+    )
+    written = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "diffrop"
+    assert "--dry-run" in written.read_text("utf-8")
+
+
 def test_two_studies_are_compared_as_the_page_says(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_study(tmp_path / "runs" / name, name=name)
