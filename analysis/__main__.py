@@ -1,8 +1,8 @@
-"""`python -m analysis NAME STUDY` draws a figure; see `analysis.command`."""
+"""`python -m analysis` in a checkout is the command `diffrop figures`."""
 
 import sys
 
-from analysis.command import main
+from diffrop.analysis.command import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], "python -m analysis"))

@@ -1,4 +1,4 @@
-"""The command `python -m analysis`: one figure by its name, all that apply, or the report.
+"""The command `diffrop figures`: one figure by its name, all that apply, or the report.
 
 What draws is imported when it is needed: help, the list of names and a mistyped name answer at
 once.
@@ -6,15 +6,15 @@ once.
 
 import argparse
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
+from diffrop.analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
-    from analysis.data.load import StudyResults
+    from diffrop.analysis.data.load import StudyResults
 
 ACTIONS = {
     "list": "List all figures with their titles",
@@ -32,64 +32,94 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str], command: str = "diffrop figures") -> int:
     """Do what the command line asks for, and print the files that were written.
+
+    Args:
+        argv: what was typed after the command.
+        command: as it was typed.
 
     Returns:
         the exit code.
     """
     with errors_to_exit(argv):
-        _check_name(argv)
-        args = _parser().parse_args(argv)
-        for line in args.run(args):
-            print(line)
-        return 0
+        _check_name(argv, command)
+        return _write(figures_parser(command).parse_args(argv))
 
 
-def _check_name(argv: list[str]) -> None:
+def report_main(argv: Sequence[str], command: str = "diffrop report") -> int:
+    """Write a study's report, and print its file; see `main`."""
+    with errors_to_exit(argv):
+        return _write(report_parser(command).parse_args(argv))
+
+
+def _write(args: argparse.Namespace) -> int:
+    for line in args.run(args):
+        print(line)
+    return 0
+
+
+def _check_name(argv: Sequence[str], command: str) -> None:
     """Refuse a name that there is not, with the nearest ones."""
     if not argv or argv[0].startswith("-") or argv[0] in NAMES:
         return
     nearest = ", ".join(difflib.get_close_matches(argv[0], NAMES, n=3))
     hint = f"the nearest names are {nearest}; " if nearest else ""
-    raise ValueError(
-        f"there is no figure {argv[0]!r}; {hint}`python -m analysis list` lists all figures"
-    )
+    raise ValueError(f"there is no figure {argv[0]!r}; {hint}`{command} list` lists all figures")
 
 
-def _parser() -> argparse.ArgumentParser:
+def report_parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of a command that writes the report alone."""
+    parser = _Parser(prog=command, description=f"{ACTIONS['report']}; nothing is trained.")
+    _add_report(parser)
+    return parser
+
+
+def figures_parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of the command; `command` stands before the options in its help."""
     parser = _Parser(
-        prog="python -m analysis",
+        prog=command,
         description="Draw figures of finished studies, as PNG and SVG; nothing is trained.",
     )
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for name, title in (ACTIONS | TITLES | OTHER_TITLES).items():
         own = names.add_parser(name, help=title, description=f"{title}.")
-        own.add_argument("--debug", action="store_true", help="show the trace of an error")
         match name:
             case "list":
-                own.set_defaults(run=_list)
+                _set_run(own, _list)
             case "toy_landscape":
-                own.set_defaults(run=_draw_toy_landscape)
+                _set_run(own, _draw_toy_landscape)
                 own.add_argument("--tau", type=float, default=0.2, help="weight of the loss (0.2)")
                 _add_out(own, f"({FIGURES})")
             case "guidance_sweep":
-                own.set_defaults(run=_draw_guidance_sweep)
-                own.add_argument("folder", type=Path, help="what run_guidance_sweep.py wrote")
+                _set_run(own, _draw_guidance_sweep)
+                own.add_argument("folder", type=Path, help="what diffrop study guidance wrote")
                 _add_out(own, "(the same folder)")
             case "study_comparison":
-                own.set_defaults(run=_draw_study_comparison)
+                _set_run(own, _draw_study_comparison)
                 _add_study(own, "studies", nargs="+")
                 _add_out(own, f"({FIGURES})")
             case "report":
-                own.set_defaults(run=_write_report)
-                _add_study(own, "study")
-                _add_out(own, "(STUDY)")
+                _add_report(own)
             case _:
-                own.set_defaults(run=_draw_all if name == "all" else _draw_figure)
+                _set_run(own, _draw_all if name == "all" else _draw_figure)
                 _add_study(own, "study")
                 _add_out(own, "(STUDY/figures)")
     return parser
+
+
+def _set_run(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], Iterable[object]],
+) -> None:
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    _set_run(parser, _write_report)
+    _add_study(parser, "study")
+    _add_out(parser, "(STUDY)")
 
 
 def _add_study(parser: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
@@ -107,10 +137,10 @@ def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _load(study: str, args: argparse.Namespace) -> "StudyResults":
     if args.tracking_uri is None:
-        from analysis.data.load import load_study
+        from diffrop.analysis.data.load import load_study
 
         return load_study(Path(study), trusted=args.trust_code)
-    from analysis.data.tracked import load_tracked
+    from diffrop.analysis.data.tracked import load_tracked
 
     return load_tracked(args.tracking_uri, study)
 
@@ -126,7 +156,7 @@ def _list(args: argparse.Namespace) -> Iterable[str]:
 
 
 def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.style import save_figure
 
     study = _load(args.study, args)
     figure = study_figure(args.name).draw(study)
@@ -134,38 +164,38 @@ def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
 
 
 def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.drawing import draw_figures, save_figures
+    from diffrop.analysis.figures.drawing import draw_figures, save_figures
 
     study = _load(args.study, args)
     return save_figures(draw_figures(study), args.out or _folder(args) / "figures")
 
 
 def _write_report(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.drawing import draw_figures
-    from analysis.report.page import write_page
+    from diffrop.analysis.figures.drawing import draw_figures
+    from diffrop.analysis.report.page import write_page
 
     study = _load(args.study, args)
     return [write_page(study, draw_figures(study), args.out or _folder(args))]
 
 
 def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.study_comparison import study_comparison_figure
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.study_comparison import study_comparison_figure
+    from diffrop.analysis.figures.style import save_figure
 
     studies = [_load(study, args) for study in args.studies]
     return save_figure(study_comparison_figure(studies), args.out or FIGURES, args.name)
 
 
 def _draw_guidance_sweep(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
-    from analysis.figures.style import save_figure
+    from diffrop.analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
+    from diffrop.analysis.figures.style import save_figure
 
     figure = guidance_sweep_figure(read_guidance_sweep(args.folder))
     return save_figure(figure, args.out or args.folder, args.name)
 
 
 def _draw_toy_landscape(args: argparse.Namespace) -> Iterable[Path]:
-    from analysis.figures.style import save_figure
-    from analysis.figures.toy_landscape import toy_landscape_figure
+    from diffrop.analysis.figures.style import save_figure
+    from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 
     return save_figure(toy_landscape_figure(args.tau), args.out or FIGURES, args.name)

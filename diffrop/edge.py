@@ -26,8 +26,8 @@ from diffrop.signals import answered, interrupting
 WRONG_INPUT, FAULT, INTERRUPTED = 2, 1, 130
 """Exit codes: the command or its files must change; something else failed; a signal ended it."""
 
-OURS = ("diffrop", "analysis")
-"""Packages whose ValueErrors tell of wrong input."""
+OURS = "diffrop"
+"""The package whose ValueErrors tell of wrong input."""
 
 LONGEST = 300
 """Characters of another library's message that are shown; the trace has all of it."""
@@ -133,7 +133,7 @@ def _raised_by_library(error: Exception) -> bool:
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     frame = frames[-1] if frames else None
-    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] == OURS:
         return False
     return "site-packages" in Path(frame.f_code.co_filename).parts
 

@@ -1,36 +1,8 @@
-"""Compare the forms of the contrastive loss with one another and with none: Table 5."""
+"""The same as `diffrop study loss`."""
 
-import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
-
-from analysis.report.render import render_study, study_answer
-from diffrop.console.commands import StudyCommand
-from diffrop.yaml_text import load_yaml
-
-SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "loss.yaml"
-FORMS = load_yaml(SPACE)["parameters"]["contrastive.form"]["choices"]
-"""All that the space lists: a form that is added there is tried, too."""
-TAU_0 = 3.0
-
-
-COMMAND = StudyCommand(
-    script="run_loss_ablation",
-    description="Train every form of the contrastive loss, and none, to the end at one strength: "
-    "Table 5. Without options: five trials on scikit-learn's digits, made long-tailed, in under "
-    "five minutes on two cores. --confirm 4 --seeds 3 repeats all of them with fresh seeds, "
-    "paired by seed; more --trials also search the strength.",
-    space=SPACE,
-    render=render_study,
-    answer=study_answer,
-    settings={
-        "scheduler": "none",
-        "num_trials": 1 + len(FORMS),
-        "points": tuple({"contrastive.form": form, "contrastive.tau_0": TAU_0} for form in FORMS),
-    },
-)
+from diffrop.main import script
 
 if __name__ == "__main__":
-    sys.exit(COMMAND.main(sys.argv[1:], dict(os.environ)))
+    sys.exit(script("study loss", __file__))

@@ -1,39 +1,8 @@
-"""Sweep the margin of the hinge in each space of the distance (Eq. 15)."""
+"""The same as `diffrop study margin`."""
 
-import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before others called `analysis`
-
-from analysis.report.render import render_study, study_answer
-from diffrop.console.commands import StudyCommand
-
-SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "margin.yaml"
-MARGINS = {"mu": (0.995, 1.01, 1.05), "x0": (0.8, 1.2), "eps": (0.8, 1.2)}
-"""By space: each from hardly ever to nearly always active."""
-POINTS = tuple(
-    {"contrastive.space": space, "contrastive.margin": margin}
-    for space, margins in MARGINS.items()
-    for margin in margins
-)
-
-
-COMMAND = StudyCommand(
-    script="run_margin_sweep",
-    description="Train the hinge with several margins in each space of the distance (mu, x0, "
-    "eps), and without the loss. Without options: eight trials on scikit-learn's digits, made "
-    "long-tailed, in under five minutes on two cores; --scheduler none runs all of them to their "
-    "end. pcl/active_share says how often a margin was active.",
-    space=SPACE,
-    render=render_study,
-    answer=study_answer,
-    settings={
-        "num_trials": 1 + len(POINTS),
-        "points": POINTS,
-        "contrastive.form": "hinge",
-    },
-)
+from diffrop.main import script
 
 if __name__ == "__main__":
-    sys.exit(COMMAND.main(sys.argv[1:], dict(os.environ)))
+    sys.exit(script("study margin", __file__))

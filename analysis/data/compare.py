@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.load import StudyResults
 
 PROTOCOL = ("sampler", "extractor", "reference")
 """What scores depend on beside the model and N."""

@@ -4,7 +4,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.load import StudyResults
 
 
 @dataclass(frozen=True)

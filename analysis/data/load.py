@@ -1,6 +1,6 @@
 """Reads studies into tidy frames; it trains nothing and needs neither ray nor torch.
 
-`load_study` reads a folder and `analysis.data.tracked.load_tracked` an MLflow server;
+`load_study` reads a folder and `diffrop.analysis.data.tracked.load_tracked` an MLflow server;
 `load_studies` puts any number of either into one.
 """
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.data.compare import baseline_trial, contrastive_trials
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.compare import baseline_trial, contrastive_trials
+from diffrop.analysis.data.load import StudyResults
 from diffrop.checkpoint_header import num_values, read_card
 from diffrop.errors import CheckpointError
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
 
 
 def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
 from diffrop.record.results import CONTRASTIVE_COLUMNS
 
 if TYPE_CHECKING:

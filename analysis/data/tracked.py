@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.load import StudyResults, load_study
 
 
 def load_tracked(uri: str, study: str, directory: Path | None = None) -> StudyResults:

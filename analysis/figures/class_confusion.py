@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.data.load import StudyResults
-from analysis.data.model import (
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import (
     CLASSIFIER,
     can_read_model,
     frequent_first,
@@ -18,7 +18,7 @@ from analysis.data.model import (
     model_trials,
     study_extractor,
 )
-from analysis.figures import style
+from diffrop.analysis.figures import style
 from diffrop.record.names import trial_label
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.load import StudyResults
-from analysis.data.words import score_label
-from analysis.figures import style
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import style
 from diffrop.record.confirmation import ConfirmationRecord
 
 READING = (

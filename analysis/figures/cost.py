@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.data.load import StudyResults
-from analysis.figures import style
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
 
 READING = (
     "Hours of all workers, by what they were spent on. "

@@ -8,11 +8,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.data.compare import contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import searched_columns
-from analysis.data.words import format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import searched_columns
+from diffrop.analysis.data.words import format_score, score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "The objective over tau_0 and the decay temperature: dark is low, and low is better. "
@@ -93,7 +93,7 @@ def _add_bar(
 ) -> None:
     assert drawn.norm.vmax is not None
     extend = "max" if trials["value"].max() > drawn.norm.vmax else "neither"
-    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)  # type: ignore[arg-type]
+    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.9, aspect=25, extend=extend)
     bar.set_label(score_label(study.objective), fontsize=style.SMALL_PT)
     bar.ax.tick_params(labelsize=style.SMALL_PT)
 

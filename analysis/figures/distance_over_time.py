@@ -7,9 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.load import StudyResults
-from analysis.data.model import TrialModel, can_read_model, load_data, load_model, model_trials
-from analysis.figures import style
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import (
+    TrialModel,
+    can_read_model,
+    load_data,
+    load_model,
+    model_trials,
+)
+from diffrop.analysis.figures import style
 from diffrop.record.names import trial_label
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from analysis.data.load import StudyResults
-from analysis.figures.registry import TITLES, StudyFigure, study_figure
-from analysis.figures.style import caption, save_figure, words_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.registry import TITLES, StudyFigure, study_figure
+from diffrop.analysis.figures.style import caption, save_figure, words_figure
 
 Written = TypeVar("Written")
 

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.data.load import StudyResults
-from analysis.figures import style
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
 
 READING = (
     "The norm of the contrastive loss's gradient over that of all other losses (pcl/grad_ratio). "

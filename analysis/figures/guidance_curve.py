@@ -4,11 +4,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import best_of_each_form, broken
-from analysis.data.load import StudyResults
-from analysis.data.words import format_score
-from analysis.figures import style
-from analysis.figures.omega_panels import panel_note, panel_rows, style_panel
+from diffrop.analysis.data.compare import best_of_each_form, broken
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_score
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.omega_panels import panel_note, panel_rows, style_panel
 
 READING = (
     "The baseline and the best trial of each form over the guidance scale omega, where 0 is no "

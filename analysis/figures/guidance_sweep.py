@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.words import score_label
-from analysis.figures import style
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import style
 from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.storage import write_atomically
 
@@ -96,9 +96,7 @@ def read_guidance_sweep(folder: Path) -> pd.DataFrame:
     """
     path = folder / TABLE
     if not path.is_file():
-        raise ValueError(
-            f"{folder} holds no {TABLE}; allowed: a folder of studies/run_guidance_sweep.py"
-        )
+        raise ValueError(f"{folder} holds no {TABLE}; allowed: a folder of diffrop study guidance")
     try:
         frame = plain_frame(pd.read_csv(path))
     except (OSError, ValueError) as error:

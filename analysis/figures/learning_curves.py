@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from analysis.data.compare import broken
-from analysis.data.load import StudyResults
-from analysis.data.words import format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import broken
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_score, score_label
+from diffrop.analysis.figures import style
 from diffrop.record.names import trial_label
 
 READING = (

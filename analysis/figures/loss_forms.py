@@ -4,10 +4,10 @@ from typing import get_args
 
 from matplotlib.figure import Figure
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.figures import style
-from analysis.figures.ablation import ablation_figure
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.ablation import ablation_figure
 from diffrop.config import Form
 
 READING = (

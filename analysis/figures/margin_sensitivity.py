@@ -4,10 +4,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial, beside_baseline, broken, contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.words import beyond_text, format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import (
+    baseline_trial,
+    beside_baseline,
+    broken,
+    contrastive_trials,
+)
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import beyond_text, format_score, score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "Trials with the hinge: above, the objective less the baseline's; below, the share of pairs "

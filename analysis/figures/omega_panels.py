@@ -3,10 +3,10 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.data.load import StudyResults
-from analysis.data.rounds import omega_rows, round_note
-from analysis.data.words import score_label
-from analysis.figures import style
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.rounds import omega_rows, round_note
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import style
 
 MIN_SAMPLES = 100
 """An FID of fewer samples says more about their number than about omega."""

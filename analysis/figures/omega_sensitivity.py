@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import t as student
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.figures import style
-from analysis.figures.omega_panels import panel_note, panel_rows, style_panel
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.omega_panels import panel_note, panel_rows, style_panel
 
 READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one, on "

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.data.compare import broken, comparable_trials, contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import searched_columns
-from analysis.data.words import format_score, parameter_label, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import broken, comparable_trials, contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import searched_columns
+from diffrop.analysis.data.words import format_score, parameter_label, score_label
+from diffrop.analysis.figures import style
 from diffrop.record.names import trial_label
 
 READING = (

@@ -5,11 +5,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import optuna_study, searched_columns
-from analysis.data.words import parameter_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import contrastive_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import optuna_study, searched_columns
+from diffrop.analysis.data.words import parameter_label
+from diffrop.analysis.figures import style
 
 READING = (
     "How much each parameter had to do with a trial being among the best tenth. "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from analysis.data.load import StudyResults
+    from diffrop.analysis.data.load import StudyResults
 
 TITLES = {
     "confirmation": "Confirmation with fresh seeds",
@@ -42,7 +42,7 @@ OTHER_TITLES = {
     "guidance_sweep": "Scores of finished checkpoints against omega",
     "toy_landscape": "Two Gaussians under each form of the loss",
 }
-"""Figures of several studies, of a table of `studies/run_guidance_sweep.py`, and of none."""
+"""Figures of several studies, of a table of `diffrop study guidance`, and of none."""
 
 
 def always(study: "StudyResults") -> bool:
@@ -71,7 +71,7 @@ def study_figure(name: str) -> StudyFigure:
     The module has the function NAME_figure and the text READING; `applies`, where it has that,
     says which studies the figure is for.
     """
-    module = importlib.import_module(f"analysis.figures.{name}")
+    module = importlib.import_module(f"diffrop.analysis.figures.{name}")
     applies = getattr(module, "applies", always)
     return StudyFigure(
         name, TITLES[name], getattr(module, f"{name}_figure"), module.READING, applies

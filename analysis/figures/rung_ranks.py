@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.data.words import format_count
-from analysis.figures import style
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_count
+from diffrop.analysis.figures import style
 from diffrop.record.rung_agreement import RungAgreement
 
 READING = (

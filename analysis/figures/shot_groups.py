@@ -4,10 +4,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial, beside_baseline, best_of_each_form, broken
-from analysis.data.load import StudyResults
-from analysis.data.words import beyond_text, format_count, format_score
-from analysis.figures import style
+from diffrop.analysis.data.compare import (
+    baseline_trial,
+    beside_baseline,
+    best_of_each_form,
+    broken,
+)
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import beyond_text, format_count, format_score
+from diffrop.analysis.figures import style
 from diffrop.shot_groups import SHOT_GROUPS
 
 READING = (

@@ -12,16 +12,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import (
+from diffrop.analysis.data.compare import (
     PROTOCOL,
     baseline_trial,
     contrastive_trials,
     num_samples_column,
 )
-from analysis.data.load import StudyResults
-from analysis.data.words import difference_text, format_count, format_score, score_label
-from analysis.figures import style
-from analysis.figures.wrapping import wrap_clauses
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import difference_text, format_count, format_score, score_label
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.wrapping import wrap_clauses
 
 ROW_IN = 0.38
 TITLE_IN = 3.4

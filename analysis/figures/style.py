@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
-from analysis.data.load import StudyResults
-from analysis.data.words import format_count, format_score
-from analysis.figures.wrapping import text_width_in, wrap_clauses
+from diffrop.analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_count, format_score
+from diffrop.analysis.figures.wrapping import text_width_in, wrap_clauses
 from diffrop.config import DiffusionConfig, Form, SamplingConfig
 from diffrop.printable import printable
 from diffrop.samplers import sampler_name

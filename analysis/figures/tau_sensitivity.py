@@ -4,11 +4,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial, beside_baseline, broken, contrastive_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import searched_columns
-from analysis.data.words import beyond_text, format_score, score_label
-from analysis.figures import style
+from diffrop.analysis.data.compare import (
+    baseline_trial,
+    beside_baseline,
+    broken,
+    contrastive_trials,
+)
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import searched_columns
+from diffrop.analysis.data.words import beyond_text, format_score, score_label
+from diffrop.analysis.figures import style
 
 READING = (
     "The objective of each complete trial less the baseline's, with the 95 % interval over "

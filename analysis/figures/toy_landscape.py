@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import minimize_scalar
 
-from analysis.figures import style
+from diffrop.analysis.figures import style
 from diffrop.config import Form
 
 WEIGHTS = (0.95, 0.05)

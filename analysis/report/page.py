@@ -15,21 +15,21 @@ import jinja2
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis.data.compare import baseline_trial
-from analysis.data.load import StudyResults, load_study
-from analysis.data.words import format_count, format_score, score_label
-from analysis.figures.drawing import draw_figures, or_failure
-from analysis.figures.registry import StudyFigure
-from analysis.figures.style import caption, write_figure
-from analysis.report.protocol import protocol_rows, space_row, versions_text
-from analysis.report.sections import (
+from diffrop.analysis.data.compare import baseline_trial
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.words import format_count, format_score, score_label
+from diffrop.analysis.figures.drawing import draw_figures, or_failure
+from diffrop.analysis.figures.registry import StudyFigure
+from diffrop.analysis.figures.style import caption, write_figure
+from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
+from diffrop.analysis.report.sections import (
     confirmation_section,
     cost_section,
     front_section,
     learned_notes,
     stopping_section,
 )
-from analysis.report.summary import (
+from diffrop.analysis.report.summary import (
     answer,
     best_trial,
     counts_in_words,
@@ -38,7 +38,7 @@ from analysis.report.summary import (
     metric_rows,
     reasons_for_no_best,
 )
-from analysis.report.trial_table import trial_columns, trial_rows
+from diffrop.analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.printable import printable
 from diffrop.record.names import images_of, trial_label
 from diffrop.record.next_step import StudyEnd, next_step

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.load import StudyResults
-from analysis.data.words import format_count
-from analysis.figures.style import caption
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_count
+from diffrop.analysis.figures.style import caption
 from diffrop.checkpoint_header import read_card
 from diffrop.errors import CheckpointError
 from diffrop.record.trial_folder import TrialFolder

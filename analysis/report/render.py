@@ -9,8 +9,8 @@ def study_answer(study_dir: Path) -> str:
     Raises:
         ValueError: the folder is no study.
     """
-    from analysis.data.load import load_study
-    from analysis.report.summary import answer
+    from diffrop.analysis.data.load import load_study
+    from diffrop.analysis.report.summary import answer
 
     found = answer(load_study(study_dir))
     said = found.is_confirmed or found.certainty in found.headline
@@ -25,9 +25,9 @@ def render_study(study_dir: Path) -> list[Path]:
     Raises:
         ValueError: the folder is no study.
     """
-    from analysis.data.load import load_study
-    from analysis.figures.drawing import draw_figures, save_figures
-    from analysis.report.page import write_page
+    from diffrop.analysis.data.load import load_study
+    from diffrop.analysis.figures.drawing import draw_figures, save_figures
+    from diffrop.analysis.report.page import write_page
 
     study = load_study(study_dir, trusted=True)
     drawn, paths = [], []

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.load import StudyResults
-from analysis.data.words import format_count, format_score
-from analysis.figures.cost import cost_hours
-from analysis.report.summary import constraints
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_count, format_score
+from diffrop.analysis.figures.cost import cost_hours
+from diffrop.analysis.report.summary import constraints
 from diffrop.cost.actual import comparison
 from diffrop.record.confirmation import ConfirmedLeader
 from diffrop.record.names import trial_label

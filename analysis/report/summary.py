@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.data.compare import (
+from diffrop.analysis.data.compare import (
     baseline_trial,
     comparable_trials,
     contrastive_trials,
     num_samples_column,
 )
-from analysis.data.confirmed import Confirmed, confirmed
-from analysis.data.load import StudyResults
-from analysis.data.words import format_change, format_count, format_metric, score_label
-from analysis.report.protocol import method_text
+from diffrop.analysis.data.confirmed import Confirmed, confirmed
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_change, format_count, format_metric, score_label
+from diffrop.analysis.report.protocol import method_text
 from diffrop.metrics.protocol import name_note
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.data.compare import baseline_trial, comparable_trials
-from analysis.data.load import StudyResults
-from analysis.data.words import difference_text, format_count, format_metric, format_score
-from analysis.report.summary import (
+from diffrop.analysis.data.compare import baseline_trial, comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import difference_text, format_count, format_metric, format_score
+from diffrop.analysis.report.summary import (
     SEARCHED,
     STATE_WORDS,
     STATES,

@@ -17,7 +17,7 @@ from diffrop.data.batches import ImageOrder
 from diffrop.diffusion.sampling import from_uint8, to_uint8
 from diffrop.errors import CheckpointError, NonFiniteError
 from diffrop.metrics.report import balanced_labels
-from diffrop.provenance import git_commit, package_versions
+from diffrop.provenance import card_changes, environment, git_commit, package_versions
 from diffrop.seeds import INITIAL, SAMPLES, STEP, derive_seed, generator
 
 SAMPLING_BATCH = 500
@@ -201,6 +201,8 @@ class GanTrainer:
             "class_counts": train.class_counts,
             "git_commit": git_commit(),
             "versions": package_versions(),
+            "environment": environment(),
+            "changes": card_changes(),
         }
         return Checkpoint({k: v.detach().clone() for k, v in tensors.items()}, card)
 

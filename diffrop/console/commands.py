@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diffrop.console.call import Call
 from diffrop.console.configs import (
     as_begun,
     experiment_changes,
@@ -27,12 +28,16 @@ from diffrop.webhook import check_url
 
 NOTIFY_VARIABLE = "DIFFROP_NOTIFY"
 
+SEARCH_SPACES = Path(__file__).parents[1] / "search_spaces"
+"""The folder of the repository's top, or what the wheel has of it."""
+
 
 @dataclass(frozen=True)
 class StudyCommand:
-    """A study as a command: what a file in studies/ has to say."""
+    """A study as a command: what a module of `diffrop.commands` has to say."""
 
-    script: str
+    name: str
+    """Starts the name of an unnamed study."""
     description: str
     space: Path
     render: Callable[[Path], list[Path]]
@@ -42,31 +47,48 @@ class StudyCommand:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it changes of the dataset's recipe; see `study_config`."""
 
-    def main(self, argv: list[str], environment: Mapping[str, str]) -> int:
+    def parser(self, command: str) -> argparse.ArgumentParser:
+        """Return the parser of the options; `command` stands before them in its help."""
+        return study_parser(command, self.description, self.settings)
+
+    def main(self, call: Call) -> int:
         """Parse, check, run, and print the results; return the exit code."""
-        args = study_parser(self.description, self.settings).parse_args(argv)
+        args = self.parser(call.command).parse_args(call.argv)
         console = Terminal(stderr=args.json)
-        with errors_to_exit(argv) as edge:
-            config, launch = self._configs(args, environment)
-            notify = notify_url(args, environment)
+        with errors_to_exit(call.argv) as edge:
+            config, launch = self.configs(args, call.environment)
+            notify = notify_url(args, call.environment)
             from diffrop.console import study_launch
 
             if args.dry_run:
                 study_launch.show_plan(config, launch, console)
                 return 0
-            command = study_launch.typed_command(self.script, argv)
             view = study_launch.chosen_view(args.json, args.quiet)
             finished = study_launch.run(
-                config, launch, command, view, console, self.render, self.answer, edge, notify
+                config,
+                launch,
+                study_launch.typed_command(call),
+                view,
+                console,
+                self.render,
+                self.answer,
+                edge,
+                notify,
             )
             if view != "json":
                 study_launch.print_places(finished, console)
             return 130 if finished.interrupted else 0
 
-    def _configs(
+    def configs(
         self, args: argparse.Namespace, environment: Mapping[str, str]
     ) -> tuple[StudyConfig, LaunchConfig]:
-        config = study_config(args, self.script, self.space, self.settings)
+        """Return the study and the launch of parsed options; a study that resumes, as begun.
+
+        Raises:
+            ValueError: an option is not allowed.
+            StudyError: the study.yaml of a study that is resumed is damaged.
+        """
+        config = study_config(args, self.name, self.space, self.settings)
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
         asked = {*self.settings, *experiment_changes(args)}
         experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)

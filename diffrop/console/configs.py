@@ -114,7 +114,7 @@ def for_device(
 
 def study_config(
     args: argparse.Namespace,
-    script: str,
+    kind: str,
     space: Path,
     settings: Mapping[str, Any] | None = None,
 ) -> StudyConfig:
@@ -122,7 +122,7 @@ def study_config(
 
     Args:
         args: of `study_parser`.
-        script: name of the command, for the name of an unnamed study.
+        kind: name of the kind of study, for the name of an unnamed one.
         space: search space, unless the options name another.
         settings: what this kind of study changes of the recipe: fields of StudyConfig, and dotted
             keys of the experiment. Options come after them.
@@ -140,7 +140,7 @@ def study_config(
     chosen_space = SearchSpace.load(asked.get("space", space))
     if "points" in asked:
         asked["points"] = load_points(asked["points"], chosen_space)
-    asked["name"] = asked.get("name") or f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
+    asked["name"] = asked.get("name") or f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     fields: dict[str, Any] = {
         "num_trials": start.num_trials,
         "first_rung_images": start.first_rung_images,

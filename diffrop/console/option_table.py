@@ -48,7 +48,7 @@ class Option:
 OPTIONS = {
     # What a study is: fields of StudyConfig.
     "study.name": Option(
-        "--study-name", "its folder in runs/", "NAME", default="from script and time"
+        "--study-name", "its folder in runs/", "NAME", default="from kind and time"
     ),
     "study.num_trials": Option(
         "--trials --budget-trials", "trials, the baseline included; may be raised with --resume"

@@ -1,4 +1,4 @@
-"""Parsers of the commands in studies/, made from the table of options.
+"""Parsers of the commands, made from the table of options.
 
 An option that was given stands in the parsed arguments under its dotted key; one that was not has
 no place there, so that what it would replace keeps its own default. `diffrop.console.configs`
@@ -126,11 +126,17 @@ class VersionAction(argparse.Action):
 
 
 def command_parser(
-    description: str | None, usage: str | None = "%(prog)s [options]"
+    command: str, description: str | None = None, usage: str | None = "%(prog)s [options]"
 ) -> argparse.ArgumentParser:
-    """Return a parser of --help, --version and --debug; a usage of None is argparse's own."""
+    """Return a parser of --help, --version and --debug.
+
+    Args:
+        command: what is typed before the options, such as `diffrop sample`.
+        description: what it does.
+        usage: None is argparse's own.
+    """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=Formatter, usage=usage
+        prog=command, description=description, formatter_class=Formatter, usage=usage
     )
     text = "show the version of the package and exit"
     parser.add_argument("--version", action=VersionAction, nargs=0, help=text)
@@ -250,10 +256,10 @@ def add_trust(container: argparse._ActionsContainer) -> None:
 
 
 def study_parser(
-    description: str, settings: Mapping[str, Any] | None = None
+    command: str, description: str | None = None, settings: Mapping[str, Any] | None = None
 ) -> argparse.ArgumentParser:
     """Return the parser of a study's command; `settings` as in `study_config`."""
-    parser = command_parser(description)
+    parser = command_parser(command, description)
     study = parser.add_argument_group("the study")
     add_options(study, "study.name", "launch.resume")
     study.add_argument("--dry-run", action="store_true", help="print plan and cost, start nothing")

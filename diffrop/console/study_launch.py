@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diffrop.console.alerts import AlertScreen
+from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
@@ -58,9 +59,9 @@ def chosen_view(json_lines: bool, quiet: bool) -> View:
     return "json" if json_lines else "quiet" if quiet else "lines"
 
 
-def typed_command(script: str, argv: Sequence[str]) -> str:
+def typed_command(call: Call) -> str:
     """Return what was typed, without credentials, as it is stored with the study."""
-    return shlex.join(["python", f"studies/{script}.py", *storable_words(argv)])
+    return shlex.join([*call.command.split(), *storable_words(call.argv)])
 
 
 def warnings_before(config: StudyConfig) -> list[str]:

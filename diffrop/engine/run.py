@@ -197,9 +197,7 @@ def _drawn(run: StudyRun, render: Callable[[Path], list[Path]]) -> list[Path]:
     except Exception as error:
         why = f"Figures or report could not be drawn: {described(error)[1]}"
         add_to_log(run.folder.log, traceback.format_exc().splitlines())
-    run.screen.say(
-        f"{why}. To draw them: python -m analysis all {path} and python -m analysis report {path}"
-    )
+    run.screen.say(f"{why}. To draw them: diffrop figures all {path} and diffrop report {path}")
     return []
 
 

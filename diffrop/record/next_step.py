@@ -1,4 +1,4 @@
-"""What to type after a study: the same on the screen, in `status.py` and in the report."""
+"""What to type after a study: the same on the screen, in `diffrop status` and in the report."""
 
 import shlex
 from collections.abc import Sequence
@@ -37,16 +37,31 @@ def resume_command(command: str, name: str, *more: str, without: Sequence[str] =
         more: words that come last.
         without: options with one value that are left out.
     """
+    return shlex.join([*_without(command, NAME, *without), NAME, name, RESUME, *more])
+
+
+def repeat_command(command: str, name: str) -> str:
+    """Return the command that runs a study anew from its beginning, under another name.
+
+    Args:
+        command: of one of its launches.
+        name: of the new study.
+    """
+    return shlex.join([*_without(command, NAME), NAME, name])
+
+
+def _without(command: str, *options: str) -> list[str]:
+    """Return a command's words without --resume and without options that take one value."""
     kept: list[str] = []
     words = iter(shlex.split(command))
     for word in words:
         option = word.partition("=")[0]
-        if option in (NAME, *without):
+        if option in options:
             if option == word:
                 next(words, None)
         elif word != RESUME:
             kept.append(word)
-    return shlex.join([*kept, NAME, name, RESUME, *more])
+    return kept
 
 
 def next_step(end: StudyEnd) -> tuple[str, str]:
@@ -64,4 +79,4 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
         more = (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
         return "confirm", resume_command(end.command, end.name, *more, without=(CONFIRM, SEEDS))
     best = shlex.quote(f"{end.folder}/best.yaml")
-    return "train", f"python studies/train_final.py --config {best}"
+    return "train", f"diffrop train --config {best}"

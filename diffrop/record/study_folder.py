@@ -19,6 +19,11 @@ class StudyFolder:
         return self.path / "study.yaml"
 
     @property
+    def changes(self) -> Path:
+        """The changes to the checkout that its newest launch ran with; none without any."""
+        return self.path / "changes.diff"
+
+    @property
     def log(self) -> Path:
         """study.log: what every launch said, and the traces of its faults."""
         return self.path / "study.log"

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffrop.errors import StudyError
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
+from diffrop.provenance import MAX_CHANGES, environment, git_changes
 from diffrop.record.creation_lock import creation_lock
 from diffrop.record.identity import identity_of
 from diffrop.record.patient_storage import open_patiently
@@ -24,6 +25,7 @@ from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
 from diffrop.schema import flatten, value_differences
 from diffrop.sqlite_file import read_only_url, sqlite_url
+from diffrop.storage import written_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
 LOCK_WAIT_S = 5
@@ -169,7 +171,13 @@ class StudyStore:
 
     def _write(self, config: StudyConfig, command: str) -> None:
         content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
-        write_settings(self.folder, content)
+        write_settings(self.folder, content | {"environment": environment()})
+        changes = git_changes()
+        if 0 < len(changes) <= MAX_CHANGES:
+            with written_atomically(self.folder.changes) as temporary:
+                temporary.write_bytes(changes)
+        else:
+            self.folder.changes.unlink(missing_ok=True)
 
     def read_config(self) -> StudyConfig:
         """Return the configuration of the study's newest launch.

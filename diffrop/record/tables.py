@@ -1,6 +1,6 @@
 """The tables of a study: trials.csv and front.csv, and tidy frames of scores, curves and costs.
 
-`analysis.data.load` says what the columns of the frames mean.
+`diffrop.analysis.data.load` says what the columns of the frames mean.
 """
 
 import csv

@@ -14,6 +14,8 @@ from diffrop.study.space import SearchSpace
 from diffrop.study.stopping_rules import STOPPING_RULES
 
 STUDY_FORMAT = 3
+BESIDE = ("format", "command", "environment")
+"""What study.yaml holds beside the fields of the configuration."""
 
 MAX_TRIALS = 100_000
 MIN_FACTOR, MAX_FACTOR = 1.1, 1000
@@ -115,12 +117,12 @@ class StudyConfig(Config):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "StudyConfig":
-        """Build from the content of study.yaml, which has format and command beside the fields.
+        """Build from the content of study.yaml, which has others beside the fields.
 
         Raises:
             ValueError: a key is unknown or a value is not allowed.
         """
-        kept = {key: value for key, value in settings.items() if key not in ("format", "command")}
+        kept = {key: value for key, value in settings.items() if key not in BESIDE}
         return cls.from_dict(kept)
 
     @property

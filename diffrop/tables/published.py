@@ -123,7 +123,7 @@ def _table_1() -> PublishedTable:
         NO_TAU,
         TWO_NUMBERS,
         "Absent: CBGAN and gSR, which the paper names as baselines (Section 5.2) without a "
-        "number; studies/train_gan.py trains them.",
+        "number; `diffrop gan` trains them.",
     )
     return PublishedTable(
         number=1, title="scores over all classes", scores=scores, rows=rows, remarks=remarks

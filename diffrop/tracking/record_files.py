@@ -19,6 +19,7 @@ def study_files(folder: StudyFolder) -> list[Path]:
     """Return the tables and records of a whole study, which need not exist."""
     return [
         folder.config,
+        folder.changes,
         folder.trials_table,
         folder.best,
         folder.reference_scores,

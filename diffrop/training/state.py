@@ -12,7 +12,7 @@ from diffrop.data import Dataset
 from diffrop.diffusion.objective import Objective
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.errors import CheckpointError
-from diffrop.provenance import git_commit, package_versions
+from diffrop.provenance import card_changes, environment, git_commit, package_versions
 from diffrop.seeds import INITIAL, derive_seed
 from diffrop.training.checkpoint import average_part, config_of
 from diffrop.training.ema import PowerAverage, WeightAverage
@@ -168,6 +168,8 @@ class TrainingState:
             "class_counts": train.class_counts,
             "git_commit": git_commit(),
             "versions": package_versions(),
+            "environment": environment(),
+            "changes": card_changes(),
         }
 
     def _check_same_training(self, card: dict[str, Any]) -> None:

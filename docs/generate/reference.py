@@ -11,7 +11,6 @@ import ast
 import dataclasses
 import inspect
 import os
-import subprocess
 import sys
 import textwrap
 import types
@@ -23,13 +22,13 @@ from typing import Any
 from diffrop.config import ExperimentConfig
 from diffrop.console.option_table import OPTIONS
 from diffrop.console.options import OWNERS, default_of, parsing, shown
+from diffrop.main import command_modules, load_command
 from diffrop.presets import PRESETS
 from diffrop.recipes import RECIPES, Recipe
 from diffrop.schema import Config
 from diffrop.study.space import Parameter
 
 ROOT = Path(__file__).resolve().parents[2]
-HELP_TIMEOUT_S = 120
 NOT_KEYED = {"settings": "any key", "preset": "several keys", "notify": "none, it is not stored"}
 """Options of the table that are no single key, with what stands in place of one."""
 
@@ -204,32 +203,6 @@ def option_rows() -> Iterator[list[str]]:
         yield ["<br>".join([*names, NOT_KEYED.get(key, code(key))]), cell("; ".join(meaning))]
 
 
-def commands() -> dict[str, list[str]]:
-    """Return by what is typed how each command is started."""
-    scripts = sorted((ROOT / "studies").glob("*.py"))
-    found = {f"python studies/{path.name}": [sys.executable, str(path)] for path in scripts}
-    return found | {"python -m analysis": [sys.executable, "-m", "analysis"]}
-
-
-def help_of(command: list[str]) -> str:
-    """Return what a command's --help prints.
-
-    Raises:
-        CalledProcessError: the command failed.
-    """
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [*command, "--help"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=HELP_TIMEOUT_S,
-    )
-    return done.stdout
-
-
 def options_page() -> str:
     """Return the page of all options, and of what each command's --help prints."""
     rows = table(["option, and its key", "meaning"], option_rows())
@@ -243,8 +216,11 @@ def options_page() -> str:
         rows,
         "## Commands\n",
     ]
-    for typed, command in commands().items():
-        parts += [f"### {typed}\n", f"```text\n{help_of(command).rstrip()}\n```\n"]
+    os.environ["COLUMNS"] = "80"
+    for name in command_modules():
+        typed = f"diffrop {name}"
+        words = load_command(name).parser(typed).format_help()
+        parts += [f"### {typed}\n", f"```text\n{words.rstrip()}\n```\n"]
     return "\n".join(parts)
 
 

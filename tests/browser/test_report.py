@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
-from analysis.report.page import write_report
+from diffrop.analysis.report.page import write_report
 from tests.made.browsing import HEIGHT, look, take_picture
 from tests.made.full_study import write_full_study
 

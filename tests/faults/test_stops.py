@@ -153,7 +153,7 @@ def test_interrupt_while_it_draws_costs_the_figures_alone(tmp_path: Path) -> Non
         study.strike(signal.SIGINT)
         code = study.end()
     assert code == 130 and "Traceback" not in study.said
-    assert "To draw them: python -m analysis all" in study.said
+    assert "To draw them: diffrop figures all" in study.said
     assert unfinished(study) == 0 and (study.study.path / "best.yaml").exists()
 
 

@@ -34,9 +34,9 @@ FINAL = "--images 640 --num-samples 60"
 
 def smaller(command: str) -> str:
     """Return a command of a page with numbers for a test behind its own."""
-    if "studies/train_final.py" in command:
+    if "studies/train_final.py" in command or command.startswith("diffrop train "):
         return f"{command} {FINAL}"
-    if "studies/run_" not in command:
+    if "studies/run_" not in command and not command.startswith("diffrop study "):
         return command
     more = [options for word, options in FEWER.items() if word in command.split()]
     return " ".join([command, STUDY, *more])

@@ -1,47 +1,41 @@
-"""The commands of studies/, which is no package."""
+"""The commands, by the names of their scripts in studies/, which is no package."""
 
 import argparse
-import importlib.util
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
-import pytest
-
+from diffrop.console.call import Call
+from diffrop.main import load_command
 from tests.made.small import ROOT
 
 SCRIPTS = tuple(sorted(path.stem for path in (ROOT / "studies").glob("*.py")))
 
 
+def command_name(script_name: str) -> str:
+    """Return which command studies/NAME.py is, such as "study tau"."""
+    text = (ROOT / "studies" / f"{script_name}.py").read_text("utf-8")
+    (found,) = re.findall(r'script\("([a-z_ ]+)", __file__\)', text)
+    return str(found)
+
+
 def script(name: str) -> ModuleType:
-    """Return studies/NAME.py as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "studies" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Return the module of the command that studies/NAME.py is."""
+    module = load_command(command_name(name))
+    assert isinstance(module, ModuleType)
     return module
 
 
-def command(name: str) -> Callable[[list[str]], int]:
-    """Return the main function of studies/NAME.py."""
-    main: Callable[[list[str]], int] = script(name).main
+def command(name: str) -> Callable[..., int]:
+    """Return what runs the command that studies/NAME.py is, given options and environment."""
+
+    def main(argv: list[str], environment: Mapping[str, str] | None = None) -> int:
+        typed = f"python studies/{name}.py"
+        return load_command(command_name(name)).main(Call(typed, argv, environment or {}))
+
     return main
 
 
-def parser_of(name: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
-    """Return the parser of studies/NAME.py, which is asked to parse nothing."""
-    found: list[argparse.ArgumentParser] = []
-
-    def keep(parser: argparse.ArgumentParser, *_: object) -> None:
-        found.append(parser)
-        raise SystemExit
-
-    module = script(name)
-    with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", keep)
-        with pytest.raises(SystemExit):
-            if hasattr(module, "COMMAND"):
-                module.COMMAND.main([], {})
-            else:
-                module.parse([])
-    return found[0]
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Return the parser of the command that studies/NAME.py is."""
+    return load_command(command_name(name)).parser(f"python studies/{name}.py")

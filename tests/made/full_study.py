@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.data.load import StudyResults
+from diffrop.analysis.data.load import StudyResults
 from diffrop.record.confirmation import (
     ConfirmationRecord,
     ConfirmedBaseline,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.made.commands import SCRIPTS, command_name
 from tests.made.small import ROOT
 
 DOCS = ROOT / "docs"
@@ -62,13 +63,21 @@ def save_files(page: Path, folder: Path) -> None:
 
 
 def calls(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the commands of studies/ that a page types, on whatever machine: name and options."""
+    """Yield the commands that a page types, on whatever machine: the name, and the options.
+
+    The name is that of the command, such as "study tau", also where a script is typed; a script
+    that is not there has its own.
+    """
     for block in shell_blocks(page):
         for command in block.commands:
             words = shlex.split(command, comments=True)
             for place, word in enumerate(words):
                 if match := re.fullmatch(r"studies/(\w+)\.py", word):
-                    yield match.group(1), words[place + 1 :]
+                    name = match.group(1)
+                    yield command_name(name) if name in SCRIPTS else name, words[place + 1 :]
+            if words[:1] == ["diffrop"] and not words[1].startswith("-"):
+                count = 2 if words[1] == "study" else 1
+                yield " ".join(words[1 : 1 + count]), words[1 + count :]
 
 
 def diffs_of_extensions() -> dict[str, str]:
@@ -87,8 +96,11 @@ def write_changed_checkout(folder: Path) -> Path:
     """Write a copy of the project with all changes of docs/extend.md; return its folder."""
     for name in ("diffrop", "analysis", "search_spaces", "studies", "tests/made"):
         for path in (ROOT / name).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                target = folder / path.relative_to(ROOT)
+            target = folder / path.relative_to(ROOT)
+            if path.is_symlink():  # such as diffrop/analysis, of a folder that is copied, too
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(path.readlink())
+            elif path.is_file() and "__pycache__" not in path.parts:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
     (folder / "tests" / "__init__.py").touch()

@@ -9,14 +9,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from analysis.data.load import load_study
-from analysis.data.model import load_data, study_extractor
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.data.model import load_data, study_extractor
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import ready_to_sample
 from diffrop.metrics.extractors import DOWNLOADED_CODE
 from diffrop.training.trainer import Trainer
-from tests.made.commands import command, script
+from tests.made.commands import command, parser_of, script
 from tests.made.faults import fault
 from tests.made.small import small_experiment
 from tests.made.trained_study import write_trained_study
@@ -90,7 +90,7 @@ def test_commands_do_not_abort_where_a_file_says_so(
         command("run_guidance_sweep")(["--checkpoint", str(path), *runs])
     assert ended.value.code == 2
     with pytest.raises(SystemExit) as ended:
-        script("train_final").main(["--config", str(best), "--gpus-per-worker", "0", *runs], {})
+        command("train_final")(["--config", str(best), "--gpus-per-worker", "0", *runs])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert error.count("extractor 'os:abort', which a file names, is code") == 2
@@ -124,4 +124,4 @@ def test_analysis_calls_what_it_is_told_to_trust(tmp_path: Path) -> None:
 )
 def test_what_was_typed_is_trusted(words: list[str], trusted: bool) -> None:
     module = script("train_final")
-    assert module.trusts_extractor(module.parse(words)) is trusted
+    assert module.trusts_extractor(parser_of("train_final").parse_args(words)) is trusted

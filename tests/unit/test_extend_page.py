@@ -47,15 +47,15 @@ import math
 import tempfile
 from pathlib import Path
 from typing import get_args
-from analysis.data.load import load_study
-from analysis.figures import class_confusion
-from analysis.figures.registry import TITLES
-from analysis.figures.registry import study_figure
-from analysis.figures.style import form_style
-from analysis.figures.study_comparison import study_comparison_figure
-from analysis.figures.toy_landscape import optimum
-from analysis.figures.toy_landscape import shift
-from analysis.figures.toy_landscape import toy_landscape_figure
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.figures import class_confusion
+from diffrop.analysis.figures.registry import TITLES
+from diffrop.analysis.figures.registry import study_figure
+from diffrop.analysis.figures.style import form_style
+from diffrop.analysis.figures.study_comparison import study_comparison_figure
+from diffrop.analysis.figures.toy_landscape import optimum
+from diffrop.analysis.figures.toy_landscape import shift
+from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 from diffrop.config import Form
 from diffrop.metrics import classifier
 from tests.made.trained_study import write_trained_study
@@ -90,8 +90,8 @@ import csv
 import tempfile
 from pathlib import Path
 import torch
-from analysis.data.load import load_study
-from analysis.report.summary import metric_rows
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.report.summary import metric_rows
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
@@ -113,12 +113,10 @@ write_trials(directory, rows)
 assert ("mean distance", "t001", ["-", "-", "-", "4.90"]) in metric_rows(load_study(directory))
 """
 STUDY = """
-import importlib
-import sys
+from diffrop.main import load_command
 from diffrop.recipes import recipe
 from diffrop.study.space import SearchSpace
-sys.path.insert(0, "studies")
-command = importlib.import_module("run_learning_rate_sweep").COMMAND
+command = load_command("study learning_rate").COMMAND
 space = SearchSpace.load(command.space)
 assert [parameter.name for parameter in space.parameters] == ["training.learning_rate"]
 assert len(list(space.corners(recipe("digits").experiment))) == 2

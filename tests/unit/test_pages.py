@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from diffrop.console.configs import experiment_config, study_config
+from diffrop.main import command_modules, load_command
 from diffrop.study.config import StudyConfig
 from tests.made.analysed_study import write_study
-from tests.made.commands import SCRIPTS, parser_of, script
 from tests.made.pages import DOCS, HOW_TO, blocks, calls, save_files, shell_blocks
 from tests.made.small import ROOT
 
@@ -33,27 +33,29 @@ def test_every_command_of_a_page_is_taken_by_its_command(
     save_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     for name, words in calls(page):
-        if name not in SCRIPTS or any(word.split("=")[-1] in OF_EXTENSIONS for word in words):
+        if name not in command_modules() or any(
+            word.split("=")[-1] in OF_EXTENSIONS for word in words
+        ):
             assert page.name == "extend.md", (name, words)
             continue
         errors = io.StringIO()
         with contextlib.redirect_stderr(errors):
             try:
-                args = parser_of(name, monkeypatch).parse_args(words)
+                args = load_command(name).parser(name).parse_args(words)
             except SystemExit:
                 pytest.fail(f"{name} {' '.join(words)}: {errors.getvalue()}")
-        if hasattr(module := script(name), "COMMAND"):
+        if hasattr(module := load_command(name), "COMMAND"):
             own = module.COMMAND
-            config = study_config(args, own.script, own.space, own.settings)
+            config = study_config(args, own.name, own.space, own.settings)
             assert isinstance(config, StudyConfig)
-        elif name == "train_final":
+        elif name == "train":
             experiment_config(args, vars(args).get("preset"))
 
 
 @pytest.mark.parametrize("page", HOW_TO, ids=ids)
 def test_every_command_of_a_how_to_page_is_in_a_block_that_a_test_reads(page: Path) -> None:
     text = page.read_text("utf-8")
-    indented = re.findall(r"^ {4}(?:python|sbatch|srun|ray|mlflow) .*", text, re.M)
+    indented = re.findall(r"^ {4}(?:diffrop|python|sbatch|srun|ray|mlflow) .*", text, re.M)
     assert indented == []
     assert shell_blocks(page), "a how-to page without a command"
 
@@ -62,6 +64,26 @@ def test_blocks_for_a_cluster_are_told_from_those_that_run_here() -> None:
     assert all(not block.runs_here for block in shell_blocks(DOCS / "cluster.md"))
     for page in (DOCS / "tutorial.md", DOCS / "how-to" / "resume.md"):
         assert all(block.runs_here for block in shell_blocks(page))
+
+
+def test_shells_complete_as_the_page_says(tmp_path: Path) -> None:
+    pytest.importorskip("shtab", reason="make setup installs it")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    commands = [
+        command
+        for block in shell_blocks(DOCS / "how-to" / "install.md")
+        for command in block.commands
+    ]
+    subprocess.run(
+        ["bash", "-ec", "\n".join(commands)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": path, "PATH": search, "HOME": str(tmp_path)},
+        check=True,
+        timeout=200,
+    )
+    written = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "diffrop"
+    assert "--dry-run" in written.read_text("utf-8")
 
 
 def test_two_studies_are_compared_as_the_page_says(tmp_path: Path) -> None:

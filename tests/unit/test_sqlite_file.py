@@ -39,7 +39,10 @@ def files_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_study_database_lies_where_it_was_asked_for(tmp_path: Path, name: str) -> None:
+def test_study_database_lies_where_it_was_asked_for(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffrop.record.study_store.git_changes", lambda: b"")
     root = tmp_path / name
     store, launch = StudyStore(root, "s"), LaunchConfig(runs_root=str(root))
     store.create(small_study(), "command", launch, {})

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures import class_confusion
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures import class_confusion
 from diffrop.metrics import classifier
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.full_study import write_full_study
@@ -60,4 +60,4 @@ def quick_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the drawing, most of a report's time."""
-    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [])
+    monkeypatch.setattr("diffrop.analysis.figures.drawing.applicable_figures", lambda study: [])

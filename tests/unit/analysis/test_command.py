@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.command import main
-from analysis.data import load
-from analysis.data.load import StudyResults
-from analysis.figures import style
-from analysis.figures.guidance_sweep import COLUMNS, write_guidance_sweep
-from analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
+from diffrop.analysis.command import main
+from diffrop.analysis.data import load
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures import style
+from diffrop.analysis.figures.guidance_sweep import COLUMNS, write_guidance_sweep
+from diffrop.analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.full_study import write_full_study
 
@@ -159,8 +159,8 @@ def test_command_reads_a_study_from_mlflow(
         asked.append((uri, name))
         return dataclasses.replace(study, directory=Path(name))
 
-    monkeypatch.setattr("analysis.data.tracked.load_tracked", load_tracked)
-    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [])
+    monkeypatch.setattr("diffrop.analysis.data.tracked.load_tracked", load_tracked)
+    monkeypatch.setattr("diffrop.analysis.figures.drawing.applicable_figures", lambda study: [])
     source = ["tau-sweep", "--tracking-uri", "sqlite:////runs/mlflow.db"]
     for name in ("loss_forms", "report"):
         assert main([name, *source, "--out", str(tmp_path / "out")]) == 0
@@ -180,7 +180,8 @@ def test_all_draws_what_applies(
 ) -> None:
     names = ("loss_forms", "cost")
     monkeypatch.setattr(
-        "analysis.figures.drawing.applicable_figures", lambda study: map(study_figure, names)
+        "diffrop.analysis.figures.drawing.applicable_figures",
+        lambda study: map(study_figure, names),
     )
     assert main(["all", str(study_dir), "--out", str(tmp_path)]) == 0
     written = [str(tmp_path / f"{name}.{kind}") for name in names for kind in ("png", "svg")]
@@ -210,7 +211,7 @@ def test_figures_of_no_single_study_are_reached_by_name(
             "no figure 'loss_form'; the nearest names are loss_forms",
         ),
         (["guidance", "runs/a"], "the nearest names are guidance_"),
-        (["xyz"], "there is no figure 'xyz'; `python -m analysis list` lists all figures"),
+        (["xyz"], "there is no figure 'xyz'; `diffrop figures list` lists all figures"),
         ([], "required: NAME"),
         (["loss_forms"], "required: STUDY"),
         (["loss_forms", "runs/a", "runs/b"], "unrecognized arguments: runs/b"),
@@ -252,8 +253,8 @@ def test_what_draws_nothing_imports_nothing_heavy(argv: list[str]) -> None:
     program = (
         "import atexit, runpy, sys\n"
         f"atexit.register(lambda: print('heavy', {set(HEAVY)} & set(sys.modules)))\n"
-        f"sys.argv = ['analysis', *{argv}]\n"
-        "runpy.run_module('analysis', run_name='__main__')\n"
+        f"sys.argv = ['diffrop', 'figures', *{argv}]\n"
+        "runpy.run_module('diffrop', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "heavy set()", done.stderr
@@ -262,11 +263,11 @@ def test_what_draws_nothing_imports_nothing_heavy(argv: list[str]) -> None:
 def test_figure_of_stored_results_needs_no_trainer_and_no_pyplot(tmp_path: Path) -> None:
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
     program = (
-        "import atexit, runpy, sys, analysis.report.page\n"
+        "import atexit, runpy, sys, diffrop.analysis.report.page\n"
         "heavy = {'torch', 'ray', 'optuna', 'mlflow', 'matplotlib.pyplot'}\n"
         "atexit.register(lambda: print(heavy & set(sys.modules)))\n"
-        f"sys.argv = ['analysis', 'shot_groups', {str(directory)!r}]\n"
-        "runpy.run_module('analysis', run_name='__main__')\n"
+        f"sys.argv = ['diffrop', 'figures', 'shot_groups', {str(directory)!r}]\n"
+        "runpy.run_module('diffrop', run_name='__main__')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffrop.config import ExperimentConfig
+from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
 from diffrop.console.options import study_parser
 from diffrop.data import load_dataset
@@ -26,9 +27,7 @@ from tests.made.small import SPACE
 
 T = TypeVar("T")
 
-COMMAND = StudyCommand(
-    "run_tau_sweep", "A study.", SPACE, render=lambda path: [], answer=lambda path: ""
-)
+COMMAND = StudyCommand("tau", "A study.", SPACE, render=lambda path: [], answer=lambda path: "")
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
 OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
 DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")
@@ -191,7 +190,7 @@ def ended(words: list[str], text: str | None = None) -> tuple[int, list[str], li
             contextlib.redirect_stderr(error),
         ):
             try:
-                code = COMMAND.main(argv, {})
+                code = COMMAND.main(Call("diffrop study tau", argv, {}))
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else -1
         left = [path.name for path in Path(name).iterdir()]

@@ -3,13 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
 from tests.made.faults import fault
 from tests.made.small import SPACE
 
-COMMAND = StudyCommand(
-    "run_tau_sweep", "A study.", SPACE, render=lambda path: [], answer=lambda path: ""
-)
+COMMAND = StudyCommand("tau", "A study.", SPACE, render=lambda path: [], answer=lambda path: "")
 
 
 def refused(
@@ -18,7 +17,7 @@ def refused(
     """Run a command that must fail; return its one line of error."""
     argv = ["--runs-root", runs_root or str(root / "runs"), *options]
     with pytest.raises(SystemExit) as ended:
-        COMMAND.main(argv, {})
+        COMMAND.main(Call("diffrop study tau", argv, {}))
     assert ended.value.code == 2
     assert not (root / "runs").exists()
     return capsys.readouterr().err.strip().splitlines()[-1]
@@ -82,7 +81,16 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
 ) -> None:
     monkeypatch.setattr("diffrop.console.dry_run.DRY_RUN_LIMIT_S", 0.5)
     root = tmp_path / "runs"
-    assert COMMAND.main(["--runs-root", str(root), "--dry-run", "--study-name", "p"], {}) == 0
+    assert (
+        COMMAND.main(
+            Call(
+                "diffrop study tau",
+                ["--runs-root", str(root), "--dry-run", "--study-name", "p"],
+                {},
+            )
+        )
+        == 0
+    )
     output = capsys.readouterr().out
     assert "690 images in 10 classes (170 ... 17)" in output
     assert "10,240" in output and "20,480" in output
@@ -93,7 +101,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
 
 def test_help_fits_80_columns_and_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        COMMAND.main(["--help"], {})
+        COMMAND.main(Call("diffrop study tau", ["--help"], {}))
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

@@ -72,8 +72,8 @@ def help_of(key: str, **changes: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_flags_of_every_script_stay(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = parser_of(name, monkeypatch)
+def test_flags_of_every_script_stay(name: str) -> None:
+    parser = parser_of(name)
     expected = f"{EVERY} {FLAGS.get(name, STUDY)}".split()
     assert sorted(flag for a in parser._actions for flag in a.option_strings) == sorted(expected)
     assert max(map(len, parser.format_help().splitlines())) <= 80
@@ -111,7 +111,9 @@ def test_help_shows_what_a_study_changes_of_the_recipe() -> None:
         "points": ({"a.b": 1},),
         "evaluation.objectives": ["fid/all", "fid/few"],
     }
-    found = {key: str(a.help) for key, a in field_options(study_parser("", settings)).items()}
+    found = {
+        key: str(a.help) for key, a in field_options(study_parser("", settings=settings)).items()
+    }
     assert found["study.num_trials"].endswith("(1,005)")
     assert found["study.scheduler"].endswith("(none)")
     assert found["evaluation.objectives"].endswith("(fid/all,fid/few)")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import load_study
-from analysis.report.page import write_report
-from analysis.report.render import study_answer
-from analysis.report.summary import answer
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.report.page import write_report
+from diffrop.analysis.report.render import study_answer
+from diffrop.analysis.report.summary import answer
+from diffrop.console.call import Call
 from diffrop.console.screens import View
 from diffrop.console.study_launch import (
     SCREEN_LINES,
@@ -26,7 +27,7 @@ from tests.made.small import small_experiment, small_study
 
 def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
     argv = ["--trials", "4", "--storage", "postgresql://me:secret@host/db", "--study-name", "a b"]
-    command = typed_command("run_tau_sweep", argv)
+    command = typed_command(Call("python studies/run_tau_sweep.py", argv))
     assert command.startswith("python studies/run_tau_sweep.py --trials 4 --storage ")
     assert "secret" not in command and command.endswith("--study-name 'a b'")
 

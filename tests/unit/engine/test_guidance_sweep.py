@@ -7,8 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from analysis.figures.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
-from analysis.figures.style import form_style
+from diffrop.analysis.figures.guidance_sweep import guidance_sweep_figure, write_guidance_sweep
+from diffrop.analysis.figures.style import form_style
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (

@@ -219,7 +219,7 @@ def test_stopped_launch_shows_its_results_and_then_draws_for_a_moment(
     assert asked.startswith("SIGTERM asks to stop: ")
     assert others[:2] == ["results, interrupted: True", "drawing"]
     assert others[2].startswith("Not all figures were drawn") and len(others) == 3
-    assert f"python -m analysis report {found.directory}" in others[2]
+    assert f"diffrop report {found.directory}" in others[2]
 
 
 def test_signal_while_it_draws_costs_the_figures_alone(

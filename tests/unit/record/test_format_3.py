@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import load_study
-from analysis.report.page import write_report
+from diffrop.analysis.data.load import load_study
+from diffrop.analysis.report.page import write_report
 from diffrop.console.status import study_status
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
@@ -51,7 +51,7 @@ def test_study_is_loaded_for_its_analysis(unpacked: Path, name: str) -> None:
 
 
 def test_report_is_written(unpacked: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [])
+    monkeypatch.setattr("diffrop.analysis.figures.drawing.applicable_figures", lambda study: [])
     text = write_report(unpacked / "runs" / name).read_text("utf-8")
     trials = expected_of(unpacked)["before"][name]["trials"]
     assert all(f"t{int(number):03d}" in text for number in trials)

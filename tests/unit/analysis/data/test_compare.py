@@ -1,14 +1,14 @@
 from pathlib import Path
 
-from analysis.data.compare import (
+from diffrop.analysis.data.compare import (
     baseline_trial,
     best_of_each_form,
     comparable_trials,
     contrastive_trials,
     num_incomparable,
 )
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.style import caption
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.style import caption
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.errors import DiffropError
 from diffrop.record.kinds import Kind, file_of
 from tests.made.damages import DAMAGES, damaged

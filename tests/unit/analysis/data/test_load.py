@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.data.load import StudyResults, load_studies, load_study
+from diffrop.analysis.data.load import StudyResults, load_studies, load_study
 from diffrop.errors import DiffropError, StudyError
 from diffrop.record.tables import MEASUREMENT_TYPES
 from diffrop.shot_groups import GROUPS

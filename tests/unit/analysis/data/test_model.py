@@ -4,14 +4,14 @@ import pytest
 import torch
 import yaml
 
-from analysis.data import model as analysis_model
-from analysis.data.load import StudyResults, load_study
-from analysis.data.model import (
+from diffrop.analysis.data import model as analysis_model
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.model import (
     can_read_model,
     load_model,
     model_trials,
 )
-from analysis.figures.registry import study_figure
+from diffrop.analysis.figures.registry import study_figure
 from tests.made.drawn import sentence_of
 from tests.made.full_study import FINAL, write_full_study
 from tests.made.trained_study import BEST

@@ -1,6 +1,6 @@
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.data.rounds import omega_rows
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.rounds import omega_rows
 from tests.made.full_study import OMEGAS
 
 

@@ -2,9 +2,9 @@ import dataclasses
 
 import optuna
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.data.search_study import optuna_study
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import optuna_study
 
 
 def test_optuna_gets_the_comparable_trials_with_their_types(full_study: StudyResults) -> None:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.data.load import StudyResults, load_study
-from analysis.data.tracked import load_tracked
-from analysis.figures.registry import study_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.tracked import load_tracked
+from diffrop.analysis.figures.registry import study_figure
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.tracking.tracked_trial import TrackedTrial

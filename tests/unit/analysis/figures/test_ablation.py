@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.loss_forms import loss_forms_figure
-from analysis.figures.style import form_style
-from analysis.figures.tau_schedules import KEY, tau_schedules_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.loss_forms import loss_forms_figure
+from diffrop.analysis.figures.style import form_style
+from diffrop.analysis.figures.tau_schedules import KEY, tau_schedules_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.drawn import lines_of, points, sentence_of
 

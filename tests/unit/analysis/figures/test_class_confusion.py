@@ -3,9 +3,9 @@ import pytest
 import torch
 from matplotlib.image import AxesImage
 
-from analysis.data.load import StudyResults
-from analysis.data.model import load_data, model_trials, study_extractor
-from analysis.figures.class_confusion import (
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import load_data, model_trials, study_extractor
+from diffrop.analysis.figures.class_confusion import (
     class_confusion_figure,
     confusion,
     confusion_shares,

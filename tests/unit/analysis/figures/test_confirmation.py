@@ -1,5 +1,5 @@
-from analysis.data.load import StudyResults
-from analysis.figures.confirmation import confirmation_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.confirmation import confirmation_figure
 from tests.made.drawn import lines_of, text_of
 
 

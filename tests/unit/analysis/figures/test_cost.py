@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.container import BarContainer
 
-from analysis.data.load import StudyResults
-from analysis.figures.cost import cost_figure, cost_hours
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.cost import cost_figure, cost_hours
 from tests.made.drawn import sentence_of, text_of
 from tests.made.full_study import SECONDS, TRAINING_S, TRIALS
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.figures.decay_heatmap import best_in_cells, decay_heatmap_figure
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.decay_heatmap import best_in_cells, decay_heatmap_figure
 from tests.made.drawn import lines_of, points
 
 
@@ -39,7 +39,7 @@ def test_few_trials_are_drawn_one_by_one(full_study: StudyResults) -> None:
 def test_heat_map_has_a_panel_a_form_on_one_scale(
     full_study: StudyResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.figures.decay_heatmap.MIN_MAPPED", 1)
+    monkeypatch.setattr("diffrop.analysis.figures.decay_heatmap.MIN_MAPPED", 1)
     figure = decay_heatmap_figure(full_study)
     forms = [axes.get_label() for axes in figure.axes[:-1]]
     assert forms == ["negative_l2", "hinge", "reciprocal", "exponential"]

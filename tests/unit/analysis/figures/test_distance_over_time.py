@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from analysis.data.load import StudyResults
-from analysis.data.model import load_data, load_model, model_trials
-from analysis.figures.distance_over_time import distance_over_time_figure, pair_distances
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import load_data, load_model, model_trials
+from diffrop.analysis.figures.distance_over_time import distance_over_time_figure, pair_distances
 from tests.made.drawn import axes_of, lines_of, text_of
 
 

@@ -4,11 +4,16 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.drawing import applicable_figures, draw_figures, or_failure, save_figures
-from analysis.figures.registry import TITLES, StudyFigure
-from analysis.figures.style import new_figure
-from analysis.report.page import write_page
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.drawing import (
+    applicable_figures,
+    draw_figures,
+    or_failure,
+    save_figures,
+)
+from diffrop.analysis.figures.registry import TITLES, StudyFigure
+from diffrop.analysis.figures.style import new_figure
+from diffrop.analysis.report.page import write_page
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.drawn import sentence_of
 from tests.made.html_page import Page
@@ -17,7 +22,7 @@ from tests.made.html_page import Page
 def test_png_and_svg_of_each_figure_that_applies_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.figures.style.PNG_DPI", 40)
+    monkeypatch.setattr("diffrop.analysis.figures.style.PNG_DPI", 40)
     directory = write_study(tmp_path / "study", trials=NINE_TRIALS[:2])
     study = load_study(directory)
     paths = save_figures(draw_figures(study), directory / "figures")
@@ -71,8 +76,8 @@ def test_figure_that_cannot_say_whether_it_applies_is_drawn_and_says_so(
         raise KeyError("accuracy/few")
 
     item = StudyFigure("broken", "A title", failing_when_written, "", fail)
-    monkeypatch.setattr("analysis.figures.drawing.TITLES", ["broken"])
-    monkeypatch.setattr("analysis.figures.drawing.study_figure", lambda name: item)
+    monkeypatch.setattr("diffrop.analysis.figures.drawing.TITLES", ["broken"])
+    monkeypatch.setattr("diffrop.analysis.figures.drawing.study_figure", lambda name: item)
     assert applicable_figures(study) == [item]
 
 

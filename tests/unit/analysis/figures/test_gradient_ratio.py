@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.gradient_ratio import gradient_ratio_figure, gradient_ratios
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.gradient_ratio import gradient_ratio_figure, gradient_ratios
 from tests.made.analysed_study import write_study
 from tests.made.drawn import lines_of, points
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.guidance_curve import guidance_curve_figure
-from analysis.figures.style import form_style
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.guidance_curve import guidance_curve_figure
+from diffrop.analysis.figures.style import form_style
 from tests.made.analysed_study import EXPERIMENT, write_study
 from tests.made.drawn import axes_of, lines_of, points, text_of
 

@@ -1,5 +1,5 @@
-from analysis.data.load import StudyResults
-from analysis.figures.learning_curves import learning_curves_figure, rung_scores
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.learning_curves import learning_curves_figure, rung_scores
 from tests.made.drawn import axes_of, lines_of, points
 from tests.made.full_study import TRIALS
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.loss_forms import loss_forms_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.loss_forms import loss_forms_figure
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.drawn import text_of
 

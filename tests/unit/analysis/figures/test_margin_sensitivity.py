@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.data.load import StudyResults
-from analysis.figures.margin_sensitivity import active_shares, margin_sensitivity_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.margin_sensitivity import active_shares, margin_sensitivity_figure
 from tests.made.drawn import axes_of, lines_of, points, text_of
 
 

@@ -1,4 +1,4 @@
-from analysis.figures.omega_panels import spaced_ticks
+from diffrop.analysis.figures.omega_panels import spaced_ticks
 
 
 def test_omegas_that_are_too_near_are_not_named() -> None:

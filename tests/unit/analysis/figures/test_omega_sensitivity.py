@@ -1,11 +1,11 @@
 import numpy as np
 from scipy import stats
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.data.rounds import omega_rows
-from analysis.figures.omega_sensitivity import omega_losses, omega_sensitivity_figure
-from analysis.figures.style import form_style
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.rounds import omega_rows
+from diffrop.analysis.figures.omega_sensitivity import omega_losses, omega_sensitivity_figure
+from diffrop.analysis.figures.style import form_style
 from tests.made.drawn import axes_of, lines_of, points
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from analysis.data.compare import comparable_trials
-from analysis.data.load import StudyResults
-from analysis.figures.parallel_coordinates import parallel_coordinates_figure, row_scales
-from analysis.figures.style import form_style
+from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.parallel_coordinates import parallel_coordinates_figure, row_scales
+from diffrop.analysis.figures.style import form_style
 from tests.made.drawn import lines_of, text_of
 from tests.made.full_study import KEY
 

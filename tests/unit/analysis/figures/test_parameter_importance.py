@@ -1,10 +1,10 @@
 import optuna
 import pytest
 
-from analysis.data.load import StudyResults
-from analysis.data.search_study import optuna_study
-from analysis.figures import parameter_importance
-from analysis.figures.parameter_importance import (
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.search_study import optuna_study
+from diffrop.analysis.figures import parameter_importance
+from diffrop.analysis.figures.parameter_importance import (
     applies,
     parameter_importance_figure,
     parameter_importances,

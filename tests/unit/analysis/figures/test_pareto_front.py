@@ -2,8 +2,8 @@ import dataclasses
 
 import pandas as pd
 
-from analysis.data.load import StudyResults
-from analysis.figures.pareto_front import front_trials, pareto_front_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.pareto_front import front_trials, pareto_front_figure
 from tests.made.drawn import axes_of, lines_of, points, text_of
 from tests.made.full_study import CONSTRAINT
 

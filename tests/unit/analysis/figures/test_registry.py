@@ -7,13 +7,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.confirmation import confirmation_figure
-from analysis.figures.decay_heatmap import decay_heatmap_figure
-from analysis.figures.margin_sensitivity import margin_sensitivity_figure
-from analysis.figures.parameter_importance import parameter_importance_figure
-from analysis.figures.registry import TITLES, study_figure
-from analysis.figures.rung_ranks import rung_ranks_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.confirmation import confirmation_figure
+from diffrop.analysis.figures.decay_heatmap import decay_heatmap_figure
+from diffrop.analysis.figures.margin_sensitivity import margin_sensitivity_figure
+from diffrop.analysis.figures.parameter_importance import parameter_importance_figure
+from diffrop.analysis.figures.registry import TITLES, study_figure
+from diffrop.analysis.figures.rung_ranks import rung_ranks_figure
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.drawn import sentence_of, text_of
 
@@ -51,7 +51,7 @@ def test_nothing_is_cut_off_and_all_is_readable(
 
 @pytest.mark.parametrize("entry", FIGURES, ids=lambda entry: entry.name)
 def test_registry_has_words_and_a_module_of_the_same_name(entry) -> None:
-    module = importlib.import_module(f"analysis.figures.{entry.name}")
+    module = importlib.import_module(f"diffrop.analysis.figures.{entry.name}")
     assert entry.draw is getattr(module, f"{entry.name}_figure")
     assert entry.title and entry.reading.endswith(".")
 

@@ -2,8 +2,8 @@ import dataclasses
 
 from scipy.stats import kendalltau
 
-from analysis.data.load import StudyResults
-from analysis.figures.rung_ranks import rung_ranks, rung_ranks_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.rung_ranks import rung_ranks, rung_ranks_figure
 from tests.made.drawn import lines_of, text_of
 from tests.made.full_study import AUDITED, RUNGS
 

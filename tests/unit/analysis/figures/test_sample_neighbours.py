@@ -3,9 +3,13 @@ import pytest
 import torch
 from matplotlib.image import AxesImage
 
-from analysis.data.load import StudyResults
-from analysis.data.model import load_data, load_model, model_trials
-from analysis.figures.sample_neighbours import NUM_SHOWN, find_neighbours, sample_neighbours_figure
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import load_data, load_model, model_trials
+from diffrop.analysis.figures.sample_neighbours import (
+    NUM_SHOWN,
+    find_neighbours,
+    sample_neighbours_figure,
+)
 from diffrop.metrics.neighbours import nearest
 from tests.made.drawn import axes_of, text_of
 

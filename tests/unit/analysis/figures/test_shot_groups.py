@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.shot_groups import shot_groups_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.shot_groups import shot_groups_figure
 from diffrop.shot_groups import SHOT_GROUPS
 from tests.made.analysed_study import REFERENCE_SCORES, write_study
 from tests.made.drawn import lines_of, text_of

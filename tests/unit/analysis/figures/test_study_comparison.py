@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.study_comparison import comparison, study_comparison_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.study_comparison import comparison, study_comparison_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.drawn import lines_of, text_of
 

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.guidance_curve import guidance_curve_figure
-from analysis.figures.loss_forms import loss_forms_figure
-from analysis.figures.style import (
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.guidance_curve import guidance_curve_figure
+from diffrop.analysis.figures.loss_forms import loss_forms_figure
+from diffrop.analysis.figures.style import (
     FORM_STYLES,
     caption,
     form_style,
@@ -19,7 +19,7 @@ from analysis.figures.style import (
     save_figure,
     sentence_figure,
 )
-from analysis.figures.tau_sensitivity import tau_sensitivity_figure
+from diffrop.analysis.figures.tau_sensitivity import tau_sensitivity_figure
 from diffrop.printable import printable
 from tests.made.analysed_study import (
     EXPERIMENT,

@@ -1,5 +1,10 @@
-from analysis.data.load import StudyResults
-from analysis.figures.tau_schedules import KEY, num_schedules, tau_schedules_figure, with_schedules
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.tau_schedules import (
+    KEY,
+    num_schedules,
+    tau_schedules_figure,
+    with_schedules,
+)
 from tests.made.full_study import SCHEDULES
 
 

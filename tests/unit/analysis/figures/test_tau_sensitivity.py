@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.figures.style import form_style
-from analysis.figures.tau_sensitivity import tau_sensitivity_figure
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.style import form_style
+from diffrop.analysis.figures.tau_sensitivity import tau_sensitivity_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.drawn import axes_of, lines_of, points
 

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from analysis.figures.toy_landscape import (
+from diffrop.analysis.figures.toy_landscape import (
     CURVATURE,
     MARGIN,
     TRUE_MEANS,

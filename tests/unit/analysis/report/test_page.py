@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.data.load import StudyResults
-from analysis.figures.registry import StudyFigure
-from analysis.figures.style import new_figure
-from analysis.report.page import picture, write_report
-from analysis.report.sections import confirmation_section, learned_notes
-from analysis.report.summary import answer
+from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.figures.registry import StudyFigure
+from diffrop.analysis.figures.style import new_figure
+from diffrop.analysis.report.page import picture, write_report
+from diffrop.analysis.report.sections import confirmation_section, learned_notes
+from diffrop.analysis.report.summary import answer
 from diffrop.errors import StudyError
 from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
 from diffrop.record.study_folder import StudyFolder
@@ -146,7 +146,7 @@ def test_sample_grids_of_baseline_and_best_are_embedded(page: Page, study_dir: P
 def test_protocol_reproduction_and_versions_are_stated(page: Page) -> None:
     for part in (
         "python -m studies.tau_sweep --trials 9",
-        "python -m analysis report",
+        "diffrop report",
         "torch 2.14.1",
         "imbalance 0.1",
         "sampling 12345",
@@ -294,7 +294,9 @@ def test_figure_that_fails_costs_only_itself(
         raise KeyError("fid/all")
 
     item = StudyFigure("broken", "A title", fail, "How to read it.")
-    monkeypatch.setattr("analysis.figures.drawing.applicable_figures", lambda study: [item])
+    monkeypatch.setattr(
+        "diffrop.analysis.figures.drawing.applicable_figures", lambda study: [item]
+    )
     page = Page(write_report(full_dir).read_text(encoding="utf-8"))
     [label] = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
     assert label == "A title" and "How to read it." in page.words

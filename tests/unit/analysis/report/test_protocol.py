@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.data.load import StudyResults, load_study
-from analysis.report.protocol import method_text, protocol_rows
-from analysis.report.summary import answer
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.report.protocol import method_text, protocol_rows
+from diffrop.analysis.report.summary import answer
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
 from tests.made.analysed_study import NINE_TRIALS, write_checkpoint, write_study

@@ -2,14 +2,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from analysis.data.load import StudyResults, load_study
-from analysis.report.sections import (
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.report.sections import (
     confirmation_section,
     cost_section,
     front_section,
     stopping_section,
 )
-from analysis.report.summary import answer
+from diffrop.analysis.report.summary import answer
 from diffrop.record.confirmation import Look
 from diffrop.record.cost import StudyCost
 from tests.made.analysed_study import write_study

@@ -1,10 +1,10 @@
 import dataclasses
 from pathlib import Path
 
-from analysis.data.load import StudyResults, load_study
-from analysis.report.sections import confirmation_section
-from analysis.report.summary import answer, best_trial, counts_in_words
-from analysis.report.trial_table import trial_rows
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.report.sections import confirmation_section
+from diffrop.analysis.report.summary import answer, best_trial, counts_in_words
+from diffrop.analysis.report.trial_table import trial_rows
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.full_study import with_confirmation
 

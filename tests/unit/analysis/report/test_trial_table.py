@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from analysis.data.load import StudyResults, load_study
-from analysis.report.summary import answer
-from analysis.report.trial_table import trial_columns, trial_rows
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.report.summary import answer
+from diffrop.analysis.report.trial_table import trial_columns, trial_rows
 from tests.made.analysed_study import read_trials, write_study, write_trials
 
 

@@ -1,0 +1,11 @@
+"""Draw figures of finished studies, as PNG and SVG; nothing is trained."""
+
+from diffrop.analysis import command
+from diffrop.console.call import Call
+
+parser = command.figures_parser
+
+
+def main(call: Call) -> int:
+    """Draw; return the exit code."""
+    return command.main(call.argv, call.command)

@@ -1,0 +1,11 @@
+"""Write report.html of a study anew; nothing is trained."""
+
+from diffrop.analysis import command
+from diffrop.console.call import Call
+
+parser = command.report_parser
+
+
+def main(call: Call) -> int:
+    """Write; return the exit code."""
+    return command.report_main(call.argv, call.command)

@@ -1,0 +1,121 @@
+"""Train an exported configuration, or a method of the paper, to its end, and score it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from diffrop.config import ExperimentConfig
+from diffrop.console.call import Call
+from diffrop.console.commands import relative
+from diffrop.console.configs import (
+    experiment_changes,
+    experiment_config,
+    flags_named,
+    for_device,
+    given,
+    launch_config,
+    training_folder,
+)
+from diffrop.console.options import TRAINING_GROUPS, add_options, add_trust, command_parser
+from diffrop.console.terminal import Terminal
+from diffrop.console.typed import local_path
+from diffrop.edge import errors_to_exit
+from diffrop.errors import FaultError
+from diffrop.record.exported_config import load_export
+from diffrop.study.config import LaunchConfig
+
+RESUME_HINT = "carry on with the same command, --name {name} and --resume"
+
+
+def parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    found = command_parser(command, __doc__, "%(prog)s (--config FILE | --preset NAME) [options]")
+    start = found.add_argument_group("what to train").add_mutually_exclusive_group(required=True)
+    start.add_argument("--config", type=local_path, metavar="FILE", help="best.yaml of a study")
+    add_options(start, "preset")
+    add_trust(found)
+    found.add_argument("--name", help="folder in runs/ (final-, and the time)")
+    add_options(found, "launch.resume", help="carry on with the training of that name")
+    add_options(found, "training.seed", default="as in --config, or 0")
+    found.epilog = "With --config, defaults of the data and of a trial are those of the file."
+    for heading, keys in TRAINING_GROUPS.items():
+        add_options(found.add_argument_group(heading), *keys)
+    return found
+
+
+def final_config(args: argparse.Namespace) -> ExperimentConfig:
+    """Return the exported configuration, or the preset's, with what the options change.
+
+    Raises:
+        ValueError: the file is no export, or an option is not allowed.
+    """
+    if args.config is None:
+        return experiment_config(args, vars(args)["preset"])
+    if "dataset" in given(args, "data"):
+        raise ValueError(
+            "--dataset came with --config, which has its own. To fix: leave one of them out"
+        )
+    exported = load_export(args.config)
+    with flags_named(args):
+        return exported.with_values(experiment_changes(args))
+
+
+def trusts_extractor(args: argparse.Namespace) -> bool:
+    """Return whether the extractor was typed, or --trust-code stands for that of the file."""
+    typed = args.config is None or "evaluation.extractor" in experiment_changes(args)
+    return typed or bool(args.trust_code)
+
+
+def run(
+    config: ExperimentConfig,
+    launch: LaunchConfig,
+    directory: Path,
+    console: Console,
+    trusted: bool,
+) -> int:
+    """Check, train, score, print; return the exit code.
+
+    Args:
+        config: what is trained.
+        launch: how it runs.
+        directory: of the training.
+        console: where it is shown.
+        trusted: whether an extractor of one's own may be called.
+    """
+    from diffrop.console.results import metrics_table
+    from diffrop.engine.final_training import final_lines, prepare_final, train_final
+    from diffrop.record.trial_folder import TrialFolder
+    from diffrop.scoring.data_summary import data_lines
+
+    inputs, reference_scores = prepare_final(config, launch, trusted=trusted)
+    for line in data_lines(inputs.dataset):
+        console.print(line, soft_wrap=True)
+    result = train_final(config, inputs, directory, launch, console)
+    if result.interrupted:
+        print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
+        return 130
+    if result.card is None:
+        raise FaultError(result.failure)
+    for line in final_lines(result.card, reference_scores):
+        console.print(line)
+    card = result.card
+    console.print(metrics_table(card.scores, card.intervals, card.extractor))
+    for line in result.untracked:
+        console.print(line)
+    checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
+    console.print(f"checkpoint {checkpoint}", soft_wrap=True)
+    return 0
+
+
+def main(call: Call) -> int:
+    """Train, score, print; return the exit code."""
+    args, console = parser(call.command).parse_args(call.argv), Terminal()
+    with errors_to_exit(call.argv):
+        config, directory = final_config(args), training_folder(args, "final")
+        launch = launch_config(args, call.environment.get("MLFLOW_TRACKING_URI"))
+        if args.config is None:
+            asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
+            config = for_device(config, asked, on_gpu)
+        return run(config, launch, directory, console, trusts_extractor(args))
