@@ -91,7 +91,7 @@ def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.scoring.samples import draw_samples
     from diffrop.training.checkpoint import config_of
-    from diffrop.training.network import load_ema
+    from diffrop.training.network import load_ema, load_guide
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = read_checkpoint(args.checkpoint)
@@ -109,6 +109,7 @@ def draw(args: argparse.Namespace) -> tuple["torch.Tensor", list[str]]:
         args.omega,
         len(names),
         args.seed,
+        guide=load_guide(checkpoint, device, sampling.guide),
     )
     return images.cpu(), [names[label] for label in labels]
 

@@ -12,6 +12,7 @@ from diffrop.console.typed import (
     imbalance_factor,
     intervals,
     local_path,
+    numbers_or_none,
     seconds,
     setting,
 )
@@ -211,8 +212,10 @@ OPTIONS = {
     ),
     "evaluation.ema_lengths": Option(
         "--ema-lengths",
-        "averages of the weights to choose from, of training.ema_lengths or their snapshots",
+        "averages of the weights to choose from, of training.ema_lengths or their snapshots; none "
+        "is the exponential one",
         "X,X,...",
+        numbers_or_none,
     ),
     "evaluation.guidance_intervals": Option(
         "--guidance-intervals",
@@ -220,6 +223,14 @@ OPTIONS = {
         "LOW-HIGH,...",
         intervals,
         default="0-1",
+    ),
+    "evaluation.guides": Option(
+        "--guides",
+        "what omega guides with, to choose from: the same training at shares of it, such as "
+        "none,0.25; none is the null label",
+        "SHARE,...",
+        numbers_or_none,
+        default="none",
     ),
     "evaluation.omega_search": Option(
         "--omega-search",

@@ -54,6 +54,7 @@ TRIAL_OPTIONS = (
     "evaluation.samplers",
     "evaluation.ema_lengths",
     "evaluation.guidance_intervals",
+    "evaluation.guides",
     "evaluation.omega_search",
     "evaluation.objectives",
     *EXTRACTOR_OPTIONS,

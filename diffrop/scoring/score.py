@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 from torch import Tensor
@@ -17,7 +18,13 @@ from diffrop.metrics.reference import fitted_groups
 from diffrop.metrics.report import ShotReport
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.schema import plain
-from diffrop.scoring.samples import FID_ALONE, Averages, CandidateSamples, ScoringInputs
+from diffrop.scoring.samples import (
+    FID_ALONE,
+    Averages,
+    CandidateSamples,
+    Guides,
+    ScoringInputs,
+)
 from diffrop.scoring.sampling_search import Found, plan_rounds, search
 from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
@@ -52,6 +59,7 @@ def score_model(
     images_seen: int,
     baseline_scores: BaselineScores | None = None,
     stop: JointStop = NEVER,
+    guides: Guides = MappingProxyType({}),
 ) -> Scored:
     """Choose how to sample from a model, and score it; every worker returns the same.
 
@@ -68,6 +76,7 @@ def score_model(
         baseline_scores: `ScoreCard.scores_by_num_samples` of the baseline at the same rung, for
             constraints that refer to it; None for the baseline itself, or while it is unknown.
         stop: looked at between the steps of sampling, batches of features, and metrics.
+        guides: every one that `evaluation.guides` names, or that of `sampling.guide`.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
@@ -82,7 +91,7 @@ def score_model(
     )
     constraints = evaluation.parsed_constraints
     goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
-    samples = CandidateSamples(averages, schedule, config, inputs, stop)
+    samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
     found = search(choices, rounds, goal, samples.scores)
     report = samples.reports[found.best]
     if rung.final:
@@ -135,12 +144,13 @@ def score_choice(
     inputs: ScoringInputs,
     choice: SamplingChoice,
     num_samples: int,
+    guides: Guides = MappingProxyType({}),
 ) -> ShotReport:
     """Return the FIDs of one sampling choice, with intervals and influence; nothing is searched.
 
     The noise is that of `evaluation.seed`.
     """
-    samples = CandidateSamples(averages, schedule, config, inputs)
+    samples = CandidateSamples(averages, schedule, config, inputs, guides=guides)
     samples.scores([choice], num_samples)
     return samples.report(choice, FID_ALONE, details=True)
 

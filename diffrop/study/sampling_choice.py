@@ -1,4 +1,4 @@
-"""The ways to sample from a checkpoint: guidance and its interval, sampler, average of weights."""
+"""The ways to sample from a checkpoint: guidance, its interval and guide, sampler, average."""
 
 import dataclasses
 import itertools
@@ -22,7 +22,7 @@ class SamplingChoice:
 
     @property
     def sampler(self) -> str:
-        """Sampler, steps, clipping, interval and average as they stand beside every score."""
+        """Sampler, steps, clipping, interval, guide and average, as in `sampler_name`."""
         return sampler_name(self.sampling, self.sampling.num_steps)
 
 
@@ -31,8 +31,8 @@ def sampling_choices(
 ) -> list[SamplingChoice]:
     """Return the candidates of a checkpoint.
 
-    They are omegas in rising order for each sampler, average and guidance interval; omega 0, where
-    an interval changes nothing, stands with the first interval alone.
+    They are omegas in rising order for each sampler, average, guidance interval and guide; omega
+    0, where these two change nothing, stands with the first of them alone.
 
     Args:
         config: `evaluation` names them; what it leaves open is as in `sampling`.
@@ -52,14 +52,17 @@ def sampling_choices(
     for length in lengths:
         config.training.check_average(length, "evaluation.ema_lengths")
     intervals = evaluation.guidance_intervals or (own.guidance_interval,)
+    guides = config.scored_guides
     omegas = sorted(evaluation.guidance_scales)
     samplers = [capped(sampler, limit, max_evaluations) for sampler in samplers]
     found = []
-    for sampler, length, interval, omega in itertools.product(
-        samplers, lengths, intervals, omegas
+    for sampler, length, interval, guide, omega in itertools.product(
+        samplers, lengths, intervals, guides, omegas
     ):
-        active = interval if omega else intervals[0]
-        sampling = dataclasses.replace(sampler, ema_length=length, guidance_interval=active)
+        active, by = (interval, guide) if omega else (intervals[0], guides[0])
+        sampling = dataclasses.replace(
+            sampler, ema_length=length, guidance_interval=active, guide=by
+        )
         evaluations = num_guided_evaluations(sampling, config.diffusion, omega)
         found.append(SamplingChoice(omega, sampling, evaluations))
     return list(dict.fromkeys(found))
@@ -71,7 +74,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
     Args:
         config: of the trial.
         omega: guidance scale.
-        sampler: as it stands beside scores: ancestral-1000, ddim-8-guided-0.2-0.7-ema-0.1.
+        sampler: as it stands beside scores: ancestral-1000, ddim-8-guide-0.25-ema-0.1.
 
     Raises:
         ValueError: the sampler cannot be read, or there is no such average.
@@ -81,6 +84,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
         "evaluation.samplers": [],
         "evaluation.ema_lengths": [],
         "evaluation.guidance_intervals": [],
+        "evaluation.guides": [],
     }
     return with_sampler(config.with_values(changes), sampler)
 
