@@ -421,6 +421,10 @@ class EvaluationConfig(Config):
     omega_search: OmegaSearch = "halving"
     """How omega, its interval, its guide, sampler and average are chosen: by successive halving
     with growing numbers of samples, or each at the full number."""
+    prefer_cheap: float | None = None
+    """For the last score, take the cheapest choice (fewest evaluations of the network) whose
+    objectives exceed the best's by at most this share, at the upper end of the paired 95 %
+    interval; None takes the best at any cost."""
     metrics: tuple[Metric, ...] = get_args(Metric)
     """Metrics of the last score at its best omega; the others are FID alone. See
     docs/metrics.md."""
@@ -450,6 +454,8 @@ class EvaluationConfig(Config):
             _require_interval("guidance_intervals", interval)
         for guide in self.guides:
             _require_guide("guides", guide)
+        margin = self.prefer_cheap
+        require(margin is None or 0 < margin < 1, "prefer_cheap", margin, "over 0, below 1")
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
         parse_constraints(self.constraints)

@@ -23,6 +23,7 @@ TITLES = {
     "margin_sensitivity": "Sensitivity to the hinge's margin",
     "guidance_curve": "Guidance: scores against omega",
     "omega_sensitivity": "Sensitivity to omega",
+    "evaluations": "What fewer evaluations of the network cost",
     "pareto_front": "Trade-off between scores",
     "parameter_importance": "Which parameters mattered",
     "parallel_coordinates": "All parameters at once",

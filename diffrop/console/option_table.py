@@ -236,6 +236,13 @@ OPTIONS = {
         "--omega-search",
         "how these are chosen: halving with growing samples, or each at the full number",
     ),
+    "evaluation.prefer_cheap": Option(
+        "--prefer-cheap",
+        "take the cheapest sampling whose objective is surely within this share of the best's, "
+        "such as 0.02",
+        "SHARE",
+        default="the best at any cost",
+    ),
     "evaluation.objectives": Option(
         "--objective",
         f"{', '.join(get_args(Objective))}; several make a Pareto front",

@@ -56,6 +56,7 @@ TRIAL_OPTIONS = (
     "evaluation.guidance_intervals",
     "evaluation.guides",
     "evaluation.omega_search",
+    "evaluation.prefer_cheap",
     "evaluation.objectives",
     *EXTRACTOR_OPTIONS,
     "settings",

@@ -136,6 +136,13 @@ class CandidateSamples:
             self._count = num_samples
         return [self._scores(choice) for choice in choices]
 
+    def detailed(self, choice: SamplingChoice, num_samples: int) -> ShotReport:
+        """Return a candidate's FIDs with their influence; what is missing is drawn first."""
+        known = self._drawn.get(choice)
+        if known is None or len(known[1].features) < num_samples:
+            self.scores([choice], num_samples)
+        return self.report(choice, FID_ALONE, details=True)
+
     def report(
         self, choice: SamplingChoice, metrics: Collection[Metric], details: bool
     ) -> ShotReport:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from diffrop.metrics.reference import fitted_groups
 from diffrop.metrics.report import ShotReport
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.schema import plain
+from diffrop.scoring.cost_preference import prefer_cheap
 from diffrop.scoring.samples import (
     FID_ALONE,
     Averages,
@@ -93,6 +95,11 @@ def score_model(
     goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
     samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
     found = search(choices, rounds, goal, samples.scores)
+    preference = None
+    if rung.final and evaluation.prefer_cheap is not None:
+        report_of = partial(samples.detailed, num_samples=rung.num_samples)
+        margin, device = evaluation.prefer_cheap, schedule.beta.device
+        found, preference = prefer_cheap(choices, found, goal, margin, report_of, device)
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -114,6 +121,7 @@ def score_model(
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
         asked=_asked(config, rung, baseline_scores),
+        preference=preference,
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
 
@@ -174,7 +182,7 @@ def _asked(
     """Return what a search depends on beside the model and its protocol, as JSON gives it back."""
     evaluation = config.evaluation
     base = None if baseline_scores is None else baseline_scores.get(rung.num_samples)
-    found = {
+    found: dict[str, Any] = {
         "search": evaluation.omega_search,
         "choices": [
             (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
@@ -184,6 +192,8 @@ def _asked(
         "metrics": evaluation.metrics if rung.final else FID_ALONE,
         "seed": evaluation.seed,
     }
+    if rung.final and evaluation.prefer_cheap is not None:
+        found["prefer_cheap"] = evaluation.prefer_cheap
     return cast(dict[str, Any], plain(found))
 
 

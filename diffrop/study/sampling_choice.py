@@ -85,6 +85,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
         "evaluation.ema_lengths": [],
         "evaluation.guidance_intervals": [],
         "evaluation.guides": [],
+        "evaluation.prefer_cheap": None,
     }
     return with_sampler(config.with_values(changes), sampler)
 

@@ -27,7 +27,7 @@ DATA = (
 EXTRACTOR = "--extractor --extractor-weights"
 TRIAL = (
     "--objective-loss --diffaug --init-from --images --batch-size --num-samples --omegas "
-    "--samplers --ema-lengths --guidance-intervals --guides --omega-search "
+    "--samplers --ema-lengths --guidance-intervals --guides --omega-search --prefer-cheap "
     "--objective --set " + EXTRACTOR
 )
 LAUNCH = (
@@ -140,6 +140,7 @@ def test_defaults_without_a_value_are_not_shown(value: object, text: str) -> Non
         ),
         ("--guides none,0.25", "evaluation.guides", (None, 0.25)),
         ("--ema-lengths none,0.1", "evaluation.ema_lengths", (None, 0.1)),
+        ("--prefer-cheap 0.02", "evaluation.prefer_cheap", 0.02),
         ("--samplers ddim-8,ancestral", "evaluation.samplers", ["ddim-8", "ancestral"]),
         ("--diffaug color,", "augmentation.diffaug", ["color"]),
         ("--budget-wall 30m", "launch.budget_wall_s", 1800.0),
