@@ -47,7 +47,7 @@ FLAGS = {
     "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
     "--name",
     "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers "
-    "--guidance-intervals --num-samples --seed --runs-root --name "
+    "--guidance-intervals --guides --ema-lengths --num-samples --seed --runs-root --name "
     "--extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
