@@ -11,7 +11,7 @@ from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung, guides_of
-from diffrop.study.sampling_choice import sampling_choices
+from diffrop.study.sampling_choice import MAX_CHEAPER, sampling_choices
 
 
 def make_plan(
@@ -183,6 +183,9 @@ def _scoring(
     rate, candidates = _rates(config, rung)
     rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
     samples = samples_at_most(rounds, candidates)
+    if rung.final and config.evaluation.prefer_cheap is not None:
+        costs = {choice.evaluations for choice in sampling_choices(config, rung.num_steps)}
+        samples += min(MAX_CHEAPER, len(costs) - 1) * rung.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
     if rung.final:
         seconds += rung.num_samples * probe.metrics_s

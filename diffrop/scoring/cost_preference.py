@@ -18,12 +18,10 @@ from diffrop.metrics.report import ShotReport
 from diffrop.record.score_card import CostPreference, CurvePoint
 from diffrop.scoring.sampling_search import Found
 from diffrop.study.objectives import Goal
-from diffrop.study.sampling_choice import SamplingChoice
+from diffrop.study.sampling_choice import MAX_CHEAPER, SamplingChoice
 
-MOST_DRAWN = 4
-"""Cheaper candidates that are drawn in full, at most: the most promising at each cost."""
 LOOSENESS = 2.0
-"""They are those that looked worse by at most so many times the margin, on few samples."""
+"""Those are drawn that looked worse by at most so many times the margin, on few samples."""
 
 
 def prefer_cheap(
@@ -103,7 +101,7 @@ def _promising(
     by_cost: dict[int, SamplingChoice] = {}
     for choice in sorted(excess, key=lambda choice: (choice.evaluations, excess[choice])):
         by_cost.setdefault(choice.evaluations, choice)
-    return list(by_cost.values())[:MOST_DRAWN]
+    return list(by_cost.values())[:MAX_CHEAPER]
 
 
 def _difference(theirs: ShotReport, ours: ShotReport, name: str) -> Interval:

@@ -9,6 +9,10 @@ from diffrop.config import ExperimentConfig, SamplingConfig
 from diffrop.diffusion.sampling import num_guided_evaluations
 from diffrop.samplers import capped, named_sampler, num_steps, sampler_name
 
+MAX_CHEAPER = 4
+"""Where `evaluation.prefer_cheap` is set, so many candidates that are cheaper than the best are
+drawn on the full N, at most: the most promising at each cost."""
+
 
 @dataclass(frozen=True)
 class SamplingChoice:

@@ -83,3 +83,21 @@ def test_checkpoints_that_guide_take_room() -> None:
     assert [rung.images for rung in rungs.rungs] == [64, 128, 256, 512]
     few = make_plan(rungs, LaunchConfig(keep_trials=0), 10, PROBE, NODES)
     assert few.checkpoints == 4 + 1 + 1  # 32 images guide the first two rungs
+
+
+def test_cheaper_candidates_that_are_drawn_in_full_are_planned() -> None:
+    samplers = {
+        "evaluation__samplers": ["ddim-1", "ddim-2", "ddim-4"]
+    }  # 1, 2, 4 and 8 evaluations
+    study = small_study(scheduler="none", num_trials=5)
+    plain, cheap = (
+        make_plan(
+            dataclasses.replace(study, experiment=small_experiment(**samplers, **more)),
+            LaunchConfig(),
+            10,
+            PROBE,
+            NODES,
+        )
+        for more in ({}, {"evaluation__prefer_cheap": 0.02})
+    )
+    assert cheap.samples - plain.samples == 5 * 3 * 40
