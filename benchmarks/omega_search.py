@@ -99,14 +99,22 @@ def compare(
             }
         )
         scored = score_model(
-            swept.averages, swept.schedule, asked, inputs, rung, swept.images_seen
+            swept.averages,
+            swept.schedule,
+            asked,
+            inputs,
+            rung,
+            swept.images_seen,
+            guides=swept.guides,
         )
         cards.append(scored.card)
     fresh = config.with_values({"evaluation.seed": seeds[1]})
     named = {(choice.omega, choice.sampler): choice for choice in sampling_choices(config)}
     choices = [named[card.omega, card.sampler] for card in cards]
     reports = {
-        choice: score_choice(swept.averages, swept.schedule, fresh, inputs, choice, full)
+        choice: score_choice(
+            swept.averages, swept.schedule, fresh, inputs, choice, full, swept.guides
+        )
         for choice in dict.fromkeys(choices)
     }
     grid, halving = (

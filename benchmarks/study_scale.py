@@ -66,7 +66,7 @@ def stand_in_score(
     inputs: ScoringInputs,
     rung: Rung,
     images_seen: int,
-    baseline_scores: Any = None,
+    *_: Any,
 ) -> Scored:
     """Return a score card of the usual size, whose value falls from trial to trial."""
     # The newest trial is the best, so none is stopped.

@@ -57,6 +57,11 @@ def _require_interval(name: str, interval: Sequence[float]) -> None:
     require(fits, name, interval, "two shares of T, 0 <= low < high <= 1")
 
 
+def _require_guide(name: str, share: float | None) -> None:
+    fits = share is None or 0 < share < 1
+    require(fits, name, share, "a share of the training, 0 < share < 1, or null")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig(Config):
     """Which images, and how long-tailed."""
@@ -371,6 +376,10 @@ class SamplingConfig(Config):
     guidance_interval: GuidanceInterval = WHOLE_RANGE
     """Shares of T between which omega applies (Kynkaanniemi et al., 2024): at t with low <= t / T
     < high; elsewhere only the conditional branch is evaluated."""
+    guide: float | None = None
+    """Guide with an earlier checkpoint of the same training in place of the null label
+    (autoguidance; Karras et al., 2024): that at this share of the images that the sampled one has
+    seen, in whole batches."""
     batch_size: int = 500
     """Images that are drawn at a time."""
     ema_length: float | None = None
@@ -381,6 +390,7 @@ class SamplingConfig(Config):
         """Refuse empty sampling."""
         require(self.num_steps > 0, "num_steps", self.num_steps, "at least 1")
         _require_interval("guidance_interval", self.guidance_interval)
+        _require_guide("guide", self.guide)
         size = self.batch_size
         require(0 < size <= MAX_BATCH, "batch_size", size, f"1 to {MAX_BATCH:,}")
 
@@ -405,9 +415,16 @@ class EvaluationConfig(Config):
     """Averages of the weights to choose from, as in `sampling.ema_length`; none stands for it."""
     guidance_intervals: tuple[GuidanceInterval, ...] = ()
     """Intervals to choose from, as in `sampling.guidance_interval`; none stands for it."""
+    guides: tuple[float | None, ...] = ()
+    """Guides to choose from, as in `sampling.guide`, null for the null label; none stands for
+    it."""
     omega_search: OmegaSearch = "halving"
-    """How omega, its interval, sampler and average are chosen: by successive halving with growing
-    numbers of samples, or each at the full number."""
+    """How omega, its interval, its guide, sampler and average are chosen: by successive halving
+    with growing numbers of samples, or each at the full number."""
+    prefer_cheap: float | None = None
+    """For the last score, take the cheapest choice (fewest evaluations of the network) whose
+    objectives exceed the best's by at most this share, at the upper end of the paired 95 %
+    interval; None takes the best at any cost."""
     metrics: tuple[Metric, ...] = get_args(Metric)
     """Metrics of the last score at its best omega; the others are FID alone. See
     docs/metrics.md."""
@@ -430,11 +447,15 @@ class EvaluationConfig(Config):
         scales = self.guidance_scales
         unique = bool(scales) and len(set(scales)) == len(scales) and min(scales) >= 0
         require(unique, "guidance_scales", scales, "distinct numbers, 0 or more")
-        for name in ("samplers", "ema_lengths", "guidance_intervals"):
+        for name in ("samplers", "ema_lengths", "guidance_intervals", "guides"):
             values = getattr(self, name)
             require(len(set(values)) == len(values), name, values, "distinct values")
         for interval in self.guidance_intervals:
             _require_interval("guidance_intervals", interval)
+        for guide in self.guides:
+            _require_guide("guides", guide)
+        margin = self.prefer_cheap
+        require(margin is None or 0 < margin < 1, "prefer_cheap", margin, "over 0, below 1")
         require("fid" in self.metrics, "metrics", self.metrics, "fid and others")
         require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2^31 - 1")
         parse_constraints(self.constraints)
@@ -488,6 +509,11 @@ class ExperimentConfig(Config):
     def scored_lengths(self) -> tuple[float | None, ...]:
         """Averages of the weights that a checkpoint is scored with; None is the exponential."""
         return self.evaluation.ema_lengths or (self.sampling.ema_length,)
+
+    @property
+    def scored_guides(self) -> tuple[float | None, ...]:
+        """What a checkpoint may be guided with; None is the null label."""
+        return self.evaluation.guides or (self.sampling.guide,)
 
     def with_values(self, values: Mapping[str, Any]) -> "ExperimentConfig":
         """Return a copy with dotted keys replaced, as in {"contrastive.tau_0": 3.0}.

@@ -2,8 +2,9 @@
 
 A name says all on which the images depend beside model, omega and noise: the sampler, its steps,
 "unclipped" where predicted clean images are not clipped, the interval of guidance where it is not
-the whole range, and the average of the weights where it is not the exponential one: ddim-8,
-ancestral-1000-unclipped, heun-5-guided-0.2-0.7, ddim-10-ema-0.1.
+the whole range, the guide where it is not the null label, and the average of the weights where it
+is not the exponential one: ddim-8, ancestral-1000-unclipped, heun-5-guided-0.2-0.7,
+ddim-10-guide-0.25-ema-0.1.
 """
 
 import dataclasses
@@ -25,18 +26,21 @@ EVALUATIONS: Mapping[SamplerKind, Callable[[int], int]] = {
 _KINDS = "|".join(get_args(SamplerKind))
 _SHARE = r"[0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?"
 _NAME = re.compile(
-    rf"({_KINDS})(?:-([0-9]{{1,6}}))?(-unclipped)?(?:-guided-({_SHARE})-({_SHARE}))?(?:-ema-(.+))?"
+    rf"({_KINDS})(?:-([0-9]{{1,6}}))?(-unclipped)?(?:-guided-({_SHARE})-({_SHARE}))?"
+    rf"(?:-guide-({_SHARE}))?(?:-ema-(.+))?"
 )
 
 
 def sampler_name(sampling: SamplingConfig, num_timesteps: int) -> str:
-    """Return the name of a sampler: ddim-10-unclipped-guided-0.2-0.7-ema-0.1."""
+    """Return the name of a sampler: ddim-10-unclipped-guided-0.2-0.7-guide-0.25-ema-0.1."""
     clipping = "" if sampling.clip else "-unclipped"
     ends = [repr(end).removesuffix(".0") for end in sampling.guidance_interval]
     guided = "" if sampling.guidance_interval == WHOLE_RANGE else f"-guided-{'-'.join(ends)}"
+    guide = "" if sampling.guide is None else f"-guide-{sampling.guide!r}"
     length = sampling.ema_length
     average = "" if length is None else f"-ema-{length:g}"
-    return f"{sampling.sampler}-{num_steps(sampling, num_timesteps)}{clipping}{guided}{average}"
+    steps = num_steps(sampling, num_timesteps)
+    return f"{sampling.sampler}-{steps}{clipping}{guided}{guide}{average}"
 
 
 def named_sampler(
@@ -55,23 +59,25 @@ def named_sampler(
         own: whose other settings are kept.
         num_timesteps: T.
         lengths: of the averages that there are; None where a name says neither average nor
-            interval, because lists of their own do.
+            interval nor guide, because lists of their own do.
         field: which setting this is, for the message.
         others: whether a name may say a length beside those; whether there is such an average is
             for the configuration to say.
 
     Raises:
-        ValueError: the name cannot be read, or there is no such number of steps, interval or
-            average.
+        ValueError: the name cannot be read, or there is no such number of steps, interval, guide
+            or average.
     """
     known = {f"{length:g}": length for length in lengths or ()}
     found = _NAME.fullmatch(name)
-    kind, steps, unclipped, low, high, length = found.groups() if found else ("", *[None] * 5)
+    parts = found.groups() if found else ("", *[None] * 6)
+    kind, steps, unclipped, low, high, guide, length = parts
     count = int(steps or (num_timesteps if kind == "ancestral" else 0))
     fits = count == num_timesteps if kind == "ancestral" else 1 <= count <= num_timesteps
     if others and length and re.fullmatch(_SHARE, length):
         known.setdefault(length, float(length))
-    fits = fits and (length is None or length in known) and (low is None or lengths is not None)
+    fits = fits and (length is None or length in known)
+    fits = fits and ((low is None and guide is None) or lengths is not None)
     named = None if lengths is None else [f"{each:g}" for each in lengths]
     require(fits, field, name, _allowed(num_timesteps, named, others))
     return dataclasses.replace(
@@ -80,18 +86,21 @@ def named_sampler(
         num_steps=count,
         clip=unclipped is None,
         guidance_interval=(float(low), float(high)) if low and high else WHOLE_RANGE,
+        guide=None if guide is None else float(guide),
         ema_length=None if length is None else known[length],
     )
 
 
 def _allowed(num_timesteps: int, lengths: Collection[str] | None, others: bool) -> str:
     kinds = [f"{kind}-STEPS" for kind in get_args(SamplerKind) if kind != "ancestral"]
-    parts = [] if lengths is None else ["-guided-LOW-HIGH, shares of T"]
+    parts = []
+    if lengths is not None:
+        parts = ["-guided-LOW-HIGH, shares of T", "-guide-SHARE, of the training"]
     more = " or one that snapshots give" if others else ""
     parts += [f"-ema-LENGTH, one of {', '.join(lengths)}{more}"] if lengths else []
     return (
         f"ancestral, or {', '.join(kinds)} with 1 to {num_timesteps} steps; behind it "
-        f"{' and '.join(['-unclipped', *parts])}, where that is meant"
+        f"{'; '.join(['-unclipped', *parts])}, where that is meant"
     )
 
 

@@ -38,6 +38,7 @@ class TrialModel:
     config: "ExperimentConfig"
     """With the sampler that the trial was scored with."""
     network: "UNet"
+    guide: "UNet | None"
     schedule: "NoiseSchedule"
     image_shape: tuple[int, int, int]
     num_classes: int
@@ -56,6 +57,7 @@ class TrialModel:
             0.0 if pd.isna(omega) else float(omega),
             self.num_classes,
             seed,
+            guide=self.guide,
         ).cpu()
 
 
@@ -94,7 +96,7 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     from diffrop.diffusion.schedule import NoiseSchedule
     from diffrop.study.sampling_choice import with_sampler
     from diffrop.training.checkpoint import config_of
-    from diffrop.training.network import load_ema
+    from diffrop.training.network import load_ema, load_guide
 
     path = newest_checkpoint(study, trial)
     if path is None:
@@ -110,11 +112,13 @@ def load_model(study: StudyResults, trial: pd.Series) -> TrialModel:
     config = config_of(card)
     with contextlib.suppress(ValueError):  # a trial without a score has its own
         config = with_sampler(config, str(trial["sampler"]))
-    network = load_ema(Checkpoint(stored.tensors, card, path), device, config.sampling.ema_length)
+    checkpoint = Checkpoint(stored.tensors, card, path)
+    network = load_ema(checkpoint, device, config.sampling.ema_length)
+    guide = load_guide(checkpoint, device, config.sampling.guide)
     schedule = NoiseSchedule.linear(config.diffusion).to(device)
     channels, height, width = card["image_shape"]
     shape, num_classes = (channels, height, width), len(card["class_names"])
-    return TrialModel(trial, config, network, schedule, shape, num_classes)
+    return TrialModel(trial, config, network, guide, schedule, shape, num_classes)
 
 
 def load_data(study: StudyResults) -> "Dataset":

@@ -22,6 +22,7 @@ TITLES = {
     "margin_sensitivity": "Sensitivity to the hinge's margin",
     "tau_sensitivity": "Sensitivity to tau_0 and to the decay temperature",
     "guidance_curve": "Guidance: scores against omega",
+    "evaluations": "What fewer evaluations of the network cost",
     "pareto_front": "Trade-off between scores",
     "parameter_importance": "Which parameters mattered",
     "gradient_ratio": "Strength of the contrastive term",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffrop.analysis.data.evaluations import cost_sentence
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count, format_score
 from diffrop.analysis.figures.cost import cost_hours
@@ -178,8 +179,8 @@ def learned_notes(study: StudyResults) -> list[str]:
 
 
 def cost_section(study: StudyResults) -> Section:
-    """Return the planned cost beside the actual one."""
-    sentences = [_spent(study)]
+    """Return the planned cost beside the actual one, and what cheaper sampling would cost."""
+    sentences = [_spent(study), *_sampling_cost(study)]
     plan, actual = (study.cost.plan, study.cost.actual) if study.cost else (None, None)
     if plan is None:
         return Section([*sentences, "No plan was written before the study began."])
@@ -187,6 +188,16 @@ def cost_section(study: StudyResults) -> Section:
         return Section(sentences)
     rows = [list(row) for row in comparison(plan, actual)]
     return Section(sentences, ["", "planned", "actual"], rows)
+
+
+def _sampling_cost(study: StudyResults) -> list[str]:
+    """Return what fewer evaluations cost the best trial, and why it is sampled as it is."""
+    found = _sentence(cost_sentence(study))
+    for number in study.trials.loc[study.trials["rank"] == 1, "number"]:
+        preference = study.folder(int(number)).scores()[-1].preference
+        if preference is not None:
+            found.append(f"How {trial_label(int(number))} is sampled: {preference.reason}.")
+    return found
 
 
 def _spent(study: StudyResults) -> str:

@@ -22,7 +22,7 @@ from diffrop.metrics.classification import ClassificationScores, classification_
 from diffrop.metrics.report import balanced_labels
 from diffrop.scoring.samples import draw_samples
 from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema
+from diffrop.training.network import load_ema, load_guide
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def generated_images(
         omega,
         len(names),
         seed,
+        guide=load_guide(checkpoint, device, config.sampling.guide),
     )
     return LabelledImages(images.cpu(), labels, names)
 

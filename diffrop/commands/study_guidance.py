@@ -1,4 +1,7 @@
-"""Score finished checkpoints at every guidance scale omega (Figure 4b); trains nothing."""
+"""Score finished checkpoints in every way of sampling that is asked for; trains nothing.
+
+By itself it scores every guidance scale omega (Figure 4b).
+"""
 
 import argparse
 import time
@@ -40,11 +43,15 @@ def parser(command: str) -> argparse.ArgumentParser:
     scales = "guidance scales to score"
     add_options(found, "evaluation.guidance_scales", help=scales, default=shown(OMEGAS))
     study = "as in the study"
-    words = "samplers to score, such as ddim-8,dpmpp-8,heun-5,ancestral"
+    words = "samplers to score, such as ddim-8,ddim-8-unclipped,dpmpp-8,heun-5,ancestral"
     add_options(found, "evaluation.samplers", help=words, default=study)
     words = "where omega applies, each to be scored: shares of T such as 0-1,0.2-0.7"
     add_options(found, "evaluation.guidance_intervals", help=words, default=study)
-    add_options(found, "evaluation.num_samples", help="for each omega", default=study)
+    words = "what omega guides with, each to be scored: the training at shares of it; none,0.25"
+    add_options(found, "evaluation.guides", help=words, default=study)
+    words = "averages of the weights to score; none is the exponential one"
+    add_options(found, "evaluation.ema_lengths", help=words, default=study)
+    add_options(found, "evaluation.num_samples", help="for each choice", default=study)
     add_options(found, "evaluation.seed", default=study)
     add_options(found, "evaluation.extractor", default=study)
     add_trust(found)

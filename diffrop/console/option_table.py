@@ -12,6 +12,7 @@ from diffrop.console.typed import (
     imbalance_factor,
     intervals,
     local_path,
+    numbers_or_none,
     seconds,
     setting,
     webhook_url,
@@ -219,8 +220,10 @@ OPTIONS = {
     ),
     "evaluation.ema_lengths": Option(
         "--ema-lengths",
-        "averages of the weights to choose from, of training.ema_lengths or their snapshots",
+        "averages of the weights to choose from, of training.ema_lengths or their snapshots; none "
+        "is the exponential one",
         "X,X,...",
+        numbers_or_none,
     ),
     "evaluation.guidance_intervals": Option(
         "--guidance-intervals",
@@ -229,9 +232,24 @@ OPTIONS = {
         intervals,
         default="0-1",
     ),
+    "evaluation.guides": Option(
+        "--guides",
+        "what omega guides with, to choose from: the same training at shares of it, such as "
+        "none,0.25; none is the null label",
+        "SHARE,...",
+        numbers_or_none,
+        default="none",
+    ),
     "evaluation.omega_search": Option(
         "--omega-search",
         "how these are chosen: halving with growing samples, or each at the full number",
+    ),
+    "evaluation.prefer_cheap": Option(
+        "--prefer-cheap",
+        "take the cheapest sampling whose objective is surely within this share of the best's, "
+        "such as 0.02",
+        "SHARE",
+        default="the best at any cost",
     ),
     "evaluation.objectives": Option(
         "--objective",

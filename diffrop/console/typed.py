@@ -60,6 +60,11 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(number(part) for part in text.split(","))
 
 
+def numbers_or_none(text: str) -> tuple[float | None, ...]:
+    """Parse "none,0.25"."""
+    return tuple(None if part.strip() == "none" else number(part) for part in text.split(","))
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Parse "0,3,12"."""
     return tuple(whole(part) for part in text.split(","))

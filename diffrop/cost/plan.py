@@ -10,8 +10,8 @@ from diffrop.record.cost import CostPart, PlannedCost, Probe, RungCost
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.rung import Rung
-from diffrop.study.sampling_choice import sampling_choices
+from diffrop.study.rung import Rung, guides_of
+from diffrop.study.sampling_choice import MAX_CHEAPER, sampling_choices
 
 
 def make_plan(
@@ -102,15 +102,25 @@ def _checkpoints(
 ) -> tuple[int, int]:
     """Return how many checkpoints are kept at the end, and at most while the study runs.
 
-    Every rung's is kept for its scores, and the newest few of a trial beside them.
+    Every rung's is kept for its scores, with those that guide it, and the newest few of a trial
+    beside them. A confirmed choice has one guide at most.
     """
     newest = config.experiment.training.keep_checkpoints - 1
-    confirmed = launch.confirm and (launch.confirm + 1) * launch.confirm_seeds * (1 + newest)
-    at_most = round(sum(reach)) + newest * config.num_trials + confirmed
+    kept: set[int] = set()
+    num_new = []
+    for rung in config.rungs:
+        found = {rung.images, *guides_of(config.experiment, [rung])}
+        num_new.append(len(found - kept))
+        kept |= found
+    guided = any(config.experiment.scored_guides)
+    retrained = (launch.confirm + 1) * launch.confirm_seeds
+    confirmed = launch.confirm and retrained * (1 + guided + newest)
+    at_most = round(sum(map(operator.mul, reach, num_new)))
+    at_most += newest * config.num_trials + confirmed
     if launch.keep_trials is None:
         return at_most, at_most
     leaders = min(config.num_trials, launch.keep_trials + 1)
-    return leaders * (len(reach) + newest) + confirmed, at_most
+    return leaders * (len(kept) + newest) + confirmed, at_most
 
 
 def _snapshots(
@@ -173,6 +183,9 @@ def _scoring(
     rate, candidates = _rates(config, rung)
     rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
     samples = samples_at_most(rounds, candidates)
+    if rung.final and config.evaluation.prefer_cheap is not None:
+        costs = {choice.evaluations for choice in sampling_choices(config, rung.num_steps)}
+        samples += min(MAX_CHEAPER, len(costs) - 1) * rung.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
     if rung.final:
         seconds += rung.num_samples * probe.metrics_s

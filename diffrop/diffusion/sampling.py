@@ -20,18 +20,29 @@ class Denoiser(Protocol):
 
 
 def guided_noise(
-    model: Denoiser, x_t: Tensor, t: Tensor, labels: Tensor, omega: float, null_label: int
+    model: Denoiser,
+    x_t: Tensor,
+    t: Tensor,
+    labels: Tensor,
+    omega: float,
+    null_label: int,
+    guide: Denoiser | None = None,
 ) -> Tensor:
-    """Return (1 + omega) eps(x_t, c) - omega eps(x_t, null), as in Section 3.2; 0 is no guidance.
+    """Return (1 + omega) eps(x_t, c) - omega weaker(x_t), as in Section 3.2; 0 is no guidance.
 
-    Both branches go through the network as one batch.
+    The weaker prediction is eps(x_t, null), which goes through the network in one batch with the
+    other, or the guide's for the same labels (autoguidance; Karras et al., 2024, whose weight is
+    1 + omega). A guide that predicts what the model does changes no bit.
     """
     if omega == 0:
         return model(x_t, t, labels)
-    null = torch.full_like(labels, null_label)
-    both = model(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, null]))
-    conditional, unconditional = both.chunk(2)
-    return (1 + omega) * conditional - omega * unconditional
+    if guide is None:
+        null = torch.full_like(labels, null_label)
+        both = model(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, null]))
+        eps, weaker = both.chunk(2)
+    else:
+        eps, weaker = model(x_t, t, labels), guide(x_t, t, labels)
+    return eps + omega * (eps - weaker)
 
 
 @torch.no_grad()
@@ -47,6 +58,7 @@ def sample(
     batch_size: int | None = None,
     start: int = 0,
     look: Callable[[], object] = lambda: None,
+    guide: Denoiser | None = None,
 ) -> Tensor:
     """Draw one batch of images, or a part of it.
 
@@ -63,6 +75,7 @@ def sample(
         batch_size: images of the whole batch, B by default; noise is drawn for all of them.
         start: place in it of the first label.
         look: called before every evaluation of the model; may raise to give the images up.
+        guide: the weaker model that guidance goes away from; None is the null label.
 
     Returns:
         Images (B, C, H, W), in [-1, 1] where they are clipped.
@@ -77,7 +90,7 @@ def sample(
         look()
         t = torch.full_like(labels, level.t)
         scale = omega if is_guided(config, level.t, schedule.num_timesteps) else 0.0
-        eps = guided_noise(model, x_t, t, labels, scale, null_label).to(x_t.dtype)
+        eps = guided_noise(model, x_t, t, labels, scale, null_label, guide).to(x_t.dtype)
         x_0 = schedule.x_0(x_t, t, eps)
         return x_0.clamp(-1, 1) if config.clip else x_0
 
@@ -89,7 +102,10 @@ def sample(
 def num_guided_evaluations(
     config: SamplingConfig, diffusion: DiffusionConfig, omega: float
 ) -> int:
-    """Return how often the network is evaluated for an image (NFE): twice where it is guided."""
+    """Return how often a network is evaluated for an image (NFE): twice where it is guided.
+
+    A guide counts as the network itself does, whose size it has.
+    """
     seen = evaluated_timesteps(diffusion, config.sampler, config.num_steps)
     if omega == 0:
         return len(seen)

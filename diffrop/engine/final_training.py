@@ -225,6 +225,7 @@ def final_lines(card: ScoreCard, reference_scores: Mapping[str, Any]) -> list[st
     return [
         *fid_lines(card.scores, card.num_samples, reference_scores),
         f"omega {card.omega:g}, {card.sampler}{count}",
+        *([card.preference.reason] if card.preference else []),
         f"{card.extractor}, {card.images_seen:,} images, against the {card.reference}",
     ]
 

@@ -20,12 +20,12 @@ from diffrop.metrics.extractors import make_extractor
 from diffrop.metrics.report import ShotReport
 from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
-from diffrop.scoring.samples import Averages, ScoringInputs
+from diffrop.scoring.samples import Averages, Guides, ScoringInputs
 from diffrop.scoring.score import check_scorable, score_choice
 from diffrop.shot_groups import GROUPS
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
 from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema
+from diffrop.training.network import load_ema, load_guide
 
 EXTRACTOR_KEY = "evaluation.extractor"
 
@@ -38,6 +38,7 @@ class SweptCheckpoint:
     images_seen: int
     config: ExperimentConfig
     averages: Averages
+    guides: Guides
     schedule: NoiseSchedule
     choices: list[SamplingChoice]
 
@@ -162,7 +163,7 @@ def score_choices(
     for done, (each, choice) in enumerate(places, start=1):
         num_samples = each.config.evaluation.num_samples
         found = score_choice(
-            each.averages, each.schedule, each.config, inputs, choice, num_samples
+            each.averages, each.schedule, each.config, inputs, choice, num_samples, each.guides
         )
         rows += _rows(each, choice, found)
         report(done, len(places))
@@ -175,9 +176,14 @@ def _ready(
     choices = sampling_choices(config)
     lengths = dict.fromkeys(choice.sampling.ema_length for choice in choices)
     averages = {length: load_ema(checkpoint, device, length) for length in lengths}
+    guides = {
+        share: model
+        for share in dict.fromkeys(choice.sampling.guide for choice in choices)
+        if (model := load_guide(checkpoint, device, share)) is not None and share is not None
+    }
     schedule = NoiseSchedule.linear(config.diffusion).to(device)
     seen = checkpoint.card["images_seen"]
-    return SweptCheckpoint(label, seen, config, averages, schedule, choices)
+    return SweptCheckpoint(label, seen, config, averages, guides, schedule, choices)
 
 
 def _rows(

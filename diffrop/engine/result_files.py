@@ -78,6 +78,8 @@ def export(result: StudyResult) -> dict[str, Any]:
             "num_samples": best.card.num_samples,
             "images_seen": best.card.images_seen,
             "sampler": best.card.sampler,
+            "evaluations": best.card.evaluations,
+            "cost_preference": best.card.preference.reason if best.card.preference else None,
             "extractor": best.card.extractor,
             "reference": best.card.reference,
             "seeds": {

@@ -14,7 +14,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import require
 from diffrop.storage import RemoteMirror
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.rung import Rung
+from diffrop.study.rung import Rung, images_of_guide
 from diffrop.training.fork import check_fork
 from diffrop.training.identity import TrainingIdentity, forked, identify
 from diffrop.training.store import CheckpointStore
@@ -172,8 +172,8 @@ def check_forks(config: StudyConfig, dataset: Dataset) -> None:
     """Check, before anything starts, that every trial can start from where the study forks.
 
     Raises:
-        ValueError: `fork_from` is no fork, lies behind the first rung, or a searched key changes
-            what trainings that go on from each other must share.
+        ValueError: `fork_from` is no fork, lies behind the first rung or behind what guides it,
+            or a searched key changes what trainings that go on from each other must share.
     """
     base = config.experiment
     inherits = config.scheduler == "pbt"
@@ -188,8 +188,21 @@ def check_forks(config: StudyConfig, dataset: Dataset) -> None:
         require(start < first, "fork_from", config.fork_from, f"less than the first rung, {first}")
         seeds = [p.name for p in config.space.parameters if p.name == "training.seed"]
         require(not seeds, "fork_from", config.fork_from, "a study that searches no training.seed")
+        _check_guides(base, start, first)
     for experiment in (config.baseline, *config.space.corners(base)):
         try:
             check_fork(card | {"images_seen": start}, experiment, dataset)
         except ValueError as error:
             raise ValueError(f"trials cannot go on from a shared checkpoint: {error}") from error
+
+
+def _check_guides(config: ExperimentConfig, start: int, first: int) -> None:
+    """Refuse guides of before a fork at `start` images, of which no checkpoint is kept."""
+    for share in config.scored_guides:
+        if share is not None:
+            images = images_of_guide(share, first, config.training.batch_size)
+            allowed = (
+                f"shares of at least {start / first:.3g}, for the trials fork at {start:,} images "
+                f"and are first scored at {first:,}"
+            )
+            require(images >= start, "evaluation.guides", share, allowed)

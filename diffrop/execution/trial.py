@@ -30,7 +30,7 @@ from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import score_model, scored_alike
 from diffrop.storage import set_aside
 from diffrop.study.objectives import BaselineScores
-from diffrop.study.rung import Rung
+from diffrop.study.rung import Rung, guides_of
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.room import Room
 from diffrop.training.session import TrainingSession
@@ -98,6 +98,11 @@ class TrialTask:
         stop, mark = self.stop_notice(), self.folder.waiting_mark
         return Patience(self.outage_wait_s, log, stop.requested, mark=mark)
 
+    @property
+    def guides(self) -> set[int]:
+        """The images of the checkpoints that guide those at its rungs."""
+        return guides_of(self.config, self.rungs) if self.scored else set()
+
     def session(
         self, dataset: Dataset, device: torch.device, patience: Patience
     ) -> TrainingSession:
@@ -117,7 +122,7 @@ class TrialTask:
         return session
 
     def _pin(self, folder: TrainingFolder) -> None:
-        folder.pin(self.study, [rung.images for rung in self.rungs])
+        folder.pin(self.study, {rung.images for rung in self.rungs} | self.guides)
         if self.parent is not None:
             key, images = split_key(self.parent)
             self.store.folder(key).pin(self.study, [images])
@@ -161,6 +166,8 @@ def run_trial(
             card = _stored_score(rung, task, inputs, baseline, device)
             if card is None:
                 session.raise_if_stopped()
+                # Those of later rungs too: a child that starts from here has no other.
+                session.hold_guides(count for count in task.guides if count < rung.images)
                 trainer = session.reach(rung.images)
                 card = _score(rung, trainer, task, inputs, baseline, session)
             report(_rung_reached(card, task))
@@ -218,6 +225,7 @@ def _score(
         trainer.images_seen,
         baseline,
         session.joint_stop,
+        session.guides(),
     )
 
     def write() -> None:

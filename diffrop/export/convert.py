@@ -16,7 +16,7 @@ from diffrop.errors import CheckpointError
 from diffrop.models.unet import Downsample, ResBlock, UNet, group_norm
 from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema
+from diffrop.training.network import load_ema, load_guide
 
 PIPELINE_FILE = Path(__file__).with_name("pipeline.py")
 CHANNELS_PER_GROUP, MAX_GROUPS = 4, 32  # of group_norm
@@ -36,7 +36,7 @@ def export_pipeline(
 
     Raises:
         ValueError: diffusers is not installed, the folder is not empty, or there is no such
-            sampler or average.
+            sampler, average or guide.
         CheckpointError: the checkpoint is a GAN's.
     """
     try:
@@ -57,11 +57,15 @@ def export_pipeline(
         config = with_sampler(config, sampler)
     sampling = config.sampling
     network = load_ema(checkpoint, torch.device("cpu"), sampling.ema_length)
+    weaker = load_guide(checkpoint, torch.device("cpu"), sampling.guide)
     settings = unet_settings(config, network, card)
     with torch.random.fork_rng():
         unet = diffusers.UNet2DModel(**settings)
     unet.load_state_dict(dict(renamed(network)))
     unet.save_pretrained(directory / "unet")
+    if weaker is not None:
+        unet.load_state_dict(dict(renamed(weaker)))
+        unet.save_pretrained(directory / "guide")
     scheduler, options = scheduler_settings(config)
     getattr(diffusers, scheduler)(**options).save_pretrained(directory / "scheduler")
     shutil.copyfile(PIPELINE_FILE, directory / "pipeline.py")
@@ -70,6 +74,7 @@ def export_pipeline(
         "_diffusers_version": diffusers.__version__,
         "unet": ["diffusers", "UNet2DModel"],
         "scheduler": ["diffusers", scheduler],
+        "guide": [None, None] if weaker is None else ["diffusers", "UNet2DModel"],
         "class_names": card["class_names"],
         "sampler": sampling.sampler,
         "num_inference_steps": sampling.num_steps,

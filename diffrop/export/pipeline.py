@@ -18,6 +18,7 @@ class DiffropPipeline(DiffusionPipeline):
     """A scheduler of diffusers over the sampler's own timesteps, from T - 1 down."""
 
     model_cpu_offload_seq = "unet"
+    _optional_components = ("guide",)
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class DiffropPipeline(DiffusionPipeline):
         guidance_interval: list[float] = [0.0, 1.0],  # noqa: B006
         norm_channels_per_group: int = 4,
         norm_max_groups: int = 32,
+        guide: UNet2DModel | None = None,
     ) -> None:
         """Take the parts of a folder.
 
@@ -43,15 +45,17 @@ class DiffropPipeline(DiffusionPipeline):
             guidance_interval: [low, high]; omega applies at timesteps t with low <= t / T < high.
             norm_channels_per_group: each GroupNorm has at least so many channels in a group,
             norm_max_groups: and at most so many groups. diffusers' network has one number for all.
+            guide: the weaker network that guidance goes away from; None is unet's null label.
         """
         super().__init__()
-        for module in unet.modules():
+        networks = [unet] if guide is None else [unet, guide]
+        for module in (module for network in networks for module in network.modules()):
             if isinstance(module, nn.GroupNorm):
                 most = min(norm_max_groups, module.num_channels // norm_channels_per_group)
                 module.num_groups = next(
                     g for g in range(most, 0, -1) if module.num_channels % g == 0
                 )
-        self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_modules(unet=unet, scheduler=scheduler, guide=guide)
         self.register_to_config(
             class_names=list(class_names),
             sampler=sampler,
@@ -77,7 +81,7 @@ class DiffropPipeline(DiffusionPipeline):
 
         Args:
             class_labels: numbers or names of classes.
-            guidance_scale: omega in (1 + omega) eps(c) - omega eps(null).
+            guidance_scale: omega in (1 + omega) eps(c) - omega eps(null), or eps(c) of the guide.
             num_inference_steps: 1 to T; the ancestral sampler takes all.
             generator: of the noise.
             latents: x_T (N, C, H, W) instead of noise from the generator.
@@ -149,7 +153,10 @@ class DiffropPipeline(DiffusionPipeline):
     def _guided(self, x_t: Tensor, step: Tensor, labels: Tensor, omega: float) -> Tensor:
         if omega == 0:
             return self.unet(x_t, step, labels).sample
-        null = torch.full_like(labels, len(self.config.class_names))
-        both = self.unet(torch.cat([x_t, x_t]), step, torch.cat([labels, null])).sample
-        conditional, unconditional = both.chunk(2)
-        return (1 + omega) * conditional - omega * unconditional
+        if self.guide is None:
+            null = torch.full_like(labels, len(self.config.class_names))
+            both = self.unet(torch.cat([x_t, x_t]), step, torch.cat([labels, null])).sample
+            eps, weaker = both.chunk(2)
+        else:
+            eps, weaker = (net(x_t, step, labels).sample for net in (self.unet, self.guide))
+        return eps + omega * (eps - weaker)

@@ -28,6 +28,25 @@ class CurvePoint:
     it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CostPreference:
+    """What came of asking for the cheapest choice that is almost as good as the best."""
+
+    margin: float
+    """By what share of the best's objectives its own may exceed them."""
+    omega: float
+    """Of the best choice."""
+    sampler: str
+    """Likewise."""
+    evaluations: int
+    """Likewise."""
+    differences: dict[str, Interval]
+    """Each objective less that of the best choice, paired over samples; empty where the best
+    choice itself is taken."""
+    reason: str
+    """Of the choice, in words."""
+
+
 @dataclass(frozen=True)
 class ScoreCard:
     """The scores of one checkpoint at its own best sampling choice, and how it was found."""
@@ -59,6 +78,8 @@ class ScoreCard:
     """Of one worker: sampling, features, metrics."""
     asked: dict[str, Any] = field(default_factory=dict)
     """What the search was asked for; where that is equal, scoring again would give this card."""
+    preference: CostPreference | None = None
+    """Why the choice is not simply the best, where `evaluation.prefer_cheap` asked for that."""
     format: int = SCORE_FORMAT
     """Of the file; those of earlier versions do not say it."""
 

@@ -9,7 +9,7 @@ from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.scoring.samples import draw_samples
 from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema
+from diffrop.training.network import load_ema, load_guide
 
 
 def sampling_of(checkpoint: Checkpoint, sampler: str | None) -> SamplingConfig:
@@ -50,6 +50,7 @@ def draw_from(
         device: to sample on.
 
     Raises:
+        ValueError: the training no longer holds the checkpoint to guide with.
         CheckpointError: there is no such average in the checkpoint.
         OutOfMemoryError: naming the batch size to lower.
     """
@@ -65,5 +66,6 @@ def draw_from(
         omega,
         len(names),
         seed,
+        guide=load_guide(checkpoint, device, sampling.guide),
     )
     return LabelledImages(images.cpu(), labels, names)

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ SHOWN_PER_CLASS = 10
 
 Averages = Mapping[float | None, nn.Module]
 """The networks to sample from, by relative length of their average; None is the exponential."""
+Guides = Mapping[float, nn.Module]
+"""The networks to guide with, by `SamplingConfig.guide`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def draw_samples(
     seed: int,
     start: int = 0,
     stop: JointStop = NEVER,
+    guide: nn.Module | None = None,
 ) -> Tensor:
     """Draw uint8 images (N, C, H, W) for labels (N,), on the model's device.
 
@@ -72,6 +76,7 @@ def draw_samples(
         start: place of the first label among all samples of that seed, so that a few can be
             added to those drawn before.
         stop: looked at before every step of the sampler.
+        guide: of `config.guide`.
 
     Raises:
         OutOfMemoryError: naming the batch size to lower.
@@ -87,7 +92,7 @@ def draw_samples(
             own = slice(place - start, min(end, (chunk + 1) * size) - start)
             part = labels[own].to(device)
             rng = generator(device, seed, SAMPLES, chunk)
-            where = (rng, size, offset, look)
+            where = (rng, size, offset, look, guide)
             with out_of_memory_as(
                 f"out of memory while sampling {len(part)} images at a time; lower "
                 "sampling.batch_size"
@@ -112,8 +117,9 @@ class CandidateSamples:
         config: ExperimentConfig,
         inputs: ScoringInputs,
         stop: JointStop = NEVER,
+        guides: Guides = MappingProxyType({}),
     ) -> None:
-        self._stop = stop
+        self._stop, self._guides = stop, guides
         self._averages, self._schedule, self._inputs = averages, schedule, inputs
         self._seed = config.evaluation.seed
         self._drawn: dict[SamplingChoice, tuple[Tensor, Extraction]] = {}
@@ -129,6 +135,13 @@ class CandidateSamples:
             self._drawn = {c: kept for c, kept in self._drawn.items() if c in choices}
             self._count = num_samples
         return [self._scores(choice) for choice in choices]
+
+    def detailed(self, choice: SamplingChoice, num_samples: int) -> ShotReport:
+        """Return a candidate's FIDs with their influence; what is missing is drawn first."""
+        known = self._drawn.get(choice)
+        if known is None or len(known[1].features) < num_samples:
+            self.scores([choice], num_samples)
+        return self.report(choice, FID_ALONE, details=True)
 
     def report(
         self, choice: SamplingChoice, metrics: Collection[Metric], details: bool
@@ -164,6 +177,7 @@ class CandidateSamples:
         start = 0 if known is None else len(known[1].features)
         dataset = self._inputs.dataset
         model = self._averages[choice.sampling.ema_length]
+        share = choice.sampling.guide
         with self._timed("sampling"):
             images = draw_samples(
                 model,
@@ -176,6 +190,7 @@ class CandidateSamples:
                 self._seed,
                 start,
                 self._stop,
+                None if share is None else self._guides[share],
             )
         with self._timed("features"), self._stop.piece() as look:
             extraction = self._inputs.extractor.extract(images, look)

@@ -4,6 +4,8 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 from torch import Tensor
@@ -17,7 +19,14 @@ from diffrop.metrics.reference import fitted_groups
 from diffrop.metrics.report import ShotReport
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.schema import plain
-from diffrop.scoring.samples import FID_ALONE, Averages, CandidateSamples, ScoringInputs
+from diffrop.scoring.cost_preference import prefer_cheap
+from diffrop.scoring.samples import (
+    FID_ALONE,
+    Averages,
+    CandidateSamples,
+    Guides,
+    ScoringInputs,
+)
 from diffrop.scoring.sampling_search import Found, plan_rounds, search
 from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
@@ -52,6 +61,7 @@ def score_model(
     images_seen: int,
     baseline_scores: BaselineScores | None = None,
     stop: JointStop = NEVER,
+    guides: Guides = MappingProxyType({}),
 ) -> Scored:
     """Choose how to sample from a model, and score it; every worker returns the same.
 
@@ -68,6 +78,7 @@ def score_model(
         baseline_scores: `ScoreCard.scores_by_num_samples` of the baseline at the same rung, for
             constraints that refer to it; None for the baseline itself, or while it is unknown.
         stop: looked at between the steps of sampling, batches of features, and metrics.
+        guides: every one that `evaluation.guides` names, or that of `sampling.guide`.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
@@ -82,8 +93,13 @@ def score_model(
     )
     constraints = evaluation.parsed_constraints
     goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
-    samples = CandidateSamples(averages, schedule, config, inputs, stop)
+    samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
     found = search(choices, rounds, goal, samples.scores)
+    preference = None
+    if rung.final and evaluation.prefer_cheap is not None:
+        report_of = partial(samples.detailed, num_samples=rung.num_samples)
+        margin, device = evaluation.prefer_cheap, schedule.beta.device
+        found, preference = prefer_cheap(choices, found, goal, margin, report_of, device)
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -105,6 +121,7 @@ def score_model(
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
         asked=_asked(config, rung, baseline_scores),
+        preference=preference,
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
 
@@ -135,12 +152,13 @@ def score_choice(
     inputs: ScoringInputs,
     choice: SamplingChoice,
     num_samples: int,
+    guides: Guides = MappingProxyType({}),
 ) -> ShotReport:
     """Return the FIDs of one sampling choice, with intervals and influence; nothing is searched.
 
     The noise is that of `evaluation.seed`.
     """
-    samples = CandidateSamples(averages, schedule, config, inputs)
+    samples = CandidateSamples(averages, schedule, config, inputs, guides=guides)
     samples.scores([choice], num_samples)
     return samples.report(choice, FID_ALONE, details=True)
 
@@ -164,7 +182,7 @@ def _asked(
     """Return what a search depends on beside the model and its protocol, as JSON gives it back."""
     evaluation = config.evaluation
     base = None if baseline_scores is None else baseline_scores.get(rung.num_samples)
-    found = {
+    found: dict[str, Any] = {
         "search": evaluation.omega_search,
         "choices": [
             (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
@@ -174,6 +192,8 @@ def _asked(
         "metrics": evaluation.metrics if rung.final else FID_ALONE,
         "seed": evaluation.seed,
     }
+    if rung.final and evaluation.prefer_cheap is not None:
+        found["prefer_cheap"] = evaluation.prefer_cheap
     return cast(dict[str, Any], plain(found))
 
 

@@ -1,5 +1,7 @@
 """A rung: a number of images at which a trial is scored and may be stopped."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diffrop.config import ExperimentConfig
@@ -20,6 +22,25 @@ class Rung:
 def in_whole_batches(images: float, batch_size: int) -> int:
     """Return a number of images, its fraction cut off, rounded up to whole batches."""
     return -(-int(images) // batch_size) * batch_size
+
+
+def images_of_guide(share: float, images_seen: int, batch_size: int) -> int:
+    """Return the images that a guide has seen: whole batches nearest to a share of `images_seen`.
+
+    They are one batch at least, and `images_seen` at most.
+    """
+    batches = images_seen // batch_size
+    return min(max(1, round(share * batches)), batches) * batch_size
+
+
+def guides_of(experiment: ExperimentConfig, rungs: Iterable[Rung]) -> set[int]:
+    """Return the images of every guide that a score at one of the rungs may take."""
+    shares = [share for share in experiment.scored_guides if share is not None]
+    size = experiment.training.batch_size
+    return {
+        images_of_guide(share, rung.images, size)
+        for rung, share in itertools.product(rungs, shares)
+    }
 
 
 def last_rung(experiment: ExperimentConfig) -> Rung:

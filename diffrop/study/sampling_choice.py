@@ -1,4 +1,4 @@
-"""The ways to sample from a checkpoint: guidance and its interval, sampler, average of weights."""
+"""The ways to sample from a checkpoint: guidance, its interval and guide, sampler, average."""
 
 import dataclasses
 import itertools
@@ -8,6 +8,10 @@ from typing import Any
 from diffrop.config import ExperimentConfig, SamplingConfig
 from diffrop.diffusion.sampling import num_guided_evaluations
 from diffrop.samplers import capped, named_sampler, num_steps, sampler_name
+
+MAX_CHEAPER = 4
+"""Where `evaluation.prefer_cheap` is set, so many candidates that are cheaper than the best are
+drawn on the full N, at most: the most promising at each cost."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class SamplingChoice:
 
     @property
     def sampler(self) -> str:
-        """Sampler, steps, clipping, interval and average as they stand beside every score."""
+        """Sampler, steps, clipping, interval, guide and average, as in `sampler_name`."""
         return sampler_name(self.sampling, self.sampling.num_steps)
 
 
@@ -31,8 +35,8 @@ def sampling_choices(
 ) -> list[SamplingChoice]:
     """Return the candidates of a checkpoint.
 
-    They are omegas in rising order for each sampler, average and guidance interval; omega 0, where
-    an interval changes nothing, stands with the first interval alone.
+    They are omegas in rising order for each sampler, average, guidance interval and guide; omega
+    0, where these two change nothing, stands with the first of them alone.
 
     Args:
         config: `evaluation` names them; what it leaves open is as in `sampling`.
@@ -52,14 +56,17 @@ def sampling_choices(
     for length in lengths:
         config.training.check_average(length, "evaluation.ema_lengths")
     intervals = evaluation.guidance_intervals or (own.guidance_interval,)
+    guides = config.scored_guides
     omegas = sorted(evaluation.guidance_scales)
     samplers = [capped(sampler, limit, max_evaluations) for sampler in samplers]
     found = []
-    for sampler, length, interval, omega in itertools.product(
-        samplers, lengths, intervals, omegas
+    for sampler, length, interval, guide, omega in itertools.product(
+        samplers, lengths, intervals, guides, omegas
     ):
-        active = interval if omega else intervals[0]
-        sampling = dataclasses.replace(sampler, ema_length=length, guidance_interval=active)
+        active, by = (interval, guide) if omega else (intervals[0], guides[0])
+        sampling = dataclasses.replace(
+            sampler, ema_length=length, guidance_interval=active, guide=by
+        )
         evaluations = num_guided_evaluations(sampling, config.diffusion, omega)
         found.append(SamplingChoice(omega, sampling, evaluations))
     return list(dict.fromkeys(found))
@@ -71,7 +78,7 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
     Args:
         config: of the trial.
         omega: guidance scale.
-        sampler: as it stands beside scores: ancestral-1000, ddim-8-guided-0.2-0.7-ema-0.1.
+        sampler: as it stands beside scores: ancestral-1000, ddim-8-guide-0.25-ema-0.1.
 
     Raises:
         ValueError: the sampler cannot be read, or there is no such average.
@@ -81,6 +88,8 @@ def fixed_choice(config: ExperimentConfig, omega: float, sampler: str) -> Experi
         "evaluation.samplers": [],
         "evaluation.ema_lengths": [],
         "evaluation.guidance_intervals": [],
+        "evaluation.guides": [],
+        "evaluation.prefer_cheap": None,
     }
     return with_sampler(config.with_values(changes), sampler)
 

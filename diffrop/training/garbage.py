@@ -18,8 +18,9 @@ class Garbage:
 def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> Garbage:
     """Give up a study's trainings but those in `keep`, and remove weights that nobody needs.
 
-    Needed is every checkpoint of a training that any study pins, and the one from which such a
-    training forks. A training that is under way stays. Curves, costs and scores always stay.
+    Needed is every checkpoint of a training that any study pins, the one from which such a
+    training forks, and those before it that are pinned with it, which guide it. A training that is
+    under way stays. Curves, costs and scores always stay.
 
     Args:
         store: the checkpoints of all studies.
@@ -30,7 +31,12 @@ def collect_garbage(store: CheckpointStore, study: str, keep: Iterable[str]) -> 
     for folder in folders:
         if folder.key not in kept:
             folder.unpin(study)
-    needed = {folder.record.parent() for folder in folders if folder.pins()}
+    needed: set[tuple[str, int] | None] = set()
+    for folder in folders:
+        if pins := folder.pins():
+            needed.add(folder.record.parent())
+            counts = {images for found in pins.values() for images in found}
+            needed |= {(folder.owner(images).key, images) for images in counts}
     removed: dict[Path, int] = {}
     for folder in folders:
         with folder.try_hold() as held:

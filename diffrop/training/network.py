@@ -13,6 +13,7 @@ from diffrop.data import Dataset
 from diffrop.data.augmentation import NUM_AUGMENTATION_INPUTS, check_augmentation_fits
 from diffrop.errors import CheckpointError
 from diffrop.models.unet import UNet
+from diffrop.study.rung import images_of_guide
 from diffrop.training.checkpoint import average_part, config_of
 from diffrop.training.reconstruction import reconstruct
 from diffrop.training.store import TrainingFolder
@@ -92,6 +93,46 @@ def load_ema(
     model = build_network(config_of(card), len(card["class_names"]), (channels, height, width))
     model.load_state_dict(_average(checkpoint, ema_length))
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_guide(checkpoint: Checkpoint, device: torch.device, share: float | None) -> UNet | None:
+    """Return the averaged network of an earlier checkpoint of the same training.
+
+    Args:
+        checkpoint: as its file in the training's folder has it.
+        device: of the network.
+        share: of its images, as in `sampling.guide`; None has no guide.
+
+    Raises:
+        ValueError: there is no such checkpoint (any more); the shares that there are are named.
+        CheckpointError: it is damaged.
+    """
+    if share is None:
+        return None
+    path, seen = checkpoint.path, checkpoint.card["images_seen"]
+    size = config_of(checkpoint.card).training.batch_size
+    images = images_of_guide(share, seen, size)
+    if images == seen:  # of a single batch
+        return load_ema(checkpoint, device)
+    folder = None if path is None else TrainingFolder(path.resolve().parent)
+    known = [] if folder is None else [count for count in folder.line() if count < seen]
+    if folder is None or images not in known:
+        shares = {_share_of(count, seen, size): count for count in known}
+        allowed = ", ".join(f"{share:g} ({count:,} images)" for share, count in shares.items())
+        where = "no file" if path is None else f"the folder of {path}"
+        raise ValueError(
+            f"guide is {share:g}, the checkpoint at {images:,} images, which {where} does not "
+            f"hold; allowed: {allowed or 'none, the null label'}"
+        )
+    return load_ema(folder.owner(images).read(images, device), device)
+
+
+def _share_of(images: int, images_seen: int, batch_size: int) -> float:
+    """Return the share with the fewest digits that `images_of_guide` takes for `images`."""
+    shares = (float(f"{images / images_seen:.{digits}g}") for digits in range(1, 18))
+    return next(
+        share for share in shares if images_of_guide(share, images_seen, batch_size) == images
+    )
 
 
 def _average(checkpoint: Checkpoint, length: float | None) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.patience import Patience, is_full_disk
 from diffrop.power_average import MAX_ERROR, snapshot_times
 from diffrop.record.trainings import TrainingSegment, own_rows
+from diffrop.study.rung import images_of_guide
+from diffrop.training.checkpoint import average_part
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
 from diffrop.training.reconstruction import combination, reconstruct
@@ -129,6 +131,45 @@ class TrainingSession:
             model.load_state_dict(reconstruct(now, self.folder, length))
             found[length] = trainer.to_sample(model)
         return found
+
+    def guides(self) -> dict[float, nn.Module]:
+        """Return what scoring guides with where the training stands, by share.
+
+        Raises:
+            CheckpointError: the checkpoint of one is missing; see `hold_guides`.
+        """
+        trainer = self._made()
+        found: dict[float, nn.Module] = {}
+        for share in self.config.scored_guides:
+            if share is None:
+                continue
+            size = self.config.training.batch_size
+            images = images_of_guide(share, trainer.images_seen, size)
+            model = copy.deepcopy(trainer.ema.model)
+            stored = self.folder.owner(images).read(images, self.device)
+            model.load_state_dict(stored.part(average_part(None)))
+            found[share] = trainer.to_sample(model)
+        return found
+
+    def hold_guides(self, counts: Iterable[int]) -> None:
+        """Have checkpoints at these images, to guide later ones: what is not there is trained.
+
+        Whoever trained it before may not have kept them: then it is trained once more up to there.
+        What lies before a fork is the other training's to have.
+
+        Raises:
+            CheckpointError, StopRequested, NonFiniteError: as `reach`.
+        """
+        for images in sorted(counts):
+            there = False
+            if distributed.rank() == 0:
+                owner = self.folder.owner(images)
+                there = owner is not self.folder or owner.holds(images)
+            if distributed.from_rank_0(there, self.device):
+                continue
+            if self._trainer is not None and self._trainer.images_seen > images:
+                self._trainer = None
+            self.reach(images)
 
     @property
     def _reconstructed(self) -> list[float]:

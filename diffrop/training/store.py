@@ -117,16 +117,42 @@ class TrainingFolder(MirroredCheckpoints):
             if not any(counts_at(end, time) for end in ends)
         }
 
+    def source(self) -> "tuple[TrainingFolder, int] | None":
+        """Return the folder of the training from which this one forks, and the images there."""
+        parent = self.record.parent()
+        if parent is None:
+            return None
+        key, fork = parent
+        return TrainingFolder(self.path.parent / key, mirror=self._mirror), fork
+
+    def owner(self, images_seen: int) -> "TrainingFolder":
+        """Return where the checkpoint at `images_seen` is, or would be.
+
+        Up to where this training forks, that is the folder of the other.
+        """
+        source = self.source()
+        if source is None or images_seen > source[1]:
+            return self
+        return source[0].owner(images_seen)
+
+    def line(self) -> list[int]:
+        """Return the images of all checkpoints on the way to the newest, in rising order.
+
+        Those of the training from which this one forks are among them.
+        """
+        source = self.source()
+        before = [] if source is None else [n for n in source[0].line() if n <= source[1]]
+        return sorted({*before, *self.images()})
+
     def history(self, images_seen: int) -> "dict[int, MirroredCheckpoints]":
         """Return the folder of each snapshot that counts at `images_seen`, by its time.
 
         Those of the training from which this one forks are among them.
         """
         found: dict[int, MirroredCheckpoints] = {}
-        parent = self.record.parent()
-        if parent is not None:
-            key, fork = parent
-            before = TrainingFolder(self.path.parent / key, mirror=self._mirror)
+        source = self.source()
+        if source is not None:
+            before, fork = source
             found |= {time: where for time, where in before.history(fork).items() if time <= fork}
         found |= dict.fromkeys(self.snapshots.images(), self.snapshots)
         return {time: where for time, where in found.items() if counts_at(images_seen, time)}

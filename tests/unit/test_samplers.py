@@ -23,16 +23,22 @@ def test_every_sampler_has_a_name_a_cost_and_steps() -> None:
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("length", [None, 0.05, 0.1])
 @pytest.mark.parametrize("interval", [WHOLE_RANGE, (0.0, 0.7), (1e-5, 1 / 3)])
+@pytest.mark.parametrize("guide", [None, 0.25, 1e-5, 1 / 3])
 def test_names_are_read_as_they_were_written(
-    kind: SamplerKind, clip: bool, length: float | None, interval: GuidanceInterval
+    kind: SamplerKind,
+    clip: bool,
+    length: float | None,
+    interval: GuidanceInterval,
+    guide: float | None,
 ) -> None:
     steps = 20 if kind == "ancestral" else 8
     changes = {"num_steps": steps, "ema_length": length, "guidance_interval": interval}
-    sampling = dataclasses.replace(OWN, sampler=kind, clip=clip, **changes)
+    sampling = dataclasses.replace(OWN, sampler=kind, clip=clip, guide=guide, **changes)
     name = sampler_name(sampling, 20)
     assert named(name, 20, (0.05, 0.1)) == sampling
     assert ("unclipped" in name) == (not clip)
     assert ("guided" in name) == (interval != WHOLE_RANGE)
+    assert ("guide-" in name) == (guide is not None)
 
 
 def test_defaults_are_not_in_the_name() -> None:
@@ -43,8 +49,8 @@ def test_defaults_are_not_in_the_name() -> None:
     assert named("ancestral-unclipped") == named("ancestral-1000-unclipped")
     assert named("ddim-8").clip  # whatever the study's own sampler does
     assert named("heun-5-guided-0-1") == named("heun-5")
-    partly = SamplingConfig(num_steps=8, guidance_interval=(0.2, 0.7), ema_length=0.1)
-    assert sampler_name(partly, 1000) == "ddim-8-guided-0.2-0.7-ema-0.1"
+    partly = SamplingConfig(num_steps=8, guidance_interval=(0.2, 0.7), guide=0.25, ema_length=0.1)
+    assert sampler_name(partly, 1000) == "ddim-8-guided-0.2-0.7-guide-0.25-ema-0.1"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,9 @@ def test_defaults_are_not_in_the_name() -> None:
         "ddim-8-guided-0.2-0.7-unclipped",
         "ddim-8-guided--0.2-0.7",
         "ddim-8-guided-a-b",
+        "ddim-8-guide",
+        "ddim-8-guide-x",
+        "ddim-8-guide-0.2-guided-0.2-0.7",
         "ddim-" + "9" * 5000,
         "ancestral-999",
         "ancestral-0",
@@ -77,8 +86,17 @@ def test_names_that_cannot_be_read_are_refused_in_a_sentence(name: str) -> None:
     ) as found:
         named(name, lengths=(0.1,))
     assert "1 to 1000 steps" in str(found.value) and "-unclipped" in str(found.value)
-    assert "-guided-LOW-HIGH, shares of T and -ema-LENGTH, one of 0.1" in str(found.value)
-    assert "\n" not in str(found.value) and len(str(found.value)) < 300
+    offered = (
+        "-guided-LOW-HIGH, shares of T; -guide-SHARE, of the training; -ema-LENGTH, one of 0.1"
+    )
+    assert offered in str(found.value)
+    assert "\n" not in str(found.value) and len(str(found.value)) < 320
+
+
+@pytest.mark.parametrize("share", ["0", "1", "2.5"])
+def test_guide_of_a_name_is_checked(share: str) -> None:
+    with pytest.raises(ValueError, match=rf"guide is {share}.*; allowed: a share of the training"):
+        named(f"ddim-8-guide-{share}")
 
 
 def test_interval_of_a_name_is_checked() -> None:

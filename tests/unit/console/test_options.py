@@ -27,7 +27,8 @@ DATA = (
 EXTRACTOR = "--extractor --extractor-weights"
 TRIAL = (
     "--objective-loss --diffaug --init-from --images --batch-size --num-samples --omegas "
-    "--samplers --ema-lengths --guidance-intervals --omega-search --objective --set " + EXTRACTOR
+    "--samplers --ema-lengths --guidance-intervals --guides --omega-search --prefer-cheap "
+    "--objective --set " + EXTRACTOR
 )
 LAUNCH = (
     "--runs-root --workers-per-trial --cpus-per-worker --gpus-per-worker --ray-address "
@@ -46,7 +47,8 @@ FLAGS = {
     "--test-root --imbalance-factor --image-size --skip-damaged --images --seed --runs-root "
     "--name",
     "run_guidance_sweep": "--study --trials --checkpoint --omegas --samplers "
-    "--guidance-intervals --num-samples --seed --runs-root --name --extractor --trust-code",
+    "--guidance-intervals --guides --ema-lengths --num-samples --seed --runs-root --name "
+    "--extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
     f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --seed --format --out",
@@ -140,6 +142,9 @@ def test_defaults_without_a_value_are_not_shown(value: object, text: str) -> Non
             "evaluation.guidance_intervals",
             ((0.0, 1.0), (0.2, 0.7)),
         ),
+        ("--guides none,0.25", "evaluation.guides", (None, 0.25)),
+        ("--ema-lengths none,0.1", "evaluation.ema_lengths", (None, 0.1)),
+        ("--prefer-cheap 0.02", "evaluation.prefer_cheap", 0.02),
         ("--samplers ddim-8,ancestral", "evaluation.samplers", ["ddim-8", "ancestral"]),
         ("--diffaug color,", "augmentation.diffaug", ["color"]),
         ("--budget-wall 30m", "launch.budget_wall_s", 1800.0),

@@ -67,3 +67,37 @@ def test_checkpoints_of_few_leaders_are_kept() -> None:
     assert every.checkpoints == every.checkpoints_at_most == 20
     assert (few.checkpoints, few.checkpoints_at_most) == (4, 20)
     assert few.disk_mib == 8.0
+
+
+def test_checkpoints_that_guide_take_room() -> None:
+    guides = {"evaluation__guides": [None, 0.25, 0.5], "training__num_images": 512}
+    study = small_study(scheduler="none", num_trials=10)
+    study = dataclasses.replace(study, experiment=small_experiment(**guides))
+    every = make_plan(study, LaunchConfig(), 10, PROBE, NODES)
+    few = make_plan(study, LaunchConfig(keep_trials=1), 10, PROBE, NODES)
+    again = make_plan(study, LaunchConfig(confirm=1, confirm_seeds=3), 10, PROBE, NODES)
+    assert every.checkpoints == every.checkpoints_at_most == 10 * (1 + 2 + 1)  # and the newest
+    assert (few.checkpoints, few.checkpoints_at_most) == (8, 40)
+    assert again.checkpoints == 40 + 6 * (1 + 1 + 1)
+    rungs = dataclasses.replace(study, scheduler="asha", reduction_factor=2.0)
+    assert [rung.images for rung in rungs.rungs] == [64, 128, 256, 512]
+    few = make_plan(rungs, LaunchConfig(keep_trials=0), 10, PROBE, NODES)
+    assert few.checkpoints == 4 + 1 + 1  # 32 images guide the first two rungs
+
+
+def test_cheaper_candidates_that_are_drawn_in_full_are_planned() -> None:
+    samplers = {
+        "evaluation__samplers": ["ddim-1", "ddim-2", "ddim-4"]
+    }  # 1, 2, 4 and 8 evaluations
+    study = small_study(scheduler="none", num_trials=5)
+    plain, cheap = (
+        make_plan(
+            dataclasses.replace(study, experiment=small_experiment(**samplers, **more)),
+            LaunchConfig(),
+            10,
+            PROBE,
+            NODES,
+        )
+        for more in ({}, {"evaluation__prefer_cheap": 0.02})
+    )
+    assert cheap.samples - plain.samples == 5 * 3 * 40

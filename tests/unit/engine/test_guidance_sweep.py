@@ -96,6 +96,36 @@ def test_intervals_of_guidance_are_swept(files: dict[str, Path], tmp_path: Path)
     assert list(sweep_tables(frame)) == ["32, ddim-2", "32, ddim-2-guided-0.5-1"]
 
 
+def test_guides_are_swept_and_one_that_is_gone_is_refused(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    changes = {
+        "evaluation.guidance_scales": [0.0, 1.0],
+        "evaluation.samplers": ["ddim-2"],
+        "evaluation.guides": [None, 0.5],
+    }
+    swept, inputs = ready_to_sample({"64": files["64"]}, changes, tmp_path, CPU)
+    frame = score_choices(swept, inputs)
+    frame = frame[frame["score"] == "fid/all"]
+    found = frame[["omega", "sampler", "evaluations"]]
+    assert found.to_numpy().tolist() == [
+        [0, "ddim-2", 2],
+        [1, "ddim-2", 4],
+        [1, "ddim-2-guide-0.5", 4],
+    ]
+    assert len(set(frame["value"])) == 3
+    own = {"64": files["64"], "32": files["32"]}  # the one of a single batch guides itself
+    (_, alone), _ = ready_to_sample(own, changes, tmp_path, CPU)
+    values = score_choices([alone], inputs).query("score == 'fid/all'")["value"].tolist()
+    assert values[0] == values[2]
+    copied = tmp_path / "elsewhere" / files["64"].name
+    write_checkpoint(copied, read_checkpoint(files["64"]))
+    with pytest.raises(
+        ValueError, match=r"guide is 0\.5, the checkpoint at 32 images, .*; allowed"
+    ):
+        ready_to_sample({"64": copied}, changes, tmp_path, CPU)
+
+
 def test_table_fits_80_columns_and_the_figure_has_a_panel_a_score(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

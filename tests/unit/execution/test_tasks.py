@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,15 @@ def test_fork_that_fits_is_taken() -> None:
     check_forks(small_study(), DATASET)
     check_forks(small_study(fork_from="baseline@32"), DATASET)
     check_forks(learning_rate_study(1e-3, fork_from="baseline@32"), DATASET)
+
+
+def test_guide_of_before_a_fork_is_refused_naming_what_is_there() -> None:
+    def guided(share: float, fork_from: str) -> StudyConfig:
+        experiment = small_experiment(evaluation__guides=[None, share])
+        study = small_study(fork_from=fork_from, first_rung_images=96)
+        return dataclasses.replace(study, experiment=experiment)
+
+    check_forks(guided(0.3, "baseline@32"), DATASET)  # in whole batches, where they fork
+    message = r"guides is 0\.25; allowed: shares of at least 0\.667, .* at 64 images and .* at 96"
+    with pytest.raises(ValueError, match=message):
+        check_forks(guided(0.25, "baseline@64"), DATASET)

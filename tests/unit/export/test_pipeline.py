@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrop.checkpoint_file import Checkpoint
+from diffrop.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.diffusion.sampling import num_guided_evaluations, sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.export import export_pipeline
 from diffrop.study.sampling_choice import with_sampler
-from diffrop.training.network import load_ema
+from diffrop.training.network import load_ema, load_guide
 from tests.made.pipelines import load, trained
 
 SCHEDULERS = {
@@ -43,6 +43,7 @@ def drawn(
         omega,
         10,
         torch.Generator().manual_seed(seed),
+        guide=load_guide(checkpoint, torch.device("cpu"), config.sampling.guide),
     )
 
 
@@ -95,6 +96,28 @@ def test_interval_of_guidance_travels(coarse: Checkpoint, tmp_path: Path, sample
     wanted = num_guided_evaluations(config.sampling, config.diffusion, 2.0)
     assert sum(sizes) / 2 == wanted and set(sizes) == {2, 4}
     assert (ours - drawn(coarse, [1, 2], 2.0, 0, sampler)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("sampler", ["ddim-7", "dpmpp-5", "heun-8", "ancestral-20"])
+def test_guide_travels_as_a_second_network(
+    coarse: Checkpoint, tmp_path: Path, sampler: str
+) -> None:
+    paths = [tmp_path / f"training/images_{count:012d}.safetensors" for count in (32, 96)]
+    weaker = {name: 0.9 * tensor for name, tensor in coarse.tensors.items()}
+    card = coarse.card | {"images_seen": 32}
+    write_checkpoint(paths[0], Checkpoint(weaker, card))
+    write_checkpoint(paths[1], coarse)
+    checkpoint, name = read_checkpoint(paths[1]), f"{sampler}-guided-0.3-1-guide-0.3"
+    export_pipeline(checkpoint, tmp_path / "out", omega=2.0, sampler=name)
+    pipeline = load(tmp_path / "out")
+    ours = drawn(checkpoint, [1, 2], 2.0, 0, name)
+    theirs = pipeline([1, 2], generator=torch.Generator().manual_seed(0), output_type="pt").images
+    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+    plain = drawn(checkpoint, [1, 2], 2.0, 0, f"{sampler}-guided-0.3-1")
+    assert (ours - plain).abs().max() > 0.01
+    with pytest.raises(ValueError, match=r"guide is 0\.7.*; allowed: 0\.3 \(32 images\)"):
+        export_pipeline(checkpoint, tmp_path / "no", omega=2.0, sampler=f"{sampler}-guide-0.7")
+    assert not (tmp_path / "no").exists()
 
 
 def test_sampler_that_the_checkpoint_cannot_do_is_refused(

@@ -63,6 +63,36 @@ def test_intervals_are_candidates_and_omega_0_is_not_repeated() -> None:
     )
 
 
+def test_guides_are_candidates_that_count_two_networks() -> None:
+    config = small_experiment(
+        evaluation__guides=[None, 0.25],
+        evaluation__guidance_scales=[0, 1],
+        evaluation__guidance_intervals=[[0, 1], [0.2, 0.7]],
+        evaluation__samplers=["ddim-3"],
+    )
+    found = sampling_choices(config)
+    assert [(c.omega, c.sampler, c.evaluations) for c in found] == [
+        (0, "ddim-3", 3),
+        (1, "ddim-3", 6),
+        (1, "ddim-3-guide-0.25", 6),
+        (1, "ddim-3-guided-0.2-0.7", 4),
+        (1, "ddim-3-guided-0.2-0.7-guide-0.25", 4),
+    ]
+    own = small_experiment(sampling__guide=0.25)
+    assert names(sampling_choices(own)) == [(0, "ddim-2-guide-0.25"), (1, "ddim-2-guide-0.25")]
+    fixed = fixed_choice(config, 1.0, "ddim-3-guide-0.25")
+    assert names(sampling_choices(fixed)) == [(1, "ddim-3-guide-0.25")]
+    assert fixed_choice(own, 1.0, "ddim-3").sampling.guide is None
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 2.0])
+def test_guide_that_is_no_share_of_the_training_is_refused(share: float) -> None:
+    for key in ("sampling.guide", "evaluation.guides"):
+        value = share if key == "sampling.guide" else [share]
+        with pytest.raises(ValueError, match=rf"{key} is .*; allowed: a share of the training"):
+            small_experiment(**{key.replace(".", "__"): value})
+
+
 def test_fewer_steps_at_a_rung_stand_in_the_name_and_make_no_doubles() -> None:
     config = small_experiment(evaluation__samplers=["ddim-4", "ddim-50", "ancestral"])
     assert names(sampling_choices(config, max_evaluations=10)) == [

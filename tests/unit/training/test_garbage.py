@@ -41,6 +41,21 @@ def test_garbage_is_what_no_study_needs(store: CheckpointStore) -> None:
     assert trunk.images() == kept.images() == []
 
 
+def test_what_guides_a_kept_fork_stays_in_the_training_that_it_forks_from(
+    store: CheckpointStore,
+) -> None:
+    trunk = filled(store, 0, 32, 64, 96)
+    middle = filled(store, 1, 128, 160, parent=checkpoint_key(trunk.key, 96))
+    child = filled(store, 2, 256, parent=checkpoint_key(middle.key, 160))
+    for folder in (trunk, middle):
+        folder.pin("one", [32, 64, 96, 128, 160])
+    child.pin("one", [64, 128, 256])
+    assert child.line() == [32, 64, 96, 128, 160, 256]
+    assert child.owner(64).key == child.owner(96).key == trunk.key
+    collect_garbage(store, "one", [child.key])
+    assert trunk.images() == [64] and middle.images() == [128, 160]
+
+
 def test_training_under_way_is_no_garbage(store: CheckpointStore) -> None:
     folder = filled(store, 0, 64)
     with folder.try_hold():

@@ -1,0 +1,150 @@
+"""Cost as a goal: the cheapest sampling choice that is surely almost as good as the best.
+
+A search says which candidate is best; whether a cheaper one is as good takes both on the full N,
+on the same noise. So cheaper ones that looked nearly as good are drawn in full, the cheapest
+first, until the paired interval of one lies below the margin.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+
+from diffrop import distributed
+from diffrop.constraints import Scores, violations
+from diffrop.metrics.interval import Interval
+from diffrop.metrics.intervals import Estimate, paired_interval
+from diffrop.metrics.report import ShotReport
+from diffrop.record.score_card import CostPreference, CurvePoint
+from diffrop.scoring.sampling_search import Found
+from diffrop.study.objectives import Goal
+from diffrop.study.sampling_choice import MAX_CHEAPER, SamplingChoice
+
+LOOSENESS = 2.0
+"""Those are drawn that looked worse by at most so many times the margin, on few samples."""
+
+
+def prefer_cheap(
+    choices: Sequence[SamplingChoice],
+    found: Found,
+    goal: Goal,
+    margin: float,
+    report: Callable[[SamplingChoice], ShotReport],
+    device: torch.device,
+) -> tuple[Found, CostPreference]:
+    """Return a search's outcome with the cheapest choice that is almost as good, and why.
+
+    It is the first, by rising evaluations, whose objectives each exceed the best's by at most
+    `margin` of them at the upper end of the paired 95 % interval over samples, and that breaks
+    constraints no more than the best does. Otherwise the best stays.
+
+    Args:
+        choices: the candidates of the search.
+        found: its outcome.
+        goal: what it was made by.
+        margin: a share of the best's objectives.
+        report: returns a candidate's FIDs on the full N with their influence; every worker calls
+            it alike.
+        device: of this worker, whose decisions are those of rank 0.
+    """
+    best = found.best
+    ours = report(best)
+    curve = list(found.curve)
+    known = {(p.omega, p.sampler) for p in curve if p.num_samples == goal.num_samples}
+    drawn = _promising(choices, found, goal, margin)
+    for choice in drawn:
+        theirs = report(choice)
+        if (choice.omega, choice.sampler) not in known:
+            curve.append(_point(choice, theirs.scores, goal.num_samples))
+        differences = {name: _difference(theirs, ours, name) for name in goal.objectives}
+        alike = all(
+            interval.high <= margin * ours.scores[name] for name, interval in differences.items()
+        )
+        kept = alike and _broken(theirs.scores, goal) <= _broken(ours.scores, goal)
+        if distributed.from_rank_0(kept, device):
+            chosen = dataclasses.replace(found, best=choice, curve=curve)
+            return chosen, _preference(best, choice, margin, differences, ours.scores)
+    tried = ", ".join(f"{choice.sampler} at omega {choice.omega:g}" for choice in drawn)
+    reason = (
+        f"no cheaper choice is surely within {margin:.1%} of it; drawn in full: {tried or 'none'}"
+    )
+    kept_best = dataclasses.replace(found, curve=curve)
+    return kept_best, CostPreference(
+        margin=margin,
+        omega=best.omega,
+        sampler=best.sampler,
+        evaluations=best.evaluations,
+        differences={},
+        reason=reason,
+    )
+
+
+def _promising(
+    choices: Sequence[SamplingChoice], found: Found, goal: Goal, margin: float
+) -> list[SamplingChoice]:
+    """Return cheaper candidates that looked nearly as good as the best, one at each cost.
+
+    Each is compared with the best on as many samples as it has.
+    """
+    best = found.best
+    rows = {(p.omega, p.sampler, p.num_samples): p.scores for p in found.curve}
+    newest = {(p.omega, p.sampler): p for p in found.curve}  # rounds stand in rising order
+    excess: dict[SamplingChoice, float] = {}
+    for choice in choices:
+        point = newest.get((choice.omega, choice.sampler))
+        if point is None or choice.evaluations >= best.evaluations:
+            continue
+        beside = rows[best.omega, best.sampler, point.num_samples]
+        over = max(point.scores[name] / beside[name] for name in goal.objectives) - 1
+        if over <= LOOSENESS * margin:
+            excess[choice] = over
+    by_cost: dict[int, SamplingChoice] = {}
+    for choice in sorted(excess, key=lambda choice: (choice.evaluations, excess[choice])):
+        by_cost.setdefault(choice.evaluations, choice)
+    return list(by_cost.values())[:MAX_CHEAPER]
+
+
+def _difference(theirs: ShotReport, ours: ShotReport, name: str) -> Interval:
+    cheaper, best = (Estimate(each.scores[name], each.influence[name]) for each in (theirs, ours))
+    return paired_interval(cheaper, best, ours.labels[name.partition("/")[2]])
+
+
+def _broken(scores: Scores, goal: Goal) -> float:
+    """Return by how much scores on the full N break the constraints, as far as that is known."""
+    base = None if goal.baseline is None else goal.baseline.get(goal.num_samples)
+    rules = [rule for rule in goal.constraints if base is not None or not rule.to_baseline]
+    return sum(max(0.0, excess) for excess in violations(scores, base, rules))
+
+
+def _point(choice: SamplingChoice, scores: Scores, num_samples: int) -> CurvePoint:
+    return CurvePoint(
+        omega=choice.omega,
+        sampler=choice.sampler,
+        num_samples=num_samples,
+        scores=dict(scores),
+        evaluations=choice.evaluations,
+    )
+
+
+def _preference(
+    best: SamplingChoice,
+    choice: SamplingChoice,
+    margin: float,
+    differences: dict[str, Interval],
+    scores: Scores,
+) -> CostPreference:
+    parts = [
+        f"{name} {interval.value / scores[name]:+.1%} "
+        f"[{interval.low / scores[name]:+.1%}, {interval.high / scores[name]:+.1%}]"
+        for name, interval in differences.items()
+    ]
+    return CostPreference(
+        margin=margin,
+        omega=best.omega,
+        sampler=best.sampler,
+        evaluations=best.evaluations,
+        differences=differences,
+        reason=f"{choice.evaluations:,} evaluations an image in place of {best.evaluations:,} "
+        f"({best.sampler} at omega {best.omega:g}) change {' and '.join(parts)}, at most "
+        f"{margin:.1%} (paired 95 % interval over samples)",
+    )
