@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from torch import Tensor
@@ -77,13 +78,12 @@ def score_model(
     # Another trial's file, which may have come between two workers' looks.
     baseline_scores = distributed.from_rank_0(baseline_scores, schedule.beta.device)
     choices = sampling_choices(config, rung.num_steps)
-    rounds = plan_rounds(
-        evaluation.omega_search, len(choices), rung.num_samples, inputs.dataset.num_classes
-    )
+    full, num_classes = rung.num_samples, inputs.dataset.num_classes
+    rounds = plan_rounds(evaluation.omega_search, choices, full, num_classes)
     constraints = evaluation.parsed_constraints
-    goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
+    goal = Goal(evaluation.objectives, constraints, full, baseline_scores)
     samples = CandidateSamples(averages, schedule, config, inputs, stop)
-    found = search(choices, rounds, goal, samples.scores)
+    found = search(choices, rounds, goal, partial(samples.scores, full=full))
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -99,7 +99,7 @@ def score_model(
         num_samples=dict(report.num_samples),
         num_reference=dict(report.num_reference),
         final=rung.final,
-        curve=_with_scores(found, rung.num_samples, report.scores),
+        curve=_with_scores(found, full, report.scores),
         intervals=dict(report.intervals),
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
@@ -141,7 +141,7 @@ def score_choice(
     The noise is that of `evaluation.seed`.
     """
     samples = CandidateSamples(averages, schedule, config, inputs)
-    samples.scores([choice], num_samples)
+    samples.scores([choice], num_samples, num_samples)
     return samples.report(choice, FID_ALONE, details=True)
 
 

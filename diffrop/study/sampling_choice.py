@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,18 @@ class SamplingChoice:
     def sampler(self) -> str:
         """Sampler, steps, clipping, interval and average as they stand beside every score."""
         return sampler_name(self.sampling, self.sampling.num_steps)
+
+    @property
+    def coordinates(self) -> Mapping[str, object]:
+        """The value of each dimension that changes something; omega 0 has no guidance interval."""
+        sampling = self.sampling
+        guided = {"interval": sampling.guidance_interval} if self.omega else {}
+        return {
+            "sampler": (sampling.sampler, sampling.num_steps, sampling.clip),
+            "average": sampling.ema_length,
+            **guided,
+            "omega": self.omega,
+        }
 
 
 def sampling_choices(
