@@ -30,7 +30,6 @@ from rich.table import Table
 from torch import Tensor
 
 from diffrop.checkpoint_file import write_checkpoint
-from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (
     SweptCheckpoint,
@@ -38,13 +37,14 @@ from diffrop.engine.guidance_sweep import (
     ready_to_sample,
     study_checkpoints,
 )
-from diffrop.metrics import Estimate, gaussian_statistics, paired_interval
+from diffrop.metrics import Estimate, paired_interval
 from diffrop.metrics.fid_carried import FidAtFullN, expected_overlap
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance
 from diffrop.metrics.intervals import fid_estimate
 from diffrop.metrics.report import balanced_labels
 from diffrop.recipes import recipe
 from diffrop.schema import plain
+from diffrop.scoring.samples import ScoringInputs, draw_samples
 from diffrop.scoring.sampling_search import (
     LEAST_PER_CLASS,
     MOST_DRAWN,
@@ -55,7 +55,6 @@ from diffrop.scoring.sampling_search import (
     samples_at_most,
     search,
 )
-from diffrop.scoring.samples import ScoringInputs, draw_samples
 from diffrop.storage import write_atomically
 from diffrop.study.objectives import Goal
 from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
@@ -309,22 +308,25 @@ def engine(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
 
 def product(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
     """Halve all candidates; the first round is as large as fits into three times the full N."""
-    count, choices = len(meter.space.choices), meter.space.choices
-    for first in range(meter.full, 0, -num_classes):
-        rounds, left, size = [], count, first
-        while left > 1 and size < meter.full:
-            rounds.append(Round(size, left))
-            left, size = -(-left // REDUCTION), size * REDUCTION
-        rounds.append(Round(meter.full, left))
-        if samples_at_most(rounds) <= MOST_DRAWN * meter.full:
-            break
-    left_over = list(choices)
-    for current in rounds:
-        left_over = sorted(
-            left_over[: current.num_candidates],
-            key=lambda each: meter.fid(each, current.num_samples, carried),  # noqa: B023
-        )
-    return left_over[0]
+    left = list(meter.space.choices)
+    for current in _rounds_of_all(len(left), meter.full, num_classes):
+        score = functools.partial(meter.fid, count=current.num_samples, carried=carried)
+        left = sorted(left[: current.num_candidates], key=score)
+    return left[0]
+
+
+def _rounds_of_all(num_candidates: int, full: int, num_classes: int) -> list[Round]:
+    rounds: list[Round] = []
+    for reduction in (REDUCTION, REDUCTION**2, num_candidates):
+        for first in range(full // num_classes * num_classes, 0, -num_classes):
+            rounds, left, count = [], num_candidates, first
+            while left > 1 and count < full:
+                rounds.append(Round(count, left))
+                left, count = -(-left // reduction), count * reduction
+            rounds.append(Round(full, left))
+            if samples_at_most(rounds) <= MOST_DRAWN * full:
+                return rounds
+    return rounds
 
 
 def racing(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
@@ -335,7 +337,7 @@ def racing(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
         count -= num_classes
     spent = len(left) * count
     while True:
-        left.sort(key=lambda each: meter.fid(each, count, carried))  # noqa: B023
+        left.sort(key=functools.partial(meter.fid, count=count, carried=carried))
         if count == full or len(left) == 1:
             return left[0]
         estimates = {c: _estimate(meter, c, count, carried) for c in left}
@@ -421,7 +423,8 @@ def table_of(rows: Sequence[Searched]) -> Table:
     for heading in ("drawn", "most", "regret", "+-", "worst", "from best", "as grid"):
         table.add_column(heading, justify="right", no_wrap=True)
     for space in dict.fromkeys(row.space for row in rows):
-        picks = {r.repeat: (r.omega, r.sampler) for r in rows if (r.space, r.method) == (space, "grid")}
+        of_grid = [row for row in rows if (row.space, row.method) == (space, "grid")]
+        picks = {row.repeat: (row.omega, row.sampler) for row in of_grid}
         for method in METHODS:
             part = [row for row in rows if (row.space, row.method) == (space, method)]
             regret = np.array([row.regret for row in part])
@@ -483,7 +486,8 @@ def main() -> None:
     for space, num_classes in spaces:
         rows += compare(space, num_classes, args.repeats)
         console.print(table_of([row for row in rows if row.space == space.name]))
-    write_atomically(args.out, json.dumps(plain({"searches": [asdict(r) for r in rows]}), indent=1))
+    content = {"searches": [asdict(row) for row in rows]}
+    write_atomically(args.out, json.dumps(plain(content), indent=1))
     console.print(f"written to {args.out}")
 
 

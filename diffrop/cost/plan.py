@@ -181,7 +181,8 @@ def _scoring(
     if rung.final:
         seconds += rung.num_samples * probe.metrics_s
     reports = sum(
-        current.num_candidates * (1 if current.num_samples == rung.num_samples else FIDS_OF_CARRIED)
+        current.num_candidates
+        * (1 if current.num_samples == rung.num_samples else FIDS_OF_CARRIED)
         for current in rounds
     )
     return samples, seconds + reports * probe.fid_s

@@ -1,14 +1,14 @@
 """What a FID on few samples would be on more of them, expected over the samples.
 
-FID falls with the number of samples, and falls the further the wider the samples spread: on few of
-them a candidate that spreads less is favoured. Two of its three terms are corrected exactly: the
-distance of the means by the variance of a mean, and the trace of the covariance, which is unbiased.
-The third, the overlap Tr (S S_ref)^(1/2), grows with N. For samples of a Gaussian its expectation
-follows from the spectrum of the population in closed form, whether N is above the number of
-features D or below, where the bias is no longer proportional to 1/N. Real images stand for the
-population: their overlap grows by G = g(N) / g(n) from n samples to N. A candidate's growth is
-G^r, where r compares its growth from n / 2 samples to n with theirs. So a candidate whose
-covariance is that of real images times a constant is carried without bias, and others nearly so.
+FID falls with the number of samples, and the further the wider they spread: few samples favour a
+candidate that spreads less. Two of its three terms are corrected exactly: the distance of the
+means by the variance of a mean, and the trace of the covariance, which is unbiased. The third, the
+overlap Tr (S S_ref)^(1/2), grows with N. For samples of a Gaussian its expectation follows from
+the spectrum of the population in closed form, whether N is above the number of features D or
+below, where the bias is not proportional to 1/N. Real images stand for the population: their
+overlap grows by G = g(N) / g(n) from n samples to N. A candidate's growth is G^r, where r compares
+its growth from n / 2 samples to n with theirs. So a candidate whose covariance is that of real
+images times a constant is carried without bias, and others nearly so.
 """
 
 import math

@@ -171,7 +171,7 @@ def paired_interval(
 
 
 def strata_of(labels: Tensor | None, count: int) -> Tensor:
-    """Number the strata 0, 1, ... (N,): one a class, and one for all classes of a single sample."""
+    """Number the strata 0, 1, ...: one a class, and one for all classes of a single sample."""
     if labels is None:
         return torch.zeros(count, dtype=torch.int64)
     _, strata, sizes = labels.cpu().unique(return_inverse=True, return_counts=True)

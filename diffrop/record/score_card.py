@@ -89,8 +89,7 @@ class ScoreCard:
 
     @property
     def scores_by_num_samples(self) -> dict[int, dict[str, float]]:
-        """The scores of the choice by a round's N, FIDs carried to the full N: what candidates of
-        others are compared with in the same round."""
+        """The scores of the choice by a round's N, as candidates were compared in that round."""
         chosen = (self.omega, self.sampler)
         return {
             point.num_samples: dict(point.at_full or point.scores)

@@ -185,9 +185,7 @@ class CandidateSamples:
                 look()
                 fid, carry = scores[f"fid/{group}"], self._carry[group]
                 features = extraction.features[own.to(extraction.features.device)]
-                found[f"fid/{group}"] = carry.carried(
-                    fid, features, labels[own], len(more[group])
-                )
+                found[f"fid/{group}"] = carry.carried(fid, features, labels[own], len(more[group]))
         return found
 
     def _draw(self, choice: SamplingChoice) -> None:

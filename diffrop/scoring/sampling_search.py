@@ -1,13 +1,13 @@
 """The sampling level: which way of sampling serves a checkpoint best.
 
 Candidates have several dimensions: sampler, average of the weights, guidance. The first round
-visits some of them, on few samples: all where they are few, otherwise coordinate by coordinate from
-the middle of each list. Successive halving (Jamieson and Talwalkar, 2016) over the visited follows:
-the better third goes on to three times as many samples, the last one to the full N. Candidates are
-compared on the same noise by scores that are carried to the full N (`diffrop.metrics.fid_carried`).
-All share their noise, so that more candidates on few samples tell no more of a dimension than one
-line of it on as many; that is why the first round is short of candidates and not of samples. The
-first n samples of a larger N are the very same images, so that a round costs only what it adds.
+visits some of them on few samples: all where they are few, otherwise along one dimension after
+another, from the middle of each list. Among these, successive halving (Jamieson and Talwalkar,
+2016) follows: the better third goes on to three times as many samples, the last one to the full N.
+All candidates are drawn from the same noise, so that visiting more of them tells little more of a
+dimension: more samples do. The first n samples of a larger N are the very same images, so that a
+round costs only what it adds. FIDs are compared as carried to the full N
+(`diffrop.metrics.fid_carried`), because few samples favour candidates that spread less.
 """
 
 import math

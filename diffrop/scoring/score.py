@@ -104,7 +104,7 @@ def score_model(
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
-        asked=_asked(config, rung, baseline_scores),
+        asked=_asked(config, inputs, rung, baseline_scores),
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
 
@@ -155,20 +155,25 @@ def scored_alike(
     """Whether a stored score is what scoring now would give; see `score_model`."""
     names = (card.extractor, card.reference, card.num_samples["all"], card.final)
     asked = (inputs.extractor.name, inputs.reference.name, rung.num_samples, rung.final)
-    return names == asked and card.asked == _asked(config, rung, baseline_scores)
+    return names == asked and card.asked == _asked(config, inputs, rung, baseline_scores)
 
 
 def _asked(
-    config: ExperimentConfig, rung: Rung, baseline_scores: BaselineScores | None
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    baseline_scores: BaselineScores | None,
 ) -> dict[str, Any]:
     """Return what a search depends on beside the model and its protocol, as JSON gives it back."""
     evaluation = config.evaluation
     base = None if baseline_scores is None else baseline_scores.get(rung.num_samples)
+    choices = sampling_choices(config, rung.num_steps)
+    search = evaluation.omega_search
+    rounds = plan_rounds(search, choices, rung.num_samples, inputs.dataset.num_classes)
     found = {
-        "search": evaluation.omega_search,
-        "choices": [
-            (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
-        ],
+        "search": search,
+        "rounds": [(each.num_samples, each.num_candidates) for each in rounds[:-1]],
+        "choices": [(choice.omega, choice.sampler) for choice in choices],
         "objectives": evaluation.objectives,
         "bounds": {c.text: c.bound(base) for c in evaluation.parsed_constraints},
         "metrics": evaluation.metrics if rung.final else FID_ALONE,

@@ -117,7 +117,7 @@ def test_no_number_of_dimensions_draws_more_than_three_times_the_full_number(
     search(among, rounds, Goal(("fid/all",), (), num_samples), score)
     # Counted again, by what each candidate was last asked for.
     assert sum(score.drawn.values()) <= samples_at_most(rounds) <= 3 * num_samples
-    assert FULL != num_samples or len(score.asked[min(score.asked)]) == rounds[0].num_candidates
+    assert num_samples != FULL or len(score.asked[min(score.asked)]) == rounds[0].num_candidates
 
 
 def test_nothing_is_searched_where_there_is_one_candidate_or_a_grid_is_asked_for() -> None:
