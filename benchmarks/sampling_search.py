@@ -82,11 +82,21 @@ MODEL: Mapping[str, Any] = {"contrastive.form": "none", "model.base_channels": 8
 class Space(Protocol):
     """Candidates, and samples of each."""
 
-    name: str
-    choices: Sequence[SamplingChoice]
-    reference: GaussianStatistics
-    labels: Tensor
-    """Of the full N samples."""
+    @property
+    def name(self) -> str:
+        """For the table."""
+
+    @property
+    def choices(self) -> Sequence[SamplingChoice]:
+        """The candidates."""
+
+    @property
+    def reference(self) -> GaussianStatistics:
+        """What FIDs compare with."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Of the full N samples."""
 
     def features(self, choice: SamplingChoice, repeat: int) -> Tensor:
         """Return the features of the full N samples (N, D) of one noise."""
@@ -308,33 +318,40 @@ def engine(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
 
 def product(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
     """Halve all candidates; the first round is as large as fits into three times the full N."""
-    left = list(meter.space.choices)
-    for current in _rounds_of_all(len(left), meter.full, num_classes):
+    choices = meter.space.choices
+    rounds = _rounds_of_many(len(choices), meter.full, num_classes)
+    left = _spread(choices, rounds[0].num_candidates)
+    for current in rounds:
         score = functools.partial(meter.fid, count=current.num_samples, carried=carried)
         left = sorted(left[: current.num_candidates], key=score)
     return left[0]
 
 
-def _rounds_of_all(num_candidates: int, full: int, num_classes: int) -> list[Round]:
-    rounds: list[Round] = []
-    for reduction in (REDUCTION, REDUCTION**2, num_candidates):
-        for first in range(full // num_classes * num_classes, 0, -num_classes):
-            rounds, left, count = [], num_candidates, first
+def _rounds_of_many(num_candidates: int, full: int, num_classes: int) -> list[Round]:
+    """Return rounds of all candidates, or of as many as can be begun with."""
+    while True:
+        for first in range(full // num_classes, LEAST_PER_CLASS - 1, -1):
+            rounds, left, count = [], num_candidates, first * num_classes
             while left > 1 and count < full:
                 rounds.append(Round(count, left))
-                left, count = -(-left // reduction), count * reduction
+                left, count = -(-left // REDUCTION), count * REDUCTION
             rounds.append(Round(full, left))
             if samples_at_most(rounds) <= MOST_DRAWN * full:
                 return rounds
-    return rounds
+        num_candidates -= 1
+
+
+def _spread(choices: Sequence[SamplingChoice], most: int) -> list[SamplingChoice]:
+    """Return candidates, `most` at most, evenly over their list."""
+    num = min(most, len(choices))
+    return [choices[len(choices) * place // num] for place in range(num)]
 
 
 def racing(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
     """Double the samples of all that may be the best, and of the better ones where it is dear."""
-    budget, full, labels = MOST_DRAWN * meter.full, meter.full, meter.space.labels
-    left, count = list(meter.space.choices), LEAST_PER_CLASS * num_classes
-    while len(left) * count > budget - full + count:
-        count -= num_classes
+    budget, full, labels = int(MOST_DRAWN * meter.full), meter.full, meter.space.labels
+    count = LEAST_PER_CLASS * num_classes
+    left = _spread(meter.space.choices, (budget - full) // count)
     spent = len(left) * count
     while True:
         left.sort(key=functools.partial(meter.fid, count=count, carried=carried))
@@ -348,7 +365,7 @@ def racing(meter: Meter, num_classes: int, carried: bool) -> SamplingChoice:
             if paired_interval(estimates[each], leader, labels[:count]).low <= 0
         ]
         more = min(full, 2 * count) - count
-        afforded = int((budget - spent - (full - count - more)) // more)
+        afforded = (budget - spent - (full - count - more)) // more
         left = left[: max(1, afforded)]
         spent, count = spent + len(left) * more, count + more
 
@@ -455,10 +472,11 @@ def checkpoint_spaces(args: argparse.Namespace, scratch: Path) -> list[tuple[Spa
         changes.pop("training.ema_lengths")
     changes["evaluation.num_samples"] = args.num_samples
     swept, inputs = ready_to_sample(files, changes, scratch, device)
-    return [
-        (drawn_space(each, inputs, args.num_samples, args.parts), inputs.dataset.num_classes)
-        for each in swept
-    ]
+    found: list[tuple[Space, int]] = []
+    for each in swept:
+        space = drawn_space(each, inputs, args.num_samples, args.parts)
+        found.append((space, inputs.dataset.num_classes))
+    return found
 
 
 def main() -> None:
@@ -478,8 +496,8 @@ def main() -> None:
     spaces: list[tuple[Space, int]] = []
     if args.study is None:
         curves = (("even", 0.5), ("tail", 0.5), ("uneven", 1.0))
-        spaces = [(omega_curve(f"omega, {s}", k, s), GAUSSIAN_CLASSES) for s, k in curves]
-        spaces.append((gaussian_space(), GAUSSIAN_CLASSES))
+        gaussians = [omega_curve(f"omega, {shape}", steep, shape) for shape, steep in curves]
+        spaces = [(each, GAUSSIAN_CLASSES) for each in (*gaussians, gaussian_space())]
     with tempfile.TemporaryDirectory() as scratch:
         spaces += checkpoint_spaces(args, Path(scratch))
     rows: list[Searched] = []

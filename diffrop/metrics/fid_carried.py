@@ -8,7 +8,8 @@ the spectrum of the population in closed form, whether N is above the number of 
 below, where the bias is not proportional to 1/N. Real images stand for the population: their
 overlap grows by G = g(N) / g(n) from n samples to N. A candidate's growth is G^r, where r compares
 its growth from n / 2 samples to n with theirs. So a candidate whose covariance is that of real
-images times a constant is carried without bias, and others nearly so.
+images times a constant is carried without bias, and others nearly so. Below a hundred samples r
+would add more noise than it removes bias: there it is 1.
 """
 
 import math
@@ -30,8 +31,8 @@ NEGLIGIBLE = 1e-12
 """Eigenvalues below this share of the largest count as zero."""
 NUM_POINTS = 300
 """Of the integral over the resolvent."""
-LEAST_TO_HALVE = 4
-"""Samples, for two halves with a covariance each."""
+LEAST_TO_HALVE = 100
+"""Samples of which the growth from half to all is known well enough to use it."""
 
 
 def expected_overlap(spectrum: np.ndarray, num_samples: int) -> float:
@@ -113,9 +114,11 @@ class FidAtFullN:
     def _growth(self, features: Tensor, whole: float, num_samples: int) -> float:
         """Return by what factor the overlap of n samples grows to that of N."""
         count = len(features)
-        if count < LEAST_TO_HALVE or not self._spectrum.max() > 0 or not whole > 0:
+        if not self._spectrum.max() > 0 or not whole > 0:
             return 1.0
         real = self._expected(num_samples) / self._expected(count)
+        if count < LEAST_TO_HALVE:
+            return real
         half = count // 2
         parts = features[:half], features[half : 2 * half]
         before = sum(overlap(gaussian_statistics(part), self._reference) for part in parts) / 2

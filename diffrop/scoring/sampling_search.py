@@ -26,8 +26,10 @@ MOST_DRAWN = 3.0
 """Samples in all over the full N, at most, however many candidates and dimensions there are."""
 SHARE = 0.4
 """Of the grid's samples, at most, where there are four candidates or more."""
+SWEEPS = 1.5
+"""Over every dimension in the first round: more visits would leave too few samples for each."""
 LEAST_PER_CLASS = 2
-"""Samples of each class in the first round, at least."""
+"""Samples of each class in the first round, at least; a multiple, so that halves are balanced."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def plan_rounds(
 ) -> tuple[Round, ...]:
     """Return the rounds of a search; the last is on the full N.
 
-    The first round visits as many candidates as two sweeps over every dimension come to, or all.
+    The first round visits as many candidates as `SWEEPS` over every dimension come to, or all.
     It takes the largest number of samples with which all that is drawn is at most `SHARE` of the
     grid's, or 1.6 times the full N where there are fewer than four candidates, and never more than
     `MOST_DRAWN` times the full N. Where N is so small that it would have fewer than
@@ -55,10 +57,10 @@ def plan_rounds(
         return (Round(num_samples, len(choices)),)
     most = int(MOST_DRAWN * num_samples)
     share = min(most, int(SHARE * max(len(choices), 4) * num_samples))
-    for num_visited in range(min(len(choices), _two_sweeps(choices)), 1, -1):
+    for num_visited in range(min(len(choices), _sweeps(choices)), 1, -1):
         for budget in (share, most):
             for reduction in (REDUCTION, num_visited):
-                for per_class in range(num_samples // num_classes, LEAST_PER_CLASS - 1, -1):
+                for per_class in range(num_samples // num_classes // 2 * 2, 0, -LEAST_PER_CLASS):
                     first = per_class * num_classes
                     rounds = _halving(num_visited, first, num_samples, reduction)
                     if samples_at_most(rounds) <= budget:
@@ -66,9 +68,9 @@ def plan_rounds(
     return (Round(num_samples, min(len(choices), int(MOST_DRAWN))),)
 
 
-def _two_sweeps(choices: Sequence[SamplingChoice]) -> int:
-    """Return the candidates of a middle, and of twice all values of each dimension beside it."""
-    return 1 + 2 * sum(len(values) - 1 for values in _values(choices).values())
+def _sweeps(choices: Sequence[SamplingChoice]) -> int:
+    """Return a middle candidate and, `SWEEPS` times, the other values of each dimension."""
+    return 1 + int(SWEEPS * sum(len(values) - 1 for values in _values(choices).values()))
 
 
 def _halving(
@@ -203,8 +205,9 @@ def _visit(choices: Sequence[SamplingChoice], scored: _Scored, limit: int) -> No
             current = scored.ranked(line)[0]
         if len(scored) == before:
             ends |= {start, current}
-            current = next((c for c in scored.ranked() if c not in ends), None)
-        start = current
+            start = next((each for each in scored.ranked() if each not in ends), None)
+        else:
+            start = current
     scored.add(choices, limit)
 
 
