@@ -80,6 +80,22 @@ def test_carrying_corrects_a_preference_for_samples_that_spread_less() -> None:
     assert raw[0] > raw[1] and carried[0] < carried[1]
 
 
+def test_growth_of_another_spectrum_is_the_candidates_own() -> None:
+    real, full, count = population(SPECTRA["flat"]), 1000, 120
+    of = population(torch.linspace(1.1, 0.1, DIM, dtype=torch.float64))  # directions are lost
+    labels, carry = torch.zeros(count, dtype=torch.int64), FidAtFullN(real)
+    expected = np.mean([frechet_distance(drawn(of, full, 50 + seed), real) for seed in range(4)])
+    raw, own, as_real = [], [], []
+    for seed in range(12):
+        few = drawn(of, count, seed)
+        raw.append(frechet_distance(few, real))
+        own.append(carry.carried(raw[-1], few, labels, full))
+        part = carry.carried(frechet_distance(few[:99], real), few[:99], labels[:99], full)
+        as_real.append(part)  # below a hundred samples
+    assert abs(np.mean(own) - expected) < 0.5 * abs(np.mean(as_real) - expected)
+    assert abs(np.mean(own) - expected) < 0.2 * (np.mean(raw) - expected)
+
+
 def test_mean_varies_within_classes_alone() -> None:
     real = population(torch.full((DIM,), 1e-6, dtype=torch.float64))
     labels = torch.arange(40) % 2
