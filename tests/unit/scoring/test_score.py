@@ -69,10 +69,10 @@ def test_halving_draws_two_fifths_of_the_grid_and_scores_the_same_images(
         )
         for method in ("grid", "halving")
     )
-    assert (grid.card.samples_drawn, halved.card.samples_drawn) == (1200, 450)
+    assert (grid.card.samples_drawn, halved.card.samples_drawn) == (1200, 400)
     assert halved.card.value == pytest.approx(grid.card.value, rel=1e-6)
-    assert [point.num_samples for point in halved.card.curve] == [30] * 4 + [90] * 2 + [300]
-    assert list(halved.card.scores_by_num_samples) == [30, 90, 300]
+    assert [point.num_samples for point in halved.card.curve] == [20] * 4 + [60] * 2 + [300]
+    assert list(halved.card.scores_by_num_samples) == [20, 60, 300]
     assert len(halved.card.points) == 1 and halved.card.num_samples["all"] == 300
     assert halved.images.shape == grid.images.shape == (100, 1, 8, 8)
     omegas = [halved.card.omega]
