@@ -52,7 +52,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.sampling_quality
 	$(BIN)/python -m benchmarks.study_overhead
 	$(BIN)/python -m benchmarks.metrics --no-sqrtm --report-samples 2000 --precision-recall-images 5000
-	$(BIN)/python -m benchmarks.omega_search --out benchmarks/results/omega_search.json
+	$(BIN)/python -m benchmarks.sampling_search --out benchmarks/results/sampling_search.json
 	$(BIN)/python -m benchmarks.search_efficiency --json benchmarks/results/search_efficiency.json
 	$(BIN)/python -m benchmarks.confirmation_power --json benchmarks/results/confirmation_power.json
 	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20 --json benchmarks/results/study_scale.json

@@ -17,7 +17,7 @@ from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
 from diffrop.config import OmegaSearch
 from diffrop.recipes import digits
 from diffrop.record.trial_state import RungReached, to_result
-from diffrop.scoring.sampling_search import plan_rounds, search
+from diffrop.scoring.sampling_search import Estimated, plan_rounds, search
 from diffrop.search.scheduler import StudyScheduler
 from diffrop.search.searcher import OptunaStudySearcher
 from diffrop.study.config import Sampler, StudyConfig
@@ -148,18 +148,19 @@ def search_omega(
     """Search omega as the engine does; return the seconds, the omega and its score."""
     choices = sampling_choices(config.experiment, rung.num_steps)
     method = config.experiment.evaluation.omega_search
-    rounds = plan_rounds(method, len(choices), rung.num_samples, NUM_CLASSES)
+    rounds = plan_rounds(method, choices, rung.num_samples, NUM_CLASSES)
     drawn: dict[SamplingChoice, int] = {}
     seconds = 0.0
 
-    def score(asked: Sequence[SamplingChoice], num_samples: int) -> list[dict[str, float]]:
+    def score(asked: Sequence[SamplingChoice], num_samples: int) -> list[Estimated]:
         nonlocal seconds
         for choice in asked:
             more = num_samples - drawn.get(choice, 0)
             seconds += surrogate.seconds.sampling(more, choice.omega)
             drawn[choice] = num_samples
         fids = [training.fid(rung.images, choice.omega, num_samples) for choice in asked]
-        return [{"fid/all": fid} for fid in fids]
+        # The surrogate's bias at an N is the same for all: to carry it would change no order.
+        return [Estimated({"fid/all": fid}, {"fid/all": fid}) for fid in fids]
 
     goal = Goal(config.experiment.evaluation.objectives, (), rung.num_samples)
     found = search(choices, rounds, goal, score)

@@ -13,6 +13,9 @@ from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung, guides_of
 from diffrop.study.sampling_choice import MAX_CHEAPER, sampling_choices
 
+FIDS_OF_CARRIED = 3
+"""Decompositions of a score that is carried to the full N: its own, and one for each half."""
+
 
 def make_plan(
     config: StudyConfig,
@@ -164,7 +167,7 @@ def _confirm(
     seeds, full = launch.confirm_seeds, config.rungs[-1]
     trials = (launch.confirm + 1) * seeds
     trained = trials * (full.images - start) + seeds * prefix
-    rate, _ = _rates(config.experiment, full)
+    rate = _rate(config.experiment, full)
     samples = trials * full.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe) + probe.metrics_s)
     return CostPart(
@@ -180,24 +183,28 @@ def _scoring(
     config: ExperimentConfig, rung: Rung, num_classes: int, probe: Probe
 ) -> tuple[int, float]:
     """Return the samples of one score, over all candidates, and a worker's seconds for them."""
-    rate, candidates = _rates(config, rung)
-    rounds = plan_rounds(config.evaluation.omega_search, candidates, rung.num_samples, num_classes)
-    samples = samples_at_most(rounds, candidates)
+    rate = _rate(config, rung)
+    choices = sampling_choices(config, rung.num_steps)
+    rounds = plan_rounds(config.evaluation.omega_search, choices, rung.num_samples, num_classes)
+    samples = samples_at_most(rounds)
     if rung.final and config.evaluation.prefer_cheap is not None:
-        costs = {choice.evaluations for choice in sampling_choices(config, rung.num_steps)}
+        costs = {choice.evaluations for choice in choices}
         samples += min(MAX_CHEAPER, len(costs) - 1) * rung.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
     if rung.final:
         seconds += rung.num_samples * probe.metrics_s
-    reports = candidates + sum(current.num_kept for current in rounds[:-1])
+    reports = sum(
+        current.num_candidates
+        * (1 if current.num_samples == rung.num_samples else FIDS_OF_CARRIED)
+        for current in rounds
+    )
     return samples, seconds + reports * probe.fid_s
 
 
-def _rates(config: ExperimentConfig, rung: Rung) -> tuple[float, int]:
-    """Return the evaluations for a sample, in the mean over candidates, and their number."""
-    choices = sampling_choices(config, rung.num_steps)
-    taken = [choice.evaluations for choice in choices]
-    return sum(taken) / len(taken), len(choices)
+def _rate(config: ExperimentConfig, rung: Rung) -> float:
+    """Return the evaluations for a sample, in the mean over candidates."""
+    taken = [choice.evaluations for choice in sampling_choices(config, rung.num_steps)]
+    return sum(taken) / len(taken)
 
 
 def _feature_s(probe: Probe) -> float:

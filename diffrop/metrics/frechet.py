@@ -83,13 +83,17 @@ def frechet_distance(
         raise ValueError(
             f"features have {len(a.mean)} and {len(b.mean)} values an image; allowed: the same"
         )
+    shift = (a.mean - b.mean).square().sum()
+    traces = a.factor.square().sum() + b.factor.square().sum()
+    return float(shift + traces) - 2 * overlap(a, b)
+
+
+def overlap(a: GaussianStatistics, b: GaussianStatistics) -> float:
+    """Return Tr (S_a S_b)^(1/2), the sum of the singular values of F_a F_b^T."""
     if len(b.factor) < len(a.factor):
         a, b = b, a
     product = a.factor @ b.factor.T
-    overlap = symmetric_eigenvalues(product @ product.T).clamp(min=0).sqrt().sum()
-    shift = (a.mean - b.mean).square().sum()
-    traces = a.factor.square().sum() + b.factor.square().sum()
-    return float(shift + traces - 2 * overlap)
+    return float(symmetric_eigenvalues(product @ product.T).clamp(min=0).sqrt().sum())
 
 
 def symmetric_eigenvalues(matrix: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def influence_interval(
         ValueError: fewer than two samples more than classes, so that there is no variance.
     """
     count = len(influence)
-    strata = _strata(labels, count)
+    strata = strata_of(labels, count)
     sizes = torch.bincount(strata).double()
     freedom = count - len(sizes)
     if freedom < 1:
@@ -170,7 +170,7 @@ def paired_interval(
     return influence_interval(ours.value - baseline.value, influence, labels, level)
 
 
-def _strata(labels: Tensor | None, count: int) -> Tensor:
+def strata_of(labels: Tensor | None, count: int) -> Tensor:
     """Number the strata 0, 1, ...: one a class, and one for all classes of a single sample."""
     if labels is None:
         return torch.zeros(count, dtype=torch.int64)

@@ -26,6 +26,9 @@ class CurvePoint:
     evaluations: int | None = None
     """Of the network for an image (NFE), those of guidance included; earlier versions did not say
     it."""
+    at_full: dict[str, float] | None = None
+    """The scores with FIDs carried to the full N, by which a round on fewer samples compares
+    candidates; None on the full N, and in earlier versions, which compared `scores`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +110,10 @@ class ScoreCard:
 
     @property
     def scores_by_num_samples(self) -> dict[int, dict[str, float]]:
-        """The scores of the choice in every round: what others at equal N are compared with."""
+        """The scores of the choice by a round's N, as candidates were compared in that round."""
         chosen = (self.omega, self.sampler)
         return {
-            point.num_samples: dict(point.scores)
+            point.num_samples: dict(point.at_full or point.scores)
             for point in self.curve
             if (point.omega, point.sampler) == chosen
         }

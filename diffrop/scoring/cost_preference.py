@@ -87,7 +87,7 @@ def _promising(
     Each is compared with the best on as many samples as it has.
     """
     best = found.best
-    rows = {(p.omega, p.sampler, p.num_samples): p.scores for p in found.curve}
+    rows = {(p.omega, p.sampler, p.num_samples): p.at_full or p.scores for p in found.curve}
     newest = {(p.omega, p.sampler): p for p in found.curve}  # rounds stand in rising order
     excess: dict[SamplingChoice, float] = {}
     for choice in choices:
@@ -95,7 +95,8 @@ def _promising(
         if point is None or choice.evaluations >= best.evaluations:
             continue
         beside = rows[best.omega, best.sampler, point.num_samples]
-        over = max(point.scores[name] / beside[name] for name in goal.objectives) - 1
+        own = point.at_full or point.scores
+        over = max(own[name] / beside[name] for name in goal.objectives) - 1
         if over <= LOOSENESS * margin:
             excess[choice] = over
     by_cost: dict[int, SamplingChoice] = {}

@@ -19,8 +19,10 @@ from diffrop.diffusion.sampling import sample, to_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.memory import out_of_memory_as
 from diffrop.metrics.features import Extraction, FeatureExtractor
+from diffrop.metrics.fid_carried import FidAtFullN
 from diffrop.metrics.reference import Reference
-from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
+from diffrop.metrics.report import ShotReport, balanced_labels, evaluate, group_rows
+from diffrop.scoring.sampling_search import Estimated
 from diffrop.seeds import SAMPLES, generator
 from diffrop.study.sampling_choice import SamplingChoice
 from diffrop.training.joint_stop import NEVER, JointStop
@@ -124,23 +126,35 @@ class CandidateSamples:
         self._seed = config.evaluation.seed
         self._drawn: dict[SamplingChoice, tuple[Tensor, Extraction]] = {}
         self._count = 0
+        self._carry = {
+            group: FidAtFullN(statistics)
+            for group, statistics in inputs.reference.statistics.items()
+        }
         self.reports: dict[SamplingChoice, ShotReport] = {}
         """The newest of each candidate: FID alone."""
         self.num_drawn = 0
         self.seconds = dict.fromkeys(("sampling", "features", "metrics"), 0.0)
 
-    def scores(self, choices: Sequence[SamplingChoice], num_samples: int) -> list[Scores]:
-        """Return the FIDs of candidates on the first so many samples, equal on every worker."""
-        if num_samples > self._count:  # a new round: the others have left
+    def scores(
+        self, choices: Sequence[SamplingChoice], num_samples: int, full: int
+    ) -> list[Estimated]:
+        """Return the FIDs of candidates on the first so many samples, equal on every worker.
+
+        Args:
+            choices: the candidates; with more samples than before, the others have left.
+            num_samples: over all classes.
+            full: the N that FIDs are carried to.
+        """
+        if num_samples > self._count:
             self._drawn = {c: kept for c, kept in self._drawn.items() if c in choices}
             self._count = num_samples
-        return [self._scores(choice) for choice in choices]
+        return [self._scores(choice, full) for choice in choices]
 
     def detailed(self, choice: SamplingChoice, num_samples: int) -> ShotReport:
         """Return a candidate's FIDs with their influence; what is missing is drawn first."""
         known = self._drawn.get(choice)
         if known is None or len(known[1].features) < num_samples:
-            self.scores([choice], num_samples)
+            self.scores([choice], num_samples, num_samples)
         return self.report(choice, FID_ALONE, details=True)
 
     def report(
@@ -163,13 +177,29 @@ class CandidateSamples:
         """Return the first samples of a candidate, ten of each class at most."""
         return self._drawn[choice][0]
 
-    def _scores(self, choice: SamplingChoice) -> Scores:
+    def _scores(self, choice: SamplingChoice, full: int) -> Estimated:
         self._draw(choice)
         self.reports[choice] = self.report(choice, FID_ALONE, details=False)
         # Workers must not differ in who goes on: then they would wait for each other for ever.
         scores = dict(self.reports[choice].scores)
-        shared: Scores = distributed.from_rank_0(scores, self._schedule.beta.device)
+        found = Estimated(scores, scores | self._carried(choice, scores, full))
+        shared: Estimated = distributed.from_rank_0(found, self._schedule.beta.device)
         return shared
+
+    def _carried(self, choice: SamplingChoice, scores: Scores, full: int) -> dict[str, float]:
+        """Return the FID of each group, carried to its share of the full N."""
+        labels, (_, extraction) = self._labels(0), self._drawn[choice]
+        groups = self._inputs.reference.groups
+        rows = group_rows(labels, groups)
+        more = group_rows(balanced_labels(full, self._inputs.dataset.num_classes), groups)
+        found = {}
+        with self._timed("metrics"), self._stop.piece() as look:
+            for group, own in rows.items():
+                look()
+                fid, carry = scores[f"fid/{group}"], self._carry[group]
+                features = extraction.features[own.to(extraction.features.device)]
+                found[f"fid/{group}"] = carry.carried(fid, features, labels[own], len(more[group]))
+        return found
 
     def _draw(self, choice: SamplingChoice) -> None:
         """Add samples up to the round's number."""

@@ -88,16 +88,15 @@ def score_model(
     # Another trial's file, which may have come between two workers' looks.
     baseline_scores = distributed.from_rank_0(baseline_scores, schedule.beta.device)
     choices = sampling_choices(config, rung.num_steps)
-    rounds = plan_rounds(
-        evaluation.omega_search, len(choices), rung.num_samples, inputs.dataset.num_classes
-    )
+    full, num_classes = rung.num_samples, inputs.dataset.num_classes
+    rounds = plan_rounds(evaluation.omega_search, choices, full, num_classes)
     constraints = evaluation.parsed_constraints
-    goal = Goal(evaluation.objectives, constraints, rung.num_samples, baseline_scores)
+    goal = Goal(evaluation.objectives, constraints, full, baseline_scores)
     samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
-    found = search(choices, rounds, goal, samples.scores)
+    found = search(choices, rounds, goal, partial(samples.scores, full=full))
     preference = None
     if rung.final and evaluation.prefer_cheap is not None:
-        report_of = partial(samples.detailed, num_samples=rung.num_samples)
+        report_of = partial(samples.detailed, num_samples=full)
         margin, device = evaluation.prefer_cheap, schedule.beta.device
         found, preference = prefer_cheap(choices, found, goal, margin, report_of, device)
     report = samples.reports[found.best]
@@ -115,12 +114,12 @@ def score_model(
         num_samples=dict(report.num_samples),
         num_reference=dict(report.num_reference),
         final=rung.final,
-        curve=_with_scores(found, rung.num_samples, report.scores),
+        curve=_with_scores(found, full, report.scores),
         intervals=dict(report.intervals),
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
-        asked=_asked(config, rung, baseline_scores),
+        asked=_asked(config, inputs, rung, baseline_scores),
         preference=preference,
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
@@ -159,7 +158,7 @@ def score_choice(
     The noise is that of `evaluation.seed`.
     """
     samples = CandidateSamples(averages, schedule, config, inputs, guides=guides)
-    samples.scores([choice], num_samples)
+    samples.scores([choice], num_samples, num_samples)
     return samples.report(choice, FID_ALONE, details=True)
 
 
@@ -173,20 +172,25 @@ def scored_alike(
     """Whether a stored score is what scoring now would give; see `score_model`."""
     names = (card.extractor, card.reference, card.num_samples["all"], card.final)
     asked = (inputs.extractor.name, inputs.reference.name, rung.num_samples, rung.final)
-    return names == asked and card.asked == _asked(config, rung, baseline_scores)
+    return names == asked and card.asked == _asked(config, inputs, rung, baseline_scores)
 
 
 def _asked(
-    config: ExperimentConfig, rung: Rung, baseline_scores: BaselineScores | None
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    baseline_scores: BaselineScores | None,
 ) -> dict[str, Any]:
     """Return what a search depends on beside the model and its protocol, as JSON gives it back."""
     evaluation = config.evaluation
     base = None if baseline_scores is None else baseline_scores.get(rung.num_samples)
+    choices = sampling_choices(config, rung.num_steps)
+    search = evaluation.omega_search
+    rounds = plan_rounds(search, choices, rung.num_samples, inputs.dataset.num_classes)
     found: dict[str, Any] = {
-        "search": evaluation.omega_search,
-        "choices": [
-            (choice.omega, choice.sampler) for choice in sampling_choices(config, rung.num_steps)
-        ],
+        "search": search,
+        "rounds": [(each.num_samples, each.num_candidates) for each in rounds[:-1]],
+        "choices": [(choice.omega, choice.sampler) for choice in choices],
         "objectives": evaluation.objectives,
         "bounds": {c.text: c.bound(base) for c in evaluation.parsed_constraints},
         "metrics": evaluation.metrics if rung.final else FID_ALONE,

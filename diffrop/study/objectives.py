@@ -27,8 +27,9 @@ class Goal:
 
         Those that keep the constraints come first: by fronts of non-dominated ones and, within a
         front, by the sum of the objectives' logarithms, which no unit sways. The others follow by
-        the sum of what they break. A bound in plain numbers says nothing at fewer samples, where
-        every FID is larger: there its score counts as one more objective.
+        the sum of what they break. A bound in plain numbers is not judged on fewer samples, where
+        scores are only estimates of those at the full N: there its score counts as one more
+        objective.
         """
         known, also = self._judged(num_samples)
         names = list(dict.fromkeys((*self.objectives, *also)))

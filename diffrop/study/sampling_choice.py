@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,18 @@ class SamplingChoice:
     def sampler(self) -> str:
         """Sampler, steps, clipping, interval, guide and average, as in `sampler_name`."""
         return sampler_name(self.sampling, self.sampling.num_steps)
+
+    @property
+    def coordinates(self) -> Mapping[str, object]:
+        """The value of each dimension that changes something; omega 0 has no interval or guide."""
+        sampling = self.sampling
+        guided = {"interval": sampling.guidance_interval, "guide": sampling.guide}
+        return {
+            "sampler": (sampling.sampler, sampling.num_steps, sampling.clip),
+            "average": sampling.ema_length,
+            **(guided if self.omega else {}),
+            "omega": self.omega,
+        }
 
 
 def sampling_choices(

@@ -221,6 +221,7 @@ def cost_lines(plan: TablePlan, done: Sequence[str]) -> list[str]:
     return [
         *lines,
         "In images; samples and evaluations (of the network, when sampling) are those of",
-        "every omega on N: of four omegas or more, halving draws 40% of them at most.",
+        "every omega on N: of four omegas or more, halving draws 40% of them at most,",
+        "and never more than three times N.",
         "CBDM rows take a second forward pass of each image.",
     ]

@@ -5,6 +5,7 @@ import pytest
 from diffrop.cost.plan import make_plan
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
 from diffrop.study.config import LaunchConfig
+from diffrop.study.sampling_choice import sampling_choices
 from tests.made.plans import NODES, PROBE
 from tests.made.small import small_experiment, small_study
 
@@ -15,8 +16,8 @@ def test_plan_of_a_study_without_stops_is_its_images_and_samples() -> None:
     (rung,) = plan.rungs
     assert (rung.images, rung.trials, rung.trained) == (128, 5, 640)
     assert rung.training_s == pytest.approx(640 / 64)
-    rounds = plan_rounds("halving", 2, 40, 10)
-    samples = samples_at_most(rounds, 2)
+    rounds = plan_rounds("halving", sampling_choices(study.experiment), 40, 10)
+    samples = samples_at_most(rounds)
     assert rung.samples == 5 * samples
     evaluations = 2 * (1 + 2) / 2  # two steps; omega 1 takes two evaluations, omega 0 one
     assert rung.scoring_s == pytest.approx(5 * samples * (evaluations / 160 + 1 / 40))
