@@ -28,7 +28,15 @@ from rich.table import Table
 from benchmarks.landscape_table import read_lines
 from benchmarks.landscapes import HERE, LANDSCAPES
 from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM, Method, Setting
-from benchmarks.simulation import TOP_SHARE, Course, Leader, StudyNoise, Truth, simulate
+from benchmarks.simulation import (
+    TOP_SHARE,
+    Course,
+    Leader,
+    StudyNoise,
+    Truth,
+    at_best_omega,
+    simulate,
+)
 from benchmarks.surrogate import Surrogate
 from benchmarks.surrogate_check import check_table
 
@@ -51,6 +59,10 @@ class Study:
     """Whether the last leader's point is not in the best tenth of the space."""
     hit_s: float
     """Seconds of work until the leader was first in the best `FOUND_SHARE`; infinite if never."""
+    stopped: int
+    """Trials that were ended before their last rung."""
+    wrongly_stopped: int
+    """Those of them whose points are in the best tenth."""
     named_better: bool
     """Whether it would be called better than the baseline."""
     spent_s: float
@@ -65,8 +77,7 @@ def run_study(method: Method, setting: Setting, seed: int, budget_s: float) -> S
     begin = method.begin(setting, seed, noise, leader)
     seconds, regrets, hit_s, spent = [], [], float("inf"), 0.0
     best, found = float(truth.at_best[0]), truth.threshold(FOUND_SHARE)
-    known = float("inf")
-    at_best = float("inf")
+    known = at_best = float("inf")
     for now in simulate(begin, setting.num_workers, method.start_s(setting)):
         if now * setting.num_workers > budget_s:
             break
@@ -79,8 +90,17 @@ def run_study(method: Method, setting: Setting, seed: int, budget_s: float) -> S
                 hit_s = min(hit_s, spent)
             named = bool(np.isfinite(leader.baseline)) and leader.named_better
     course = Course(np.array(seconds), np.array(regrets), truth.start - best)
-    wrong = not at_best <= truth.threshold(TOP_SHARE, at_best_omega=True)
-    return Study(course, wrong, hit_s, bool(seconds) and named, spent)
+    top = truth.threshold(TOP_SHARE, at_best_omega=True)
+    stopped = at_best_omega(surrogate, leader.stopped) if leader.stopped else np.array([])
+    return Study(
+        course,
+        wrong=not at_best <= top,
+        hit_s=hit_s,
+        stopped=len(stopped),
+        wrongly_stopped=int((stopped <= top).sum()),
+        named_better=bool(seconds) and named,
+        spent_s=spent,
+    )
 
 
 def within_budget(method: Method, setting: Setting, budget_s: float) -> Setting:
@@ -118,6 +138,8 @@ def measure(
             },
             "wrong": [study.wrong for study in studies],
             "hit_s": [study.hit_s for study in studies],
+            "stopped": sum(study.stopped for study in studies),
+            "wrongly_stopped": sum(study.wrongly_stopped for study in studies),
         }
         console.print(f"{name.strip()}: {time.perf_counter() - begun:.0f} s", style="dim")
     return found
@@ -167,6 +189,7 @@ def table(found: dict[str, dict[str, Any]], setting: Setting) -> Table:
         "gap closed [95 %]",
         *(f"at {moment}" for moment in MOMENTS),
         "wrong leader",
+        "stopped, of these in the best tenth",
         f"first in best {FOUND_SHARE:.0%}, whole trials",
         box=None,
         title=f"{setting.surrogate.landscape.name}: 100 x log score above the best of the space; "
@@ -183,6 +206,7 @@ def table(found: dict[str, dict[str, Any]], setting: Setting) -> Table:
             "{:.0%} [{:.0%}, {:.0%}]".format(*closed),
             *(f"{100 * np.mean(row['regret'][moment]):.2f}" for moment in MOMENTS),
             f"{np.mean(row['wrong']):.0%}",
+            f"{row['wrongly_stopped'] / row['stopped']:.1%}" if row["stopped"] else "",
             f"{hit:.1f}" if np.isfinite(hit) else "never",
         )
     return shown

@@ -156,6 +156,8 @@ class Engine:
             elif rung.final:
                 leader.complete(trained, omega, score)
             if action == TrialScheduler.STOP:
+                if not rung.final:
+                    leader.stopped.append(trained)
                 break
         searcher.on_trial_complete(tune_trial.trial_id, result)
 
@@ -368,6 +370,8 @@ class TuneOptunaSearch:
             action = scheduler.on_trial_result(None, tune_trial, result)
             if rung.final:
                 leader.complete(values, omega, score)
+            elif action == TrialScheduler.STOP:
+                leader.stopped.append(values)
             if rung.final or action == TrialScheduler.STOP:
                 break
             searcher.on_trial_result(trial_id, result)

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,6 +121,21 @@ class SimulatedTraining:
         return max(0.0, float(np.exp(log)) + self._surrogate.bias_at(num_samples))
 
 
+def over_omegas(surrogate: Surrogate, points: Sequence[Values]) -> np.ndarray:
+    """Return final log scores (points, omegas) over the range of omega that is searched."""
+    scales = digits().experiment.evaluation.guidance_scales
+    omegas = np.linspace(min(scales), max(scales), NUM_OMEGAS)
+    weights = np.array([surrogate.weights(omega) for omega in omegas])
+    found: np.ndarray = surrogate.log_scores(points)[:, -1] @ weights.T
+    return found
+
+
+def at_best_omega(surrogate: Surrogate, points: Sequence[Values]) -> np.ndarray:
+    """Return the final log scores (points,) of points at their best omegas."""
+    found: np.ndarray = over_omegas(surrogate, points).min(axis=1)
+    return found
+
+
 @dataclass(frozen=True)
 class Truth:
     """What there is to find: final log scores without noise over a sample of the space."""
@@ -137,10 +152,7 @@ class Truth:
         """Take points that are spread evenly over the space, as in a random search."""
         landscape = surrogate.landscape
         points = list(itertools.islice(sobol_points(landscape.search_space, seed=0), NUM_POINTS))
-        scales = digits().experiment.evaluation.guidance_scales
-        omegas = np.linspace(min(scales), max(scales), NUM_OMEGAS)
-        weights = np.array([surrogate.weights(omega) for omega in omegas]).T
-        found = surrogate.log_scores(points)[:, -1] @ weights
+        found = over_omegas(surrogate, points)
         at_best = found.min(axis=1)
         return cls(np.sort(found.ravel()), np.sort(at_best), points[int(at_best.argmin())])
 
@@ -168,20 +180,16 @@ class Leader:
     omega: float = 0.0
     baseline: float = math.nan
     """The baseline's score in this study; NaN where it has none."""
-    _omegas: np.ndarray = field(
-        default_factory=lambda: np.linspace(
-            0, max(digits().experiment.evaluation.guidance_scales), NUM_OMEGAS
-        )
-    )
+    stopped: list[Values] = field(default_factory=list)
+    """Points whose trials were ended before their last rung."""
 
     def complete(self, values: Values, omega: float, score: float) -> None:
         """Take up a trial that was trained and scored in full."""
         if score < self.score:
             final = self.surrogate.log_scores([values])[0, -1]
-            weights = np.array([self.surrogate.weights(one) for one in self._omegas])
             self.score, self.omega = score, omega
             self.truth = float(final @ self.surrogate.weights(omega))
-            self.at_best = float((weights @ final).min())
+            self.at_best = float(at_best_omega(self.surrogate, [values])[0])
 
     @property
     def named_better(self) -> bool:

@@ -22,6 +22,8 @@ from benchmarks.surrogate import (
 MOST = 1 / 3
 """An error, or uncertainty, that is a larger share of the effects allows no claim."""
 NUM_POINTS = 1_024
+MOST_UNCERTAIN = 0.5
+"""Share of a region that may be uncertain."""
 MIN_FREEDOM = 8
 """Degrees of freedom of replicates under which the noise of a training is not known."""
 
@@ -71,13 +73,16 @@ def no_claims(surrogate: Surrogate, fitted: pd.DataFrame) -> Iterator[tuple[str,
     for name, degrees in zip(("differences of", "single"), surrogate.noise.freedom, strict=True):
         if degrees < MIN_FREEDOM:
             yield f"NO CLAIM on the noise of {name} trainings", f"{degrees} degrees of freedom"
-    everything = quality(surrogate, fitted)
-    for region, share in unknown_regions(surrogate, everything.effects):
+    regions = uncertain_regions(surrogate, quality(surrogate, fitted).effects)
+    unknown = {name: share for name, share in regions.items() if share > MOST_UNCERTAIN}
+    if len(unknown) == len(regions):
+        unknown = {"any region": min(unknown.values())}
+    for region, share in unknown.items():
         yield f"NO CLAIM at {region}", f"{share:.0%} of it is uncertain: more points there"
 
 
-def unknown_regions(surrogate: Surrogate, effects: float) -> list[tuple[str, float]]:
-    """Return the regions of which more than half is uncertain, with that share.
+def uncertain_regions(surrogate: Surrogate, effects: float) -> dict[str, float]:
+    """Return the share of each region that is uncertain.
 
     A region is a choice, or a third of a range, on its own scale. A point is uncertain if the
     standard deviation of its prediction is over a third of the effects', and it may be no ruin.
@@ -87,12 +92,11 @@ def unknown_regions(surrogate: Surrogate, effects: float) -> list[tuple[str, flo
     uncertain = surrogate.uncertainty(points)
     final = surrogate.log_scores(points)[:, -1] - surrogate.baseline[-1]
     hopeful = compressed(final).min(axis=1) - uncertain < RUINED
-    found = []
+    found = {}
     for region, inside in _regions(surrogate, points):
         inside &= hopeful
         share = float((uncertain[inside] > MOST * effects).mean()) if inside.any() else 0.0
-        if share > 0.5:
-            found.append((region, share))
+        found[region] = share
     return found
 
 

@@ -172,3 +172,16 @@ def test_one_seed_names_something_better_where_nothing_is(setting: Setting) -> N
     """The interval over samples leaves the training's own noise out: the defect is measured."""
     rate, _, _ = null_rate(METHODS[ENGINE], setting, range(6))
     assert rate > 0.05
+
+
+def test_what_a_rule_stopped_is_judged_by_its_truth(setting: Setting) -> None:
+    study = run_study(METHODS[ENGINE], setting, 1, math.inf)
+    ended = run_study(METHODS["  no stopping"], setting, 1, math.inf)
+    assert ended.stopped == ended.wrongly_stopped == 0
+    assert study.stopped > 0 and study.wrongly_stopped <= study.stopped
+    assert study.spent_s < ended.spent_s
+    everything = dataclasses.replace(setting.truth, at_best=setting.truth.at_best + 10)
+    all_top = run_study(
+        METHODS[ENGINE], dataclasses.replace(setting, truth=everything), 1, math.inf
+    )
+    assert all_top.wrongly_stopped == all_top.stopped == study.stopped
