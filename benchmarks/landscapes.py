@@ -92,6 +92,10 @@ class Landscape:
         }
         return experiment.with_values({**quiet, **self.base})
 
+    @cached_property
+    def _baseline_settings(self) -> dict[str, Any]:
+        return flatten(self.baseline.to_dict())
+
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the points of a scrambled Sobol sequence over the space, without end."""
         return sobol_points(self.search_space, seed=0)
@@ -102,7 +106,7 @@ class Landscape:
         It is the baseline itself where a point changes none. What equals the baseline's own
         setting is left out, so that equal trainings have equal points.
         """
-        own = flatten(self.baseline.to_dict())
+        own = self._baseline_settings
         return {
             key: value
             for key, value in values.items()

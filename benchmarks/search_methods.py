@@ -5,6 +5,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,9 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.landscapes import Values
-from benchmarks.simulation import Leader, SimulatedTraining, StudyNoise, Trial, Truth
+from benchmarks.simulation import OMEGAS, Leader, SimulatedTraining, StudyNoise, Trial, Truth
 from benchmarks.surrogate import FULL_SAMPLES, START_KEY, Surrogate
 from diffrop.config import OmegaSearch
-from diffrop.recipes import digits
 from diffrop.record.trial_state import RungReached, to_result
 from diffrop.scoring.sampling_search import plan_rounds, search
 from diffrop.search.scheduler import StudyScheduler
@@ -53,7 +53,12 @@ class Setting:
         """Images seen at which training ends."""
         return self.surrogate.rungs[-1]
 
-    @property
+    @cached_property
+    def plain(self) -> StudyConfig:
+        """The engine's study with its defaults: its rungs and its search for omega."""
+        return Engine().config(self, 0)
+
+    @cached_property
     def whole_s(self) -> float:
         """Seconds of one whole trial of the baseline's network, with one score."""
         seconds = self.surrogate.seconds({})
@@ -200,11 +205,10 @@ class OmegaChoice:
     training, as in plain use of those packages."""
 
     def suggest(self, trial: optuna.Trial, setting: Setting) -> dict[str, Any]:
-        """Draw a point of the space, and omega from the range of the engine's grid."""
+        """Draw a point of the space, and omega where that is a parameter."""
         values = setting.space.suggest(trial)
         if not self.on_checkpoint:
-            scales = digits().experiment.evaluation.guidance_scales
-            values["omega"] = trial.suggest_float("omega", min(scales), max(scales))
+            values["omega"] = trial.suggest_float("omega", *OMEGAS)
         return values
 
     def score(
@@ -217,8 +221,7 @@ class OmegaChoice:
         """Return the seconds, the omega and its score."""
         values = point_of(suggested)
         if self.on_checkpoint:
-            config = Engine().config(setting, 0)
-            return search_omega(setting.surrogate, values, training, config, rung)
+            return search_omega(setting.surrogate, values, training, setting.plain, rung)
         omega = float(suggested["omega"])
         seconds = setting.surrogate.seconds(values).sampling(rung.num_samples, omega)
         return seconds, omega, training.score(rung.images, omega, rung.num_samples)
@@ -250,7 +253,7 @@ class Oracle:
         values = setting.truth.best
         training = SimulatedTraining(setting.surrogate, values, noise)
         yield setting.surrogate.seconds(values).training(0, setting.final_images)
-        rung = Engine().config(setting, 0).rungs[-1]
+        rung = setting.plain.rungs[-1]
         seconds, omega, score = OmegaChoice().score(setting, values, training, rung)
         yield seconds
         leader.complete(values, omega, score)
@@ -291,7 +294,7 @@ class PlainOptuna:
         values = point_of(suggested)
         training = SimulatedTraining(setting.surrogate, values, noise)
         yield setting.surrogate.seconds(values).training(0, setting.final_images)
-        rung = Engine().config(setting, 0).rungs[-1]
+        rung = setting.plain.rungs[-1]
         seconds, omega, score = self.omega.score(setting, suggested, training, rung)
         yield seconds
         study.tell(trial, score)
@@ -359,7 +362,7 @@ class TuneOptunaSearch:
         scheduler.on_trial_add(None, tune_trial)
         training = SimulatedTraining(setting.surrogate, values, noise)
         now, result = 0, {}
-        for iteration, rung in enumerate(Engine().config(setting, 0).rungs, start=1):
+        for iteration, rung in enumerate(setting.plain.rungs, start=1):
             yield setting.surrogate.seconds(values).training(now, rung.images)
             now = rung.images
             if not self.growing_samples:

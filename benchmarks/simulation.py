@@ -11,8 +11,9 @@ import numpy as np
 from benchmarks.landscapes import Values, point_key, sobol_points
 from benchmarks.surrogate import FULL_SAMPLES, Surrogate
 from benchmarks.surrogate_noise import root
-from diffrop.recipes import digits
 
+OMEGAS = (0.0, 2.0)
+"""What is searched: the range of the engine's own grid."""
 NUM_OMEGAS = 17
 NUM_POINTS = 4_096
 SAMPLES_STEP = 10
@@ -123,9 +124,7 @@ class SimulatedTraining:
 
 def over_omegas(surrogate: Surrogate, points: Sequence[Values]) -> np.ndarray:
     """Return final log scores (points, omegas) over the range of omega that is searched."""
-    scales = digits().experiment.evaluation.guidance_scales
-    omegas = np.linspace(min(scales), max(scales), NUM_OMEGAS)
-    weights = np.array([surrogate.weights(omega) for omega in omegas])
+    weights = np.array([surrogate.weights(omega) for omega in np.linspace(*OMEGAS, NUM_OMEGAS)])
     found: np.ndarray = surrogate.log_scores(points)[:, -1] @ weights.T
     return found
 
