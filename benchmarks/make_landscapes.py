@@ -263,7 +263,11 @@ def main() -> None:
     if args.propose:
         for name in args.landscapes:
             lines = read_lines(args.tables / f"{name}.jsonl")
-            for trial in propose(LANDSCAPES[name], lines, args.propose):
+            try:
+                proposed = propose(LANDSCAPES[name], lines, args.propose)
+            except ValueError as error:
+                parser.error(str(error))
+            for trial in proposed:
                 print(f"{name} {point_key(trial.values)} seed {trial.seed}")
         return
     torch.set_num_threads(1)

@@ -235,12 +235,15 @@ def main() -> None:
     console = Console()
     content: dict[str, Any] = {}
     for name in args.landscape:
-        surrogate = Surrogate.fit(LANDSCAPES[name], read_lines(args.tables / f"{name}.jsonl"))
-        truth = Truth.of(surrogate)
+        try:
+            surrogate = Surrogate.fit(LANDSCAPES[name], read_lines(args.tables / f"{name}.jsonl"))
+        except ValueError as error:
+            console.print(f"NO CLAIM on {name}: {error}")
+            continue
         console.print(check_table(surrogate))
         if args.check:
             continue
-        setting = Setting(surrogate, truth, args.trials, args.workers)
+        setting = Setting(surrogate, Truth.of(surrogate), args.trials, args.workers)
         methods = QUICK if args.quick else tuple(METHODS)
         if not np.isfinite(surrogate.fork_share):
             methods = tuple(method for method in methods if method != FORKS)

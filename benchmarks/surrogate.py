@@ -35,6 +35,9 @@ RUINED = math.log(1.5)
 """Log scores further above the baseline's are compressed: e becomes r (1 + log(e / r)). How ruined
 a training is does not matter, and would be most of what a model has to explain."""
 
+MIN_POINTS = 5
+"""Points under which nothing is fitted."""
+
 
 def compressed(effects: np.ndarray) -> np.ndarray:
     """Return effects on the log score, compressed where a training is ruined."""
@@ -156,8 +159,10 @@ class Surrogate:
         """Fit to the lines of a table.
 
         Raises:
-            ValueError: the table has no training of the baseline, or no replicates.
+            ValueError: the table has no training of the baseline, too few points, or no
+                replicates.
         """
+        check_enough(landscape, lines)
         table = to_frame([dict(content) for content in lines])
         objective = landscape.objective
         bias = fit_bias(table, objective)
@@ -172,8 +177,6 @@ class Surrogate:
         values = {point_key(content["values"]): content["values"] for content in lines}
         forked = np.array([START_KEY in values[point] for point, _ in wide.index])
         whole = wide[~forked].dropna()
-        if "{}" not in whole.index:
-            raise ValueError(f"no training of the baseline in the table of {landscape.name}")
         draws = [point_key(landscape.paired_baseline(values[point])) for point, _ in whole.index]
         whole.index = pd.MultiIndex.from_arrays(
             [
@@ -295,6 +298,23 @@ def architecture(values: Values) -> str:
         k: v for k, v in values.items() if k.startswith(ARCHITECTURE) and "dropout" not in k
     }
     return point_key(changed)
+
+
+def check_enough(landscape: Landscape, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a table that no model can be fitted to.
+
+    Raises:
+        ValueError: saying what is missing.
+    """
+    whole = [content["values"] for content in lines if not content.get("failed")]
+    points = {point_key(values) for values in whole if START_KEY not in values}
+    if point_key({}) not in points:
+        raise ValueError(f"the table of {landscape.name} has no training of the baseline")
+    if len(points) <= MIN_POINTS:
+        raise ValueError(
+            f"the table of {landscape.name} has {len(points) - 1} points beside the baseline; "
+            f"needed: at least {MIN_POINTS}"
+        )
 
 
 def replicated(effects: pd.DataFrame) -> pd.DataFrame:

@@ -242,3 +242,13 @@ def test_roots_and_nearest_covariances() -> None:
     assert root(matrix) @ root(matrix).T == pytest.approx(matrix)
     broken = matrix - 10 * np.outer(rows[0], rows[0])
     assert np.linalg.eigvalsh(positive(broken)).min() > -1e-9
+
+
+def test_a_table_that_is_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match="no training of the baseline"):
+        Surrogate.fit(LANDSCAPE, [])
+    with pytest.raises(ValueError, match="has 2 points beside the baseline"):
+        Surrogate.fit(LANDSCAPE, made_lines(LANDSCAPE, 2))
+    lines = [one for one in made_lines(LANDSCAPE, 24, all_seeds=False) if one["seed"] == 0]
+    with pytest.raises(ValueError, match="several seeds"):
+        Surrogate.fit(LANDSCAPE, lines)
