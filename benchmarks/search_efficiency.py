@@ -1,11 +1,12 @@
-"""Compare what it costs to find a good point: this engine and other ways to search.
+"""Compare searches on the landscapes: what their best truly is, over the work that they do.
 
-On a surrogate of real digits trials (`benchmarks/data/README.md`), each method searches
-`search_spaces/tau.yaml`, with noise, on simulated workers that are never idle. It prints the time
-that they have trained, sampled and scored until the trial that looks best is truly in the best
-share of the space. All numbers follow from the table, the seeds and the packages' versions.
+Each method searches a landscape's surrogate, with the noise of training and of samples, on
+simulated workers that are never idle. What is measured is the regret: the log score, without
+noise, of the trial that looks best, less the best of the space. All numbers follow from the
+tables, the seeds and the packages' versions.
 
-    python -m benchmarks.search_efficiency
+    python -m benchmarks.search_efficiency --check          # what the landscapes are fit for
+    python -m benchmarks.search_efficiency --landscape digits_tau
 """
 
 import argparse
@@ -14,6 +15,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,196 +24,249 @@ import numpy as np
 import optuna
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binom
 
-from benchmarks.search_methods import FORKS, METHODS, Method, Setting
-from benchmarks.simulation import Quest, StudyNoise, best_share, simulate
-from benchmarks.surrogate import Surrogate, read_table
-from diffrop.study.space import SearchSpace
+from benchmarks.landscape_table import read_lines
+from benchmarks.landscapes import HERE, LANDSCAPES
+from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM, Method, Setting
+from benchmarks.simulation import (
+    TOP_SHARE,
+    Course,
+    Leader,
+    StudyNoise,
+    Truth,
+    at_best_omega,
+    simulate,
+)
+from benchmarks.surrogate import Surrogate
+from benchmarks.surrogate_check import check_table
 
-ENGINE, OPTUNA, TUNE = "this engine", "plain Optuna (TPE)", "Tune's OptunaSearch + ASHA"
-QUICK = (OPTUNA, TUNE, ENGINE)
-AIMS = {OPTUNA: 4.0, TUNE: 2.0}
-"""The aims: how many times the engine's cost these methods should have."""
+QUICK = (ORACLE, RANDOM, "Optuna (TPE)", "Tune's OptunaSearch + ASHA", ENGINE)
+FOUND_SHARE = 0.05
+"""The first hit: the leader is in this share of the searched points and omegas."""
+MOMENTS = {"1/4": 0.25, "1/2": 0.5, "whole": 1.0}
+"""Shares of the budget at which the regret is shown."""
+PILOTS = 3
+"""Studies from which a method's number of trials is found, with seeds of their own."""
+PILOT_SEED = 1_000_000
 
 
-def cost(method: Method, setting: Setting, threshold: float, seed: int) -> tuple[float, Quest]:
-    """Return the seconds of all workers until a study reaches its end; infinite if it never does.
+@dataclass(frozen=True)
+class Study:
+    """What one study came to."""
 
-    A method's end is the threshold; its budget is the setting's number of trials.
-    """
-    noise = StudyNoise(setting.surrogate, seed, method.common)
-    quest = Quest(setting.surrogate, threshold)
-    begin = method.begin(setting, seed, noise, quest)
+    course: Course
+    wrong: bool
+    """Whether the last leader's point is not in the best tenth of the space."""
+    hit_s: float
+    """Seconds of work until the leader was first in the best `FOUND_SHARE`; infinite if never."""
+    stopped: int
+    """Trials that were ended before their last rung."""
+    wrongly_stopped: int
+    """Those of them whose points are in the best tenth."""
+    named_better: bool
+    """Whether it would be called better than the baseline."""
+    spent_s: float
+    """Seconds of work in all."""
+
+
+def run_study(method: Method, setting: Setting, seed: int, budget_s: float) -> Study:
+    """Search until the work of all workers reaches the budget, or the trials are used up."""
+    surrogate, truth = setting.surrogate, setting.truth
+    noise = StudyNoise(surrogate, seed, method.common)
+    leader = Leader(surrogate)
+    begin = method.begin(setting, seed, noise, leader)
+    seconds, regrets, hit_s, spent = [], [], float("inf"), 0.0
+    best, found = float(truth.at_best[0]), truth.threshold(FOUND_SHARE)
+    known = at_best = float("inf")
     for now in simulate(begin, setting.num_workers, method.start_s(setting)):
-        if quest.reached:
-            return now * setting.num_workers, quest
-    return float("inf"), quest
+        if now * setting.num_workers > budget_s:
+            break
+        spent = now * setting.num_workers
+        if leader.score < known:
+            known, at_best = leader.score, leader.at_best
+            seconds.append(spent)
+            regrets.append(max(0.0, leader.truth - best))
+            if leader.truth <= found:
+                hit_s = min(hit_s, spent)
+            named = bool(np.isfinite(leader.baseline)) and leader.named_better
+    course = Course(np.array(seconds), np.array(regrets), truth.start - best)
+    top = truth.threshold(TOP_SHARE, at_best_omega=True)
+    stopped = at_best_omega(surrogate, leader.stopped) if leader.stopped else np.array([])
+    return Study(
+        course,
+        wrong=not at_best <= top,
+        hit_s=hit_s,
+        stopped=len(stopped),
+        wrongly_stopped=int((stopped <= top).sum()),
+        named_better=bool(seconds) and named,
+        spent_s=spent,
+    )
 
 
-def median_interval(costs: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median and its 95 % interval by order statistics; infinity is a value too."""
-    ordered = np.sort(costs)
-    count = len(ordered)
-    low = int(binom.ppf(0.025, count, 0.5))
-    middle = ordered[(count - 1) // 2], ordered[count // 2]
-    median = float(np.mean(middle)) if np.isfinite(middle).all() else float(middle[1])
-    return median, float(ordered[max(0, low - 1)]), float(ordered[min(count - 1, count - low)])
+def within_budget(method: Method, setting: Setting, budget_s: float) -> Setting:
+    """Return the setting with as many trials as a method's budget pays for on average.
+
+    A method that stops trials early may begin more of them; what depends on the number of trials,
+    such as the sampler's random start, is then as in a study of that length.
+    """
+    for _ in range(2):
+        runs = range(PILOT_SEED, PILOT_SEED + PILOTS)
+        spent = np.mean([run_study(method, setting, s, float("inf")).spent_s for s in runs])
+        number = round(setting.num_trials * budget_s / float(spent))
+        setting = replace(setting, num_trials=max(2, number))
+    return setting
 
 
 def measure(
-    setting: Setting, threshold: float, names: Sequence[str], seeds: int, console: Console
+    setting: Setting, names: Sequence[str], seeds: Sequence[int], console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Run every method with every seed."""
+    """Run every method with every seed, all with the same budget."""
+    budget_s = setting.num_trials * setting.whole_s
     found = {}
     for name in names:
-        start = time.perf_counter()
-        runs = [cost(METHODS[name], setting, threshold, seed) for seed in range(seeds)]
-        costs = [spent for spent, _ in runs]
-        median, low, high = median_interval(costs)
+        begun = time.perf_counter()
+        method = METHODS[name]
+        own = setting if name == ORACLE else within_budget(method, setting, budget_s)
+        studies = [run_study(method, own, seed, budget_s) for seed in seeds]
+        courses = [study.course for study in studies]
         found[name] = {
-            "costs_s": costs,
-            "median_s": median,
-            "low_s": low,
-            "high_s": high,
-            "reached": float(np.isfinite(costs).mean()),
+            "num_trials": own.num_trials,
+            "area": [course.area(setting.whole_s, budget_s) for course in courses],
+            "regret": {
+                moment: [course.at(share * budget_s) for course in courses]
+                for moment, share in MOMENTS.items()
+            },
+            "wrong": [study.wrong for study in studies],
+            "hit_s": [study.hit_s for study in studies],
+            "stopped": sum(study.stopped for study in studies),
+            "wrongly_stopped": sum(study.wrongly_stopped for study in studies),
         }
-        console.print(f"{name.strip()}: {time.perf_counter() - start:.0f} s", style="dim")
+        console.print(f"{name.strip()}: {time.perf_counter() - begun:.0f} s", style="dim")
     return found
 
 
-def ratio_interval(costs: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
-    """Return the ratio of two medians, and its 95 % bootstrap interval over the seeds."""
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return a mean and its 95 % bootstrap interval over the seeds."""
+    rows = np.asarray(values, dtype=float)
     rng = np.random.default_rng(0)
-    theirs, own = np.array(costs), np.array(ours)
-
-    def ratio(rows: np.ndarray) -> float:
-        above = median_interval(theirs[rows])[0]
-        below = median_interval(own[rows])[0]
-        return above / below if np.isfinite(below) else float("nan")
-
-    drawn = [ratio(rng.integers(0, len(own), len(own))) for _ in range(1_000)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975], method="nearest")
-    return ratio(np.arange(len(own))), float(low), float(high)
+    drawn = rows[rng.integers(0, len(rows), (2_000, len(rows)))].mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(rows.mean()), float(low), float(high)
 
 
-def table(found: dict[str, dict[str, Any]], setting: Setting, share: float) -> Table:
-    """Return the methods' costs, and their ratios to the engine's."""
+def gap_closed(
+    areas: Sequence[float], random: Sequence[float], oracle: Sequence[float]
+) -> tuple[float, float, float]:
+    """Return how much of the way from random points to the oracle a method's area goes.
+
+    It is a share, with its 95 % bootstrap interval; all three are paired over the seeds.
+    """
+    rows = np.array([areas, random, oracle])
+    rng = np.random.default_rng(0)
+    drawn = rows[:, rng.integers(0, rows.shape[1], (2_000, rows.shape[1]))].mean(axis=2)
+    shares = (drawn[1] - drawn[0]) / (drawn[1] - drawn[2])
+    own, others, best = rows.mean(axis=1)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float((others - own) / (others - best)), float(low), float(high)
+
+
+def null_rate(
+    method: Method, setting: Setting, seeds: Sequence[int]
+) -> tuple[float, float, float]:
+    """Return the share of studies that name a point better where all points are the baseline."""
+    flat = setting.surrogate.without_effects()
+    null = replace(setting, surrogate=flat, truth=Truth.of(flat))
+    named = [run_study(method, null, seed, float("inf")).named_better for seed in seeds]
+    return mean_interval(named)
+
+
+def table(found: dict[str, dict[str, Any]], setting: Setting) -> Table:
+    """Return the methods' regrets."""
     shown = Table(
         "method",
-        "seconds of work, median [95 %]",
-        "trainings' worth",
-        "reached",
-        "times the engine [95 %]",
-        "aim",
+        "trials",
+        "area under regret [95 %]",
+        "gap closed [95 %]",
+        *(f"at {moment}" for moment in MOMENTS),
+        "wrong leader",
+        "stopped, of these in the best tenth",
+        f"first in best {FOUND_SHARE:.0%}, whole trials",
         box=None,
-        title=f"to the best {share:.0%} of the space, {setting.num_workers} workers, at most "
-        f"{setting.num_trials} trials",
+        title=f"{setting.surrogate.landscape.name}: 100 x log score above the best of the space; "
+        f"{setting.num_workers} workers, work of {setting.num_trials} whole trials",
     )
-    whole = setting.surrogate.seconds.training(0, setting.final_images)
     for name, row in found.items():
-        ratio = ""
-        if name != ENGINE:
-            ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*row["ratio"])
+        closed = gap_closed(row["area"], found[RANDOM]["area"], found[ORACLE]["area"])
+        middle, low, high = (100 * value for value in mean_interval(row["area"]))
+        hit = float(np.median(row["hit_s"])) / setting.whole_s
         shown.add_row(
             name,
-            f"{row['median_s']:,.0f} [{row['low_s']:,.0f}, {row['high_s']:,.0f}]",
-            f"{row['median_s'] / whole:.1f}",
-            f"{row['reached']:.0%}",
-            ratio,
-            f"{AIMS[name]:g}" if name in AIMS else "",
+            str(row["num_trials"]) if name != ORACLE else "1",
+            f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+            "{:.0%} [{:.0%}, {:.0%}]".format(*closed),
+            *(f"{100 * np.mean(row['regret'][moment]):.2f}" for moment in MOMENTS),
+            f"{np.mean(row['wrong']):.0%}",
+            f"{row['wrongly_stopped'] / row['stopped']:.1%}" if row["stopped"] else "",
+            f"{hit:.1f}" if np.isfinite(hit) else "never",
         )
     return shown
 
 
-def surrogate_table(surrogate: Surrogate) -> Table:
-    """Return how well the surrogate knows the grid."""
-    fitted = surrogate.fitted
-    error = (fitted["from others"] - fitted["measured"]).dropna()
-    noise = float(
-        np.sqrt(np.diag(surrogate.noise.training_observed)[-len(surrogate.omegas) :].mean())
-    )
-    sampling = np.diag(surrogate.noise.sampling[-1]).mean() / 1_000
-    rows = [
-        ("points, trainings", f"{len(fitted)}, {fitted['trainings'].sum()}"),
-        ("effects, standard deviation of final log FID", f"{fitted['measured'].std():.3f}"),
-        ("a point predicted from the others, RMSE", f"{np.sqrt((error**2).mean()):.3f}"),
-        (
-            "fitted, RMSE",
-            f"{np.sqrt(((fitted['predicted'] - fitted['measured']) ** 2).mean()):.3f}",
-        ),
-        ("seed to seed, own part", f"{noise:.3f}"),
-        ("samples, N = 1,000, own part", f"{np.sqrt(sampling):.3f}"),
-        (
-            "forks, share of the whole effect",
-            ", ".join(f"{form} {share:.2f}" for form, share in surrogate.fork_shares.items()),
-        ),
-        ("training, an image", f"{1e3 * surrogate.seconds.training_per_image:.2f} ms"),
-        ("sampling, an image, guided", f"{2e3 * surrogate.seconds.sampling_per_image:.2f} ms"),
-    ]
-    shown = Table("surrogate", "", box=None)
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
 def main() -> None:
-    """Fit the surrogate, run all searches, print the table and write the numbers."""
+    """Fit the surrogates, run all searches, print the tables and write the numbers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    here = Path(__file__).parent
-    add("--table", type=Path, default=here / "data" / "digits_grid.csv")
-    add("--space", type=Path, default=here.parent / "search_spaces" / "tau.yaml")
-    add("--seeds", type=int, default=50)
-    add("--trials", type=int, default=48, help="budget of every method")
+    free = [name for name, landscape in LANDSCAPES.items() if not landscape.reserved]
+    add("--landscape", nargs="+", choices=list(LANDSCAPES), default=free)
+    add("--tables", type=Path, default=HERE / "data", help="folder of the tables")
+    add("--check", action="store_true", help="only say how well each landscape is known")
+    add("--seeds", type=int, help="studies of each method; default 50, with --quick 3")
+    add("--first-seed", type=int, default=0)
+    add("--trials", type=int, default=48, help="whole trials whose work is every method's budget")
     add("--workers", type=int, default=4)
-    add("--share", type=float, default=0.05, help="share of the space that counts as found")
-    add(
-        "--at-best-omega",
-        action="store_true",
-        help="the share is of the points, each at its "
-        "best omega, not of the points and omegas that are searched",
-    )
-    add("--quick", action="store_true", help="three methods and three seeds")
+    add("--quick", action="store_true", help="five methods alone")
     add("--json", type=Path, help="where to write the numbers")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     console = Console()
-    surrogate = Surrogate.fit(read_table(args.table))
-    space = SearchSpace.load(args.space)
-    setting = Setting(surrogate, space, args.trials, args.workers)
-    threshold, fids = best_share(surrogate, space, args.share, args.at_best_omega)
-    console.print(surrogate_table(surrogate))
-    baseline = float(np.exp(surrogate.baseline[-1].min()))
-    console.print(
-        f"fid/all without noise: best {fids[0]:.2f}, best {args.share:.0%} {threshold:.2f}, "
-        f"median {np.median(fids):.2f}, worst {fids[-1]:.2f}, baseline at its best omega "
-        f"{baseline:.2f}"
-    )
-    names, seeds = (QUICK, 3) if args.quick else (tuple(METHODS), args.seeds)
-    if set(surrogate.fork_shares) != set(surrogate.processes):
-        names = tuple(name for name in names if name != FORKS)
-        console.print("Not every form has forks in the table: forks are not measured.")
-    found = measure(setting, threshold, names, seeds, console)
-    for row in found.values():
-        row["ratio"] = ratio_interval(row["costs_s"], found[ENGINE]["costs_s"])
-    console.print(table(found, setting, args.share))
-    if args.json:
-        content = {
-            "share": args.share,
-            "at_best_omega": args.at_best_omega,
-            "threshold": threshold,
-            "workers": args.workers,
+    content: dict[str, Any] = {}
+    for name in args.landscape:
+        try:
+            surrogate = Surrogate.fit(LANDSCAPES[name], read_lines(args.tables / f"{name}.jsonl"))
+        except ValueError as error:
+            console.print(f"NO CLAIM on {name}: {error}")
+            continue
+        console.print(check_table(surrogate))
+        if args.check:
+            continue
+        setting = Setting(surrogate, Truth.of(surrogate), args.trials, args.workers)
+        methods = QUICK if args.quick else tuple(METHODS)
+        if not np.isfinite(surrogate.fork_share):
+            methods = tuple(method for method in methods if method != FORKS)
+        count = args.seeds or (3 if args.quick else 50)
+        seeds = range(args.first_seed, args.first_seed + count)
+        found = measure(setting, methods, seeds, console)
+        console.print(table(found, setting))
+        null = null_rate(METHODS[ENGINE], setting, seeds)
+        console.print(
+            "null landscape: {:.0%} [{:.0%}, {:.0%}] of the engine's studies name a point better "
+            "than the baseline by its interval over samples".format(*null)
+        )
+        content[name] = {
             "trials": args.trials,
-            "seeds": seeds,
+            "workers": args.workers,
+            "seeds": [seeds.start, seeds.stop],
+            "whole_s": setting.whole_s,
             "methods": found,
-            "trainings": int(surrogate.fitted["trainings"].sum()),
-            "versions": {name: version(name) for name in ("optuna", "ray", "scikit-learn")},
+            "null": null,
+            "trainings": len(surrogate.effects),
+            "versions": {name: version(name) for name in ("optuna", "ray", "scipy")},
         }
+    if args.json and content:
         args.json.write_text(json.dumps(_plain(content)) + "\n", encoding="utf-8")
 
 
@@ -222,7 +277,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return round(value, 4) if np.isfinite(value) else None
+        return round(value, 5) if np.isfinite(value) else None
     return value
 
 

@@ -2,21 +2,25 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from benchmarks.surrogate import FULL_SAMPLES, Point, Surrogate
+from benchmarks.landscapes import Values, point_key, sobol_points
+from benchmarks.surrogate import FULL_SAMPLES, Surrogate
 from benchmarks.surrogate_noise import root
-from diffrop.study.space import FORM_KEY, Parameter, SearchSpace
 
+OMEGAS = (0.0, 2.0)
+"""What is searched: the range of the engine's own grid."""
 NUM_OMEGAS = 17
-NUM_VALUES = {"contrastive.tau_0": 30, "contrastive.decay_temperature": 10}
-"""Number of values of a parameter on the fine grid; other parameters have 5."""
+NUM_POINTS = 4_096
 SAMPLES_STEP = 10
 """Sampling noise is drawn once for this many samples."""
+TOP_SHARE = 0.1
+"""The leader is wrong if it is not in the best tenth of the points."""
+NORMAL_95 = 1.96
 Trial = Iterator[float]
 """A trial in progress: it yields the seconds that its next piece of work takes, and is resumed
 when they have passed."""
@@ -58,119 +62,169 @@ class StudyNoise:
         Args:
             surrogate: with the noise's covariances.
             seed: of all noise of the study.
-            common: whether trials train and sample from common random numbers; else what they
-                would share is drawn anew for each.
+            common: whether trials train with one seed and sample from common random numbers; else
+                what they would share is drawn anew for each.
         """
         noise = surrogate.noise
         self._rng = np.random.default_rng(seed)
         self._common = common
         self._own = root(noise.training), [root(part) for part in noise.sampling]
-        self._together = root(noise.training_shared), [root(p) for p in noise.sampling_shared]
-        self._shared = self._draw(self._together)
+        self._of_draws = root(noise.training_shared)
+        self._of_samples = [root(part) for part in noise.sampling_shared]
+        self._draws: dict[str, np.ndarray] = {}
+        self._samples = self._paths(self._of_samples)
 
-    def draw(self) -> tuple[np.ndarray, list[np.ndarray]]:
+    def draw(self, draws: str) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the noise of a training (outputs,), and by rung that of its samples.
 
         The latter are sums over the first 10, 20, ... samples (steps, omegas): divided by their
-        number they are the noise of log FID, so that few samples are a part of many.
+        number they are the noise of the log score, so that few samples are a part of many.
+
+        Args:
+            draws: what the training's draws are; trainings of one study share the noise of equal
+                ones.
         """
-        own = self._draw(self._own)
-        together = self._shared if self._common else self._draw(self._together)
-        return own[0] + together[0], [a + b for a, b in zip(own[1], together[1], strict=True)]
+        own, samples = self._normal(self._own[0]), self._paths(self._own[1])
+        if self._common:
+            if draws not in self._draws:
+                self._draws[draws] = self._normal(self._of_draws)
+            together, drawn = self._draws[draws], self._samples
+        else:
+            together, drawn = self._normal(self._of_draws), self._paths(self._of_samples)
+        return own + together, [a + b for a, b in zip(samples, drawn, strict=True)]
 
-    def _draw(
-        self, roots: tuple[np.ndarray, list[np.ndarray]]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        def normal(matrix: np.ndarray, *shape: int) -> np.ndarray:
-            found: np.ndarray = self._rng.standard_normal((*shape, len(matrix))) @ matrix.T
-            return found
+    def _normal(self, matrix: np.ndarray, *shape: int) -> np.ndarray:
+        found: np.ndarray = self._rng.standard_normal((*shape, len(matrix))) @ matrix.T
+        return found
 
+    def _paths(self, roots: list[np.ndarray]) -> list[np.ndarray]:
         steps = FULL_SAMPLES // SAMPLES_STEP
-        paths = [SAMPLES_STEP**0.5 * normal(part, steps).cumsum(axis=0) for part in roots[1]]
-        return normal(roots[0]), paths
+        return [SAMPLES_STEP**0.5 * self._normal(part, steps).cumsum(axis=0) for part in roots]
 
 
 class SimulatedTraining:
     """One training, which can be scored at any rung and omega on any number of samples."""
 
-    def __init__(self, surrogate: Surrogate, point: Point, noise: StudyNoise) -> None:
+    def __init__(self, surrogate: Surrogate, values: Values, noise: StudyNoise) -> None:
         """Draw the noise of the training."""
-        training, self._paths = noise.draw()
-        mean = surrogate.log_fid(point)
-        self._log_fid = mean + training.reshape(mean.shape)
+        draws = point_key(surrogate.landscape.paired_baseline(values))
+        training, self._paths = noise.draw(draws)
+        mean = surrogate.log_scores([values])[0]
+        self._log_score = mean + training.reshape(mean.shape)
         self._surrogate = surrogate
 
-    def fid(self, images: int, omega: float, num_samples: int) -> float:
-        """Return a noisy fid/all; the same samples always give the same."""
+    def score(self, images: int, omega: float, num_samples: int) -> float:
+        """Return a noisy score; the same samples always give the same."""
         rung = self._surrogate.rungs.index(images)
         step = max(1, round(num_samples / SAMPLES_STEP))
         sampling = self._paths[rung][step - 1] / (step * SAMPLES_STEP)
-        log = (self._log_fid[rung] + sampling) @ self._surrogate.weights(omega)
+        log = (self._log_score[rung] + sampling) @ self._surrogate.weights(omega)
         return max(0.0, float(np.exp(log)) + self._surrogate.bias_at(num_samples))
 
 
+def over_omegas(surrogate: Surrogate, points: Sequence[Values]) -> np.ndarray:
+    """Return final log scores (points, omegas) over the range of omega that is searched."""
+    weights = np.array([surrogate.weights(omega) for omega in np.linspace(*OMEGAS, NUM_OMEGAS)])
+    found: np.ndarray = surrogate.log_scores(points)[:, -1] @ weights.T
+    return found
+
+
+def at_best_omega(surrogate: Surrogate, points: Sequence[Values]) -> np.ndarray:
+    """Return the final log scores (points,) of points at their best omegas."""
+    found: np.ndarray = over_omegas(surrogate, points).min(axis=1)
+    return found
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What there is to find: final log scores without noise over a sample of the space."""
+
+    at_omegas: np.ndarray
+    """Of every point and omega, ascending: what is searched are both."""
+    at_best: np.ndarray
+    """Of every point at its best omega, ascending."""
+    best: dict[str, object]
+    """The best point."""
+
+    @classmethod
+    def of(cls, surrogate: Surrogate) -> "Truth":
+        """Take points that are spread evenly over the space, as in a random search."""
+        landscape = surrogate.landscape
+        points = list(itertools.islice(sobol_points(landscape.search_space, seed=0), NUM_POINTS))
+        found = over_omegas(surrogate, points)
+        at_best = found.min(axis=1)
+        return cls(np.sort(found.ravel()), np.sort(at_best), points[int(at_best.argmin())])
+
+    def threshold(self, share: float, at_best_omega: bool = False) -> float:
+        """Return the log score that a share of the points, or of points and omegas, is under."""
+        values = self.at_best if at_best_omega else self.at_omegas
+        return float(values[min(len(values) - 1, int(share * len(values)))])
+
+    @property
+    def start(self) -> float:
+        """What one has before the first trial has ended: the median of the points."""
+        return float(np.median(self.at_best))
+
+
 @dataclass
-class Quest:
-    """Follows whether the best trial by a study's own scores is truly among the best."""
+class Leader:
+    """The trial that looks best by a study's own scores, and what it truly is."""
 
     surrogate: Surrogate
-    threshold: float
-    """A final FID without noise."""
-    reached: bool = False
-    value: float = field(default=float("inf"))
-    """The lowest score so far."""
-    truth: float = field(default=float("inf"))
-    """The final FID without noise of that trial."""
+    score: float = math.inf
+    truth: float = math.inf
+    """Final log score without noise, at the omega that was chosen."""
+    at_best: float = math.inf
+    """The same at the best omega of that point."""
+    omega: float = 0.0
+    baseline: float = math.nan
+    """The baseline's score in this study; NaN where it has none."""
+    stopped: list[Values] = field(default_factory=list)
+    """Points whose trials were ended before their last rung."""
 
-    def complete(self, point: Point, omega: float, score: float) -> None:
+    def complete(self, values: Values, omega: float, score: float) -> None:
         """Take up a trial that was trained and scored in full."""
-        if score < self.value:
-            self.value, self.truth = score, self.surrogate.final_fid(point, omega)
-            self.reached = self.reached or self.truth <= self.threshold
+        if score < self.score:
+            final = self.surrogate.log_scores([values])[0, -1]
+            self.score, self.omega = score, omega
+            self.truth = float(final @ self.surrogate.weights(omega))
+            self.at_best = float(at_best_omega(self.surrogate, [values])[0])
+
+    @property
+    def named_better(self) -> bool:
+        """Whether a study would call it better than the baseline by its interval over samples.
+
+        That is the 95 % interval of the difference of two scores at N = 1,000, paired over common
+        noise. The noise of the training is in neither.
+        """
+        weights = self.surrogate.weights(self.omega)
+        variance = 2 * float(weights @ self.surrogate.noise.sampling[-1] @ weights) / FULL_SAMPLES
+        difference = math.log(max(self.score, 1e-9) / self.baseline)
+        return difference < -NORMAL_95 * math.sqrt(variance)
 
 
-def best_share(
-    surrogate: Surrogate, space: SearchSpace, share: float, at_best_omega: bool
-) -> tuple[float, np.ndarray]:
-    """Return the final FID, without noise, that a share of the searched grid is at or under.
+@dataclass(frozen=True)
+class Course:
+    """What one study named as its best, over the work that it had done."""
 
-    The grid is fine, even on each parameter's scale, and every form has the same weight, as in a
-    random search.
+    seconds: np.ndarray
+    """Seconds of work of all workers, ascending, at which the leader changed."""
+    regrets: np.ndarray
+    """Log score of the leader, without noise, less the best of the space; from then on."""
+    start: float
+    """Regret before the first trial has ended."""
 
-    Args:
-        surrogate: gives the FIDs.
-        space: its parameters are those of the contrastive loss.
-        share: of the grid, 0 to 1.
-        at_best_omega: whether each point counts once, at its best omega, or at every omega: what
-            is searched are both.
+    def at(self, seconds: float) -> float:
+        """Return the regret when so much work is done."""
+        place = int(np.searchsorted(self.seconds, seconds, side="right"))
+        return float(self.regrets[place - 1]) if place else self.start
 
-    Returns:
-        That FID, and those of the whole grid, ascending.
-    """
-    axes = {parameter.name: _middles(parameter) for parameter in space.parameters}
-    omegas = np.linspace(min(surrogate.omegas), max(surrogate.omegas), NUM_OMEGAS)
-    weights = np.array([surrogate.weights(omega) for omega in omegas]).T
-    found, counts = [], []
-    for form in axes[FORM_KEY]:
-        margins = axes["contrastive.margin"] if form == "hinge" else [0.0]
-        rest = axes["contrastive.tau_0"], axes["contrastive.decay_temperature"], margins
-        for values in itertools.product(*rest):
-            fids = np.exp(surrogate.log_fid(Point(form, *values))[-1] @ weights)
-            found.append(fids.min(keepdims=True) if at_best_omega else fids)
-            counts.append(1 / len(margins))
-    sizes = np.repeat(counts, len(found[0]))
-    fids = np.concatenate(found)
-    order = np.argsort(fids)
-    below = np.cumsum(sizes[order]) / sizes.sum()
-    return float(fids[order[np.searchsorted(below, share)]]), fids[order]
+    def area(self, first: float, last: float) -> float:
+        """Return the mean regret over the logarithm of the work, from `first` to `last` seconds.
 
-
-def _middles(parameter: Parameter) -> Sequence[Any]:
-    """Return a parameter's choices, or the middles of equal parts of its range."""
-    if parameter.choices is not None:
-        return parameter.choices
-    assert parameter.low is not None and parameter.high is not None
-    edges = (np.geomspace if parameter.log else np.linspace)(
-        parameter.low, parameter.high, 2 * NUM_VALUES.get(parameter.name, 5) + 1
-    )
-    return [float(value) for value in edges[1::2]]
+        It is the area under the curve over its length.
+        """
+        inside = (self.seconds > first) & (self.seconds < last)
+        times = np.concatenate([[first], self.seconds[inside], [last]])
+        values = np.array([self.at(first), *self.regrets[inside]])
+        return float(values @ np.diff(np.log(times)) / math.log(last / first))

@@ -1,4 +1,4 @@
-"""The noise of the digits grid: of the training and of the samples, shared by a seed or not."""
+"""The noise of a landscape: of the training and of the samples, shared by trainings or not."""
 
 import math
 from collections.abc import Sequence
@@ -13,59 +13,84 @@ STEPS = ((60, 125), (125, 250), (250, 500), (500, 1_000))
 
 @dataclass(frozen=True)
 class Noise:
-    """Covariances of log FID; outputs are ordered by rung, then by omega."""
+    """Covariances of the log of the objective; outputs are ordered by rung, then by omega."""
 
     training: np.ndarray
-    """(outputs, outputs): a training's own part."""
+    """(outputs, outputs): a training's own part; two that share their draws differ by it alone."""
     training_shared: np.ndarray
-    """(outputs, outputs): of all trainings of a seed, which share start and data."""
-    training_observed: np.ndarray
-    """The own part with the sampling noise of the grid's rows."""
+    """(outputs, outputs): of all trainings that share their draws and seed."""
+    own_observed: np.ndarray
+    """The own part with that of the sampling noise of the table's rows."""
+    freedom: tuple[int, int]
+    """Degrees of freedom behind the own and the shared part."""
     sampling: np.ndarray
     """(rungs, omegas, omegas), of one sample: that of N samples is a share 1 / N of it."""
     sampling_shared: np.ndarray
     """The same, of all draws of a seed, which start from the same noise."""
 
+    def without_training_noise(self) -> "Noise":
+        """Return the noise of the samples alone."""
+        zero = np.zeros_like(self.training)
+        return Noise(
+            zero, zero, self.own_observed, self.freedom, self.sampling, self.sampling_shared
+        )
 
-def fit_two_way(
-    whole: pd.DataFrame,
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Fit point + seed by least squares, for each column.
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A fit of point + draws."""
+
+    means: pd.DataFrame
+    """A row a point."""
+    residuals: np.ndarray
+    """(trainings, columns), scaled to the variance of a training's own part."""
+    draws: np.ndarray
+    """(classes of draws x seeds, columns): effects of each, scaled likewise, about 0 within a
+    class; with a share of the own part, as many trainings as there are behind each."""
+    trainings_per_draw: float
+    freedom: tuple[int, int]
+    """Degrees of freedom of residuals and draws."""
+
+
+def fit_two_way(whole: pd.DataFrame) -> TwoWay:
+    """Fit point + draws by least squares, for each column.
 
     Args:
-        whole: a row a training; its index is the point and "seed". Nothing is missing.
-
-    Returns:
-        Means of the points over the seeds; residuals (trainings, columns), scaled to the variance
-        of a training; effects of the seeds (seeds, columns).
+        whole: a row a training; its index is the point, "draws" (what changes the draws, as a
+            text) and "seed". Nothing is missing.
     """
-    points = whole.reset_index("seed", drop=True)
-    codes, names = points.index.factorize()
-    seed_codes, numbers = whole.index.get_level_values("seed").factorize()
-    x = np.hstack([np.eye(len(names))[codes], np.eye(len(numbers))[seed_codes]])
-    sums = np.concatenate([np.zeros(len(names)), np.ones(len(numbers))])
-    y = np.vstack([whole.to_numpy(), np.zeros((1, whole.shape[1]))])  # the seeds' sum is 0
-    solved = np.linalg.lstsq(np.vstack([x, sums]), y, rcond=None)[0]
-    freedom = max(1, len(whole) - x.shape[1] + 1)
-    residuals = (whole.to_numpy() - x @ solved) * math.sqrt(len(whole) / freedom)
+    codes, names = whole.index.get_level_values(0).factorize()
+    classes, _ = whole.index.get_level_values("draws").factorize()
+    pairs = pd.MultiIndex.from_arrays([classes, whole.index.get_level_values("seed")])
+    draw_codes, draws = pairs.factorize()
+    of_class = np.array([pair[0] for pair in draws])
+    x = np.hstack([np.eye(len(names))[codes], np.eye(len(draws))[draw_codes]])
+    # The draws of a class sum to 0: what they have in common is the points'.
+    sums = np.eye(of_class.max() + 1)[:, of_class]
+    zeros = np.zeros((len(sums), len(names)))
+    y = np.vstack([whole.to_numpy(), np.zeros((len(sums), whole.shape[1]))])
+    solved = np.linalg.lstsq(np.vstack([x, np.hstack([zeros, sums])]), y, rcond=None)[0]
+    own_freedom = len(whole) - int(np.linalg.matrix_rank(x))
+    residuals = (whole.to_numpy() - x @ solved) * math.sqrt(len(whole) / max(1, own_freedom))
+    shared_freedom = len(draws) - len(sums)
+    effects = solved[len(names) :] * math.sqrt(len(draws) / max(1, shared_freedom))
     means = pd.DataFrame(solved[: len(names)], index=names, columns=whole.columns)
-    return means, residuals, solved[len(names) :]
+    return TwoWay(
+        means, residuals, effects, len(whole) / len(draws), (own_freedom, shared_freedom)
+    )
 
 
-def fit_noise(
-    scored: pd.DataFrame, residuals: np.ndarray, seeds: np.ndarray, point: Sequence[str]
-) -> Noise:
-    """Split the noise of the grid.
+def fit_noise(scored: pd.DataFrame, objective: str, two_way: TwoWay) -> Noise:
+    """Split the noise of a table.
 
     Args:
-        scored: its rows.
-        residuals: as `fit_two_way` returns them.
-        seeds: the same.
-        point: names of the columns that make a point.
+        scored: its rows, as `landscape_table.to_frame` returns them.
+        objective: the column of the scores.
+        two_way: fit of its trainings of which there are several seeds.
     """
     own, shared, drawn = [], [], []
     for _, rows in scored.groupby("images"):
-        steps = _steps(rows, point)
+        steps = _steps(rows, objective)
         centers = steps.groupby(["seed", "step"]).transform("mean")
         number = steps.groupby(["seed", "step"]).transform("size")
         kept = number > 1
@@ -74,23 +99,24 @@ def fit_noise(
         shared.append(covariance(steps.groupby(["seed", "step"]).mean().to_numpy()))
         inverse = 1 / rows.loc[rows["sampling_s"].notna(), "num_samples"]
         drawn.append(own[-1] * float(inverse.mean()))
-    observed = covariance(residuals)
+    observed = covariance(two_way.residuals)
     return Noise(
         positive(observed - _blocks(drawn)),
-        positive(covariance(seeds) - observed / max(1, len(residuals) // len(seeds))),
+        positive(covariance(two_way.draws) - observed / two_way.trainings_per_draw),
         observed,
+        two_way.freedom,
         np.array(own),
         np.array(shared),
     )
 
 
-def _steps(rows: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
-    """Return log FID of the first N less that of the first M, less the median, of variance v.
+def _steps(rows: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """Return log score of the first N less that of the first M, less the median, of variance v.
 
     v is the sampling variance of one sample: that of such a difference is v (1 / N - 1 / M).
     """
     wide = rows.pivot_table(
-        index=[*point, "seed"], columns=["num_samples", "omega"], values="fid/all"
+        index=["point", "seed"], columns=["num_samples", "omega"], values=objective
     )
     found = {}
     for fewer, more in STEPS:
