@@ -190,7 +190,7 @@ def search_omega(
             drawn[choice] = num_samples
         found = [training.score(rung.images, choice.omega, num_samples) for choice in asked]
         # The surrogate's bias at an N is the same for all: to carry it would change no order.
-        scores = [{evaluation.objective: one} for one in found]
+        scores: list[dict[str, float]] = [{evaluation.objective: one} for one in found]
         return [Estimated(one, one) for one in scores]
 
     goal = Goal(evaluation.objectives, (), rung.num_samples)
