@@ -14,7 +14,7 @@ import yaml
 
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.console.call import Call
-from diffrop.console.commands import StudyCommand
+from diffrop.console.commands import StudyCommand, notify_url
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge
 from diffrop.main import STUDY, command_modules, load_command
@@ -148,6 +148,7 @@ class Study:
             self._command.render,
             self._command.answer,
             Edge(),
+            notify_url(self._args, os.environ),
         )
         study_launch.print_places(finished, console)
         return read_result(finished.directory)
