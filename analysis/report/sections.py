@@ -194,9 +194,11 @@ def _sampling_cost(study: StudyResults) -> list[str]:
     """Return what fewer evaluations cost the best trial, and why it is sampled as it is."""
     found = _sentence(cost_sentence(study))
     for number in study.trials.loc[study.trials["rank"] == 1, "number"]:
-        preference = study.folder(int(number)).scores()[-1].preference
-        if preference is not None:
-            found.append(f"How {trial_label(int(number))} is sampled: {preference.reason}.")
+        found += [
+            f"How {trial_label(int(number))} is sampled: {card.preference.reason}."
+            for card in study.folder(int(number)).scores()[-1:]
+            if card.preference is not None
+        ]
     return found
 
 

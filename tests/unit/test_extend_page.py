@@ -59,14 +59,15 @@ from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 from diffrop.config import Form
 from diffrop.metrics import classifier
 from tests.made.trained_study import write_trained_study
-AXISLESS = ("parallel_coordinates", "sample_neighbours", "parameter_importance")
+RARE = ("parameter_importance", "evaluations")
+AXISLESS = ("parallel_coordinates", "sample_neighbours", *RARE)
 classifier.NUM_IMAGES = 2_560
 class_confusion.PER_CLASS = {20: 3}
 study = load_study(write_trained_study(Path(tempfile.mkdtemp()) / "full", form="student"))
 assert (study.trials["form"] == "student").sum() == 5
 for name in TITLES:
     entry = study_figure(name)
-    assert entry.applies(study) or name == "parameter_importance", name
+    assert entry.applies(study) or name in AXISLESS, name
     figure = entry.draw(study)
     figure.draw_without_rendering()
     assert figure.axes[0].axison or name in AXISLESS, name

@@ -10,6 +10,7 @@ import yaml
 
 from diffrop.console import study_launch
 from diffrop.console.alerts import AlertScreen
+from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
 from diffrop.console.screens import QuietScreen
 from diffrop.data import load_dataset
@@ -184,7 +185,8 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
     def run(*argv: str, fault: BaseException | None = None, **environment: str) -> int:
         faults[:] = [] if fault is None else [fault]
         made = StudyCommand("run_x", "A study.", SPACE, lambda path: [], lambda path: "")
-        return made.main([*argv, "--study-name", "s", "--json"], environment)
+        words = [*argv, "--study-name", "s", "--json"]
+        return made.main(Call("diffrop study x", words, environment))
 
     monkeypatch.setattr(study_launch, "prepare", prepared)
     monkeypatch.setattr(study_launch, "run_study", launched)
@@ -213,7 +215,7 @@ def test_url_is_in_no_file_and_no_output(
     ]
     shown = "".join(capfd.readouterr())
     assert SECRET not in shown and "notify" not in shown
-    assert (root / "s/study.yaml").exists() and "run_x.py --runs-root" in shown_command(root)
+    assert (root / "s/study.yaml").exists() and "study x --runs-root" in shown_command(root)
     assert written_below(root, [SECRET, "notif", received.url]) == []
 
 

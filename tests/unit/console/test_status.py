@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import runpy
 import shutil
 import sqlite3
 import time
@@ -32,10 +31,11 @@ from diffrop.record.study_store import StudyStore
 from diffrop.record.trial_state import RUNGS, VALUES
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
+from tests.made.commands import command
 from tests.made.plans import NODES, PROBE
 from tests.made.processes import HEAVY, run_bare
 from tests.made.scores import write_score
-from tests.made.small import ROOT, small_study
+from tests.made.small import small_study
 
 COMMAND = "python studies/run_tau_sweep.py --trials 4 --study-name 'small' --budget-wall 60"
 
@@ -193,8 +193,7 @@ def test_studies_are_listed_and_damaged_ones_say_so(
     text = " ".join(console.export_text().split())
     assert "foreign unreadable" in text and "has format 1; allowed: 3" in text
     assert "small stopped 2/4 trials" in text
-    main = runpy.run_path(str(ROOT / "studies" / "status.py"))["main"]
-    main(["--json", "--runs-root", str(root)])
+    command("status")(["--json", "--runs-root", str(root)])
     printed = json.loads(capsys.readouterr().out)
     assert printed["small"]["state"] == "stopped"
     assert "has format 1" in printed["foreign"]["error"]
