@@ -10,7 +10,7 @@ TOOLS := build/tools
 # So is what builds the documentation site.
 DOCS := build/docs
 
-.PHONY: setup study test test-slow faults lint bench docs format lock audit clean
+.PHONY: setup study test test-slow test-long faults lint bench docs format lock audit clean
 
 setup: .venv/.ready
 
@@ -32,6 +32,10 @@ test: setup
 # What starts a cluster or a browser, one after another.
 test-slow: setup
 	$(BIN)/python -m pytest -m "not long" --durations 15 tests/integration tests/faults tests/browser
+
+# The commands of the tutorial and of the how-to pages, typed from top to bottom.
+test-long: setup
+	$(BIN)/python -m pytest -m long --durations 15 tests/integration
 
 # Every fault of docs/reliability.md, injected for real, and their table: 25 minutes on two cores.
 faults: setup

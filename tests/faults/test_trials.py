@@ -39,6 +39,7 @@ def test_struck_trials_go_on_and_the_study_ends_whole(address: str, tmp_path: Pa
     assert wait_until_free(address) == {}
 
 
+@pytest.mark.long
 @fault(2, "SIGKILL to one of two workers")
 @fault(5, "SIGSTOP while it scores")
 def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from diffrop.training.trainer import Trainer
 from tests.made.pages import DOCS, save_files, shell_blocks, write_changed_checkout
 from tests.made.small import ROOT, small_experiment
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 STUDY = (
     "--images 512 --num-samples 100 --first-rung 256 --rung-samples 50 --omegas 0,1 "
     "--set sampling.num_steps=2 --set training.checkpoint_every_images=128"
