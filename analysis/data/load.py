@@ -48,7 +48,8 @@ class StudyFrames:
     for one image, guidance included (NFE; NA for scores of earlier versions); `duration_s`,
     `training_s` and `scoring_s` are seconds, `gpus` GPUs. `value_low` and `value_high` end the
     95 % interval of `value` over samples; `difference_*` is `value` less the baseline's, paired
-    over samples, with its interval, and `difference_*/fid/GROUP` the same of a shot group's FID. `feasible` is NA where the study has no constraints."""
+    over samples, with its interval, and `difference_*/fid/GROUP` the same of a shot group's FID.
+    `feasible` is NA where the study has no constraints."""
     measurements: pd.DataFrame
     """One row a trial, rung, sampling choice and score: study, number, form, state, images_seen,
     final (False on a rung below the last), omega, score ("fid/few"), value, num_samples (images
