@@ -18,13 +18,13 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.patience import Patience, is_full_disk
-from diffrop.power_average import MAX_ERROR, snapshot_times
+from diffrop.power_average import MAX_ERROR, combine, snapshot_times
 from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.study.rung import images_of_guide
 from diffrop.training.checkpoint import average_part
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
-from diffrop.training.reconstruction import combination, reconstruct
+from diffrop.training.reconstruction import reconstruct
 from diffrop.training.room import Room
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
@@ -191,7 +191,7 @@ class TrainingSession:
         )
         times = {*planned, *(time for time in self.folder.history(images) if time <= start)}
         errors = [
-            combination(length, training.ema_lengths, times, images)[1].error
+            combine(length, training.ema_lengths, times, images).error
             for length in self._reconstructed
         ]
         if max(errors) <= MAX_ERROR:
