@@ -158,8 +158,7 @@ def score_choice(
     The noise is that of `evaluation.seed`.
     """
     samples = CandidateSamples(averages, schedule, config, inputs, guides=guides)
-    samples.scores([choice], num_samples, num_samples)
-    return samples.report(choice, FID_ALONE, details=True)
+    return samples.detailed(choice, num_samples)
 
 
 def scored_alike(
