@@ -89,10 +89,7 @@ def score_model(
     # Another trial's file, which may have come between two workers' looks.
     baseline_scores = distributed.from_rank_0(baseline_scores, device)
     samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
-    goal = Goal(
-        evaluation.objectives, evaluation.parsed_constraints, rung.num_samples, baseline_scores
-    )
-    found, preference = _chosen(samples, config, inputs, rung, goal, device)
+    found, preference = _chosen(samples, config, inputs, rung, baseline_scores, device)
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -124,13 +121,14 @@ def _chosen(
     config: ExperimentConfig,
     inputs: ScoringInputs,
     rung: Rung,
-    goal: Goal,
+    baseline_scores: BaselineScores | None,
     device: torch.device,
 ) -> tuple[Found, CostPreference | None]:
     """Search the sampling choices, and prefer a cheap one where the last score asks for it."""
     evaluation, full = config.evaluation, rung.num_samples
     choices = sampling_choices(config, rung.num_steps)
     rounds = plan_rounds(evaluation.omega_search, choices, full, inputs.dataset.num_classes)
+    goal = Goal(evaluation.objectives, evaluation.parsed_constraints, full, baseline_scores)
     found = search(choices, rounds, goal, partial(samples.scores, full=full))
     margin = evaluation.prefer_cheap
     if margin is None or not rung.final:
