@@ -11,7 +11,7 @@ something is computed: the configuration, which commands read first, asks seldom
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,8 +45,8 @@ class Snapshot:
 class Combination:
     """What comes closest to an average that was not kept."""
 
-    weights: tuple[float, ...]
-    """Of each snapshot; their sum is 1."""
+    weights: Mapping[Snapshot, float]
+    """Of each average that was kept; their sum is 1."""
     error: float
     """Distance of its profile from the wanted one, relative, L2: about the share of the average's
     own noise that it adds, where the weights of distant steps are independent."""
@@ -90,9 +90,7 @@ def snapshot_times(
     lowest = max(0, _place(max(1, images_seen // SPAN), per_doubling) - per_doubling)
     places = range(lowest, _place(images_seen, per_doubling) + 1)
     times = {math.ceil(2 ** (k / per_doubling) / batch_size) * batch_size for k in places}
-    return sorted(
-        time for time in times if since < time <= images_seen and counts_at(images_seen, time)
-    )
+    return sorted(time for time in times if since < time and counts_at(images_seen, time))
 
 
 def counts_at(images_seen: int, time: int) -> bool:
@@ -100,21 +98,25 @@ def counts_at(images_seen: int, time: int) -> bool:
     return time <= images_seen <= SPAN * time
 
 
-def combine(snapshots: Sequence[Snapshot], length: float, images_seen: int) -> Combination:
-    """Return the weights of snapshots whose sum has the least error.
+def combine(
+    length: float, kept: Sequence[float], times: Iterable[int], images_seen: int
+) -> Combination:
+    """Return the weights of what was kept whose sum has the least error.
 
     Args:
-        snapshots: one or more, up to `images_seen`.
         length: the wanted one, 0 < length < sqrt(1/12).
+        kept: the lengths in each snapshot, one or more.
+        times: of the snapshots, up to `images_seen`, at which these lengths are there as well.
         images_seen: when the wanted average ends.
     """
     import numpy as np
 
+    snapshots = [Snapshot(time, each) for time in sorted({*times, images_seen}) for each in kept]
     # Each as a multiple of the end, and of unit norm, for the sake of the condition.
-    times = np.array([kept.images_seen for kept in snapshots] + [images_seen]) / images_seen
-    exponents = np.array([power_exponent(kept.length) for kept in snapshots])
+    ends = np.array([each.images_seen for each in snapshots] + [images_seen]) / images_seen
+    exponents = np.array([power_exponent(each.length) for each in snapshots])
     exponents = np.append(exponents, power_exponent(length))
-    products = _inner_products(times, exponents)
+    products = _inner_products(ends, exponents)
     norms = np.sqrt(np.diag(products))
     products /= norms[:, None] * norms
     count = len(snapshots)
@@ -126,7 +128,7 @@ def combine(snapshots: Sequence[Snapshot], length: float, images_seen: int) -> C
     difference = np.append(scaled, -1.0)
     error = math.sqrt(max(0.0, difference @ products @ difference))
     weights = scaled * norms[count] / norms[:count]
-    return Combination(tuple(weights.tolist()), error)
+    return Combination(dict(zip(snapshots, weights.tolist(), strict=True)), error)
 
 
 def _inner_products(times: "FloatArray", exponents: "FloatArray") -> "FloatArray":
@@ -168,8 +170,7 @@ def planned_error(
     if not kept or per_doubling == 0:
         return math.inf
     times = snapshot_times(images_seen, batch_size, per_doubling, since)
-    snapshots = [Snapshot(time, each) for time in {*times, images_seen} for each in kept]
-    return combine(snapshots, length, images_seen).error
+    return combine(length, kept, times, images_seen).error
 
 
 def planned_lengths(

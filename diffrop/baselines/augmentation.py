@@ -17,12 +17,10 @@ from diffrop.checkpoint_file import Checkpoint
 from diffrop.csv_cells import guarded
 from diffrop.data import LabelledImages
 from diffrop.data.held_out import SplitDataset
-from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.classification import ClassificationScores, classification_scores
 from diffrop.metrics.report import balanced_labels
-from diffrop.scoring.samples import draw_samples
+from diffrop.scoring.checkpoint_samples import draw_from
 from diffrop.training.checkpoint import config_of
-from diffrop.training.network import load_ema, load_guide
 
 
 @dataclass(frozen=True)
@@ -66,21 +64,8 @@ def generated_images(
         if omega != 0:
             raise ValueError(f"omega is {omega} with a GAN; allowed: 0, GANs take no guidance")
         return LabelledImages(*gan_samples(checkpoint, num_images, seed, device), names)
-    channels, height, width = card["image_shape"]
-    labels = balanced_labels(num_images, len(names))
-    config = config_of(card)
-    images = draw_samples(
-        load_ema(checkpoint, device, config.sampling.ema_length),
-        NoiseSchedule.linear(config.diffusion).to(device),
-        config.sampling,
-        (channels, height, width),
-        labels,
-        omega,
-        len(names),
-        seed,
-        guide=load_guide(checkpoint, device, config.sampling.guide),
-    )
-    return LabelledImages(images.cpu(), labels, names)
+    labels, sampling = balanced_labels(num_images, len(names)), config_of(card).sampling
+    return draw_from(checkpoint, sampling, labels, omega, seed, device)
 
 
 def check_same_data(checkpoint: Checkpoint, split: SplitDataset) -> None:

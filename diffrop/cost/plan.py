@@ -1,6 +1,5 @@
 """What a study would do and cost, estimated from a short measurement."""
 
-import operator
 from collections.abc import Sequence
 
 from diffrop.config import ExperimentConfig
@@ -36,23 +35,7 @@ def make_plan(
     fork = config.fork_point
     fork_images, prefix_images = fork.images if fork else 0, config.prefix_images
     reach = expected_survivors(config)
-    rungs, before = [], fork_images
-    for rung, trials in zip(config.rungs, reach, strict=True):
-        images = rung.images - before
-        samples, scoring = _scoring(config.experiment, rung, num_classes, probe)
-        rungs.append(
-            RungCost(
-                images=rung.images,
-                num_samples=rung.num_samples,
-                num_steps=rung.num_steps,
-                trials=trials,
-                trained=round(trials * images),
-                samples=round(trials * samples),
-                training_s=trials * _training_s(images, launch, probe),
-                scoring_s=trials * scoring / launch.workers_per_trial,
-            )
-        )
-        before = rung.images
+    rungs = _rungs(config, launch, num_classes, probe, reach)
     prefix = _prefix(prefix_images, launch, probe) if prefix_images else None
     fitting = trials_at_once(nodes, launch)
     limit = launch.max_concurrent or max(1, config.num_trials // 2)
@@ -65,7 +48,7 @@ def make_plan(
     seconds = sum(part.training_s + part.scoring_s for part in parts)
     hours, on_gpu = seconds * units / 3600, launch.gpus_per_worker > 0
     return PlannedCost(
-        rungs=tuple(rungs),
+        rungs=rungs,
         prefix=prefix,
         prefix_saved=(config.num_trials - 1) * prefix_images,
         confirm=confirmed,
@@ -92,6 +75,35 @@ def make_plan(
     )
 
 
+def _rungs(
+    config: StudyConfig,
+    launch: LaunchConfig,
+    num_classes: int,
+    probe: Probe,
+    reach: Sequence[float],
+) -> tuple[RungCost, ...]:
+    """Return what all trials take from each rung to the next, of which so many reach it."""
+    fork = config.fork_point
+    found, before = [], fork.images if fork else 0
+    for rung, trials in zip(config.rungs, reach, strict=True):
+        images = rung.images - before
+        samples, scoring = _scoring(config.experiment, rung, num_classes, probe)
+        found.append(
+            RungCost(
+                images=rung.images,
+                num_samples=rung.num_samples,
+                num_steps=rung.num_steps,
+                trials=trials,
+                trained=round(trials * images),
+                samples=round(trials * samples),
+                training_s=trials * _training_s(images, launch, probe),
+                scoring_s=trials * scoring / launch.workers_per_trial,
+            )
+        )
+        before = rung.images
+    return tuple(found)
+
+
 def _training_s(images: int, launch: LaunchConfig, probe: Probe) -> float:
     return images / probe.train_images_per_s / launch.workers_per_trial
 
@@ -109,21 +121,12 @@ def _checkpoints(
     beside them. A confirmed choice has one guide at most.
     """
     newest = config.experiment.training.keep_checkpoints - 1
-    kept: set[int] = set()
-    num_new = []
-    for rung in config.rungs:
-        found = {rung.images, *guides_of(config.experiment, [rung])}
-        num_new.append(len(found - kept))
-        kept |= found
+    times = [{rung.images, *guides_of(config.experiment, [rung])} for rung in config.rungs]
     guided = any(config.experiment.scored_guides)
     retrained = (launch.confirm + 1) * launch.confirm_seeds
     confirmed = launch.confirm and retrained * (1 + guided + newest)
-    at_most = round(sum(map(operator.mul, reach, num_new)))
-    at_most += newest * config.num_trials + confirmed
-    if launch.keep_trials is None:
-        return at_most, at_most
-    leaders = min(config.num_trials, launch.keep_trials + 1)
-    return leaders * (len(kept) + newest) + confirmed, at_most
+    at_end, at_most = _kept(times, newest, config, launch, reach)
+    return at_end + confirmed, at_most + confirmed
 
 
 def _snapshots(
@@ -133,29 +136,43 @@ def _snapshots(
 
     Each stays with the checkpoints for which it counts. Those before a fork are of one training.
     """
-    fork = config.fork_point
+    fork, training = config.fork_point, config.experiment.training
+    size, often = training.batch_size, training.snapshots_per_doubling
+    since = fork.images if fork else 0
+    times = [set(snapshot_times(rung.images, size, often, since)) for rung in config.rungs]
+    before = len(snapshot_times(config.prefix_images, size, often))
+    retrained = (launch.confirm + 1) * len(times[-1]) + before
+    more = before + (launch.confirm and launch.confirm_seeds * retrained)
+    at_end, at_most = _kept(times, 0, config, launch, reach)
+    return at_end + more, at_most + more
 
-    def times(images: int) -> set[int]:
-        training = config.experiment.training
-        return set(snapshot_times(images, training.batch_size, training.snapshots_per_doubling))
 
-    before = times(config.prefix_images)
+def _kept(
+    times: Sequence[set[int]],
+    newest: int,
+    config: StudyConfig,
+    launch: LaunchConfig,
+    reach: Sequence[float],
+) -> tuple[int, int]:
+    """Return how many files the trials keep at the end, and at most while the study runs.
+
+    Args:
+        times: of the files that a trial keeps for each rung; one kept for several counts once.
+        newest: how many more each trial keeps.
+        config: the study.
+        launch: how many leaders keep theirs to the end, beside the baseline.
+        reach: trials at each rung.
+    """
     kept: set[int] = set()
-    num_new = []
-    for rung in config.rungs:
-        found = {time for time in times(rung.images) if fork is None or time > fork.images}
-        num_new.append(len(found - kept))
+    added = 0.0
+    for trials, found in zip(reach, times, strict=True):
+        added += trials * len(found - kept)
         kept |= found
-    last = len(found)
-    confirmed = launch.confirm and launch.confirm_seeds * (
-        (launch.confirm + 1) * last + len(before)
-    )
-    more = len(before) + confirmed
-    at_most = round(sum(map(operator.mul, reach, num_new))) + more
+    at_most = round(added) + newest * config.num_trials
     if launch.keep_trials is None:
         return at_most, at_most
     leaders = min(config.num_trials, launch.keep_trials + 1)
-    return leaders * len(kept) + more, at_most
+    return leaders * (len(kept) + newest), at_most
 
 
 def _confirm(

@@ -33,6 +33,7 @@ from diffrop.study.objectives import BaselineScores
 from diffrop.study.rung import Rung, guides_of
 from diffrop.training.identity import TrainingIdentity, split_key
 from diffrop.training.room import Room
+from diffrop.training.scored_networks import averages, guides
 from diffrop.training.session import TrainingSession
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
@@ -217,7 +218,7 @@ def _score(
     session: TrainingSession,
 ) -> ScoreCard:
     scored = score_model(
-        session.averages(),
+        averages(trainer, session.folder),
         trainer.schedule,
         task.config,
         inputs,
@@ -225,7 +226,7 @@ def _score(
         trainer.images_seen,
         baseline,
         session.joint_stop,
-        session.guides(),
+        guides(trainer, session.folder),
     )
 
     def write() -> None:

@@ -5,18 +5,17 @@ on the same noise. So cheaper ones that looked nearly as good are drawn in full,
 first, until the paired interval of one lies below the margin.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
 
 from diffrop import distributed
-from diffrop.constraints import Scores, violations
+from diffrop.constraints import Scores
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.intervals import Estimate, paired_interval
 from diffrop.metrics.report import ShotReport
-from diffrop.record.score_card import CostPreference, CurvePoint
-from diffrop.scoring.sampling_search import Found
+from diffrop.record.score_card import CostPreference
+from diffrop.scoring.sampling_search import Found, curve_point
 from diffrop.study.objectives import Goal
 from diffrop.study.sampling_choice import MAX_CHEAPER, SamplingChoice
 
@@ -55,28 +54,20 @@ def prefer_cheap(
     for choice in drawn:
         theirs = report(choice)
         if (choice.omega, choice.sampler) not in known:
-            curve.append(_point(choice, theirs.scores, goal.num_samples))
+            curve.append(curve_point(choice, goal.num_samples, theirs.scores))
         differences = {name: _difference(theirs, ours, name) for name in goal.objectives}
         alike = all(
             interval.high <= margin * ours.scores[name] for name, interval in differences.items()
         )
-        kept = alike and _broken(theirs.scores, goal) <= _broken(ours.scores, goal)
-        if distributed.from_rank_0(kept, device):
-            chosen = dataclasses.replace(found, best=choice, curve=curve)
-            return chosen, _preference(best, choice, margin, differences, ours.scores)
+        broken, best_breaks = (goal.broken(r.scores, goal.num_samples) for r in (theirs, ours))
+        if distributed.from_rank_0(alike and broken <= best_breaks, device):
+            reason = _gain(best, choice, margin, differences, ours.scores)
+            return Found(choice, curve), _preference(best, margin, differences, reason)
     tried = ", ".join(f"{choice.sampler} at omega {choice.omega:g}" for choice in drawn)
     reason = (
         f"no cheaper choice is surely within {margin:.1%} of it; drawn in full: {tried or 'none'}"
     )
-    kept_best = dataclasses.replace(found, curve=curve)
-    return kept_best, CostPreference(
-        margin=margin,
-        omega=best.omega,
-        sampler=best.sampler,
-        evaluations=best.evaluations,
-        differences={},
-        reason=reason,
-    )
+    return Found(best, curve), _preference(best, margin, {}, reason)
 
 
 def _promising(
@@ -110,42 +101,34 @@ def _difference(theirs: ShotReport, ours: ShotReport, name: str) -> Interval:
     return paired_interval(cheaper, best, ours.labels[name.partition("/")[2]])
 
 
-def _broken(scores: Scores, goal: Goal) -> float:
-    """Return by how much scores on the full N break the constraints, as far as that is known."""
-    base = None if goal.baseline is None else goal.baseline.get(goal.num_samples)
-    rules = [rule for rule in goal.constraints if base is not None or not rule.to_baseline]
-    return sum(max(0.0, excess) for excess in violations(scores, base, rules))
-
-
-def _point(choice: SamplingChoice, scores: Scores, num_samples: int) -> CurvePoint:
-    return CurvePoint(
-        omega=choice.omega,
-        sampler=choice.sampler,
-        num_samples=num_samples,
-        scores=dict(scores),
-        evaluations=choice.evaluations,
-    )
-
-
 def _preference(
-    best: SamplingChoice,
-    choice: SamplingChoice,
-    margin: float,
-    differences: dict[str, Interval],
-    scores: Scores,
+    best: SamplingChoice, margin: float, differences: dict[str, Interval], reason: str
 ) -> CostPreference:
-    parts = [
-        f"{name} {interval.value / scores[name]:+.1%} "
-        f"[{interval.low / scores[name]:+.1%}, {interval.high / scores[name]:+.1%}]"
-        for name, interval in differences.items()
-    ]
     return CostPreference(
         margin=margin,
         omega=best.omega,
         sampler=best.sampler,
         evaluations=best.evaluations,
         differences=differences,
-        reason=f"{choice.evaluations:,} evaluations an image in place of {best.evaluations:,} "
+        reason=reason,
+    )
+
+
+def _gain(
+    best: SamplingChoice,
+    choice: SamplingChoice,
+    margin: float,
+    differences: dict[str, Interval],
+    scores: Scores,
+) -> str:
+    """Return what a cheaper choice spares and changes, in words."""
+    parts = [
+        f"{name} {interval.value / scores[name]:+.1%} "
+        f"[{interval.low / scores[name]:+.1%}, {interval.high / scores[name]:+.1%}]"
+        for name, interval in differences.items()
+    ]
+    return (
+        f"{choice.evaluations:,} evaluations an image in place of {best.evaluations:,} "
         f"({best.sampler} at omega {best.omega:g}) change {' and '.join(parts)}, at most "
-        f"{margin:.1%} (paired 95 % interval over samples)",
+        f"{margin:.1%} (paired 95 % interval over samples)"
     )

@@ -112,6 +112,20 @@ class Found:
     """A point for every round and candidate."""
 
 
+def curve_point(
+    choice: SamplingChoice, num_samples: int, scores: Scores, at_full: Scores | None = None
+) -> CurvePoint:
+    """Return a candidate's scores on so many samples as the record has them."""
+    return CurvePoint(
+        omega=choice.omega,
+        sampler=choice.sampler,
+        num_samples=num_samples,
+        scores=dict(scores),
+        at_full=None if at_full is None else dict(at_full),
+        evaluations=choice.evaluations,
+    )
+
+
 def search(
     choices: Sequence[SamplingChoice],
     rounds: Sequence[Round],
@@ -174,14 +188,7 @@ class _Scored:
         """Return a row for each candidate."""
         full = self._num_samples == self._goal.num_samples
         return [
-            CurvePoint(
-                omega=choice.omega,
-                sampler=choice.sampler,
-                num_samples=self._num_samples,
-                scores=dict(found.scores),
-                at_full=None if full else dict(found.at_full),
-                evaluations=choice.evaluations,
-            )
+            curve_point(choice, self._num_samples, found.scores, None if full else found.at_full)
             for choice, found in self._found.items()
         ]
 

@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from diffrop import distributed
@@ -17,7 +18,7 @@ from diffrop.data import Dataset
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.metrics.reference import fitted_groups
 from diffrop.metrics.report import ShotReport
-from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.record.score_card import CostPreference, CurvePoint, ScoreCard
 from diffrop.schema import plain
 from diffrop.scoring.cost_preference import prefer_cheap
 from diffrop.scoring.samples import (
@@ -84,21 +85,11 @@ def score_model(
         NonFiniteError: a score is NaN or infinite.
         StopRequested: it was asked to stop.
     """
-    evaluation = config.evaluation
+    evaluation, device = config.evaluation, schedule.beta.device
     # Another trial's file, which may have come between two workers' looks.
-    baseline_scores = distributed.from_rank_0(baseline_scores, schedule.beta.device)
-    choices = sampling_choices(config, rung.num_steps)
-    full, num_classes = rung.num_samples, inputs.dataset.num_classes
-    rounds = plan_rounds(evaluation.omega_search, choices, full, num_classes)
-    constraints = evaluation.parsed_constraints
-    goal = Goal(evaluation.objectives, constraints, full, baseline_scores)
+    baseline_scores = distributed.from_rank_0(baseline_scores, device)
     samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
-    found = search(choices, rounds, goal, partial(samples.scores, full=full))
-    preference = None
-    if rung.final and evaluation.prefer_cheap is not None:
-        report_of = partial(samples.detailed, num_samples=full)
-        margin, device = evaluation.prefer_cheap, schedule.beta.device
-        found, preference = prefer_cheap(choices, found, goal, margin, report_of, device)
+    found, preference = _chosen(samples, config, inputs, rung, baseline_scores, device)
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -114,7 +105,7 @@ def score_model(
         num_samples=dict(report.num_samples),
         num_reference=dict(report.num_reference),
         final=rung.final,
-        curve=_with_scores(found, full, report.scores),
+        curve=_with_scores(found, rung.num_samples, report.scores),
         intervals=dict(report.intervals),
         class_scores=dict(report.class_scores),
         samples_drawn=samples.num_drawn,
@@ -123,6 +114,27 @@ def score_model(
         preference=preference,
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
+
+
+def _chosen(
+    samples: CandidateSamples,
+    config: ExperimentConfig,
+    inputs: ScoringInputs,
+    rung: Rung,
+    baseline_scores: BaselineScores | None,
+    device: torch.device,
+) -> tuple[Found, CostPreference | None]:
+    """Search the sampling choices, and prefer a cheap one where the last score asks for it."""
+    evaluation, full = config.evaluation, rung.num_samples
+    choices = sampling_choices(config, rung.num_steps)
+    rounds = plan_rounds(evaluation.omega_search, choices, full, inputs.dataset.num_classes)
+    goal = Goal(evaluation.objectives, evaluation.parsed_constraints, full, baseline_scores)
+    found = search(choices, rounds, goal, partial(samples.scores, full=full))
+    margin = evaluation.prefer_cheap
+    if margin is None or not rung.final:
+        return found, None
+    report_of = partial(samples.detailed, num_samples=full)
+    return prefer_cheap(choices, found, goal, margin, report_of, device)
 
 
 def _with_scores(found: Found, num_samples: int, scores: Scores) -> list[CurvePoint]:
@@ -158,8 +170,7 @@ def score_choice(
     The noise is that of `evaluation.seed`.
     """
     samples = CandidateSamples(averages, schedule, config, inputs, guides=guides)
-    samples.scores([choice], num_samples, num_samples)
-    return samples.report(choice, FID_ALONE, details=True)
+    return samples.detailed(choice, num_samples)
 
 
 def scored_alike(

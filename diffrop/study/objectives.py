@@ -31,18 +31,21 @@ class Goal:
         scores are only estimates of those at the full N: there its score counts as one more
         objective.
         """
-        known, also = self._judged(num_samples)
+        _, also = self._judged(num_samples)
         names = list(dict.fromkeys((*self.objectives, *also)))
         values = np.array([[row[name] for name in names] for row in rows]).reshape(len(rows), -1)
-        base = None if self.baseline is None else self.baseline.get(num_samples)
-        broken = np.array(
-            [sum(max(0.0, excess) for excess in violations(row, base, known)) for row in rows]
-        )
+        broken = np.array([self.broken(row, num_samples) for row in rows])
         kept = broken == 0
         ranks = np.full(len(rows), len(rows))
         ranks[kept] = front_ranks(values[kept])
         logs = np.log(np.maximum(values, np.finfo(float).tiny)).sum(axis=1)
         return [int(i) for i in np.lexsort((logs, ranks, broken))]
+
+    def broken(self, scores: Scores, num_samples: int) -> float:
+        """Return by how much scores break the constraints that can be judged at an N."""
+        known, _ = self._judged(num_samples)
+        base = None if self.baseline is None else self.baseline.get(num_samples)
+        return sum(max(0.0, excess) for excess in violations(scores, base, known))
 
     def _judged(self, num_samples: int) -> tuple[list[Constraint], list[str]]:
         """Return the constraints that can be judged at an N, and the scores of those that wait."""

@@ -1,32 +1,14 @@
 """Averages of the weights that a training did not keep, from snapshots of those it did."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.errors import CheckpointError
-from diffrop.power_average import MAX_ERROR, Combination, Snapshot, combine
+from diffrop.power_average import MAX_ERROR, Snapshot, combine
 from diffrop.record.kinds import name_damage
 from diffrop.training.checkpoint import average_part, config_of
 from diffrop.training.store import TrainingFolder
-
-
-def combination(
-    length: float, kept: Iterable[float], times: Iterable[int], images_seen: int
-) -> tuple[list[Snapshot], Combination]:
-    """Return what makes up an average, and how.
-
-    Args:
-        length: of the average.
-        kept: lengths of those in each snapshot.
-        times: of the snapshots, up to `images_seen`, at which the averages are there as well.
-        images_seen: where the average ends.
-    """
-    kept = tuple(kept)
-    snapshots = [Snapshot(time, each) for time in sorted({*times, images_seen}) for each in kept]
-    return snapshots, combine(snapshots, length, images_seen)
 
 
 def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[str, Tensor]:
@@ -47,10 +29,10 @@ def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[
     history = folder.history(end)
     history.pop(end, None)
     while kept:
-        snapshots, found = combination(length, kept, history, end)
+        found = combine(length, kept, history, end)
         if found.error > MAX_ERROR:
             break
-        weights = dict(zip(snapshots, found.weights, strict=True))
+        weights = found.weights
         sums: dict[str, Tensor] = {}
         _add(sums, now, [(each, weights[Snapshot(end, each)]) for each in kept])
         damaged = None

@@ -1,7 +1,6 @@
 """A training as its folder in the store has it: taken up, carried on, written down, stopped."""
 
 import contextlib
-import copy
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from diffrop import distributed
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
@@ -18,14 +16,11 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset
 from diffrop.errors import CheckpointError, StopRequested, StorageError
 from diffrop.patience import Patience, is_full_disk
-from diffrop.power_average import MAX_ERROR, snapshot_times
 from diffrop.record.trainings import TrainingSegment, own_rows
-from diffrop.study.rung import images_of_guide
-from diffrop.training.checkpoint import average_part
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
-from diffrop.training.reconstruction import combination, reconstruct
 from diffrop.training.room import Room
+from diffrop.training.scored_networks import leads_to_averages, reconstructed_lengths
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
@@ -114,43 +109,6 @@ class TrainingSession:
         self._made().load(checkpoint or self.folder.read(images, self.device))
         return True
 
-    def averages(self) -> dict[float | None, nn.Module]:
-        """Return the averages to sample from where the training stands, by length.
-
-        They are those that it keeps, and those that scoring asks for beside them.
-
-        Raises:
-            CheckpointError: one cannot be reconstructed from what was kept.
-        """
-        trainer = self._made()
-        found = trainer.averages
-        if self._reconstructed:
-            now = trainer.snapshot()
-        for length in self._reconstructed:
-            model = copy.deepcopy(trainer.ema.model)
-            model.load_state_dict(reconstruct(now, self.folder, length))
-            found[length] = trainer.to_sample(model)
-        return found
-
-    def guides(self) -> dict[float, nn.Module]:
-        """Return what scoring guides with where the training stands, by share.
-
-        Raises:
-            CheckpointError: the checkpoint of one is missing; see `hold_guides`.
-        """
-        trainer = self._made()
-        found: dict[float, nn.Module] = {}
-        for share in self.config.scored_guides:
-            if share is None:
-                continue
-            size = self.config.training.batch_size
-            images = images_of_guide(share, trainer.images_seen, size)
-            model = copy.deepcopy(trainer.ema.model)
-            stored = self.folder.owner(images).read(images, self.device)
-            model.load_state_dict(stored.part(average_part(None)))
-            found[share] = trainer.to_sample(model)
-        return found
-
     def hold_guides(self, counts: Iterable[int]) -> None:
         """Have checkpoints at these images, to guide later ones: what is not there is trained.
 
@@ -171,34 +129,13 @@ class TrainingSession:
                 self._trainer = None
             self.reach(images)
 
-    @property
-    def _reconstructed(self) -> list[float]:
-        """The lengths that are scored and not kept."""
-        kept = self.config.training.ema_lengths
-        lengths = dict.fromkeys(self.config.scored_lengths)
-        return [length for length in lengths if length is not None and length not in kept]
-
     def _leads_to(self, images: int, start: int) -> bool:
-        """Return whether a checkpoint at `start` leads to all averages that are scored there.
-
-        Whoever trained it may have kept no snapshots: then it is trained once more.
-        """
-        if not self._reconstructed:
-            return True
-        training = self.config.training
-        planned = snapshot_times(
-            images, training.batch_size, training.snapshots_per_doubling, since=start
-        )
-        times = {*planned, *(time for time in self.folder.history(images) if time <= start)}
-        errors = [
-            combination(length, training.ema_lengths, times, images)[1].error
-            for length in self._reconstructed
-        ]
-        if max(errors) <= MAX_ERROR:
+        """Return whether a checkpoint at `start` will do; if not, it is trained once more."""
+        if leads_to_averages(self.config, self.folder, start, images):
             return True
         warnings.warn(
             f"the checkpoint at {start:,} images is passed over: the snapshots before it do not "
-            f"give averages of the lengths {self._reconstructed}",
+            f"give averages of the lengths {reconstructed_lengths(self.config)}",
             stacklevel=2,
         )
         return False

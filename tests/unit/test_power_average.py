@@ -6,6 +6,7 @@ import pytest
 from diffrop.power_average import (
     MAX_ERROR,
     SPAN,
+    Combination,
     Snapshot,
     combine,
     is_snapshot_time,
@@ -29,18 +30,19 @@ def masses(length: float, images_seen: int) -> np.ndarray:
     return weights
 
 
-def snapshots(*lengths: float) -> list[Snapshot]:
-    return [Snapshot(time, length) for time in TIMES for length in lengths]
+def parts_and_weights(found: Combination) -> tuple[np.ndarray, np.ndarray]:
+    parts = [masses(one.length, one.images_seen) for one in found.weights]
+    return np.array(parts), np.array(list(found.weights.values()))
 
 
 @pytest.mark.parametrize("length", [0.045, 0.07, 0.13, 0.16])
 def test_combined_snapshots_follow_the_average_of_any_trajectory(length: float) -> None:
-    kept = snapshots(0.05, 0.1)
-    found = combine(kept, length, END)
-    assert sum(found.weights) == pytest.approx(1)
+    found = combine(length, (0.05, 0.1), TIMES, END)
+    parts, weights = parts_and_weights(found)
+    assert len(weights) == 2 * len(TIMES)
+    assert weights.sum() == pytest.approx(1)
     assert 0 < found.error < MAX_ERROR
-    parts = np.array([masses(one.length, one.images_seen) for one in kept])
-    combined, wanted = np.array(found.weights) @ parts, masses(length, END)
+    combined, wanted = weights @ parts, masses(length, END)
     assert np.linalg.norm(combined - wanted) <= 1.05 * found.error * np.linalg.norm(wanted)
     walk = np.random.default_rng(0).normal(size=(STEPS, 500)).cumsum(0)
     averages = {each: masses(each, END) @ walk for each in (0.05, 0.1, length)}
@@ -49,8 +51,7 @@ def test_combined_snapshots_follow_the_average_of_any_trajectory(length: float) 
 
 
 def test_error_is_that_of_profiles_integrated_numerically() -> None:
-    kept = snapshots(0.05, 0.2)
-    found = combine(kept, 0.1, END)
+    found = combine(0.1, (0.05, 0.2), TIMES, END)
     time = (np.arange(400_000) + 0.5) / 400_000 * END
 
     def profile(length: float, end: int) -> np.ndarray:
@@ -58,8 +59,7 @@ def test_error_is_that_of_profiles_integrated_numerically() -> None:
         return np.where(time <= end, (gamma + 1) * (time / end) ** gamma / end, 0.0)
 
     combined = sum(
-        weight * profile(one.length, one.images_seen)
-        for weight, one in zip(found.weights, kept, strict=True)
+        weight * profile(one.length, one.images_seen) for one, weight in found.weights.items()
     )
     wanted = profile(0.1, END)
     error = np.linalg.norm(combined - wanted) / np.linalg.norm(wanted)
@@ -67,20 +67,21 @@ def test_error_is_that_of_profiles_integrated_numerically() -> None:
 
 
 def test_no_other_weights_that_sum_to_1_have_less_error() -> None:
-    kept, rng = snapshots(0.05, 0.1)[-8:], np.random.default_rng(1)
-    found = combine(kept, 0.07, END)
-    parts = np.array([masses(one.length, one.images_seen) for one in kept])
+    rng = np.random.default_rng(1)
+    parts, weights = parts_and_weights(combine(0.07, (0.05, 0.1), TIMES[-4:], END))
+    assert len(weights) == 8
     wanted = masses(0.07, END)
-    least = np.linalg.norm(np.array(found.weights) @ parts - wanted)
+    least = np.linalg.norm(weights @ parts - wanted)
     for _ in range(50):
-        change = rng.normal(size=len(kept))
-        other = np.array(found.weights) + 0.3 * (change - change.mean())
+        change = rng.normal(size=len(weights))
+        other = weights + 0.3 * (change - change.mean())
         assert np.linalg.norm(other @ parts - wanted) > least
 
 
 def test_snapshots_that_hold_an_average_give_it() -> None:
-    found = combine(snapshots(0.05, 0.1), 0.1, END)
-    assert found.error < 1e-5 and found.weights[-1] == pytest.approx(1, abs=1e-4)
+    found = combine(0.1, (0.05, 0.1), TIMES, END)
+    assert found.error < 1e-5
+    assert found.weights[Snapshot(END, 0.1)] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize(

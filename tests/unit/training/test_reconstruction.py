@@ -13,6 +13,7 @@ from diffrop.errors import CheckpointError
 from diffrop.power_average import MAX_ERROR, snapshot_times
 from diffrop.record.kinds import Kind, file_of
 from diffrop.storage import RemoteMirror
+from diffrop.training import scored_networks
 from diffrop.training.garbage import collect_garbage
 from diffrop.training.identity import forked, identify
 from diffrop.training.network import load_ema
@@ -46,6 +47,10 @@ def session(
     return TrainingSession(config, dataset, CPU, store, identity, stop)
 
 
+def scored_averages(session: TrainingSession) -> dict[float | None, torch.nn.Module]:
+    return scored_networks.averages(session.reach(IMAGES), session.folder)
+
+
 def weights(module: torch.nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().double() for p in module.parameters()])
 
@@ -74,7 +79,7 @@ def assert_close_to(found: torch.nn.Module, exact: dict[float | None, torch.nn.M
 def test_average_that_was_not_kept_is_close_to_the_one_kept(
     trained: TrainingSession, exact: dict[float | None, torch.nn.Module]
 ) -> None:
-    averages = trained.averages()
+    averages = scored_averages(trained)
     assert set(averages) == {None, 0.05, 0.1, WANTED}
     assert weights(averages[0.1]).equal(weights(exact[0.1]))  # exact, as without snapshots
     assert_close_to(averages[WANTED], exact)
@@ -126,7 +131,9 @@ def test_resumed_training_has_the_same_averages(trained: TrainingSession, tmp_pa
     session(store, config).reach(200)
     resumed = session(store, config)
     resumed.reach(IMAGES)
-    assert weights(resumed.averages()[WANTED]).equal(weights(trained.averages()[WANTED]))
+    assert weights(scored_averages(resumed)[WANTED]).equal(
+        weights(scored_averages(trained)[WANTED])
+    )
 
 
 def test_fork_reads_on_in_its_parents_snapshots(tmp_path: Path) -> None:
@@ -148,7 +155,7 @@ def test_fork_reads_on_in_its_parents_snapshots(tmp_path: Path) -> None:
     kept.reach(256)
     kept.folder.pin("study", [256])
     truth = session(store, every, (kept, 256)).reach(IMAGES).averages
-    assert_close_to(child.averages()[WANTED], dict(truth))
+    assert_close_to(scored_averages(child)[WANTED], dict(truth))
 
 
 def test_training_without_snapshots_is_trained_once_more(
@@ -159,7 +166,7 @@ def test_training_without_snapshots_is_trained_once_more(
     later = session(store, small_experiment(**SCORED))
     with pytest.warns(UserWarning, match="checkpoint at (256|512) images is passed over"):
         later.reach(IMAGES)
-    assert_close_to(later.averages()[WANTED], exact)
+    assert_close_to(scored_averages(later)[WANTED], exact)
     assert len(later.folder.record.segments()) > 2
 
 
@@ -171,7 +178,7 @@ def test_damaged_snapshot_is_left_out_with_a_warning(
     path.write_bytes(whole[:-8])
     try:
         with pytest.warns(UserWarning, match="reconstructed without it"):
-            found = trained.averages()[WANTED]
+            found = scored_averages(trained)[WANTED]
         assert_close_to(found, exact)
     finally:
         path.write_bytes(whole)
@@ -207,7 +214,7 @@ def test_snapshots_are_read_from_the_remote_storage(
     two = on("two")
     two.reach(IMAGES)
     assert two.folder.record.segments()[-1].end == IMAGES
-    assert_close_to(two.averages()[WANTED], exact)
+    assert_close_to(scored_averages(two)[WANTED], exact)
 
 
 @pytest.mark.parametrize(
