@@ -13,9 +13,9 @@ import optuna
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.landscapes import Values
+from benchmarks.landscapes import START_KEY, Values
 from benchmarks.simulation import OMEGAS, Leader, SimulatedTraining, StudyNoise, Trial, Truth
-from benchmarks.surrogate import FULL_SAMPLES, START_KEY, Surrogate
+from benchmarks.surrogate import FULL_SAMPLES, Surrogate
 from diffrop.config import OmegaSearch
 from diffrop.record.trial_state import RungReached, to_result
 from diffrop.scoring.sampling_search import Estimated, plan_rounds, search
