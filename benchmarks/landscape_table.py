@@ -9,6 +9,7 @@
 their number. A training that failed has no rungs from there on, and `"failed": true`.
 """
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,22 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.landscapes import Trial, point_key
+from benchmarks.landscapes import HERE, LANDSCAPES, Trial, point_key
 from diffrop.shot_groups import GROUPS
 
 SCORES = (*(f"fid/{group}" for group in GROUPS), "accuracy/all")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add which landscapes are meant, all but the reserved ones by default, and their tables."""
+    free = [name for name, landscape in LANDSCAPES.items() if not landscape.reserved]
+    parser.add_argument("--landscapes", nargs="+", choices=list(LANDSCAPES), default=free)
+    parser.add_argument("--tables", type=Path, default=HERE / "data", help="folder of the tables")
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """Return the table of a landscape."""
+    return folder / f"{name}.jsonl"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

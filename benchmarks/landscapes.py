@@ -23,6 +23,8 @@ from diffrop.study.space import Parameter, SearchSpace
 HERE = Path(__file__).parent
 SEARCH_SPACES = HERE.parent / "search_spaces"
 SEEDS = (0, 1, 2)
+START_KEY = "contrastive.start_images"
+"""Images seen at which a point's training forks from the baseline's."""
 BLOCK = 8
 """Points of a block of the initial design; the first two of each are trained with every seed."""
 SAME_DRAWS = (
@@ -36,6 +38,8 @@ SAME_DRAWS = (
 """Keys that leave the draws of a training alone: initial weights, order of images, timesteps,
 noise and dropped labels. Trainings that differ in them only are paired by their seed."""
 SIGNIFICANT_DIGITS = 4
+RUINED = 1.5
+"""A training whose final objective is this many times the baseline's is ruined."""
 Values = Mapping[str, Any]
 """Settings by dotted key; none at all is the baseline."""
 

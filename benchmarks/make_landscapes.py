@@ -21,17 +21,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.landscape_table import SCORES, append_line, read_lines, trial_of
+from benchmarks.landscape_table import (
+    SCORES,
+    add_options,
+    append_line,
+    read_lines,
+    table_path,
+    trial_of,
+)
 from benchmarks.landscapes import (
-    HERE,
     LANDSCAPES,
+    RUINED,
     SEEDS,
     Landscape,
     Trial,
     point_key,
     sobol_points,
 )
-from benchmarks.surrogate import Surrogate, compressed, most_uncertain
+from benchmarks.surrogate import Surrogate, most_uncertain
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.engine.prepare import scoring_inputs
@@ -46,8 +53,6 @@ from diffrop.training.trainer import Trainer
 PREFIXES = (30, 60, 125, 250, 500, 1_000)
 """The first N samples are scored too, to show how FID depends on N."""
 DEVICE = torch.device("cpu")
-RUINED = 1.5
-"""A point whose final objective is this many times the baseline's is not trained again."""
 PROPOSALS, NUM_CANDIDATES = 6, 512
 CHUNK = 125
 """Images that go through the compiled network at a time."""
@@ -207,8 +212,7 @@ def propose(landscape: Landscape, lines: Sequence[dict[str, Any]], count: int) -
     surrogate = Surrogate.fit(landscape, lines)
     points = sobol_points(landscape.search_space, seed=1 + len(lines))
     candidates = list(itertools.islice(points, NUM_CANDIDATES))
-    effects = compressed(surrogate.log_scores(candidates)[:, -1] - surrogate.baseline[-1])
-    hopeful = effects.min(axis=1) - surrogate.uncertainty(candidates) < math.log(RUINED)
+    hopeful = surrogate.may_be_sound(candidates)
     left = [values for values, kept in zip(candidates, hopeful, strict=True) if kept]
     chosen = most_uncertain(surrogate, left, count)
     return [Trial(v, SEEDS[(len(lines) + i) % len(SEEDS)]) for i, v in enumerate(chosen)]
@@ -253,20 +257,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    free = [name for name, landscape in LANDSCAPES.items() if not landscape.reserved]
-    add("--landscapes", nargs="+", choices=list(LANDSCAPES), default=free)
-    add("--tables", type=Path, default=HERE / "data", help="folder of the tables")
+    add_options(parser)
     add("--runs-root", type=Path, default=Path("runs"), help="its .cache holds the extractor")
     add("--max-trials", type=int, help="stop after this many; a later run goes on")
     add("--propose", type=int, metavar="N", help="print N points for each by the model alone")
     args = parser.parse_args()
     if args.propose:
         for name in args.landscapes:
-            lines = read_lines(args.tables / f"{name}.jsonl")
             try:
+                lines = read_lines(table_path(args.tables, name))
                 proposed = propose(LANDSCAPES[name], lines, args.propose)
             except ValueError as error:
-                parser.error(str(error))
+                print(f"no proposals for {name}: {error}")
+                continue
             for trial in proposed:
                 print(f"{name} {point_key(trial.values)} seed {trial.seed}")
         return
@@ -274,7 +277,7 @@ def main() -> None:
     args.tables.mkdir(parents=True, exist_ok=True)
     compiled: dict[str, Chunked] = {}
     fillers = [
-        Filler(LANDSCAPES[name], args.tables / f"{name}.jsonl", args.runs_root, compiled)
+        Filler(LANDSCAPES[name], table_path(args.tables, name), args.runs_root, compiled)
         for name in args.landscapes
     ]
     fill(fillers, args.max_trials)

@@ -6,7 +6,7 @@ noise, of the trial that looks best, less the best of the space. All numbers fol
 tables, the seeds and the packages' versions.
 
     python -m benchmarks.search_efficiency --check          # what the landscapes are fit for
-    python -m benchmarks.search_efficiency --landscape digits_tau
+    python -m benchmarks.search_efficiency --landscapes digits_tau
 """
 
 import argparse
@@ -25,9 +25,10 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.landscape_table import read_lines
-from benchmarks.landscapes import HERE, LANDSCAPES
-from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM, Method, Setting
+from benchmarks.engine_method import Setting
+from benchmarks.landscape_table import add_options, read_lines, table_path
+from benchmarks.landscapes import LANDSCAPES
+from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM, Method
 from benchmarks.simulation import (
     TOP_SHARE,
     Course,
@@ -39,6 +40,7 @@ from benchmarks.simulation import (
 )
 from benchmarks.surrogate import Surrogate
 from benchmarks.surrogate_check import check_table
+from diffrop.storage import write_atomically
 
 QUICK = (ORACLE, RANDOM, "Optuna (TPE)", "Tune's OptunaSearch + ASHA", ENGINE)
 FOUND_SHARE = 0.05
@@ -218,9 +220,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    free = [name for name, landscape in LANDSCAPES.items() if not landscape.reserved]
-    add("--landscape", nargs="+", choices=list(LANDSCAPES), default=free)
-    add("--tables", type=Path, default=HERE / "data", help="folder of the tables")
+    add_options(parser)
     add("--check", action="store_true", help="only say how well each landscape is known")
     add("--seeds", type=int, help="studies of each method; default 50, with --quick 3")
     add("--first-seed", type=int, default=0)
@@ -232,11 +232,12 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    console = Console()
+    console = Console(width=160)
     content: dict[str, Any] = {}
-    for name in args.landscape:
+    for name in args.landscapes:
         try:
-            surrogate = Surrogate.fit(LANDSCAPES[name], read_lines(args.tables / f"{name}.jsonl"))
+            lines = read_lines(table_path(args.tables, name))
+            surrogate = Surrogate.fit(LANDSCAPES[name], lines)
         except ValueError as error:
             console.print(f"NO CLAIM on {name}: {error}")
             continue
@@ -267,7 +268,7 @@ def main() -> None:
             "versions": {name: version(name) for name in ("optuna", "ray", "scipy")},
         }
     if args.json and content:
-        args.json.write_text(json.dumps(_plain(content)) + "\n", encoding="utf-8")
+        write_atomically(args.json, json.dumps(_plain(content)) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -18,114 +18,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import cho_solve
 
 from benchmarks.gaussian_process import GaussianProcess
 from benchmarks.landscape_table import to_frame
-from benchmarks.landscapes import Landscape, Values, point_key
+from benchmarks.landscapes import START_KEY, Landscape, Values, point_key
+from benchmarks.surrogate_inputs import LOG_RUINED, Inputs, compressed, expanded
 from benchmarks.surrogate_noise import Noise, fit_noise, fit_two_way
-from diffrop.schema import flatten
-from diffrop.study.space import FORM_KEY, Parameter
+from benchmarks.surrogate_times import Seconds, architecture, with_segments
 
 FULL_SAMPLES = 1_000
-STRENGTH_KEY, START_KEY = "contrastive.tau_0", "contrastive.start_images"
-ARCHITECTURE = "model."
-"""Keys that begin so change what an image costs."""
-RUINED = math.log(1.5)
-"""Log scores further above the baseline's are compressed: e becomes r (1 + log(e / r)). How ruined
-a training is does not matter, and would be most of what a model has to explain."""
-
 MIN_POINTS = 5
 """Points under which nothing is fitted."""
-
-
-def compressed(effects: np.ndarray) -> np.ndarray:
-    """Return effects on the log score, compressed where a training is ruined."""
-    found: np.ndarray = np.where(
-        effects > RUINED, RUINED * (1 + np.log(np.maximum(effects, RUINED) / RUINED)), effects
-    )
-    return found
-
-
-def expanded(effects: np.ndarray) -> np.ndarray:
-    """Undo `compressed`."""
-    found: np.ndarray = np.where(
-        effects > RUINED, RUINED * np.exp(np.maximum(effects, RUINED) / RUINED - 1), effects
-    )
-    return found
-
-
-class Inputs:
-    """The points of a landscape as inputs of a Gaussian process, each of order 1."""
-
-    def __init__(self, landscape: Landscape) -> None:
-        """Take the space, and the baseline's settings for what a point leaves out."""
-        self._parameters = landscape.search_space.parameters
-        self._baseline = flatten(landscape.baseline.to_dict())
-        self.parameter_of = [
-            number
-            for number, parameter in enumerate(self._parameters)
-            for _ in (parameter.choices or (None,))
-        ]
-        """The parameter of each input: choices have one each."""
-
-    def of(self, points: Sequence[Values]) -> np.ndarray:
-        """Return the inputs (points, inputs)."""
-        return np.array([self._row(values) for values in points])
-
-    def _row(self, values: Values) -> list[float]:
-        row: list[float] = []
-        form = values.get(FORM_KEY, self._baseline[FORM_KEY])
-        for parameter in self._parameters:
-            value = values.get(parameter.name, self._baseline[parameter.name])
-            if parameter.choices is not None:
-                # Two choices are a distance of 1 apart.
-                row += [math.sqrt(0.5) * (value == choice) for choice in parameter.choices]
-            elif parameter.name == STRENGTH_KEY and form == "none":
-                row.append(0.0)  # without a loss it is at its weakest
-            elif parameter.when and parameter.name not in values:
-                row.append(0.5)
-            else:
-                row.append(share_of(parameter, float(value)))
-        return row
-
-
-def share_of(parameter: Parameter, value: float) -> float:
-    """Return where a value lies in a parameter's range, from 0 to 1, on its own scale."""
-    assert parameter.low is not None and parameter.high is not None
-    ends = np.array([parameter.low, parameter.high, value])
-    low, high, own = np.log(ends) if parameter.log else ends
-    return float(np.clip((own - low) / (high - low), 0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """The seconds of one otherwise idle core: medians of the table's times."""
-
-    training_per_image: float
-    sampling_per_image: float
-    """It is for one pass of the network; guidance takes two a step, which count here."""
-    scoring: float
-    """The seconds of one score, whatever its N."""
-
-    @classmethod
-    def fit(cls, drawn: pd.DataFrame) -> "Seconds":
-        """Take the medians over the rows that are whole draws."""
-        passes = np.where(drawn["omega"] > 0, 2, 1)
-        return cls(
-            float((drawn["training_s"] / drawn["segment"]).median()),
-            float((drawn["sampling_s"] / drawn["num_samples"] / passes).median()),
-            float(drawn["scoring_s"].median()),
-        )
-
-    def training(self, first: int, last: int) -> float:
-        """Return the seconds from one count of images to another."""
-        return (last - first) * self.training_per_image
-
-    def sampling(self, num_samples: int, omega: float) -> float:
-        """Return the seconds to draw and score so many samples."""
-        passes = 1 if omega == 0 else 2
-        return num_samples * passes * self.sampling_per_image + self.scoring
 
 
 @dataclass(frozen=True)
@@ -133,8 +36,6 @@ class Surrogate:
     """The fitted model."""
 
     landscape: Landscape
-    rungs: tuple[int, ...]
-    omegas: tuple[float, ...]
     baseline: np.ndarray
     """Log score of the baseline (rungs, omegas) at N = 1,000, the mean over its trainings."""
     processes: tuple[GaussianProcess, ...]
@@ -149,8 +50,6 @@ class Surrogate:
     effects: pd.DataFrame
     """What the processes are fitted to: a row a training, indexed by its point, its draws (the
     point of the baseline at them) and its seed."""
-    last_noise: np.ndarray
-    """(trainings, trainings): covariance of their noise at the last rung."""
     num_failed: int
     """Trainings that failed: they are in no effect."""
 
@@ -170,58 +69,42 @@ class Surrogate:
         drawn["log"] = np.log(
             (drawn[objective] - drawn["num_samples"].map(bias)).clip(lower=1e-3 * drawn[objective])
         )
-        rungs, omegas = tuple(landscape.rungs), landscape.omegas
         wide = drawn.pivot_table(
             index=["point", "seed"], columns=["images", "omega"], values="log"
         )
         values = {point_key(content["values"]): content["values"] for content in lines}
         forked = np.array([START_KEY in values[point] for point, _ in wide.index])
-        whole = wide[~forked].dropna()
-        draws = [point_key(landscape.paired_baseline(values[point])) for point, _ in whole.index]
-        whole.index = pd.MultiIndex.from_arrays(
-            [
-                whole.index.get_level_values("point"),
-                draws,
-                whole.index.get_level_values("seed"),
-            ],
-            names=["point", "draws", "seed"],
-        )
+        whole = with_draws(wide[~forked].dropna(), landscape, values)
         baseline = whole.loc["{}"].to_numpy().mean(axis=0)
         effects = pd.DataFrame(compressed(whole.to_numpy() - baseline), whole.index, whole.columns)
         noise = fit_noise(table, objective, fit_two_way(replicated(effects)))
-        inputs = Inputs(landscape)
-        x = inputs.of([values[point] for point in whole.index.get_level_values("point")])
-        own, shared = same_trainings(effects.index)
-        processes, covariances = [], []
-        for rung in range(len(rungs)):
-            part = slice(rung * len(omegas), (rung + 1) * len(omegas))
-            observed = float(np.diag(noise.own_observed)[part].mean())
-            together = float(np.diag(noise.training_shared)[part].mean())
-            covariances.append(observed * own + together * shared)
-            processes.append(
-                GaussianProcess.fit(
-                    x, effects.to_numpy()[:, part], covariances[-1], inputs.parameter_of
-                )
-            )
+        processes = fit_processes(landscape, effects, noise, values)
         times = {
             str(key): Seconds.fit(rows)
             for key, rows in with_segments(drawn, values).groupby("architecture")
         }
         found = cls(
             landscape,
-            rungs,
-            omegas,
-            baseline.reshape(len(rungs), len(omegas)),
-            tuple(processes),
+            baseline.reshape(len(landscape.rungs), len(landscape.omegas)),
+            processes,
             math.nan,
             bias,
             noise,
             times,
             effects,
-            covariances[-1],
             sum(bool(content.get("failed")) for content in lines),
         )
         return replace(found, fork_share=fork_share(found, wide[forked], wide, values))
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Images seen."""
+        return tuple(self.landscape.rungs)
+
+    @property
+    def omegas(self) -> tuple[float, ...]:
+        """Those of the table."""
+        return self.landscape.omegas
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -247,6 +130,12 @@ class Surrogate:
     def uncertainty(self, points: Sequence[Values]) -> np.ndarray:
         """Return the standard deviation (points,) of the final log score's effect."""
         found: np.ndarray = np.sqrt(self.processes[-1].variance(self.inputs.of(points)))
+        return found
+
+    def may_be_sound(self, points: Sequence[Values]) -> np.ndarray:
+        """Return which points (points,) are no ruin by their prediction less one deviation."""
+        effects = compressed(self.log_scores(points)[:, -1] - self.baseline[-1])
+        found: np.ndarray = effects.min(axis=1) - self.uncertainty(points) < LOG_RUINED
         return found
 
     def seconds(self, values: Values) -> Seconds:
@@ -278,7 +167,8 @@ class Surrogate:
 
 def most_uncertain(surrogate: Surrogate, points: Sequence[Values], count: int) -> list[Values]:
     """Return the points that are least known: each once those chosen before it are trained."""
-    process, noise = surrogate.processes[-1], surrogate.last_noise
+    process = surrogate.processes[-1]
+    noise = process.noise
     x = surrogate.inputs.of(points)
     typical = float(np.diag(noise).mean())
     chosen: list[int] = []
@@ -290,14 +180,6 @@ def most_uncertain(surrogate: Surrogate, points: Sequence[Values], count: int) -
         y = np.vstack([y, process.predict(x[chosen[-1:]])])  # variances do not depend on it
         process = GaussianProcess.fit(known, y, noise, process.parameter_of, process)
     return [points[i] for i in chosen]
-
-
-def architecture(values: Values) -> str:
-    """Return the text of what a point changes of the network."""
-    changed = {
-        k: v for k, v in values.items() if k.startswith(ARCHITECTURE) and "dropout" not in k
-    }
-    return point_key(changed)
 
 
 def check_enough(landscape: Landscape, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -330,21 +212,39 @@ def replicated(effects: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def with_draws(
+    whole: pd.DataFrame, landscape: Landscape, values: Mapping[str, Values]
+) -> pd.DataFrame:
+    """Index trainings by point, draws (the point of the baseline at them) and seed."""
+    points, seeds = (whole.index.get_level_values(name) for name in ("point", "seed"))
+    draws = [point_key(landscape.paired_baseline(values[point])) for point in points]
+    index = pd.MultiIndex.from_arrays([points, draws, seeds], names=["point", "draws", "seed"])
+    return whole.set_axis(index)
+
+
+def fit_processes(
+    landscape: Landscape, effects: pd.DataFrame, noise: Noise, values: Mapping[str, Values]
+) -> tuple[GaussianProcess, ...]:
+    """Return a process of each rung, with the noise that its trainings have and share."""
+    inputs, num_omegas = Inputs(landscape), len(landscape.omegas)
+    x = inputs.of([values[point] for point in effects.index.get_level_values("point")])
+    own, shared = same_trainings(effects.index)
+    processes = []
+    for rung in range(len(landscape.rungs)):
+        part = slice(rung * num_omegas, (rung + 1) * num_omegas)
+        observed = float(np.diag(noise.own_observed)[part].mean())
+        together = float(np.diag(noise.training_shared)[part].mean())
+        covariance = observed * own + together * shared
+        y = effects.to_numpy()[:, part]
+        processes.append(GaussianProcess.fit(x, y, covariance, inputs.parameter_of))
+    return tuple(processes)
+
+
 def same_trainings(index: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Return (n, n) which trainings are one, and which share their draws and seed, as 0 or 1."""
     draws, seeds = (index.get_level_values(name).to_numpy() for name in ("draws", "seed"))
     shared = (draws[:, None] == draws) & (seeds[:, None] == seeds)
     return np.eye(len(index)), shared.astype(float)
-
-
-def with_segments(drawn: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
-    """Add to whole draws the images of their training segment, and what the network is."""
-    trained = drawn.groupby(["point", "seed", "images"]).size().reset_index()
-    segment = trained.groupby(["point", "seed"])["images"].diff()
-    started = trained["point"].map(lambda point: values[point].get(START_KEY, 0))
-    trained["segment"] = segment.fillna(trained["images"] - started)
-    found = drawn.merge(trained[["point", "seed", "images", "segment"]])
-    return found.assign(architecture=[architecture(values[point]) for point in found["point"]])
 
 
 def fit_bias(table: pd.DataFrame, objective: str) -> dict[int, float]:
@@ -386,85 +286,3 @@ def fork_share(
             own = row - baselines.loc[seed].to_numpy()
             above, below = above + float(effect @ own), below + float(effect @ effect)
     return above / below if below else math.nan
-
-
-def left_out(surrogate: Surrogate) -> pd.DataFrame:
-    """Predict each point's final effect from all points, and from the others alone.
-
-    Returns:
-        A row a point of the space (the baselines are none): its mean effect over trainings and
-        omegas as `measured`, less what its draws do by the other trainings; `predicted` from all;
-        `from_others`; the variance of `measured` that is noise of training and samples
-        (`noise`); and the standard deviation that the process gives its prediction from the
-        others (`expected`).
-    """
-    effects, noise, process = surrogate.effects, surrogate.last_noise, surrogate.processes[-1]
-    x, y = process.x, effects.to_numpy()[:, -len(surrogate.omegas) :]
-    points = effects.index.get_level_values("point")
-    baselines = set(effects.index.get_level_values("draws"))
-    rows = []
-    for point in points.unique():
-        if point in baselines:
-            continue
-        own = np.asarray(points == point)
-        others = GaussianProcess.fit(
-            x[~own], y[~own], noise[np.ix_(~own, ~own)], process.parameter_of, process
-        )
-        # What the draws do is known from the trainings that share them.
-        common = noise[np.ix_(own, ~own)]
-        of_draws = common @ others.weights
-        left = noise[np.ix_(own, own)] - common @ cho_solve(others.factor, common.T)
-        at = x[own][:1]
-        rows.append(
-            {
-                "point": point,
-                "trainings": int(own.sum()),
-                "measured": float((y[own] - of_draws).mean()),
-                "predicted": float(process.predict(at).mean()),
-                "from_others": float(others.predict(at).mean()),
-                "noise": float(left.mean()),
-                "expected": float(np.sqrt(others.variance(at)[0])),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well a landscape is known, by the effects on its final log score, compressed."""
-
-    num_points: int
-    num_trainings: int
-    effects: float
-    """Standard deviation of the points' effects, without noise."""
-    error: float
-    """Root mean square error of a point predicted from the others, without its own noise."""
-    training: float
-    """Standard deviation of one training, its draws not shared: noise alone."""
-    difference: float
-    """That of the difference of two trainings that share their draws."""
-    freedom: tuple[int, int]
-
-    @property
-    def ratio(self) -> float:
-        """The error as a share of the effects."""
-        return self.error / self.effects if self.effects else math.inf
-
-
-def quality(surrogate: Surrogate, fitted: pd.DataFrame) -> Quality:
-    """Say how well points were predicted that were left out: `fitted` is of `left_out`."""
-    noise = surrogate.noise
-    last = slice(-len(surrogate.omegas), None)
-    own = float(np.diag(noise.training)[last].mean())
-    together = float(np.diag(noise.training_shared)[last].mean())
-    spread = float(fitted["measured"].var()) - float(fitted["noise"].mean())
-    errors = (fitted["from_others"] - fitted["measured"]) ** 2 - fitted["noise"]
-    return Quality(
-        len(fitted),
-        int(fitted["trainings"].sum()),
-        math.sqrt(max(0.0, spread)),
-        math.sqrt(max(0.0, float(errors.mean()))),
-        math.sqrt(own + together),
-        math.sqrt(2 * own),
-        noise.freedom,
-    )

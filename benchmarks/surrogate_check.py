@@ -3,21 +3,17 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
+from scipy.linalg import cho_solve
 
+from benchmarks.gaussian_process import GaussianProcess
 from benchmarks.landscapes import Values, sobol_points
-from benchmarks.surrogate import (
-    RUINED,
-    Quality,
-    Surrogate,
-    compressed,
-    left_out,
-    quality,
-    share_of,
-)
+from benchmarks.surrogate import Surrogate
+from benchmarks.surrogate_inputs import LOG_RUINED, share_of
 
 MOST = 1 / 3
 """An error, or uncertainty, that is a larger share of the effects allows no claim."""
@@ -28,11 +24,91 @@ MIN_FREEDOM = 8
 """Degrees of freedom of replicates under which the noise of a training is not known."""
 
 
+def left_out(surrogate: Surrogate) -> pd.DataFrame:
+    """Predict each point's final effect from all points, and from the others alone.
+
+    Returns:
+        A row a point of the space (the baselines are none): its mean effect over trainings and
+        omegas as `measured`, less what its draws do by the other trainings; `predicted` from all;
+        `from_others`; the variance of `measured` that is noise of training and samples
+        (`noise`); and the standard deviation that the process gives its prediction from the
+        others (`expected`).
+    """
+    effects, process = surrogate.effects, surrogate.processes[-1]
+    x, noise, y = process.x, process.noise, effects.to_numpy()[:, -len(surrogate.omegas) :]
+    points = effects.index.get_level_values("point")
+    baselines = set(effects.index.get_level_values("draws"))
+    rows = []
+    for point in points.unique():
+        if point in baselines:
+            continue
+        own = np.asarray(points == point)
+        others = GaussianProcess.fit(
+            x[~own], y[~own], noise[np.ix_(~own, ~own)], process.parameter_of, process
+        )
+        # What the draws do is known from the trainings that share them.
+        common = noise[np.ix_(own, ~own)]
+        of_draws = common @ others.weights
+        left = noise[np.ix_(own, own)] - common @ cho_solve(others.factor, common.T)
+        at = x[own][:1]
+        rows.append(
+            {
+                "point": point,
+                "trainings": int(own.sum()),
+                "measured": float((y[own] - of_draws).mean()),
+                "predicted": float(process.predict(at).mean()),
+                "from_others": float(others.predict(at).mean()),
+                "noise": float(left.mean()),
+                "expected": float(np.sqrt(others.variance(at)[0])),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a landscape is known, by the effects on its final log score, compressed."""
+
+    num_points: int
+    effects: float
+    """Standard deviation of the points' effects, without noise."""
+    error: float
+    """Root mean square error of a point predicted from the others, without its own noise."""
+    training: float
+    """Standard deviation of one training, its draws not shared: noise alone."""
+    difference: float
+    """That of the difference of two trainings that share their draws."""
+    freedom: tuple[int, int]
+
+    @property
+    def ratio(self) -> float:
+        """The error as a share of the effects."""
+        return self.error / self.effects if self.effects else math.inf
+
+
+def quality(surrogate: Surrogate, fitted: pd.DataFrame) -> Quality:
+    """Say how well points were predicted that were left out: `fitted` is of `left_out`."""
+    noise = surrogate.noise
+    last = slice(-len(surrogate.omegas), None)
+    own = float(np.diag(noise.training)[last].mean())
+    together = float(np.diag(noise.training_shared)[last].mean())
+    spread = float(fitted["measured"].var()) - float(fitted["noise"].mean())
+    errors = (fitted["from_others"] - fitted["measured"]) ** 2 - fitted["noise"]
+    return Quality(
+        len(fitted),
+        math.sqrt(max(0.0, spread)),
+        math.sqrt(max(0.0, float(errors.mean()))),
+        math.sqrt(own + together),
+        math.sqrt(2 * own),
+        noise.freedom,
+    )
+
+
 def check_table(surrogate: Surrogate) -> Table:
     """Return what is known of a landscape, and what is not."""
     fitted = left_out(surrogate)
     everything = quality(surrogate, fitted)
-    hopeful = quality(surrogate, fitted[fitted["measured"] < RUINED])
+    hopeful = quality(surrogate, fitted[fitted["measured"] < LOG_RUINED])
     shown = Table(f"{surrogate.landscape.name}, {surrogate.landscape.objective}", "", box=None)
     for name, text in (*_known(surrogate, everything, hopeful), *no_claims(surrogate, fitted)):
         shown.add_row(name, text)
@@ -66,7 +142,7 @@ def _known(
 
 def no_claims(surrogate: Surrogate, fitted: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Yield where no claim may be made, and why: none at all if the landscape is known."""
-    hopeful = quality(surrogate, fitted[fitted["measured"] < RUINED])
+    hopeful = quality(surrogate, fitted[fitted["measured"] < LOG_RUINED])
     for name, found in (("all points", quality(surrogate, fitted)), ("not ruined", hopeful)):
         if not found.ratio <= MOST:
             yield f"NO CLAIM on {name}", f"error over {MOST:.2f} of the effects: more points"
@@ -90,8 +166,7 @@ def uncertain_regions(surrogate: Surrogate, effects: float) -> dict[str, float]:
     space = surrogate.landscape.search_space
     points = list(itertools.islice(sobol_points(space, seed=0), NUM_POINTS))
     uncertain = surrogate.uncertainty(points)
-    final = surrogate.log_scores(points)[:, -1] - surrogate.baseline[-1]
-    hopeful = compressed(final).min(axis=1) - uncertain < RUINED
+    hopeful = surrogate.may_be_sound(points)
     found = {}
     for region, inside in _regions(surrogate, points):
         inside &= hopeful

@@ -28,13 +28,6 @@ class Noise:
     sampling_shared: np.ndarray
     """The same, of all draws of a seed, which start from the same noise."""
 
-    def without_training_noise(self) -> "Noise":
-        """Return the noise of the samples alone."""
-        zero = np.zeros_like(self.training)
-        return Noise(
-            zero, zero, self.own_observed, self.freedom, self.sampling, self.sampling_shared
-        )
-
 
 @dataclass(frozen=True)
 class TwoWay:

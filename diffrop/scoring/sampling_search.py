@@ -62,7 +62,7 @@ def plan_rounds(
             for reduction in (REDUCTION, num_visited):
                 for per_class in range(num_samples // num_classes // 2 * 2, 0, -LEAST_PER_CLASS):
                     first = per_class * num_classes
-                    rounds = _halving(num_visited, first, num_samples, reduction)
+                    rounds = halving(num_visited, first, num_samples, reduction)
                     if samples_at_most(rounds) <= budget:
                         return rounds
     return (Round(num_samples, min(len(choices), int(MOST_DRAWN))),)
@@ -73,9 +73,17 @@ def _sweeps(choices: Sequence[SamplingChoice]) -> int:
     return 1 + int(SWEEPS * sum(len(values) - 1 for values in _values(choices).values()))
 
 
-def _halving(
+def halving(
     num_candidates: int, first: int, num_samples: int, reduction: int
 ) -> tuple[Round, ...]:
+    """Return rounds of which one candidate in `reduction` goes on, to so many times the samples.
+
+    Args:
+        num_candidates: of the first round.
+        first: samples of each there.
+        num_samples: the full N, on which the last round is.
+        reduction: of the candidates from round to round.
+    """
     rounds: list[Round] = []
     left, count = num_candidates, first
     while left > 1 and count < num_samples:

@@ -5,17 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from benchmarks.engine_method import Engine, Setting
+from benchmarks.package_methods import PlainOptuna, TuneOptunaSearch
 from benchmarks.search_efficiency import gap_closed, mean_interval, null_rate, run_study
-from benchmarks.search_methods import (
-    AS_PARAMETER,
-    ENGINE,
-    METHODS,
-    ORACLE,
-    Engine,
-    PlainOptuna,
-    Setting,
-    TuneOptunaSearch,
-)
+from benchmarks.search_methods import AS_PARAMETER, ENGINE, METHODS, ORACLE
 from benchmarks.simulation import (
     Course,
     Leader,

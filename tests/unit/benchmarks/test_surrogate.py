@@ -9,16 +9,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from benchmarks.gaussian_process import GaussianProcess, _negative_log_likelihood, _squares
 from benchmarks.landscapes import sobol_points
-from benchmarks.surrogate import (
-    Inputs,
-    Surrogate,
-    compressed,
-    expanded,
-    left_out,
-    most_uncertain,
-    quality,
-)
-from benchmarks.surrogate_check import no_claims, uncertain_regions
+from benchmarks.surrogate import Surrogate, most_uncertain
+from benchmarks.surrogate_check import left_out, no_claims, quality, uncertain_regions
+from benchmarks.surrogate_inputs import Inputs, compressed, expanded
 from benchmarks.surrogate_noise import covariance, fit_two_way, positive, root
 from tests.made.landscape import (
     BIAS,

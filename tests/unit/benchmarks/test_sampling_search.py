@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.sampling_search import compare
+from benchmarks.sampling_spaces import Drawn, Gaussians
+from diffrop.metrics.frechet import GaussianStatistics, frechet_distance
+from diffrop.recipes import recipe
+from diffrop.scoring.sampling_search import MOST_DRAWN
+from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+
+REAL = torch.tensor([3.0, 2.0, 1.0, 1.0], dtype=torch.float64)
+
+
+def shifted(choice: SamplingChoice) -> tuple[Tensor, Tensor]:
+    """Best at omega 1."""
+    return REAL * 0.3 * abs(choice.omega - 1), REAL * (1.1 - 0.1 * choice.omega)
+
+
+@pytest.fixture(scope="module")
+def space() -> Gaussians:
+    return Gaussians("made", sampling_choices(recipe("digits").experiment), REAL, shifted)
+
+
+def test_the_value_of_gaussians_is_the_mean_over_noises(space: Gaussians) -> None:
+    for choice in space.choices:
+        fids = [
+            frechet_distance(space.features(choice, repeat), space.reference)
+            for repeat in range(40)
+        ]
+        error = np.std(fids) / len(fids) ** 0.5
+        assert space.value(choice, 0) == pytest.approx(np.mean(fids), abs=4 * error)
+
+
+def test_all_methods_find_what_is_far_better_and_draw_what_they_may(space: Gaussians) -> None:
+    rows = {row.method: row for row in compare(space, repeats=1)}
+    assert rows["grid"].drawn == len(space.choices) > MOST_DRAWN
+    for method, row in rows.items():
+        assert row.omega == 1 and row.regret == row.from_best == 0, method
+        assert method == "grid" or 0 < row.drawn <= MOST_DRAWN
+
+
+def test_parts_of_what_was_drawn_are_balanced_and_alike_for_all_candidates() -> None:
+    first, other = sampling_choices(recipe("digits").experiment)[:2]
+    features = torch.arange(60, dtype=torch.float64)[:, None]  # classes 0, 1, 2, 0, 1, 2, ...
+    reference = GaussianStatistics(torch.zeros(1).double(), torch.ones(1, 1).double(), 100)
+    labels = torch.arange(12) % 3
+    drawn = Drawn("made", [first, other], reference, labels, {first: features, other: -features})
+    seen = drawn.features(first, repeat=1)
+    assert (seen[:, 0].long() % 3).equal(labels)
+    assert drawn.features(other, repeat=1).equal(-seen)
+    assert not drawn.features(first, repeat=2).equal(seen)
+    fresh = set(range(60)) - set(seen[:, 0].long().tolist())
+    assert len(fresh) == 48
+    assert drawn.value(first, repeat=1) != drawn.value(first, repeat=2)
