@@ -5,7 +5,7 @@ from matplotlib.lines import Line2D
 
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.confirmation import ConfirmationRecord
 
 READING = (
@@ -34,7 +34,7 @@ def confirmation_figure(study: StudyResults) -> Figure:
         return style.sentence_figure(study, "No leader was trained again with fresh seeds.")
     figure = style.new_figure(1.5 + ROW_IN * len(leaders))
     axes = figure.add_subplot(label="differences")
-    axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=1)
+    score_axes.draw_zero(axes, "x")
     for place, leader in enumerate(leaders):
         look = style.form_style(_form(study, leader.trial))
         seeds, mean = leader.by_seed, leader.mean or 0.0

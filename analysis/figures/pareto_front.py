@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from diffrop.analysis.data.compare import broken, comparable_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.names import trial_label
 
 READING = (
@@ -67,8 +67,8 @@ def pareto_front_figure(study: StudyResults) -> Figure:
         )
         axes.set_xlabel(score_label(x))
         axes.set_ylabel(score_label(y))
-        style.widen_scores(axes, "x")
-        style.widen_scores(axes, "y")
+        score_axes.widen_scores(axes, "x")
+        score_axes.widen_scores(axes, "y")
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(trials), *_other_handles(trials)])
     style.add_caption(figure, *_caption(study, scores, trials, far))
