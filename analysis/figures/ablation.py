@@ -98,21 +98,8 @@ def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
 
 
 def _draw_best(axes: Axes, place: int, label: str, trial: pd.Series) -> None:
-    look = style.form_style(str(trial["form"]))
-    if pd.notna(trial["low"]):
-        ends = [trial["low"], trial["high"]]
-        axes.plot(ends, [place] * 2, color=look.colour, linewidth=1.8, label="interval")
-    axes.plot(
-        [trial["shown"]],
-        [place],
-        linestyle="none",
-        marker=look.marker,
-        markersize=8,
-        color=look.colour,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
-        label=label,
-    )
+    ends = trial["low"], trial["high"]
+    score_axes.draw_estimate(axes, place, trial["shown"], ends, str(trial["form"]), label)
 
 
 def _write_differences(

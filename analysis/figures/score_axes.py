@@ -45,6 +45,42 @@ def draw_ring(
     )
 
 
+def draw_estimate(
+    axes: Axes,
+    row: float,
+    value: float,
+    ends: tuple[float | None, float | None],
+    form: str,
+    label: str,
+    size: float = 8,
+) -> None:
+    """Draw a score in a row of axes, with its interval where both ends of that are known.
+
+    Args:
+        axes: the score is its x.
+        row: its y.
+        value: the score, or a difference.
+        ends: of the interval; None or NaN where unknown.
+        form: gives colour and marker.
+        label: of the marker.
+        size: of the marker, in points.
+    """
+    look = style.form_style(form)
+    if pd.notna(ends[0]) and pd.notna(ends[1]):
+        axes.plot(ends, [row] * 2, color=look.colour, linewidth=1.8, label="interval")
+    axes.plot(
+        [value],
+        [row],
+        linestyle="none",
+        marker=look.marker,
+        markersize=size,
+        color=look.colour,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        label=label,
+    )
+
+
 def draw_beyond(
     axes: Axes,
     places: pd.Series,

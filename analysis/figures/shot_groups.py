@@ -94,19 +94,9 @@ def _draw_group(axes: Axes, study: StudyResults, trials: pd.DataFrame, place: in
         beyond=broken(found[f"fid/{group}"]),
     )
     for _, trial in found[~found["beyond"]].iterrows():
-        look = style.form_style(str(trial["form"]))
-        if pd.notna(trial["low"]):
-            ends = [trial["low"], trial["high"]]
-            axes.plot(ends, [trial["y"]] * 2, color=look.colour, linewidth=1.6, label="interval")
-        axes.plot(
-            [trial["shown"]],
-            [trial["y"]],
-            linestyle="none",
-            marker=look.marker,
-            markersize=6.5,
-            color=look.colour,
-            label=f"{group} {look.label}",
-        )
+        form, ends = str(trial["form"]), (trial["low"], trial["high"])
+        label = f"{group} {style.form_style(form).label}"
+        score_axes.draw_estimate(axes, trial["y"], trial["shown"], ends, form, label, size=6.5)
     far = found[found["beyond"]]
     is_difference = baseline_trial(study) is not None
     texts = [beyond_text(value, is_difference) for value in far["shown"]]
