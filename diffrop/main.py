@@ -42,8 +42,10 @@ def command_modules() -> dict[str, str]:
     """Return by command, such as "study tau", the name of its module; studies come first."""
     found = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     start = f"{STUDY}_"
-    studies = {f"{STUDY} {name.removeprefix(start)}": name for name in found if start in name}
-    return studies | {name: name for name in found if start not in name}
+    studies = {
+        f"{STUDY} {name.removeprefix(start)}": name for name in found if name.startswith(start)
+    }
+    return studies | {name: name for name in found if not name.startswith(start)}
 
 
 def load_command(name: str) -> CommandModule:

@@ -14,7 +14,7 @@ from diffrop.analysis.data.compare import (
 )
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import difference_text, format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 ROW_IN = 0.46
 """Height of a row."""
@@ -44,13 +44,13 @@ def ablation_figure(
     figure = style.new_figure(1.2 + ROW_IN * (len(choices) + 1))
     axes = figure.add_subplot(label=key)
     if baseline is not None:
-        axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=0.9)
+        score_axes.draw_zero(axes, "x")
         _draw_best(axes, 0, "baseline", trials[trials["baseline"]].iloc[0])
     for place, (choice, found) in enumerate(rows.items(), start=1):
         _draw_row(axes, place, choice, found[~beyond[found.index]])
         far = found[beyond[found.index]]
-        colours = [style.form_style(str(form)).colour for form in far["form"]]
-        style.draw_beyond(axes, [place] * len(far), [""] * len(far), colours, "x")
+        places = pd.Series(place, far.index)
+        score_axes.draw_beyond(axes, places, far["form"], [""] * len(far), "x")
     names = [label(choice) + _counts(study, key, choice) for choice in choices]
     axes.set_yticks(range(len(choices) + 1), ["baseline", *names])
     axes.set_ylim(len(choices) + 0.5, -0.6)
@@ -98,21 +98,8 @@ def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
 
 
 def _draw_best(axes: Axes, place: int, label: str, trial: pd.Series) -> None:
-    look = style.form_style(str(trial["form"]))
-    if pd.notna(trial["low"]):
-        ends = [trial["low"], trial["high"]]
-        axes.plot(ends, [place] * 2, color=look.colour, linewidth=1.8, label="interval")
-    axes.plot(
-        [trial["shown"]],
-        [place],
-        linestyle="none",
-        marker=look.marker,
-        markersize=8,
-        color=look.colour,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
-        label=label,
-    )
+    ends = trial["low"], trial["high"]
+    score_axes.draw_estimate(axes, place, trial["shown"], ends, str(trial["form"]), label)
 
 
 def _write_differences(

@@ -5,7 +5,7 @@ from matplotlib.lines import Line2D
 
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.confirmation import ConfirmationRecord
 
 READING = (
@@ -34,9 +34,10 @@ def confirmation_figure(study: StudyResults) -> Figure:
         return style.sentence_figure(study, "No leader was trained again with fresh seeds.")
     figure = style.new_figure(1.5 + ROW_IN * len(leaders))
     axes = figure.add_subplot(label="differences")
-    axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=1)
+    score_axes.draw_zero(axes, "x")
     for place, leader in enumerate(leaders):
-        look = style.form_style(_form(study, leader.trial))
+        form = _form(study, leader.trial)
+        look = style.form_style(form)
         seeds, mean = leader.by_seed, leader.mean or 0.0
         axes.plot(
             seeds,
@@ -49,24 +50,8 @@ def confirmation_figure(study: StudyResults) -> Figure:
             markeredgewidth=0,
             label=leader.name,
         )
-        if leader.low is not None and leader.high is not None:
-            axes.plot(
-                [leader.low, leader.high],
-                [place] * 2,
-                color=look.colour,
-                linewidth=1.8,
-                label="interval",
-            )
-        axes.plot(
-            [mean],
-            [place],
-            linestyle="none",
-            marker=look.marker,
-            markersize=8,
-            color=look.colour,
-            markeredgecolor="white",
-            label=f"{leader.name} mean",
-        )
+        ends = leader.low, leader.high
+        score_axes.draw_estimate(axes, place, mean, ends, form, f"{leader.name} mean")
         axes.annotate(
             f"{mean:+.2f}",
             (1.02, place),

@@ -12,7 +12,7 @@ from diffrop.analysis.data.compare import contrastive_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 READING = (
     "The objective over tau_0 and the decay temperature: dark is low, and low is better. "
@@ -135,18 +135,7 @@ def _scatter(study: StudyResults, trials: pd.DataFrame) -> Figure:
 
 def _draw_ring(axes: Axes, trials: pd.DataFrame) -> None:
     best = trials.iloc[int(trials["value"].argmin())]
-    axes.plot(
-        [best["tau_0"]],
-        [best["decay_temperature"]],
-        linestyle="none",
-        marker="o",
-        markersize=11,
-        markerfacecolor="none",
-        markeredgecolor="black",
-        markeredgewidth=1.3,
-        label="best",
-        clip_on=False,
-    )
+    score_axes.draw_ring(axes, [best["tau_0"]], [best["decay_temperature"]])
 
 
 def cell_edges(study: StudyResults, trials: pd.DataFrame, key: str, num_cells: int) -> np.ndarray:

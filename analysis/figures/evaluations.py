@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from diffrop.analysis.data.evaluations import checkpoint_rows, on_front
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 READING = (
     "Each dot is a way of sampling at its cost, in evaluations of the network for an image; each "
@@ -54,7 +54,7 @@ def evaluations_figure(study: StudyResults) -> Figure:
         axes.set_xlabel("evaluations of the network for an image")
         if own["evaluations"].nunique() > 1:
             style.set_log(axes, "x")
-        style.scale_scores(axes, own["value"])
+        score_axes.scale_scores(axes, own["value"])
         style.tidy_axes(axes)
     figure.axes[0].set_ylabel("FID")
     front = Line2D([], [], color=style.NEUTRAL, linewidth=1.2, label="front of a checkpoint")

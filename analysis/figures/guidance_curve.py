@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.compare import best_of_each_form, broken
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_score
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.analysis.figures.omega_panels import panel_note, panel_rows, style_panel
 
 READING = (
@@ -69,17 +69,8 @@ def _draw_trial(axes: Axes, trial: pd.Series, curve: pd.Series) -> None:
         label=look.label,
     )
     if trial["omega"] in curve.index:
-        axes.plot(
-            [trial["omega"]],
-            [curve[trial["omega"]]],
-            linestyle="none",
-            marker="o",
-            markersize=10,
-            markerfacecolor="none",
-            markeredgecolor=look.colour,
-            markeredgewidth=1.2,
-            label="best omega",
-        )
+        at = [trial["omega"]], [curve[trial["omega"]]]
+        score_axes.draw_ring(axes, *at, look.colour, "best omega")
 
 
 def _draw_interval(axes: Axes, trial: pd.Series, own: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.storage import write_atomically
 
@@ -59,7 +59,7 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
             f"{score_label(score)}\nN = {count:,}", fontsize=style.LEGEND_PT, loc="left"
         )
         axes.set_xlabel("guidance scale omega")
-        style.widen_scores(axes)
+        score_axes.widen_scores(axes)
         style.tidy_axes(axes)
     figure.axes[0].set_ylabel("FID")
     samplers = frame["sampler"].nunique()

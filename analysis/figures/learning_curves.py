@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from diffrop.analysis.data.compare import broken
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.names import trial_label
 
 READING = (
@@ -100,7 +100,7 @@ def _draw_losses(axes: Axes, study: StudyResults, losses: pd.DataFrame) -> None:
         )
         if state in ENDS:
             _draw_end(axes, state, look.colour, curve["images_seen"].iloc[-1], smooth.iloc[-1])
-    style.scale_scores(axes, losses["value"], log_span=LOG_SPAN)
+    score_axes.scale_scores(axes, losses["value"], log_span=LOG_SPAN)
     axes.set_ylabel("DDPM loss")
 
 
@@ -108,9 +108,8 @@ def _draw_scores(axes: Axes, study: StudyResults, scores: pd.DataFrame) -> None:
     scores = _side_by_side(scores)
     beyond = scores.groupby("images_seen")["value"].transform(broken).astype(bool)
     far, scores = scores[beyond], scores[~beyond]
-    colours = [style.form_style(str(form)).colour for form in far["form"]]
     texts = [format_score(value) for value in far["value"]]
-    style.draw_beyond(axes, far["place"].tolist(), texts, colours)
+    score_axes.draw_beyond(axes, far["place"], far["form"], texts)
     for (number, _, _), part in scores.groupby(["number", "num_samples", "sampler"]):
         look = style.form_style(str(part["form"].iloc[0]))
         state = str(part["state"].iloc[0])

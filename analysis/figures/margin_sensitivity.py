@@ -12,7 +12,7 @@ from diffrop.analysis.data.compare import (
 )
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import beyond_text, format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 READING = (
     "Trials with the hinge: above, the objective less the baseline's; below, the share of pairs "
@@ -116,10 +116,10 @@ def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
     words = score_label(study.objective).replace(" of ", "\nof ")
     is_difference = baseline_trial(study) is not None
     if is_difference:
-        style.draw_baseline(axes, 0)
+        score_axes.draw_zero(axes)
         words = f"{words}\nless the baseline's"
     texts = [beyond_text(value, is_difference) for value in far["shown"]]
-    style.draw_beyond(axes, far["margin"].tolist(), texts, [look.colour] * len(far))
+    score_axes.draw_beyond(axes, far["margin"], far["form"], texts)
     axes.margins(y=0.12)
     axes.set_ylabel(words)
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.rounds import omega_rows, round_note
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 MIN_SAMPLES = 100
 """An FID of fewer samples says more about their number than about omega."""
@@ -33,7 +33,7 @@ def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:
     axes.set_xlabel("guidance scale omega")
     ticks = spaced_ticks(sorted(rows["omega"].unique()))
     axes.set_xticks(ticks, [f"{omega:g}" for omega in ticks])
-    style.widen_scores(axes)
+    score_axes.widen_scores(axes)
     style.tidy_axes(axes)
 
 

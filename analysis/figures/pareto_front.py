@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from diffrop.analysis.data.compare import broken, comparable_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.names import trial_label
+from diffrop.study.objectives import front_ranks
 
 READING = (
     "Each marker is a trial at an omega at which it was scored in full; lower and further left "
@@ -67,8 +68,8 @@ def pareto_front_figure(study: StudyResults) -> Figure:
         )
         axes.set_xlabel(score_label(x))
         axes.set_ylabel(score_label(y))
-        style.widen_scores(axes, "x")
-        style.widen_scores(axes, "y")
+        score_axes.widen_scores(axes, "x")
+        score_axes.widen_scores(axes, "y")
         style.tidy_axes(axes)
     style.add_legend(figure, [*style.form_handles(trials), *_other_handles(trials)])
     style.add_caption(figure, *_caption(study, scores, trials, far))
@@ -103,17 +104,9 @@ def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
         return trials.iloc[:0]
     trials = trials[trials[scores].notna().all(axis=1)]
     trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
-    return trials.assign(front=trials["feasible"] & ~dominated(trials, scores))
-
-
-def dominated(trials: pd.DataFrame, scores: list[str]) -> pd.Series:
-    """Return whether a feasible trial is as good in all scores and better in one, for each."""
-    values, feasible = trials[scores].to_numpy(), trials["feasible"].to_numpy()
-    found = [
-        bool(((values <= own).all(axis=1) & (values < own).any(axis=1) & feasible).any())
-        for own in values
-    ]
-    return pd.Series(found, index=trials.index, dtype=bool)
+    front = trials["feasible"].copy()
+    front[front] = front_ranks(trials.loc[front, scores].to_numpy(float)) == 0
+    return trials.assign(front=front)
 
 
 def _draw_trials(

@@ -9,7 +9,7 @@ from scipy.stats import kendalltau
 from diffrop.analysis.data.compare import comparable_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.record.rung_agreement import RungAgreement
 
 READING = (
@@ -112,16 +112,7 @@ def _draw_rung(axes: Axes, found: pd.DataFrame) -> None:
         )
     audited = found[found["audited"]]
     if len(audited):
-        axes.plot(
-            audited["rung_rank"],
-            audited["final_rank"],
-            linestyle="none",
-            marker="o",
-            markersize=11,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            label="audited",
-        )
+        score_axes.draw_ring(axes, audited["rung_rank"], audited["final_rank"], label="audited")
     step = max(1, -(-len(found) // 6))
     ticks = range(1, len(found) + 1, step)
     axes.set(xlim=(0.4, end), ylim=(0.4, end), xticks=ticks, yticks=ticks)

@@ -12,7 +12,7 @@ from diffrop.analysis.data.compare import (
 )
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import beyond_text, format_count, format_score
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.shot_groups import SHOT_GROUPS
 
 READING = (
@@ -45,7 +45,7 @@ def shot_groups_figure(study: StudyResults) -> Figure:
     figure = style.new_figure(3.1)
     axes = figure.add_subplot(label="shot groups")
     if baseline is not None:
-        axes.axvline(0, color=style.form_style("none").colour, linestyle="--", linewidth=0.9)
+        score_axes.draw_zero(axes, "x")
     beyond = [_draw_group(axes, study, trials, place) for place in range(len(SHOT_GROUPS))]
     axes.set_yticks(range(len(SHOT_GROUPS)), [_group_name(g, baseline) for g in SHOT_GROUPS])
     axes.set_ylim(len(SHOT_GROUPS) - 0.5, -0.5)
@@ -94,22 +94,11 @@ def _draw_group(axes: Axes, study: StudyResults, trials: pd.DataFrame, place: in
         beyond=broken(found[f"fid/{group}"]),
     )
     for _, trial in found[~found["beyond"]].iterrows():
-        look = style.form_style(str(trial["form"]))
-        if pd.notna(trial["low"]):
-            ends = [trial["low"], trial["high"]]
-            axes.plot(ends, [trial["y"]] * 2, color=look.colour, linewidth=1.6, label="interval")
-        axes.plot(
-            [trial["shown"]],
-            [trial["y"]],
-            linestyle="none",
-            marker=look.marker,
-            markersize=6.5,
-            color=look.colour,
-            label=f"{group} {look.label}",
-        )
+        form, ends = str(trial["form"]), (trial["low"], trial["high"])
+        label = f"{group} {style.form_style(form).label}"
+        score_axes.draw_estimate(axes, trial["y"], trial["shown"], ends, form, label, size=6.5)
     far = found[found["beyond"]]
-    colours = [style.form_style(str(form)).colour for form in far["form"]]
     is_difference = baseline_trial(study) is not None
     texts = [beyond_text(value, is_difference) for value in far["shown"]]
-    style.draw_beyond(axes, far["y"].tolist(), texts, colours, "x")
+    score_axes.draw_beyond(axes, far["y"], far["form"], texts, "x")
     return len(far) > 0

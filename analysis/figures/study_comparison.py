@@ -20,7 +20,7 @@ from diffrop.analysis.data.compare import (
 )
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import difference_text, format_count, format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.analysis.figures.wrapping import wrap_clauses
 
 ROW_IN = 0.38
@@ -127,7 +127,7 @@ def _draw_panel(axes: Axes, group: pd.DataFrame) -> None:
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    style.scale_scores(axes, group["value"].astype(float), "x")
+    score_axes.scale_scores(axes, group["value"].astype(float), "x")
     style.tidy_categories(axes)
     axes.tick_params(axis="y", labelsize=style.LEGEND_PT)
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffrop.analysis.data.compare import comparable_trials, num_incomparable, num_samples_column
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import format_count, format_score
+from diffrop.analysis.data.words import format_count
 from diffrop.analysis.figures.wrapping import text_width_in, wrap_clauses
 from diffrop.config import DiffusionConfig, Form, SamplingConfig
 from diffrop.printable import printable
@@ -38,12 +38,6 @@ LEGEND_ROWS = 2
 """Heights of figures allow for so many lines; more make a figure higher."""
 LEGEND_HANDLE_IN = 0.42
 """Room of a legend's entry beside its text."""
-LOG_SPAN = 6.0
-"""An axis of scores is logarithmic where the worst is this many times the best."""
-BEYOND = 0.975
-"""Where along an axis an arrow marks what lies beyond its end."""
-LEAST_SPAN = 0.05
-"""Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
 
 @dataclass(frozen=True)
@@ -239,74 +233,6 @@ def tidy_categories(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     axes.tick_params(axis=which, length=0)
 
 
-def draw_baseline(axes: Axes, value: float) -> None:
-    """Draw the baseline's score as a dashed line across axes whose y is the score."""
-    colour = form_style("none").colour
-    axes.axhline(value, color=colour, linestyle="--", linewidth=1.2, label="baseline")
-
-
-def baseline_handle(value: float) -> Line2D:
-    """Return the legend entry of `draw_baseline`."""
-    label = f"baseline {format_score(value)}"
-    return Line2D([], [], color=form_style("none").colour, linestyle="--", label=label)
-
-
-def draw_beyond(
-    axes: Axes,
-    places: Sequence[float],
-    texts: Sequence[str],
-    colours: Sequence[str],
-    which: Literal["x", "y"] = "y",
-) -> None:
-    """Mark scores that lie beyond the end of their axis by an arrow at it, with their numbers.
-
-    Args:
-        axes: the score is its x or y.
-        places: on the other axis.
-        texts: the scores, as far as they are not written elsewhere.
-        colours: of the arrows.
-        which: the axis of the score.
-    """
-    is_x = which == "x"
-    transform = axes.get_yaxis_transform() if is_x else axes.get_xaxis_transform()
-    for place, text, colour in zip(places, texts, colours, strict=True):
-        point = (BEYOND, place) if is_x else (place, BEYOND)
-        axes.plot(
-            [point[0]],
-            [point[1]],
-            transform=transform,
-            marker=">" if is_x else "^",
-            markersize=6,
-            color=colour,
-            linestyle="none",
-            label="beyond",
-        )
-        axes.annotate(
-            text,
-            point,
-            xycoords=transform,
-            xytext=(-6, 0) if is_x else (0, -5),
-            textcoords="offset points",
-            ha="right" if is_x else "center",
-            va="center" if is_x else "top",
-            fontsize=CAPTION_PT,
-        )
-
-
-def hollow_handle(label: str) -> Line2D:
-    """Return the legend entry of hollow markers of any form."""
-    return Line2D([], [], linestyle="none", marker="o", mfc="none", color=NEUTRAL, label=label)
-
-
-def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:
-    """Keep a linear score axis from blowing up differences that are tiny next to the scores."""
-    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
-    missing = LEAST_SPAN * abs(low + high) / 2 - (high - low)
-    if missing > 0:
-        set_limits = axes.set_xlim if which == "x" else axes.set_ylim
-        set_limits(low - missing / 2, high + missing / 2)
-
-
 def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
     """Make an axis that has its data logarithmic, with ticks 1, 10, 100; 1, 2, 5 if short."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -318,14 +244,9 @@ def set_log(axes: Axes, which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def scale_scores(
-    axes: Axes, values: pd.Series, which: Literal["x", "y"] = "y", log_span: float = LOG_SPAN
-) -> None:
-    """Make an axis that has its scores logarithmic if the worst is far off, else widen it."""
-    if len(values) and values.min() > 0 and values.max() > log_span * values.min():
-        set_log(axes, which)
-    else:
-        widen_scores(axes, which)
+def hollow_handle(label: str) -> Line2D:
+    """Return the legend entry of hollow markers of any form."""
+    return Line2D([], [], linestyle="none", marker="o", mfc="none", color=NEUTRAL, label=label)
 
 
 def sentence_figure(study: StudyResults, sentence: str) -> Figure:

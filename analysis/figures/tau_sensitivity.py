@@ -13,7 +13,7 @@ from diffrop.analysis.data.compare import (
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import beyond_text, format_score, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 
 READING = (
     "The objective of each complete trial less the baseline's, with the 95 % interval over "
@@ -98,24 +98,13 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
         )
     best = trials.iloc[0]
     if best[key] > 0:
-        axes.plot(
-            [best[key]],
-            [best["shown"]],
-            linestyle="none",
-            marker="o",
-            markersize=12,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            markeredgewidth=1.2,
-            label="best",
-        )
+        score_axes.draw_ring(axes, [best[key]], [best["shown"]])
     far = trials[beyond]
-    colours = [style.form_style(str(form)).colour for form in far["form"]]
     is_difference = baseline_trial(study) is not None
     texts = [beyond_text(value, is_difference) for value in far["shown"]]
     if is_difference:
-        style.draw_baseline(axes, 0)
-    style.draw_beyond(axes, far[key].tolist(), texts, colours)
+        score_axes.draw_zero(axes)
+    score_axes.draw_beyond(axes, far[key], far["form"], texts)
     axes.margins(x=0.12)
     style.tidy_axes(axes)
 

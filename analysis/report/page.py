@@ -41,7 +41,7 @@ from diffrop.analysis.report.summary import (
 from diffrop.analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.printable import printable
 from diffrop.record.names import images_of, trial_label
-from diffrop.record.next_step import StudyEnd, next_step
+from diffrop.record.next_step import StudyEnd, next_step, train_command
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 
@@ -120,7 +120,8 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
         "command": study.config.get("command"),
         "next": _next_step(study),
         "exported": bool(study.best) and not reasons_for_no_best(study),
-        "directory": _from_here(study.directory),
+        "directory": shlex.quote(_from_here(study.directory)),
+        "train": train_command(_from_here(study.directory)),
         "versions": versions_text(study),
         "published_scale": str(study.setting("evaluation.extractor")).startswith("inception"),
     }
@@ -172,9 +173,9 @@ def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
 
 
 def _from_here(path: Path) -> str:
-    """Return a path as short as it can be typed from here, quoted for a shell."""
+    """Return a path as short as it can be typed from here."""
     path, here = path.resolve(), Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _next_step(study: StudyResults) -> tuple[str, str]:

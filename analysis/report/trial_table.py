@@ -1,6 +1,8 @@
 """The table of a study's trials: what each was, and what it scored."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -22,6 +24,8 @@ from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS
 
 MESSAGE_CHARACTERS = 200
+HEADS = {"decay_temperature": "decay"}
+"""Of settings with a long name."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,24 @@ class TrialRow:
     """Whether its scores are shown."""
 
 
+@dataclass(frozen=True)
+class _Column:
+    """One column, which a study may have or not."""
+
+    head: str
+    cell: Callable[[pd.Series], Cell]
+    """Of a trial, which also says as `comparable` whether its scores are shown."""
+    is_score: bool = False
+    """Whether it is empty where scores are not shown."""
+
+    def of(self, trial: pd.Series) -> Cell:
+        """Return its cell of a trial."""
+        return Cell("") if self.is_score and not trial["comparable"] else self.cell(trial)
+
+
 def trial_columns(study: StudyResults) -> list[str]:
     """Return the head of the trials table: what matters most comes first, for narrow pages."""
-    return [
-        "rank",
-        "trial",
-        "form",
-        _head(study.objective),
-        *(["less baseline [95 %]"] if baseline_trial(study) is not None else []),
-        "tau_0",
-        "decay",
-        "margin",
-        *other_searched(study),
-        "omega",
-        *map(_head, _other_fids(study)),
-        *(metric.replace("_", " ") for metric in _other_metrics(study)),
-        *(["sampler"] * _varies(study, "sampler")),
-        *(["constraints"] * _known(study, "feasible")),
-        *(["front"] * _any(study, "front")),
-        "state",
-    ]
+    return [column.head for column in _columns(study)]
 
 
 def trial_rows(study: StudyResults) -> list[TrialRow]:
@@ -71,67 +73,103 @@ def trial_rows(study: StudyResults) -> list[TrialRow]:
 
     Only trials scored alike show scores: a rung's FIDs have another N.
     """
-    places = {state: place for place, state in enumerate(STATES)}
-    trials = study.trials.assign(place=study.trials["state"].map(places).fillna(len(STATES)))
-    shown = set(comparable_trials(study)["number"])
+    columns, places = _columns(study), {state: place for place, state in enumerate(STATES)}
+    trials = study.trials.assign(
+        place=study.trials["state"].map(places).fillna(len(STATES)),
+        comparable=study.trials["number"].isin(comparable_trials(study)["number"]),
+    )
     best = None if reasons_for_no_best(study) else best_trial(study)
-    rows = []
-    for _, trial in trials.sort_values(["place", "rank", "number"]).iterrows():
-        comparable = trial["number"] in shown
-        cells = _cells(study, trial, comparable)
-        is_best = best is not None and trial["number"] == best["number"]
-        rows.append(TrialRow(cells, is_best, comparable))
-    return rows
+    return [
+        TrialRow(
+            [column.of(trial) for column in columns],
+            best=best is not None and trial["number"] == best["number"],
+            comparable=bool(trial["comparable"]),
+        )
+        for _, trial in trials.sort_values(["place", "rank", "number"]).iterrows()
+    ]
 
 
-def _cells(study: StudyResults, trial: pd.Series, comparable: bool) -> list[Cell]:
-    rank = format_count(trial["rank"]) if pd.notna(trial["rank"]) else ""
-    state = STATE_WORDS.get(trial["state"], str(trial["state"]))
-    baseline = baseline_trial(study)
-    cells = [
-        Cell(rank, rank.replace(",", "")),
-        _text(trial_label(trial["number"])),
-        _text("baseline" if trial["baseline"] else trial["form"]),
-        _score(trial["value"]) if comparable else Cell(state),
+def _columns(study: StudyResults) -> list[_Column]:
+    baseline, scored = baseline_trial(study), comparable_trials(study)
+    columns = [
+        _Column("rank", _rank),
+        _Column("trial", lambda trial: _text(trial_label(trial["number"]))),
+        _Column("form", lambda trial: _text("baseline" if trial["baseline"] else trial["form"])),
+        _Column(_head(study.objective), _value),
     ]
     if baseline is not None:
-        cells.append(_difference(trial, baseline) if comparable else Cell(""))
-    cells += [_cell(trial[key]) for key in (*SEARCHED, *other_searched(study))]
-    cells += _scores(study, trial) if comparable else [Cell("")] * _num_scores(study)
-    return [*cells, Cell(_state(trial, state, comparable), state)]
+        difference = partial(_difference, baseline)
+        columns.append(_Column("less baseline [95 %]", difference, is_score=True))
+    columns += [
+        _Column(HEADS.get(key, key), partial(_setting, key))
+        for key in (*SEARCHED, *other_searched(study))
+    ]
+    columns.append(_Column("omega", partial(_setting, "omega"), is_score=True))
+    columns += [
+        _Column(_head(score), partial(_score, score), is_score=True)
+        for score in (f"fid/{group}" for group in GROUPS)
+        if score != study.objective
+    ]
+    columns += [
+        _Column(metric.replace("_", " "), partial(_metric, metric), is_score=True)
+        for metric in _other_metrics(study)
+    ]
+    if scored["sampler"].nunique() > 1:
+        columns.append(_Column("sampler", partial(_setting, "sampler"), is_score=True))
+    if study.trials["feasible"].notna().any():
+        columns.append(_Column("constraints", _constraints, is_score=True))
+    if study.trials["front"].any():
+        front = _Column("front", lambda trial: _text("yes" if trial["front"] else ""), True)
+        columns.append(front)
+    return [*columns, _Column("state", _state)]
 
 
-def _difference(trial: pd.Series, baseline: pd.Series) -> Cell:
+def _rank(trial: pd.Series) -> Cell:
+    rank = format_count(trial["rank"]) if pd.notna(trial["rank"]) else ""
+    return Cell(rank, rank.replace(",", ""))
+
+
+def _value(trial: pd.Series) -> Cell:
+    """Return the objective, or how the trial ended without one that compares."""
+    return _score("value", trial) if trial["comparable"] else Cell(_state_word(trial))
+
+
+def _difference(baseline: pd.Series, trial: pd.Series) -> Cell:
     text = "0" if trial["baseline"] else difference_text(trial, baseline)
     return Cell(text, _sort_value(trial["value"] - baseline["value"]))
 
 
-def _scores(study: StudyResults, trial: pd.Series) -> list[Cell]:
-    """Return the cells behind the parameters."""
-    cells = [_cell(trial["omega"]), *(_score(trial[name]) for name in _other_fids(study))]
-    for metric in _other_metrics(study):
-        value = trial[f"{metric}/{GROUPS[0]}"]
-        cells.append(Cell(format_metric(metric, value), _sort_value(value)))
-    if _varies(study, "sampler"):
-        cells.append(_text(trial["sampler"]))
-    if _known(study, "feasible"):
-        words = {True: "met", False: "not met"}
-        cells.append(_text("" if pd.isna(trial["feasible"]) else words[bool(trial["feasible"])]))
-    if _any(study, "front"):
-        cells.append(_text("yes" if trial["front"] else ""))
-    return cells
+def _setting(key: str, trial: pd.Series) -> Cell:
+    value = trial[key]
+    return Cell(cell_text(value), value if isinstance(value, str) else _sort_value(value))
 
 
-def _num_scores(study: StudyResults) -> int:
-    optional = (_varies(study, "sampler"), _known(study, "feasible"), _any(study, "front"))
-    return 1 + len(_other_fids(study)) + len(_other_metrics(study)) + sum(optional)
+def _score(score: str, trial: pd.Series) -> Cell:
+    return Cell(format_score(trial[score]), _sort_value(trial[score]))
 
 
-def _state(trial: pd.Series, state: str, comparable: bool) -> str:
+def _metric(metric: str, trial: pd.Series) -> Cell:
+    value = trial[f"{metric}/{GROUPS[0]}"]
+    return Cell(format_metric(metric, value), _sort_value(value))
+
+
+def _constraints(trial: pd.Series) -> Cell:
+    words = {True: "met", False: "not met"}
+    return _text("" if pd.isna(trial["feasible"]) else words[bool(trial["feasible"])])
+
+
+def _state(trial: pd.Series) -> Cell:
+    return Cell(_end(trial), _state_word(trial))
+
+
+def _state_word(trial: pd.Series) -> str:
+    return STATE_WORDS.get(trial["state"], str(trial["state"]))
+
+
+def _end(trial: pd.Series) -> str:
     """Return how a trial ended or where it is, and why it shows no score."""
-    if pd.notna(trial["audited_at"]):
-        state += " (audited)"
-    if comparable:
+    state = _state_word(trial) + (" (audited)" if pd.notna(trial["audited_at"]) else "")
+    if trial["comparable"]:
         return state
     if trial["state"] == "COMPLETE":
         if pd.isna(trial["value"]):
@@ -150,10 +188,6 @@ def _head(score: str) -> str:
     return f"{'FID' if metric == 'fid' else metric} {group}"
 
 
-def _other_fids(study: StudyResults) -> list[str]:
-    return [name for name in (f"fid/{group}" for group in GROUPS) if name != study.objective]
-
-
 def _other_metrics(study: StudyResults) -> list[str]:
     """Return the metrics beside FID that trials have over all classes."""
     return [
@@ -161,28 +195,8 @@ def _other_metrics(study: StudyResults) -> list[str]:
         for metric in scored_metrics(study)
         if metric != "fid"
         and f"{metric}/{GROUPS[0]}" in study.trials
-        and _known(study, f"{metric}/{GROUPS[0]}")
+        and study.trials[f"{metric}/{GROUPS[0]}"].notna().any()
     ]
-
-
-def _varies(study: StudyResults, column: str) -> bool:
-    return bool(comparable_trials(study)[column].nunique() > 1)
-
-
-def _known(study: StudyResults, column: str) -> bool:
-    return bool(study.trials[column].notna().any())
-
-
-def _any(study: StudyResults, column: str) -> bool:
-    return bool(study.trials[column].any())
-
-
-def _cell(value: Any) -> Cell:
-    return Cell(cell_text(value), value if isinstance(value, str) else _sort_value(value))
-
-
-def _score(value: Any) -> Cell:
-    return Cell(format_score(value), _sort_value(value))
 
 
 def _text(text: str) -> Cell:

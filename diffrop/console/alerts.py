@@ -37,7 +37,7 @@ class AlertScreen(Screen):
         Args:
             screen: what is shown on.
             study: its name, with which every message begins.
-            webhook: where messages go; it is closed with this screen.
+            webhook: where messages go; `finish` closes it.
             still_s: seconds after which a study that does not move is told of.
             confirmed: the trial that was the confirmed best before; None without one.
         """

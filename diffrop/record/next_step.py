@@ -17,7 +17,7 @@ class StudyEnd:
     """Of its start; empty where it is not known."""
     name: str
     folder: str
-    """Its folder, as it is typed."""
+    """Its folder, as short as it can be typed, without quotation marks."""
     num_left: int
     """Trials that have not ended."""
     num_candidates: int
@@ -50,6 +50,15 @@ def repeat_command(command: str, name: str) -> str:
     return shlex.join([*_without(command, NAME), NAME, name])
 
 
+def train_command(folder: str) -> str:
+    """Return the command that trains the best of a study in full.
+
+    Args:
+        folder: the study's; it is quoted here.
+    """
+    return f"diffrop train --config {shlex.quote(f'{folder}/best.yaml')}"
+
+
 def _without(command: str, *options: str) -> list[str]:
     """Return a command's words without --resume and without options that take one value."""
     kept: list[str] = []
@@ -78,5 +87,4 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
         leaders = str(min(NUM_LEADERS, end.num_candidates))
         more = (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
         return "confirm", resume_command(end.command, end.name, *more, without=(CONFIRM, SEEDS))
-    best = shlex.quote(f"{end.folder}/best.yaml")
-    return "train", f"diffrop train --config {best}"
+    return "train", train_command(end.folder)

@@ -14,6 +14,7 @@ from diffrop.console.configs import experiment_config, study_config
 from diffrop.main import command_modules, load_command
 from diffrop.study.config import StudyConfig
 from tests.made.analysed_study import write_study
+from tests.made.commands import SCRIPTS, command_name
 from tests.made.pages import DOCS, HOW_TO, blocks, calls, save_files, shell_blocks
 from tests.made.small import ROOT
 
@@ -84,6 +85,17 @@ def test_shells_complete_as_the_page_says(tmp_path: Path) -> None:
     )
     written = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "diffrop"
     assert "--dry-run" in written.read_text("utf-8")
+
+
+def test_page_names_the_command_of_every_script() -> None:
+    text = (DOCS / "how-to" / "install.md").read_text("utf-8")
+    rows = re.findall(r"^\| `diffrop ([a-z ]+)` \| `python studies/(\w+)\.py` \|$", text, re.M)
+    assert sorted((script, name) for name, script in rows) == [
+        (script, command_name(script)) for script in SCRIPTS
+    ]
+    (others,) = re.findall(r"^\| (`diffrop .*) \| none \|$", text, re.M)
+    scripts = {name for name, _ in rows}
+    assert {*re.findall(r"`diffrop (\w+)`", others)} == command_modules().keys() - scripts
 
 
 def test_two_studies_are_compared_as_the_page_says(tmp_path: Path) -> None:

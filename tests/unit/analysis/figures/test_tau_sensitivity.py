@@ -18,7 +18,7 @@ def test_tau_sensitivity_draws_the_complete_trials(study: StudyResults, key: str
         (line,) = lines_of(axes, form_style(form).label)
         assert points(line) == set(zip(group[key], group["value"] - base, strict=True))
         assert line.get_color() == form_style(form).colour
-    (baseline,) = lines_of(axes, "baseline")
+    (baseline,) = lines_of(axes, "no difference")
     assert set(baseline.get_ydata()) == {0}
     (ring,) = lines_of(axes, "best")
     assert points(ring) == {(study.trials.loc[1, key], study.trials.loc[1, "value"] - base)}

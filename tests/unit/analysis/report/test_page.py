@@ -1,8 +1,10 @@
 import base64
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +324,16 @@ def test_what_earlier_studies_taught_is_in_the_report_and_a_tag(
     text = Page(write_report(study).read_text("utf-8")).text
     assert "Learned from earlier studies" in text and f"{note}." in text
     assert study_tags(StudyFolder(study))["warm_start"] == note
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_commands_can_be_typed_where_the_folder_has_a_blank(tmp_path: Path) -> None:
+    directory = write_study(tmp_path / "my runs" / "full", command="")
+    html = write_report(directory).read_text(encoding="utf-8")
+    typed = [
+        shlex.split(unescape(text)) for text in re.findall(r"<pre>(diffrop .*?)</pre>", html, re.S)
+    ]
+    assert ["diffrop", "report", str(directory)] in typed
+    trainings = [words for words in typed if words[1] == "train"]
+    assert len(trainings) == 2  # as the next step, and among the commands to reproduce
+    assert all(words[2:] == ["--config", f"{directory}/best.yaml"] for words in trainings)
