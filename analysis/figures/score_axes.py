@@ -5,6 +5,7 @@ from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from diffrop.analysis.figures import style
 
@@ -25,8 +26,8 @@ def draw_zero(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 
 def draw_ring(
     axes: Axes,
-    x: Iterable[float],
-    y: Iterable[float],
+    x: ArrayLike,
+    y: ArrayLike,
     colour: str = "black",
     label: str = "best",
 ) -> None:
@@ -66,8 +67,9 @@ def draw_estimate(
         size: of the marker, in points.
     """
     look = style.form_style(form)
-    if pd.notna(ends[0]) and pd.notna(ends[1]):
-        axes.plot(ends, [row] * 2, color=look.colour, linewidth=1.8, label="interval")
+    known = [end for end in ends if end is not None and pd.notna(end)]
+    if len(known) == len(ends):
+        axes.plot(known, [row] * 2, color=look.colour, linewidth=1.8, label="interval")
     axes.plot(
         [value],
         [row],

@@ -197,8 +197,8 @@ class CandidateSamples:
             for group, own in rows.items():
                 look()
                 fid, carry = scores[f"fid/{group}"], self._carry[group]
-                features = extraction.features[own.to(extraction.features.device)]
-                found[f"fid/{group}"] = carry.carried(fid, features, labels[own], len(more[group]))
+                features, count = extraction.features[own], len(more[group])
+                found[f"fid/{group}"] = carry.carried(fid, features, labels[own], count)
         return found
 
     def _draw(self, choice: SamplingChoice) -> None:

@@ -32,22 +32,19 @@ def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[
         found = combine(length, kept, history, end)
         if found.error > MAX_ERROR:
             break
-        weights = found.weights
         sums: dict[str, Tensor] = {}
-        _add(sums, now, [(each, weights[Snapshot(end, each)]) for each in kept])
-        damaged = None
+        _add(sums, now, [(each, found.weights[Snapshot(end, each)]) for each in kept])
         for time, where in history.items():
+            terms = [(each, found.weights[Snapshot(time, each)]) for each in kept]
             try:
-                stored = where.read(time)
-                _add(sums, stored, [(each, weights[Snapshot(time, each)]) for each in kept])
+                _add(sums, where.read(time), terms)
             except (CheckpointError, KeyError) as error:
                 name_damage(where.path_of(time), error)
-                damaged = time
+                del history[time]
                 break
-        if damaged is None:
+        else:
             like = now.part(average_part(kept[0]))
             return {name: total.to(like[name]) for name, total in sums.items()}
-        del history[damaged]
     counted = f"{len(history)} snapshot(s) of them" if kept else "none of them"
     raise CheckpointError(
         f"the average of length {length:g} at {end:,} images was not kept, and cannot be "

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ def made_landscape(name: str = "tau.yaml") -> Landscape:
     """The space of the contrastive loss, or another one, on the digits recipe."""
     return Landscape(
         name="made",
-        space=Path(SEARCH_SPACES / name),
+        space=SEARCH_SPACES / name,
         objective="fid/all",
         rungs=RUNGS,
         omegas=OMEGAS,
@@ -30,7 +29,7 @@ def made_landscape(name: str = "tau.yaml") -> Landscape:
 
 
 def true_effect(values: Values) -> float:
-    """A loss harms by its strength and form; shared noise and small groups do a little."""
+    """A loss changes the score by its strength and form; nothing else does."""
     form = values.get("contrastive.form", "none")
     if form == "none":
         return 0.0

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.landscape_table import append_line, read_lines, to_frame, trial_of
 from benchmarks.landscapes import LANDSCAPES, SEEDS, Landscape, point_key, sobol_points, value_at
-from benchmarks.make_landscapes import missing_of_design, propose, ruined_points
+from benchmarks.make_landscapes import main, missing_of_design, propose, ruined_points
 from diffrop.study.space import Parameter
 from diffrop.training.identity import canonical
 from tests.made.landscape import made_landscape, made_lines
@@ -124,6 +124,20 @@ def test_proposals_lie_apart_from_each_other_and_from_what_is_trained() -> None:
     assert len(keys) == 4 and not keys & {trial_of(one).key for one in lines}
     for trial in proposed:
         assert landscape.search_space.checked_point(trial.values) == trial.values
+
+
+def test_each_landscape_without_a_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A landscape that is too small for proposals does not keep them from the next one."""
+    monkeypatch.setattr(
+        "sys.argv", ["make_landscapes", "--propose", "1", "--tables", str(tmp_path)]
+    )
+    main()
+    found = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    free = [name for name, landscape in LANDSCAPES.items() if not landscape.reserved]
+    assert found == [f"no proposals for {name}" for name in free]
+    assert len(free) < len(LANDSCAPES)
 
 
 def test_the_frame_has_a_row_for_each_score() -> None:

@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.sampling_search import compare
-from benchmarks.sampling_spaces import Drawn, Gaussians
+from benchmarks.sampling_spaces import Drawn, Gaussians, drawn_space
+from diffrop.engine.guidance_sweep import SweptCheckpoint
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance
 from diffrop.recipes import recipe
 from diffrop.scoring.sampling_search import MOST_DRAWN
@@ -54,3 +58,26 @@ def test_parts_of_what_was_drawn_are_balanced_and_alike_for_all_candidates() -> 
     fresh = set(range(60)) - set(seen[:, 0].long().tolist())
     assert len(fresh) == 48
     assert drawn.value(first, repeat=1) != drawn.value(first, repeat=2)
+
+
+def test_a_choice_with_a_guide_is_drawn_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = recipe("digits").experiment.with_values({"evaluation.guides": [None, 0.25]})
+    choices = sampling_choices(config)
+    parts: Any = {None: "network"}, {0.25: "its guide"}, None
+    swept = SweptCheckpoint("made", 0, config, *parts, choices)
+    seen = []
+
+    def draw(*_: Any, guide: Any = None) -> Tensor:
+        seen.append(guide)
+        return torch.zeros(20, 1)
+
+    monkeypatch.setattr("benchmarks.sampling_spaces.draw_samples", draw)
+    inputs: Any = SimpleNamespace(
+        dataset=SimpleNamespace(num_classes=10, image_shape=(1, 8, 8)),
+        extractor=SimpleNamespace(extract=lambda images: SimpleNamespace(features=images)),
+        reference=SimpleNamespace(statistics={"all": None}),
+    )
+    drawn_space(swept, inputs, num_samples=10, num_parts=2)
+    guided = [choice.sampling.guide is not None for choice in choices]
+    assert any(guided)
+    assert [guide == "its guide" for guide in seen] == guided
