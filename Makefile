@@ -10,7 +10,7 @@ TOOLS := build/tools
 # So is what builds the documentation site.
 DOCS := build/docs
 
-.PHONY: setup study test test-slow test-long faults lint bench docs format lock audit clean
+.PHONY: setup study test test-slow test-long faults lint bench docs pictures format lock audit clean
 
 setup: .venv/.ready
 
@@ -65,6 +65,11 @@ bench: setup
 docs: setup $(DOCS)/.ready
 	$(BIN)/python docs/generate/reference.py build/reference
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+# The pictures of README.md and of the tutorial, from the report of a finished study; chromium is needed.
+STUDY ?= runs/tau
+pictures: setup
+	$(BIN)/python -m docs.generate.pictures $(STUDY)
 
 $(DOCS)/.ready: docs/requirements.txt
 	$(PYTHON) -m venv $(DOCS)

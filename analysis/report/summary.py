@@ -133,7 +133,7 @@ def _search_answer(study: StudyResults, best: pd.Series, baseline: pd.Series | N
     none_found = bool(best["difference_low"] <= 0 <= best["difference_high"])
     certainty = "No difference found" if none_found else "One training seed, not confirmed"
     headline = _headline(best, baseline, words, score_label(study.objective), none_found)
-    caveat += "Train both again with fresh seeds (--confirm 1) before you rely on the order."
+    caveat += "Train both again with fresh seeds before you rely on the order."
     return Answer(certainty, False, headline, facts, caveat + _trade_off(study))
 
 

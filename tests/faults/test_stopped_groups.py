@@ -26,6 +26,8 @@ from tests.made.small import RowBrightness, learning_rate_study, small_experimen
 from tests.made.studies import launch_in, run_small, states
 
 pytestmark = pytest.mark.timeout(900)
+WORKER_NICENESS = 15
+"""Ray's default. At 0, eight such processes would leave a worker a fiftieth of a core."""
 TRIAL, CONTROLLER, WORKER = "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker"
 # The trials after the baseline are worse than it at the rung: each is stopped there, while its
 # workers train on.
@@ -105,11 +107,13 @@ def restart_before_stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Have as many processes compute all the while."""
+    """Have as many processes compute all the while, each at the priority of Ray's workers."""
     started = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)
     ]
     try:
+        for process in started:
+            psutil.Process(process.pid).nice(WORKER_NICENESS)
         yield
     finally:
         for process in started:

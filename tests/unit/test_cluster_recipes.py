@@ -189,7 +189,8 @@ def test_recipes_name_the_ray_version_that_is_installed() -> None:
     (version,) = re.findall(r"^ray==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
     assert manifest("RayJob")["spec"]["rayClusterSpec"]["rayVersion"] == version
     dockerfile = (CLUSTER / "Dockerfile").read_text()
-    assert f"FROM rayproject/ray:{version}-py311-gpu" in dockerfile
+    images = re.findall(r"rayproject/ray:\S+", dockerfile)
+    assert images == [f"rayproject/ray:{version}-py311", f"rayproject/ray:{version}-py311-gpu"]
 
 
 def test_manifest_agrees_with_itself_and_the_dockerfile() -> None:

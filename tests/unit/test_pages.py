@@ -18,13 +18,13 @@ from tests.made.commands import SCRIPTS, command_name
 from tests.made.pages import DOCS, HOW_TO, blocks, calls, save_files, shell_blocks
 from tests.made.small import ROOT
 
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 OF_EXTENSIONS = {"stripes", "student", "quarter"}
 """What exists only after the changes of docs/extend.md, whose own test applies them."""
 
 
 def ids(page: Path) -> str:
-    return page.relative_to(DOCS).as_posix()
+    return page.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

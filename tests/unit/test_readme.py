@@ -1,19 +1,28 @@
-"""The README's code does what it says."""
+"""The README's commands, tables and pictures are those of the project."""
 
 import os
 import re
 from pathlib import Path
 
+import pandas as pd
+import pytest
 import torch
+from PIL import Image
 
 from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.training.trainer import Trainer
+from docs.generate.pictures import HASH_KEY, PARTS, SOURCE, source_hash
+from tests.made.pages import blocks
 from tests.made.small import ROOT, small_experiment
 
+README = ROOT / "README.md"
+SHOWN = {"all": "fid/all", "many": "fid/many", "medium": "fid/medium", "few": "fid/few"}
 
-def test_checkpoint_is_read_in_the_five_lines_of_the_readme(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+
+def test_checkpoint_is_read_in_the_five_lines_of_the_reference(tmp_path: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "reference" / "python.md", "python")
+    code = block.text
     assert len([line for line in code.splitlines() if line.strip()]) == 5
     config = small_experiment()
     trainer = Trainer(config, load_dataset(config.data), torch.device("cpu"))
@@ -44,3 +53,30 @@ def test_every_link_of_the_pages_leads_somewhere() -> None:
             path = Path(os.path.normpath(page.parent / target))
             if "://" not in target and path not in generated:  # `make docs` writes these
                 assert path.exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_pictures_show_the_trials_that_lie_beside_them(name: str) -> None:
+    with Image.open(SOURCE.parent / name) as picture:
+        assert picture.info[HASH_KEY] == source_hash()
+
+
+def test_last_screen_of_the_readme_is_that_of_the_pictures() -> None:
+    trials = pd.read_csv(SOURCE).sort_values("rank").set_index("rank")
+    (screen,) = blocks(README, "text")
+    lines = [line for line in screen.text.splitlines() if re.match(r"t(rial|\d+) ", line)]
+    head, *rows = (line.split() for line in lines)
+    assert len(rows) == len(trials)
+    for rank, row in enumerate(rows, start=1):
+        printed, trial = dict(zip(head, row, strict=True)), trials.loc[rank]
+        assert printed["trial"] == trial["name"].split()[0]
+        assert printed["form"] == ("baseline" if trial["baseline"] else trial["form"])
+        for column, score in SHOWN.items():
+            assert float(printed[column]) == pytest.approx(trial[score], abs=0.0051), printed
+        for column, key in (("tau_0", "tau_0"), ("decay", "decay_temperature")):
+            if printed[column] != "-":
+                assert float(printed[column]) == pytest.approx(trial[key], rel=0.005)
+
+
+def test_readme_fits_in_150_lines() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 150
