@@ -22,6 +22,7 @@
   };
   const nameOf = (selector, wanted) =>
     [...named(selector)].find(([, element]) => element === wanted)?.[0];
+  const DOUBT_MIN = 60; // a driver that was killed can no longer say that its study has ended
   const [HEADS, FOCUS] = ["h1, h2, h3, summary", "a, summary, th button, .scroll"];
   const panes = () => [...document.querySelectorAll(".scroll")];
   const tables = () => [...document.querySelectorAll("table.sortable")];
@@ -77,7 +78,8 @@
   };
   const age = () => {
     const minutes = Math.round((Date.now() / 1000 - Number(live.dataset.drawn)) / 60);
-    if (minutes >= 1) live.querySelector("[data-age]").textContent = `, ${minutes} min ago`;
+    const doubt = minutes >= DOUBT_MIN ? " (diffrop status says whether the study still runs)" : "";
+    if (minutes >= 1) live.querySelector("[data-age]").textContent = `, ${minutes} min ago${doubt}`;
   };
   if (live) {
     age();

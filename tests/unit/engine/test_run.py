@@ -248,6 +248,25 @@ def test_drawing_that_fails_costs_neither_results_nor_exit_code(tmp_path: Path) 
     assert "Traceback" in (found.directory / "study.log").read_text()
 
 
+def test_last_page_is_live_where_another_driver_goes_on(tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    def render(folder: Path, standing: str) -> list[Path]:
+        drawn.append(standing)
+        return []
+
+    with_others = closed(tmp_path / "a", [], render).directory
+    assert drawn == [""] and not list((with_others / "drivers").iterdir())
+
+    def join(run: StudyRun, joined: object) -> None:
+        (run.folder.drivers / "elsewhere-1-abc").touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_run_stages", join)
+        closed(tmp_path / "b", [], render)
+    assert drawn[1] == "1 of 4 trials done, 0 running; 0 s left"
+
+
 def test_launch_that_an_outage_ends_shows_its_results_and_counts_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
