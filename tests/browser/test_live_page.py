@@ -9,7 +9,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from diffrop.analysis.data.load import StudyResults, load_study
-from diffrop.analysis.figures.drawing import draw_figures
+from diffrop.analysis.figures.registry import TITLES, study_figure
+from diffrop.analysis.figures.style import words_figure
 from diffrop.analysis.report import page as report
 from tests.made.browsing import look, take_picture
 from tests.made.full_study import write_full_study
@@ -28,16 +29,18 @@ def write(
 ) -> Callable[[str], str]:
     """Write the page of a study that stands somewhere, or has ended; return its address."""
     monkeypatch.setattr(report, "RELOAD_S", 1)
+    monkeypatch.setattr(report, "NUM_SHOWN", 1)
+    names = list(TITLES)[:3]
 
     def written(standing: str) -> str:
-        drawn = [item for item, _ in zip(draw_figures(study), range(5), strict=False)]
+        drawn = [(study_figure(name), words_figure("It is drawn.", "protocol")) for name in names]
         return report.write_page(study, drawn, tmp_path, standing).as_uri()
 
     return written
 
 
 def wait(until: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             if until():
@@ -100,7 +103,7 @@ def test_live_page_reloads_in_place_until_the_study_has_ended(
     assert {**after, "place": 0} == {**before, "place": 0}
     assert (
         abs(int(str(after["place"])) - 30) <= 1
-    )  # what stood above is gone, and it has not moved
+    )  # though the live line above is gone
     browser.execute_script("window.marked = true")
     time.sleep(2.5)
     assert not loads(browser)

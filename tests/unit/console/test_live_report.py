@@ -1,7 +1,6 @@
 """Figures and report are drawn while a study runs: when, at what cost, and that it ends."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +46,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    with monkeypatch.context() as patch:
-        patch.setattr(live_report, "time", found)
-        patch.setattr(live_report, "BackgroundCall", Call)
-        Call.every = []
-        yield found
+    monkeypatch.setattr(live_report, "time", found)
+    monkeypatch.setattr(live_report, "BackgroundCall", Call)
+    Call.every = []
+    return found
 
 
 @pytest.fixture
