@@ -101,9 +101,7 @@ def test_live_page_reloads_in_place_until_the_study_has_ended(
     wait(lambda: not browser.find_elements(By.ID, "live"))
     after = state(browser)
     assert {**after, "place": 0} == {**before, "place": 0}
-    assert (
-        abs(int(str(after["place"])) - 30) <= 1
-    )  # though the live line above is gone
+    assert abs(int(str(after["place"])) - 30) <= 1  # though the live line above is gone
     browser.execute_script("window.marked = true")
     time.sleep(2.5)
     assert not loads(browser)
