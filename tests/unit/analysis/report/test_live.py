@@ -35,7 +35,7 @@ def test_live_page_says_how_far_the_study_is_and_an_ended_one_does_not(study_dir
     live = live_element(html)
     assert live is not None and live["data-reload-s"] == str(RELOAD_S)
     words = Page(html).words
-    assert f"Live{STANDING}." in words and re.search(r"Drawn at \d{4}-\d\d-\d\d \d\d:\d\d", words)
+    assert f"Live {STANDING}." in words and re.search(r"Drawn at \d{4}-\d\d-\d\d \d\d:\d\d", words)
     assert "So far: " in words and "Next, " not in words
     ended = write_page(study, [], study_dir).read_text()
     assert live_element(ended) is None and "So far" not in Page(ended).words
