@@ -32,28 +32,43 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def main(argv: Sequence[str], command: str = "diffrop figures") -> int:
+def ended(folder: Path) -> str:
+    """Say of any study that it no longer runs; see `main`."""
+    return ""
+
+
+def main(
+    argv: Sequence[str],
+    command: str = "diffrop figures",
+    standing: Callable[[Path], str] = ended,
+) -> int:
     """Do what the command line asks for, and print the files that were written.
 
     Args:
         argv: what was typed after the command.
         command: as it was typed.
+        standing: returns how far the study of a folder is; empty if it does not run.
 
     Returns:
         the exit code.
     """
     with errors_to_exit(argv):
         _check_name(argv, command)
-        return _write(figures_parser(command).parse_args(argv))
+        return _write(figures_parser(command).parse_args(argv), standing)
 
 
-def report_main(argv: Sequence[str], command: str = "diffrop report") -> int:
+def report_main(
+    argv: Sequence[str],
+    command: str = "diffrop report",
+    standing: Callable[[Path], str] = ended,
+) -> int:
     """Write a study's report, and print its file; see `main`."""
     with errors_to_exit(argv):
-        return _write(report_parser(command).parse_args(argv))
+        return _write(report_parser(command).parse_args(argv), standing)
 
 
-def _write(args: argparse.Namespace) -> int:
+def _write(args: argparse.Namespace, standing: Callable[[Path], str]) -> int:
+    args.standing = standing
     for line in args.run(args):
         print(line)
     return 0
@@ -175,7 +190,8 @@ def _write_report(args: argparse.Namespace) -> Iterable[Path]:
     from diffrop.analysis.report.page import write_page
 
     study = _load(args.study, args)
-    return [write_page(study, draw_figures(study), args.out or _folder(args))]
+    standing = args.standing(_folder(args)) if args.tracking_uri is None else ""
+    return [write_page(study, draw_figures(study), args.out or _folder(args), standing)]
 
 
 def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:

@@ -160,7 +160,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
         progress.note()
         start = time.perf_counter()
         finished = engine.run_study(
-            config, launch, prepared, "study_scale", QuietScreen(), lambda path: []
+            config, launch, prepared, "study_scale", QuietScreen(), lambda path, standing: []
         )
         wall_s = time.perf_counter() - start
         progress.note()

@@ -22,6 +22,7 @@ from diffrop.analysis.figures.wrapping import text_width_in, wrap_clauses
 from diffrop.config import DiffusionConfig, Form, SamplingConfig
 from diffrop.printable import printable
 from diffrop.samplers import sampler_name
+from diffrop.storage import written_atomically
 
 WIDTH_IN = 4.2
 """Width of every figure; at one column's 3.3 inches no text is below 6 points."""
@@ -274,11 +275,20 @@ def words_figure(sentence: str, caption_text: str) -> Figure:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write NAME.png and NAME.svg, the same bytes for the same study, and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    write_figure(figure, paths[0], name, dpi=PNG_DPI)
-    write_figure(figure, paths[1], name, metadata={"Date": None})
+    """Write NAME.png and NAME.svg, the same bytes for the same study, and return their paths.
+
+    Whoever looks while they are drawn anew sees the old file or the new one, each whole.
+    """
+    options: dict[str, dict[str, Any]] = {
+        "png": {"dpi": PNG_DPI},
+        "svg": {"metadata": {"Date": None}},
+    }
+    paths = []
+    for suffix, more in options.items():
+        path = folder / f"{name}.{suffix}"
+        with written_atomically(path) as temporary:
+            write_figure(figure, temporary, name, format=suffix, **more)
+        paths.append(path)
     return paths
 
 
@@ -289,7 +299,7 @@ def write_figure(figure: Figure, target: Path | IO[Any], name: str, **options: A
 
     Args:
         figure: with names of users in its titles, labels and ticks.
-        target: file, whose suffix gives the format.
+        target: file, whose suffix gives the format where `options` do not.
         name: of the figure; the ids in an SVG are made of it.
         options: of `Figure.savefig`.
     """

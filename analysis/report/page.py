@@ -6,6 +6,7 @@ import io
 import math
 import re
 import shlex
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from diffrop.analysis.data.words import format_count, format_score, score_label
 from diffrop.analysis.figures.drawing import draw_figures, or_failure
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import caption, write_figure
+from diffrop.analysis.report.live import RELOAD_S, Live
+from diffrop.analysis.report.live import SCRIPT as LIVE_SCRIPT
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
 from diffrop.analysis.report.sections import (
     confirmation_section,
@@ -70,9 +73,20 @@ def write_report(study_dir: Path) -> Path:
 
 
 def write_page(
-    study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]], folder: Path
+    study: StudyResults,
+    drawn: Iterable[tuple[StudyFigure, Figure]],
+    folder: Path,
+    standing: str = "",
 ) -> Path:
-    """Write report.html of a study and its drawn figures into a folder; return its path."""
+    """Write report.html of a study into a folder; return its path.
+
+    Args:
+        study: what it tells of.
+        drawn: its figures.
+        folder: for the page.
+        standing: how far the study is, if it still runs: then the page says that it is live.
+    """
+    live = Live(standing, time.time()) if standing else None
     # Autoescape: names, messages and commands come from files that anyone may have edited.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -82,18 +96,23 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("report.html.j2").render(_context(study, drawn))
+    html = environment.get_template("report.html.j2").render(_context(study, drawn, live))
     path = folder / "report.html"
     write_atomically(path, html)
     return path
 
 
-def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -> dict[str, Any]:
+def _context(
+    study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]], live: Live | None
+) -> dict[str, Any]:
     """Return everything that the template shows."""
-    script = SORT_SCRIPT.read_text(encoding="utf-8")
+    scripts = [path.read_text(encoding="utf-8") for path in (SORT_SCRIPT, LIVE_SCRIPT)]
+    script = "".join(scripts)
     figures = [_figure(item, figure) for item, figure in drawn]
     return {
         "name": study.name,
+        "live": live,
+        "reload_s": RELOAD_S,
         "counts": counts_in_words(study),
         "caption": caption(study),
         "answer": answer(study),
@@ -118,7 +137,7 @@ def _context(study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]]) -
         "protocol": protocol_rows(study),
         "space": [space_row(item) for item in study.space],
         "command": study.config.get("command"),
-        "next": _next_step(study),
+        "next": _next_step(study) if live is None else ("", ""),
         "exported": bool(study.best) and not reasons_for_no_best(study),
         "directory": shlex.quote(_from_here(study.directory)),
         "train": train_command(_from_here(study.directory)),

@@ -1,6 +1,9 @@
-"""What a study draws at its end; the means to draw are imported when it gets there."""
+"""What a study draws while it runs and at its end; what it takes is imported when it is called."""
 
 from pathlib import Path
+
+from diffrop.record.study_folder import StudyFolder
+from diffrop.storage import sweep_temporaries
 
 
 def study_answer(study_dir: Path) -> str:
@@ -17,21 +20,31 @@ def study_answer(study_dir: Path) -> str:
     return found.headline if said else f"{found.headline} ({found.certainty}.)"
 
 
-def render_study(study_dir: Path) -> list[Path]:
+def render_study(study_dir: Path | str, standing: str = "") -> list[Path]:
     """Draw a study's figures and write its report; return the files.
 
-    The study has just run with the extractor that its command line named, which is trusted.
+    The study runs, or has just run, with the extractor that its command line named, which is
+    trusted.
+
+    Args:
+        study_dir: its folder.
+        standing: how far it is, if it still runs.
 
     Raises:
         ValueError: the folder is no study.
     """
     from diffrop.analysis.data.load import load_study
     from diffrop.analysis.figures.drawing import draw_figures, save_figures
+    from diffrop.analysis.report.live import end_live_page
     from diffrop.analysis.report.page import write_page
 
-    study = load_study(study_dir, trusted=True)
+    folder = StudyFolder(Path(study_dir))
+    sweep_temporaries(folder.figures, older_than_s=60)  # of a drawing that was killed
+    if not standing:
+        end_live_page(folder.report)
+    study = load_study(folder.path, trusted=True)
     drawn, paths = [], []
     for item in draw_figures(study):  # saved one by one: a launch that is stopped may end here
         drawn.append(item)
-        paths += save_figures([item], study_dir / "figures")
-    return [*paths, write_page(study, drawn, study_dir)]
+        paths += save_figures([item], folder.figures)
+    return [*paths, write_page(study, drawn, folder.path, standing)]

@@ -2,10 +2,11 @@
 
 from diffrop.analysis import command
 from diffrop.console.call import Call
+from diffrop.console.standing import standing_of
 
 parser = command.figures_parser
 
 
 def main(call: Call) -> int:
     """Draw; return the exit code."""
-    return command.main(call.argv, call.command)
+    return command.main(call.argv, call.command, standing_of)

@@ -2,10 +2,11 @@
 
 from diffrop.analysis import command
 from diffrop.console.call import Call
+from diffrop.console.standing import standing_of
 
 parser = command.report_parser
 
 
 def main(call: Call) -> int:
     """Write; return the exit code."""
-    return command.report_main(call.argv, call.command)
+    return command.report_main(call.argv, call.command, standing_of)

@@ -63,10 +63,9 @@ class AlertScreen(Screen):
         if progress.budget_spent >= NEAR and not self._near:
             self._send(f"{progress.budget_spent:.0%} of the budget is spent. {progress.line}")
         self._near = progress.budget_spent >= NEAR
-        seen = [(t.label, t.state, t.images_seen, t.score) for t in progress.trainings]
-        if seen != self._seen:
+        if progress.steps != self._seen:
             with self._lock:
-                self._seen, self._moved_at = seen, time.monotonic()
+                self._seen, self._moved_at = progress.steps, time.monotonic()
         self._screen.show(progress)
         self._say_failures()
 

@@ -22,6 +22,7 @@ from diffrop.console.configs import (
 from diffrop.console.options import study_parser
 from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
+from diffrop.engine.progress import Render
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.webhook import check_url
@@ -40,8 +41,8 @@ class StudyCommand:
     """Starts the name of an unnamed study."""
     description: str
     space: Path
-    render: Callable[[Path], list[Path]]
-    """Draws figures and report from the study's folder; returns the files."""
+    render: Render
+    """Draws figures and report; a function of a module, by whose name others call it."""
     answer: Callable[[Path], str]
     """Returns what the study found, in a sentence, from its folder."""
     settings: Mapping[str, Any] = field(default_factory=dict)

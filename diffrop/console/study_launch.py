@@ -18,6 +18,7 @@ from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.dry_run import comparison_table, print_plan
 from diffrop.console.kept_screen import KeptScreen
+from diffrop.console.live_report import LiveReport
 from diffrop.console.results import (
     MAX_ROWS,
     MIN_ROWS,
@@ -31,7 +32,7 @@ from diffrop.console.screens import View, open_screen
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge, described
 from diffrop.engine.prepare import check_study, prepare
-from diffrop.engine.progress import Screen
+from diffrop.engine.progress import Render, Screen
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import DiffropError
 from diffrop.record.confirmation import ConfirmationRecord
@@ -92,7 +93,7 @@ def run(
     command: str,
     view: View,
     console: Console,
-    render: Callable[[Path], list[Path]],
+    render: Render,
     answer: Callable[[Path], str],
     edge: Edge,
     notify: str | None = None,
@@ -105,7 +106,7 @@ def run(
         command: what was typed; see `typed_command`.
         view: what is shown while it runs.
         console: where.
-        render: draws figures and report from the study's folder; returns the files.
+        render: draws figures and report, now and then while it runs and at its end.
         answer: returns the answer in a sentence, from the study's folder.
         edge: learns where the study's log is, and how to go on.
         notify: URL to which messages go; it is kept nowhere.
@@ -118,7 +119,7 @@ def run(
     folder = StudyFolder(Path(launch.runs_root).resolve() / config.name)
     kept = KeptScreen(open_screen(view, console), folder)
     alerts = None if notify is None else _alerts(kept, config, folder, notify)
-    screen = kept if alerts is None else alerts
+    screen = LiveReport(kept if alerts is None else alerts, render, folder)
     edge.log = folder.log
     again = RESUME_HINT.format(name=config.name)
 

@@ -71,8 +71,10 @@ class StudyObserver(tune.Callback):
         self._budget_spent, self._spent = budget_spent, 0.0
         self._waiting: set[str] = set()
         """Trials that wait for room on the disk, by label."""
-        self._num_listed = -1
-        """Trials that had ended when trials.csv was written last."""
+        self._listed: list[tuple[str, str, int]] | None = None
+        """Label, state and images at the last score of each trial when trials.csv was written."""
+        self._num_logged = -1
+        """Trials that had ended when the tables were logged last."""
         self.concurrent = 1
         """Trials at a time, for the estimate of the time left."""
         self.confirming: Sequence[TrialTask] = ()
@@ -107,7 +109,7 @@ class StudyObserver(tune.Callback):
         start = time.monotonic()
         self._spent = self._budget_spent()
         result = self._update(running=True)
-        self._write_table(result)
+        self._log_tables()
         now = time.monotonic()
         self._sync_at = now + max(SYNC_INTERVAL_S, (now - start) / SYNC_SHARE)
         return result
@@ -128,22 +130,32 @@ class StudyObserver(tune.Callback):
         return result
 
     def _write_table(self, result: StudyResult) -> None:
-        """Write trials.csv once a trial has ended, so that a running study can be read."""
-        num_ended = sum(trial.state != "RUNNING" for trial in result.trials)
-        if num_ended != self._num_listed:
+        """Write trials.csv once a trial began, was scored or ended: others read it meanwhile."""
+        listed = [
+            (trial.label, trial.state, trial.card.images_seen if trial.card else 0)
+            for trial in result.trials
+        ]
+        if listed != self._listed:
             try:
                 write_trials(self._account.study, result)
             except OSError as error:
                 if is_full_disk(error):
-                    return  # it is written with the next update that finds room
+                    return  # it is written with the next look that finds room
                 raise
+            self._listed = listed
+
+    def _log_tables(self) -> None:
+        """Log the tables once a trial has ended."""
+        ended = sum(state != "RUNNING" for _, state, _ in self._listed or ())
+        if ended != self._num_logged:
             self._tracker.log_study(self._account.study)
-            self._num_listed = num_ended
+            self._num_logged = ended
 
     def _confirming(self, result: StudyResult) -> list[TrialResult]:
         return retrainings([task.folder for task in self.confirming], result)
 
     def _show(self, result: StudyResult, again: list[TrialResult]) -> None:
+        self._write_table(result)  # what is shown may be drawn from it
         waiting = {
             trial.label
             for trial in (*result.trials, *again)

@@ -1,8 +1,9 @@
 """Where a study stands while it runs, and the interface of what shows it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from diffrop.record.names import trial_label
 from diffrop.record.results import StudyResult, TrialResult
@@ -10,6 +11,10 @@ from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import StudyConfig
 
 TIME_LEFT_UNKNOWN = "time left unknown"
+
+Render = Callable[[Path, str], list[Path]]
+"""Draws figures and report from a study's folder; returns the files. The text says how far a
+study is that still runs, and is empty once it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,18 @@ class Progress:
     def trainings(self) -> list[TrialProgress]:
         """Trials and retrainings."""
         return [*self.trials, *self.retrainings]
+
+    @property
+    def steps(self) -> list[tuple[str, str, int, float | None]]:
+        """What is another whenever images were trained, something was scored, a trial ended."""
+        return [(t.label, t.state, t.images_seen, t.score) for t in self.trainings]
+
+    @property
+    def standing(self) -> str:
+        """How far the study is, in a sentence without its full stop."""
+        running = sum(trial.state == "RUNNING" for trial in self.trainings)
+        done = f"{self.num_ended} of {self.num_trials} trials done, {running} running"
+        return f"{done}; {self._time_left()}"
 
     @property
     def line(self) -> str:

@@ -14,7 +14,7 @@ import optuna
 from diffrop.cost.budget import BudgetTracker
 from diffrop.edge import described
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
-from diffrop.engine.progress import Screen
+from diffrop.engine.progress import Render, Screen, progress_of
 from diffrop.engine.records import (
     record_actual_cost,
     record_agreement,
@@ -70,7 +70,7 @@ def run_study(
     prepared: PreparedStudy,
     command: str,
     screen: Screen,
-    render: Callable[[Path], list[Path]],
+    render: Render,
     show: Callable[[FinishedStudy], object] = lambda finished: None,
 ) -> FinishedStudy:
     """Run or resume a study to its number of trials, and confirm its leaders if asked to.
@@ -81,7 +81,7 @@ def run_study(
         prepared: what `prepare` returned for both.
         command: the command line, kept in the study's folder.
         screen: what is shown while it runs.
-        render: draws figures and report from the study's folder; returns the files.
+        render: draws figures and report.
         show: shows the results, once they are written and before anything is drawn.
 
     Raises:
@@ -145,7 +145,7 @@ def _open(run: StudyRun, command: str) -> None:
 
 def _close(
     run: StudyRun,
-    render: Callable[[Path], list[Path]],
+    render: Render,
     show: Callable[[FinishedStudy], object],
 ) -> FinishedStudy:
     """Write, show, draw and log what came out, and leave the study.
@@ -171,7 +171,8 @@ def _close(
     run.observer.sync_confirmation(folder, result)
     run.tracker.log_study(folder)
     if result.trials:
-        run.tracker.log_study_artifacts(_drawn(run, render))
+        standing = progress_of(result, run.concurrent).standing if run.drivers.others() else ""
+        run.tracker.log_study_artifacts(_drawn(run, render, standing))
     _push(run)
     stopped = run.stop.requested
     status = "FAILED" if run.outage else "KILLED" if stopped else "FINISHED"
@@ -183,15 +184,16 @@ def _close(
     return replace(finished, untracked=missing, interrupted=stopped)
 
 
-def _drawn(run: StudyRun, render: Callable[[Path], list[Path]]) -> list[Path]:
+def _drawn(run: StudyRun, render: Render, standing: str) -> list[Path]:
     """Draw figures and report, which can be made again: not for long once a stop was asked for.
 
-    Whatever goes wrong costs neither the results nor the exit code.
+    Whatever goes wrong costs neither the results nor the exit code. `standing` says how far the
+    study is if other drivers go on with it.
     """
     limit, path = DRAW_STOPPED_S if run.stop.requested else None, run.folder.path
     try:
         with run.stop.at_once(), time_limit(limit):
-            return render(path)
+            return render(path, standing)
     except KeyboardInterrupt:
         why = "Not all figures were drawn, nor the report"
     except Exception as error:

@@ -32,7 +32,7 @@ def run_small(
         inputs = replace(inputs, dataset=striking_dataset(dataset, striker))
     known = gather(config, store.path.parent, fingerprints_of(inputs))
     prepared = PreparedStudy(store, inputs, reference_scores={}, warm_start=known)
-    return run_study(config, launch, prepared, "test", QuietScreen(), lambda path: [])
+    return run_study(config, launch, prepared, "test", QuietScreen(), lambda path, standing: [])
 
 
 def launch_in(folder: Path, **changes: object) -> LaunchConfig:

@@ -184,7 +184,7 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
 
     def run(*argv: str, fault: BaseException | None = None, **environment: str) -> int:
         faults[:] = [] if fault is None else [fault]
-        made = StudyCommand("run_x", "A study.", SPACE, lambda path: [], lambda path: "")
+        made = StudyCommand("run_x", "A study.", SPACE, lambda path, standing: [], lambda path: "")
         words = [*argv, "--study-name", "s", "--json"]
         return made.main(Call("diffrop study x", words, environment))
 

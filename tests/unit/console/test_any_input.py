@@ -27,7 +27,9 @@ from tests.made.small import SPACE
 
 T = TypeVar("T")
 
-COMMAND = StudyCommand("tau", "A study.", SPACE, render=lambda path: [], answer=lambda path: "")
+COMMAND = StudyCommand(
+    "tau", "A study.", SPACE, render=lambda path, standing: [], answer=lambda path: ""
+)
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
 OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
 DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")

@@ -8,7 +8,9 @@ from diffrop.console.commands import StudyCommand
 from tests.made.faults import fault
 from tests.made.small import SPACE
 
-COMMAND = StudyCommand("tau", "A study.", SPACE, render=lambda path: [], answer=lambda path: "")
+COMMAND = StudyCommand(
+    "tau", "A study.", SPACE, render=lambda path, standing: [], answer=lambda path: ""
+)
 
 
 def refused(

@@ -154,6 +154,32 @@ def test_table_is_written_each_time_a_trial_has_ended(
     assert [table.count("RUNNING") for table in tracker.tables] == [1, 0]
 
 
+def test_table_has_what_was_scored_before_it_is_shown(
+    found: StudyResult, account: CostAccount
+) -> None:
+    path = account.study.trials_table
+    first, second = found.trials
+    running = dataclasses.replace(second, state="RUNNING")
+    scored = dataclasses.replace(running, card=score_card(40.0, images=64))
+    results = [dataclasses.replace(found, trials=[first, running])]
+    tables: list[str] = []
+
+    class Reading(PlainScreen):
+        def show(self, progress: Progress) -> None:
+            tables.append(path.read_text())
+
+    tracker, screen = KeepingTracker(), Reading(Console(file=io.StringIO()))
+    observer = StudyObserver(lambda: results[-1], account, tracker, screen, {})  # type: ignore[arg-type]
+    observer.update()
+    results.append(dataclasses.replace(found, trials=[first, scored]))
+    observer.update()
+    assert ["40.0" in table for table in tables] == [False, True]
+    assert len(tracker.tables) == 1  # no further trial has ended
+    written = path.stat().st_mtime_ns
+    observer.update()
+    assert path.stat().st_mtime_ns == written
+
+
 def test_trial_is_logged_up_to_where_it_was_stopped_or_to_its_next_rung(
     found: StudyResult, account: CostAccount
 ) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from diffrop.console.results import conclusions
 from diffrop.console.screens import QuietScreen
 from diffrop.engine import run as engine
 from diffrop.engine.prepare import PreparedStudy, fingerprints_of
+from diffrop.engine.progress import Render
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.engine.study_run import StudyRun
 from diffrop.errors import FaultError, OutageError
@@ -63,7 +64,7 @@ def finish(
     write_record(store.folder.confirmation, record)
     launch = launch_in(folder, resume=True, **launched)
     prepared = PreparedStudy(store, inputs, reference_scores={})
-    return run_study(config, launch, prepared, "command", QuietScreen(), lambda path: [])
+    return run_study(config, launch, prepared, "command", QuietScreen(), lambda path, standing: [])
 
 
 @pytest.fixture(autouse=True)
@@ -173,9 +174,7 @@ class ToldScreen(QuietScreen):
         self.happened.append(sentence)
 
 
-def closed(
-    folder: Path, happened: list[str], render: Callable[[Path], list[Path]]
-) -> FinishedStudy:
+def closed(folder: Path, happened: list[str], render: Render) -> FinishedStudy:
     """End a launch of one trial; what it shows, draws and says is in `happened`."""
 
     def show(finished: FinishedStudy) -> None:
@@ -198,7 +197,7 @@ def test_stopped_launch_shows_its_results_and_then_draws_for_a_moment(
 ) -> None:
     happened: list[str] = []
 
-    def draw_for_ever(folder: Path) -> list[Path]:
+    def draw_for_ever(folder: Path, standing: str) -> list[Path]:
         happened.append("drawing")
         while True:
             try:
@@ -227,7 +226,7 @@ def test_signal_while_it_draws_costs_the_figures_alone(
 ) -> None:
     happened: list[str] = []
 
-    def interrupted(folder: Path) -> list[Path]:
+    def interrupted(folder: Path, standing: str) -> list[Path]:
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("it goes on")
 
@@ -240,13 +239,32 @@ def test_signal_while_it_draws_costs_the_figures_alone(
 def test_drawing_that_fails_costs_neither_results_nor_exit_code(tmp_path: Path) -> None:
     happened: list[str] = []
 
-    def fail(folder: Path) -> list[Path]:
+    def fail(folder: Path, standing: str) -> list[Path]:
         raise KeyError("fid/few")
 
     found = closed(tmp_path, happened, fail)
     assert not found.interrupted and happened[0] == "results, interrupted: False"
     assert "could not be drawn: unexpected KeyError ('fid/few'). To draw them" in happened[1]
     assert "Traceback" in (found.directory / "study.log").read_text()
+
+
+def test_last_page_is_live_where_another_driver_goes_on(tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    def render(folder: Path, standing: str) -> list[Path]:
+        drawn.append(standing)
+        return []
+
+    with_others = closed(tmp_path / "a", [], render).directory
+    assert drawn == [""] and not list((with_others / "drivers").iterdir())
+
+    def join(run: StudyRun, joined: object) -> None:
+        (run.folder.drivers / "elsewhere-1-abc").touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_run_stages", join)
+        closed(tmp_path / "b", [], render)
+    assert drawn[1] == "1 of 4 trials done, 0 running; 0 s left"
 
 
 def test_launch_that_an_outage_ends_shows_its_results_and_counts_as_failed(
@@ -260,7 +278,7 @@ def test_launch_that_an_outage_ends_shows_its_results_and_counts_as_failed(
     monkeypatch.setattr(engine, "_run_stages", lose)
     monkeypatch.setattr(Tracker, "close", lambda tracker, status: ends.append(status) or [])
     with pytest.raises(OutageError, match="the disk is full"):
-        closed(tmp_path, happened, lambda folder: [])
+        closed(tmp_path, happened, lambda folder, standing: [])
     assert "results, interrupted: True" in happened and ends == ["FAILED"]
 
 
@@ -272,7 +290,7 @@ def test_second_signal_goes_on_to_the_results(
 
     monkeypatch.setattr(engine, "_run_stages", insist)
     happened: list[str] = []
-    closed(tmp_path, happened, lambda folder: [])
+    closed(tmp_path, happened, lambda folder, standing: [])
     assert happened == ["results, interrupted: False"]
 
 
