@@ -23,9 +23,10 @@ from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path
 from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
-from diffrop.record.exported_config import load_export
+from diffrop.record.exported_config import Export, load_export
 from diffrop.study.config import LaunchConfig
 
+OMEGAS = "evaluation.guidance_scales"
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
 
 
@@ -36,6 +37,8 @@ def parser(command: str) -> argparse.ArgumentParser:
     start.add_argument("--config", type=local_path, metavar="FILE", help="best.yaml of a study")
     add_options(start, "preset")
     add_trust(found)
+    text = "sample at the study's omega (it is chosen anew, for the length of this training)"
+    found.add_argument("--keep-omega", action="store_true", help=text)
     found.add_argument("--name", help="folder in runs/ (final-, and the time)")
     add_options(found, "launch.resume", help="carry on with the training of that name")
     add_options(found, "training.seed", default="as in --config, or 0")
@@ -45,21 +48,34 @@ def parser(command: str) -> argparse.ArgumentParser:
     return found
 
 
-def final_config(args: argparse.Namespace) -> ExperimentConfig:
+def final_config(args: argparse.Namespace, exported: Export | None) -> ExperimentConfig:
     """Return the exported configuration, or the preset's, with what the options change.
 
     Raises:
-        ValueError: the file is no export, or an option is not allowed.
+        ValueError: an option is not allowed.
     """
-    if args.config is None:
+    if args.keep_omega and (exported is None or OMEGAS in experiment_changes(args)):
+        raise ValueError("--keep-omega is for --config, without --omegas")
+    if exported is None:
         return experiment_config(args, vars(args)["preset"])
     if "dataset" in given(args, "data"):
         raise ValueError(
             "--dataset came with --config, which has its own. To fix: leave one of them out"
         )
-    exported = load_export(args.config)
+    start = exported.experiment if args.keep_omega else exported.with_omegas
     with flags_named(args):
-        return exported.with_values(experiment_changes(args))
+        return start.with_values(experiment_changes(args))
+
+
+def omega_line(exported: Export | None, config: ExperimentConfig) -> str:
+    """Return how the omega of an exported configuration comes about; empty without one."""
+    if exported is None:
+        return ""
+    omegas = [f"{omega:g}" for omega in sorted(config.evaluation.guidance_scales)]
+    if len(omegas) > 1:
+        names = ", ".join(omegas)
+        return f"omega will be chosen anew from {names}: {exported.found} (--keep-omega keeps it)."
+    return f"omega {omegas[0]}, as asked: {exported.found}."
 
 
 def trusts_extractor(args: argparse.Namespace) -> bool:
@@ -74,6 +90,7 @@ def run(
     directory: Path,
     console: Console,
     trusted: bool,
+    omega: str = "",
 ) -> int:
     """Check, train, score, print; return the exit code.
 
@@ -83,6 +100,7 @@ def run(
         directory: of the training.
         console: where it is shown.
         trusted: whether an extractor of one's own may be called.
+        omega: how its omega comes about, in a sentence, if that needs saying.
     """
     from diffrop.console.results import metrics_table
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
@@ -92,6 +110,8 @@ def run(
     inputs, reference_scores = prepare_final(config, launch, trusted=trusted)
     for line in data_lines(inputs.dataset):
         console.print(line, soft_wrap=True)
+    if omega:
+        console.print(omega, soft_wrap=True)
     result = train_final(config, inputs, directory, launch, console)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
@@ -113,9 +133,11 @@ def main(call: Call) -> int:
     """Train, score, print; return the exit code."""
     args, console = parser(call.command).parse_args(call.argv), Terminal()
     with errors_to_exit(call.argv):
-        config, directory = final_config(args), training_folder(args, "final")
+        exported = None if args.config is None else load_export(args.config)
+        config, directory = final_config(args, exported), training_folder(args, "final")
         launch = launch_config(args, call.environment.get("MLFLOW_TRACKING_URI"))
-        if args.config is None:
+        if exported is None:
             asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
             config = for_device(config, asked, on_gpu)
-        return run(config, launch, directory, console, trusts_extractor(args))
+        trusted, omega = trusts_extractor(args), omega_line(exported, config)
+        return run(config, launch, directory, console, trusted, omega)

@@ -1,5 +1,6 @@
 """The plan of a study on the terminal, and beside it, afterwards, what the study did cost."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -19,6 +20,9 @@ from diffrop.search.sampler_view import num_startup_trials
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.sampling_choice import sampling_choices
 
+LONG_S = 60.0
+"""Of a measurement that has to say why it took so long."""
+
 
 def print_plan(
     config: StudyConfig, launch: LaunchConfig, dataset: Dataset, path: Path, console: Console
@@ -27,10 +31,13 @@ def print_plan(
 
     Raises:
         ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
+        ValueError: weights or packages of the extractor are missing.
     """
     on_gpu = launch.gpus_per_worker > 0 and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    extractor, reference = stand_ins(config.experiment, dataset) or (None, None)
+    cache = path.parent / ".cache"
+    began = time.monotonic()
+    extractor, reference = stand_ins(config.experiment, dataset, cache) or (None, None)
     probe = measure_speeds(
         config.experiment,
         dataset,
@@ -40,12 +47,19 @@ def print_plan(
         cpus=launch.cpus_per_worker,
         limit_s=DRY_RUN_LIMIT_S,
     )
+    measured_s = time.monotonic() - began
     plan = make_plan(config, launch, dataset.num_classes, probe, nodes_of(launch))
     for line in head_lines(config, dataset, path):
         console.print(line, soft_wrap=line.startswith("Study "))
     console.print(plan_table(plan))
     for line in plan_lines(plan, config, launch):
         console.print(line)
+    if measured_s > LONG_S:
+        console.print(
+            f"Measuring took {duration_text(measured_s)}: a training step, a denoising "
+            "evaluation, features and all metrics are timed once at least, however slow this "
+            "machine is."
+        )
     console.print("Dry run: nothing was started or written.")
 
 

@@ -1,10 +1,13 @@
 """A short measurement of what a study will do for hours: train, sample, extract features."""
 
 import contextlib
+import dataclasses
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import torch
@@ -14,25 +17,32 @@ from diffrop.config import ExperimentConfig, Metric
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import guided_noise
 from diffrop.metrics.classifier import Classifier
-from diffrop.metrics.features import FeatureExtractor
+from diffrop.metrics.extractors import make_extractor, needs_download
+from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import balanced_labels, evaluate
 from diffrop.record.cost import Probe
+from diffrop.seeds import REFERENCE, generator
 from diffrop.training.trainer import Trainer
 
 STEPS = 50
 
 
-LAUNCH_LIMIT_S, DRY_RUN_LIMIT_S = 3.0, 60.0
-"""Of the training steps; sampling and features get half of that each."""
+LAUNCH_LIMIT_S, DRY_RUN_LIMIT_S = 3.0, 20.0
+"""Of the training steps; sampling and features get half of that each. With the metrics, which take
+some ten seconds, a dry run measures for less than a minute, unless a single step is longer."""
 
 
 METRIC_SAMPLES = 500
 """Of the report that is timed; the metrics of a longer one are taken to be as much slower."""
 
 
+NUM_REPEATED = 10
+"""Images whose features stand for all of that report."""
+
+
 REFERENCE_IMAGES = 5_000
-"""Of a stand-in's reference."""
+"""Of a stand-in's reference, at most."""
 
 
 SAMPLED_EVERY_S = 0.005
@@ -94,12 +104,16 @@ def _measure(
             steps, seconds = _timed(lambda: guided_noise(*args).sum().item(), limit_s / 2, 20)
     features, metrics = None, (0.0, 0.0)
     if extractor is not None:
-        images = torch.zeros(extractor.batch_size, *dataset.image_shape, dtype=torch.uint8)
-        images = images.to(device)
+        some = dataset.reference.images[:NUM_REPEATED].to(device)
+        first = _timed(lambda: extractor.extract(some), 0.0, 1)  # it also warms a GPU up
+        count = _fitting(extractor.batch_size, len(some) / first[1] * limit_s / 4)
+        images = dataset.reference.images[:count].to(device)
         batches, spent = _timed(lambda: extractor.extract(images), limit_s / 2, 5)
         features = batches * len(images) / spent
         if reference is not None:
-            metrics = _time_metrics(config, dataset, extractor, reference, device)
+            count = min(config.evaluation.num_samples, METRIC_SAMPLES)
+            found = _repeated(extractor.extract(some), count)
+            metrics = _time_metrics(config, dataset.num_classes, found, reference)
     return Probe(
         device=device.type,
         num_steps=timed[0],
@@ -119,17 +133,20 @@ def _size_mib(checkpoint: Checkpoint) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
 
 
+def _repeated(found: Extraction, count: int) -> Extraction:
+    """Return an extraction of so many images, made of a few: metrics of it take as long."""
+    rows = torch.arange(count) % len(found.features)
+    noise = torch.randn(count, found.features.shape[1], generator=generator("cpu", 0, REFERENCE))
+    repeated = found.rows(rows)
+    return dataclasses.replace(repeated, features=repeated.features + noise)
+
+
 def _time_metrics(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    extractor: FeatureExtractor,
-    reference: Reference,
-    device: torch.device,
+    config: ExperimentConfig, num_classes: int, found: Extraction, reference: Reference
 ) -> tuple[float, float]:
     """Return the seconds of one report of FIDs, and of all metrics for each of its samples."""
-    count = min(config.evaluation.num_samples, METRIC_SAMPLES, len(dataset.reference.labels))
-    found = extractor.extract(dataset.reference.images[:count].to(device))
-    labels = balanced_labels(count, dataset.num_classes)
+    count = len(found.features)
+    labels = balanced_labels(count, num_classes)
 
     def report(metrics: tuple[Metric, ...], details: bool) -> float:
         start = time.perf_counter()
@@ -140,17 +157,35 @@ def _time_metrics(
 
 
 def stand_ins(
-    config: ExperimentConfig, dataset: Dataset
+    config: ExperimentConfig, dataset: Dataset, cache: Path
 ) -> tuple[FeatureExtractor, Reference] | None:
-    """Return an extractor and a reference as slow as the configured ones, if no file is needed."""
-    if config.evaluation.extractor != "classifier":
+    """Return an extractor and a reference as slow as the configured ones.
+
+    The classifier is not trained, and the features of the reference are random. None where the
+    extractor would have to be downloaded first.
+
+    Args:
+        config: names the extractor, which may be called: see `make_extractor`.
+        dataset: its images.
+        cache: folder of what was downloaded.
+
+    Raises:
+        ValueError: weights or packages of the extractor are missing.
+    """
+    evaluation = config.evaluation
+    if needs_download(evaluation, cache):
         return None
-    network = Classifier(dataset.image_shape, dataset.num_classes)
-    precision = config.evaluation.extractor_precision
-    extractor = FeatureExtractor(network, "untrained", batch_size=500, precision=precision)
-    some = slice(REFERENCE_IMAGES)
-    images, labels = dataset.reference.images[some], dataset.reference.labels[some]
-    features = extractor.extract(images).features
+    if evaluation.extractor == "classifier":
+        network = Classifier(dataset.image_shape, dataset.num_classes)
+        precision = evaluation.extractor_precision
+        extractor = FeatureExtractor(network, "untrained", batch_size=500, precision=precision)
+    else:
+        source = dataset.reference, dataset.name, cache
+        extractor = make_extractor(evaluation, *source, trusted=True)
+    labels = dataset.reference.labels
+    labels = labels[:: math.ceil(len(labels) / REFERENCE_IMAGES)]  # of all classes
+    size = extractor.extract(dataset.reference.images[:1]).features.shape[1]
+    features = torch.randn(len(labels), size, generator=generator("cpu", 0, REFERENCE))
     reference = Reference.fit(
         features,
         labels,

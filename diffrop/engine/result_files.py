@@ -62,6 +62,7 @@ def export(result: StudyResult) -> dict[str, Any]:
         "format": 1,
         "config": experiment.to_dict(),
         "omega": best.card.omega,
+        "omegas": list(exported.evaluation.guidance_scales),
         "provenance": {
             "study": config.name,
             "trial": best.number,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffrop.config import EvaluationConfig
-from diffrop.metrics.weights import sha256_of, weights_file
+from diffrop.metrics.weights import is_at_hand, sha256_of, weights_file
 from diffrop.schema import short
 
 if TYPE_CHECKING:
@@ -108,6 +108,30 @@ def published_digest(name: str) -> str:
     return str(MODEL_METADATA[name]["hash"])
 
 
+def _location(name: str, weights: str | None) -> str:
+    """Return the weights of one of `WITH_WEIGHTS`: those that are named, or the published."""
+    if weights is not None:
+        return weights
+    if name == "inception-v3-compat":
+        return INCEPTION_URL
+    from torch_fidelity.feature_extractor_clip import MODEL_URLS
+
+    return f"{MODEL_URLS[name]}#sha256={published_digest(name)}"
+
+
+def needs_download(config: EvaluationConfig, cache: Path) -> bool:
+    """Return whether the configured extractor, which is known, has to be downloaded first.
+
+    Args:
+        config: its name and weights.
+        cache: folder of earlier downloads.
+    """
+    name = config.extractor
+    if name in WITH_WEIGHTS:
+        return not is_at_hand(_location(name, config.extractor_weights), cache)
+    return name in DOWNLOADED_CODE
+
+
 def check_extractor(name: str, *, trusted: bool = False) -> None:
     """Raise ValueError unless an extractor of that name is known, or trusted and importable."""
     own = ":" in name
@@ -162,21 +186,17 @@ def _classifier(inputs: ExtractorInputs) -> "nn.Module":
 def _inception(inputs: ExtractorInputs) -> "nn.Module":
     from diffrop.metrics.extractor_networks import Inception
 
-    location = inputs.weights or INCEPTION_URL
+    location = _location("inception-v3-compat", inputs.weights)
     path = weights_file(location, inputs.cache)
     return _loaded(lambda: Inception(path), location, "name a file in torch-fidelity's format")
 
 
 def _clip(name: str, inputs: ExtractorInputs) -> "nn.Module":
-    from torch_fidelity.feature_extractor_clip import (
-        MODEL_METADATA,
-        MODEL_URLS,
-        FeatureExtractorCLIP,
-    )
+    from torch_fidelity.feature_extractor_clip import FeatureExtractorCLIP
 
     from diffrop.metrics.extractor_networks import FidelityNetwork
 
-    location = inputs.weights or f"{MODEL_URLS[name]}#sha256={MODEL_METADATA[name]['hash']}"
+    location = _location(name, inputs.weights)
     path = weights_file(location, inputs.cache)
     _check_published(path, name)
     make = partial(FeatureExtractorCLIP, name, ["clip"], feature_extractor_weights_path=str(path))

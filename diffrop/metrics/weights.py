@@ -28,7 +28,7 @@ def weights_file(location: str, cache: Path) -> Path:
             f"extractor_weights is {location!r}; allowed: a file, or URL#sha256=HEX with the "
             "file's digest"
         )
-    path = cache / f"weights-{digest[:16]}"
+    path = _download(digest, cache)
     if path.exists() and sha256_of(path).startswith(digest):
         return path
     import torch  # here: nothing but a download needs it
@@ -42,6 +42,20 @@ def weights_file(location: str, cache: Path) -> Path:
             "--extractor-weights, or another --extractor."
         ) from error
     return path
+
+
+def is_at_hand(location: str, cache: Path) -> bool:
+    """Return whether a weight file needs no download: one that is missing needs none either.
+
+    Args:
+        location: as for `weights_file`.
+        cache: folder for downloads.
+    """
+    return "://" not in location or _download(location.rpartition("=")[2], cache).exists()
+
+
+def _download(digest: str, cache: Path) -> Path:
+    return cache / f"weights-{digest[:16]}"
 
 
 def sha256_of(path: Path) -> str:

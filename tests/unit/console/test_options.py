@@ -55,7 +55,7 @@ FLAGS = {
     "score": "--samples --checkpoint --write-statistics --reference-statistics --out --omega "
     f"--sampler --num-samples --seed --set --runs-root --trust-code {DATA} {EXTRACTOR}",
     "status": "--runs-root --storage --json",
-    "train_final": "--config --preset --name --resume --seed --trust-code "
+    "train_final": "--config --preset --keep-omega --name --resume --seed --trust-code "
     f"{DATA} {TRIAL} {LAUNCH}",
     "train_gan": f"--model {DATA} --images --num-samples --seed --set {EXTRACTOR} --runs-root "
     "--name --resume",

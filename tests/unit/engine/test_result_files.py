@@ -35,8 +35,11 @@ def test_csv_and_export_hold_what_was_found(finished: Finished) -> None:
     exported = ExperimentConfig.from_dict(content["config"])
     assert exported.contrastive.margin == 1.01
     final = load_export(folder.best)
-    assert final.evaluation.guidance_scales == (1.0,)
-    assert final.contrastive == exported.contrastive
+    assert final.experiment.evaluation.guidance_scales == (1.0,)
+    assert final.experiment.contrastive == exported.contrastive
+    searched = result.config.experiment.evaluation.guidance_scales
+    assert final.with_omegas.evaluation.guidance_scales == tuple(sorted({*searched, 1.0}))
+    assert final.found == "the study's was 1 after 128 images"
 
 
 def test_export_keeps_the_interval_of_guidance(finished: Finished) -> None:
@@ -53,7 +56,7 @@ def test_export_keeps_the_interval_of_guidance(finished: Finished) -> None:
     write_results(dataclasses.replace(result, trials=trials), store.folder)
     table = pd.read_csv(store.folder.trials_table).set_index("number")
     assert table.loc[best.number, "sampler"] == name
-    (choice,) = sampling_choices(load_export(store.folder.best))
+    (choice,) = sampling_choices(load_export(store.folder.best).experiment)
     assert (choice.omega, choice.sampler) == (1.0, name)
 
 
@@ -118,4 +121,4 @@ def test_export_of_a_fork_says_what_a_configuration_cannot(
     else:
         with pytest.warns(UserWarning, match=f"went on from {went_on_from}"):
             final = load_export(path)
-    assert final.contrastive.start_images == images
+    assert final.experiment.contrastive.start_images == images
