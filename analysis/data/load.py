@@ -1,7 +1,7 @@
 """Reads studies into tidy frames; it trains nothing and needs neither ray nor torch.
 
-`load_study` reads a folder or a study in MLflow alike; `load_studies` puts any number of either into
-one set of frames.
+`load_study` reads a folder or a study in MLflow alike; `load_studies` puts any number of either
+into one set of frames.
 """
 
 import os

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from diffrop.redaction import redact
 
-ADDRESS = "a folder; or of a study in MLflow TRACKING_URI#NAME, as in sqlite:////path/mlflow.db#tau"
+ADDRESS = (
+    "a folder; or of a study in MLflow TRACKING_URI#NAME, as in sqlite:////path/mlflow.db#tau"
+)
 
 
 def split_address(study: Path | str) -> tuple[str, str] | None:
