@@ -138,9 +138,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_study(parser: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
-    words = "folder of a study, such as runs/tau-sweep; or its name in MLflow"
+    words = "folder of a study, such as runs/tau-sweep; or of one in MLflow TRACKING_URI#NAME"
     parser.add_argument(name, nargs=nargs, metavar="STUDY", help=words)
-    words = "read the study from MLflow, not from a folder"
+    words = "STUDY is a name in this MLflow, not a folder"
     parser.add_argument("--tracking-uri", metavar="URI", help=words)
     words = "call an extractor of one's own that the study names (else pixels take its place)"
     parser.add_argument("--trust-code", action="store_true", help=words)
@@ -150,19 +150,23 @@ def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write to {default}")
 
 
+def _address(study: str, args: argparse.Namespace) -> str:
+    return study if args.tracking_uri is None else f"{args.tracking_uri}#{study}"
+
+
 def _load(study: str, args: argparse.Namespace) -> "StudyResults":
-    if args.tracking_uri is None:
-        from diffrop.analysis.data.load import load_study
+    from diffrop.analysis.data.load import load_study
 
-        return load_study(Path(study), trusted=args.trust_code)
-    from diffrop.analysis.data.tracked import load_tracked
-
-    return load_tracked(args.tracking_uri, study)
+    return load_study(_address(study, args), trusted=args.trust_code)
 
 
 def _folder(args: argparse.Namespace) -> Path:
     """Return the study's folder; of a study in MLflow, one of its name here."""
-    return Path(args.study if args.tracking_uri is None else args.study.partition("@")[0])
+    from diffrop.analysis.data.tracked import split_address
+
+    address = _address(args.study, args)
+    tracked = split_address(address)
+    return Path(tracked[1].partition("@")[0] if tracked else address)
 
 
 def _list(args: argparse.Namespace) -> Iterable[str]:

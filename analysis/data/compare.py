@@ -1,6 +1,7 @@
 """Which trials of a study are comparable, and which of them are the best."""
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -18,8 +19,9 @@ def num_samples_column(score: str) -> str:
 
 
 def comparable_trials(study: StudyResults) -> pd.DataFrame:
-    """Return the complete trials that were scored alike, by the objective, best first.
+    """Return the complete trials that were scored alike, best first.
 
+    Those that meet the constraints come before those that do not, each by the objective.
     FID depends on N, sampler, extractor and reference: values under different ones do not compare.
     Where complete trials differ in them, the largest group stays (of equal ones that of larger N).
 
@@ -34,7 +36,14 @@ def comparable_trials(study: StudyResults) -> pd.DataFrame:
     if protocol:
         common = max(protocol, key=lambda found: (protocol.count(found), found))
         complete = complete[[found == common for found in protocol]]
-    return complete.sort_values(["value", "number"])
+    complete = complete.sort_values(["value", "number"])
+    met = meets_constraints(complete)
+    return pd.concat([complete[met], complete[~met]])
+
+
+def meets_constraints(trials: pd.DataFrame) -> pd.Series:
+    """Return for each trial False if it is known to break a constraint of its study, else True."""
+    return trials["feasible"].fillna(True).astype(bool)
 
 
 def num_incomparable(study: StudyResults) -> int:
@@ -53,6 +62,17 @@ def contrastive_trials(study: StudyResults) -> pd.DataFrame:
     """Return the comparable trials that have a contrastive loss, best first."""
     trials = comparable_trials(study)
     return trials[trials["form"] != "none"]
+
+
+def best_trial(study: StudyResults) -> pd.Series | None:
+    """Return the best contrastive trial that meets the constraints; None without one."""
+    trials = contrastive_trials(study)
+    return trials.iloc[0] if meets_constraints(trials.head(1)).any() else None
+
+
+def baseline_and_best(study: StudyResults) -> list[pd.Series]:
+    """Return the baseline and the best contrastive trial, as far as there are such."""
+    return [trial for trial in (baseline_trial(study), best_trial(study)) if trial is not None]
 
 
 def broken(values: pd.Series) -> pd.Series:
@@ -83,6 +103,33 @@ def beside_baseline(study: StudyResults, trials: pd.DataFrame, score: str = "") 
         low=trials[f"difference_low{of}"],
         high=trials[f"difference_high{of}"],
     )
+
+
+def order_by(study: StudyResults, objective: Callable[[pd.Series], float]) -> pd.DataFrame:
+    """Return the comparable trials by an objective of one's own, best first.
+
+    Args:
+        study: whose trials they are; each stays at the omega that its own objective chose.
+        objective: of a trial, a row of `study.trials`; lower is better, NaN has no place.
+
+    Returns:
+        `comparable_trials` with the columns `own`, the objective; `own_difference`, less the
+        baseline's (NaN without one); and `own_rank`, from 1 (NA where `own` is NaN).
+
+    Raises:
+        ValueError: the objective of a trial is no number.
+    """
+    trials, baseline = comparable_trials(study), baseline_trial(study)
+    try:
+        own = [float(objective(trial)) for _, trial in trials.iterrows()]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the objective of a trial is no number: {error}") from error
+    trials = trials.assign(own=pd.Series(own, trials.index, dtype="float64"))
+    level = math.nan
+    if baseline is not None:
+        level = trials.loc[trials["number"] == baseline["number"], "own"].iloc[0]
+    ranks = trials["own"].rank(method="first").astype("Int64")
+    return trials.assign(own_difference=trials["own"] - level, own_rank=ranks).sort_values("own")
 
 
 def best_of_each_form(study: StudyResults) -> pd.DataFrame:

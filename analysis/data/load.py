@@ -1,7 +1,7 @@
 """Reads studies into tidy frames; it trains nothing and needs neither ray nor torch.
 
-`load_study` reads a folder and `diffrop.analysis.data.tracked.load_tracked` an MLflow server;
-`load_studies` puts any number of either into one.
+`load_study` reads a folder or a study in MLflow alike; `load_studies` puts any number of either
+into one set of frames.
 """
 
 import os
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffrop.analysis.data.tracked import download, split_address
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
 from diffrop.record.cost_account import CostAccount, CostEntry
@@ -121,19 +122,27 @@ class StudyResults(StudyFrames):
         return flatten(self.config["experiment"]).get(key)
 
 
-def load_study(directory: Path, *, trusted: bool = False) -> StudyResults:
-    """Read a study's folder. A warning names what is damaged and left out.
+def load_study(
+    study: Path | str, *, directory: Path | None = None, trusted: bool = False
+) -> StudyResults:
+    """Read a study from where it is. A warning names what is damaged and left out.
 
     Args:
-        directory: the folder.
+        study: its folder. A study that was mirrored into MLflow is "TRACKING_URI#NAME", such as
+            "sqlite:////path/mlflow.db#tau" or "http://mlflow:5000#tau": its tables, records and
+            newest sample grids are downloaded, its weights are not.
+        directory: for the files of a study in MLflow, an empty or new folder; a temporary one that
+            this process removes at its end, if None.
         trusted: whether an extractor of one's own that the study names may be called.
 
     Raises:
-        ValueError: the folder is no study, or its trials.csv is missing or damaged.
+        ValueError: the folder is no study, or its trials.csv is missing or damaged; or MLflow does
+            not answer, or has no such study, or several of the name, which the message lists.
         StudyError: study.yaml or confirm.json is damaged.
         NewerFormatError: a later version wrote one of its files.
     """
-    folder = StudyFolder(Path(directory))
+    tracked = split_address(study)
+    folder = StudyFolder(download(*tracked, directory) if tracked else Path(study))
     settings = read_settings(folder)
     config = config_of(folder, settings)
     if not os.path.lexists(folder.trials_table):
@@ -199,12 +208,12 @@ def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:
     """Put several studies into one set of frames.
 
     Args:
-        studies: folders, or studies already loaded from a folder or from MLflow.
+        studies: as `load_study` takes them, or already loaded.
 
     Raises:
         ValueError: there is none, one cannot be read, or two have the same name.
     """
-    loaded = [s if isinstance(s, StudyResults) else load_study(Path(s)) for s in studies]
+    loaded = [s if isinstance(s, StudyResults) else load_study(s) for s in studies]
     if not loaded:
         raise ValueError(
             "no study was named; allowed: one folder at least, such as runs/tau-sweep"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diffrop.analysis.data.compare import baseline_trial, contrastive_trials
+from diffrop.analysis.data.compare import baseline_and_best
 from diffrop.analysis.data.load import StudyResults
 from diffrop.checkpoint_header import num_values, read_card
 from diffrop.errors import CheckpointError
@@ -63,9 +63,7 @@ class TrialModel:
 
 def model_trials(study: StudyResults) -> list[pd.Series]:
     """Return the baseline and the best contrastive trial, those that have a checkpoint."""
-    trials = contrastive_trials(study)
-    shown = [baseline_trial(study), None if trials.empty else trials.iloc[0]]
-    return [trial for trial in shown if trial is not None and newest_checkpoint(study, trial)]
+    return [trial for trial in baseline_and_best(study) if newest_checkpoint(study, trial)]
 
 
 def newest_checkpoint(study: StudyResults, trial: pd.Series) -> Path | None:

@@ -1,23 +1,41 @@
-"""Reads a study from an MLflow server or database, as its folder is read."""
+"""Where a study in MLflow is, and its download into a folder that is read like any other."""
 
 import atexit
 import shutil
 import tempfile
 from pathlib import Path
 
-from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.redaction import redact
+
+ADDRESS = (
+    "a folder; or of a study in MLflow TRACKING_URI#NAME, as in sqlite:////path/mlflow.db#tau"
+)
 
 
-def load_tracked(uri: str, study: str, directory: Path | None = None) -> StudyResults:
-    """Read a study that was mirrored into MLflow.
+def split_address(study: Path | str) -> tuple[str, str] | None:
+    """Return tracking URI and name of a study in MLflow; None of a folder.
 
-    Its tables and records are downloaded, with the newest sample grid of each trial; the weights
-    are not, so figures that look inside a network cannot be drawn.
+    Raises:
+        ValueError: it is a URI without the name of a study.
+    """
+    uri, _, name = str(study).rpartition("#")
+    if "://" in uri and name:
+        return uri, name
+    if isinstance(study, str) and "://" in study:
+        raise ValueError(f"study is {redact(study)!r}; allowed: {ADDRESS}")
+    return None
+
+
+def download(uri: str, name: str, directory: Path | None = None) -> Path:
+    """Download the tables and records of a study that was mirrored into MLflow; return its folder.
+
+    The newest sample grid of each trial comes too; the weights do not, so figures that look inside
+    a network cannot be drawn.
 
     Args:
         uri: sqlite:////absolute/path.db, http(s)://host:port or postgresql://user@host/name.
-        study: its name, that of the experiment in MLflow. Where several studies have the name,
-            the error lists them as NAME@TOKEN, of which one is to be given.
+        name: of the study, which is that of the experiment in MLflow. Where several studies have
+            it, the error lists them as NAME@TOKEN, of which one is to be given.
         directory: an empty or new folder for the files; a temporary one that this process removes
             at its end, if None.
 
@@ -30,4 +48,4 @@ def load_tracked(uri: str, study: str, directory: Path | None = None) -> StudyRe
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="diffrop-"))
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return load_study(download_study(uri, study, directory).path)
+    return download_study(uri, name, directory).path

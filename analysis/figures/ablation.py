@@ -11,13 +11,16 @@ from diffrop.analysis.data.compare import (
     beside_baseline,
     broken,
     comparable_trials,
+    meets_constraints,
 )
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import difference_text, format_score, score_label
+from diffrop.analysis.data.words import beyond_text, difference_text, format_score, score_label
 from diffrop.analysis.figures import score_axes, style
 
 ROW_IN = 0.46
 """Height of a row."""
+HEADROOM = 0.25
+"""Of the axis, as a share of its length, for what lies beyond it."""
 
 
 def ablation_figure(
@@ -49,12 +52,17 @@ def ablation_figure(
     for place, (choice, found) in enumerate(rows.items(), start=1):
         _draw_row(axes, place, choice, found[~beyond[found.index]])
         far = found[beyond[found.index]]
-        places = pd.Series(place, far.index)
-        score_axes.draw_beyond(axes, places, far["form"], [""] * len(far), "x")
+        texts = [beyond_text(value, baseline is not None) for value in far["shown"]]
+        if len(far) == len(found):  # the best one's number stands at the right
+            texts = texts[1:]
+        _draw_far(axes, place, far, ", ".join(texts))
     names = [label(choice) + _counts(study, key, choice) for choice in choices]
     axes.set_yticks(range(len(choices) + 1), ["baseline", *names])
     axes.set_ylim(len(choices) + 0.5, -0.6)
     axes.margins(x=0.1)
+    if beyond.any():  # the arrow and its number stand beside what is on the axis
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high + HEADROOM * (high - low))
     words = score_label(study.objective)
     axes.set_xlabel(words if baseline is None else f"{words} less the baseline's")
     style.tidy_categories(axes)
@@ -62,6 +70,8 @@ def ablation_figure(
     notes = "large: best of a row, with its 95 % interval over samples"
     if baseline is not None:
         notes += ", paired with the baseline's"
+    if not meets_constraints(trials).all():
+        notes += "; hollow: breaks a constraint"
     if beyond.any():
         notes += "; arrow: beyond the axis"
     style.add_caption(figure, style.caption(study), f"{notes}; one training seed a trial")
@@ -80,7 +90,7 @@ def _counts(study: StudyResults, key: str, choice: str) -> str:
 
 
 def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
-    for form, group in found.groupby("form", sort=False):
+    for (form, feasible), group in found.groupby(["form", meets_constraints(found)], sort=False):
         look = style.form_style(str(form))
         axes.plot(
             group["shown"],
@@ -89,12 +99,20 @@ def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
             marker=look.marker,
             markersize=5,
             color=look.colour,
-            alpha=0.45,
-            markeredgewidth=0,
+            alpha=0.6,
+            markerfacecolor=look.colour if feasible else "none",
+            markeredgewidth=0 if feasible else 0.8,
             label=choice,
         )
     if len(found):
         _draw_best(axes, place, f"{choice} best", found.iloc[0])
+
+
+def _draw_far(axes: Axes, place: int, far: pd.DataFrame, text: str) -> None:
+    """Mark the trials of a row that lie beyond the axis by one arrow."""
+    first = far.iloc[:1]
+    places = pd.Series(place, first.index)
+    score_axes.draw_beyond(axes, places, first["form"], [text] * len(first), "x")
 
 
 def _draw_best(axes: Axes, place: int, label: str, trial: pd.Series) -> None:

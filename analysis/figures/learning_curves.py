@@ -20,6 +20,8 @@ READING = (
     "side. A cross ends a pruned trial, a star a failed one."
 )
 LOSS = "loss/ddpm"
+HEADROOM = 0.16
+"""Of the axis of scores, as a share of its length, for what lies beyond it."""
 LOG_SPAN = 2.0
 """The loss has a logarithmic axis where its largest value is this many times its least."""
 SMOOTHED_POINTS = 9
@@ -141,6 +143,9 @@ def _draw_scores(axes: Axes, study: StudyResults, scores: pd.DataFrame) -> None:
         )
     axes.set_ylabel(score_label(study.objective).replace(" of ", "\nof "))
     axes.margins(y=0.1)
+    if len(far):  # arrows and their numbers stand above what is on the axis
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + HEADROOM * (high - low))
 
 
 def _side_by_side(scores: pd.DataFrame) -> pd.DataFrame:

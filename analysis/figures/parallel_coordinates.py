@@ -14,6 +14,7 @@ from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import format_score, parameter_label, score_label
 from diffrop.analysis.figures import style
+from diffrop.analysis.figures.wrapping import text_width_in
 from diffrop.record.names import trial_label
 
 READING = (
@@ -28,6 +29,10 @@ ROW_IN = 0.6
 LABEL_BAND = 0.34
 """Below each row lines run straight down for this share of the distance to the next one, where
 the names of choices stand beside them."""
+STAGGERED_BAND = 0.54
+"""The same where names that would meet stand in two lines."""
+LENGTH_IN = 2.7
+"""Length of a row."""
 MARGIN = 0.38
 """Room at the left for the rows' names, as a share of their length."""
 BEYOND = 1.08
@@ -48,6 +53,13 @@ class Scale:
     low: float = 0.0
     high: float = 1.0
     log: bool = False
+
+    @property
+    def staggered(self) -> bool:
+        """Whether its names would meet in one line."""
+        room = LENGTH_IN / max(1, len(self.choices)) - 0.08
+        labels = [style.form_style(choice).label for choice in self.choices]
+        return any(text_width_in(label, style.CAPTION_PT) > room for label in labels)
 
     def place(self, value: Any) -> float | None:
         """Return the place of a value; None where there is none."""
@@ -134,7 +146,8 @@ def _draw_rows(axes: Axes, study: StudyResults, scales: list[Scale]) -> None:
         for number, choice in enumerate(scale.choices):
             place = (number + 0.5) / len(scale.choices)
             axes.plot([place] * 2, [row - 0.06, row + 0.06], color=style.NEUTRAL, linewidth=0.8)
-            _write(axes, (place, row), style.form_style(choice).label, (3, -11), "left")
+            down = -20 if scale.staggered and number % 2 else -11
+            _write(axes, (place, row), style.form_style(choice).label, (3, down), "left")
 
 
 def _write(
@@ -174,7 +187,10 @@ def _draw_trial(
         for scale in scales
     ]
     points = [(place, row) for row, place in enumerate(places) if place is not None]
-    straight = [(place, row + LABEL_BAND) for place, row in points[:-1]]
+    straight = [
+        (place, row + (STAGGERED_BAND if scales[row].staggered else LABEL_BAND))
+        for place, row in points[:-1]
+    ]
     turns = [point for pair in zip(points, straight, strict=False) for point in pair]
     look = style.form_style(str(trial["form"]))
     axes.plot(

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from diffrop.analysis.data.compare import broken, comparable_trials
+from diffrop.analysis.data.compare import broken, comparable_trials, meets_constraints
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
@@ -99,11 +99,11 @@ def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
     if own is not None and set(scores) <= set(own.columns):
         alike = own["number"].isin(trials["number"]) & own["sampler"].isin(trials["sampler"])
         points = own[alike].merge(trials[["number", "form"]], on="number")
-        return points.assign(feasible=points["feasible"].fillna(True).astype(bool))
+        return points.assign(feasible=meets_constraints(points))
     if not set(scores) <= set(trials.columns):
         return trials.iloc[:0]
     trials = trials[trials[scores].notna().all(axis=1)]
-    trials = trials.assign(feasible=trials["feasible"].fillna(True).astype(bool))
+    trials = trials.assign(feasible=meets_constraints(trials))
     front = trials["feasible"].copy()
     front[front] = front_ranks(trials.loc[front, scores].to_numpy(float)) == 0
     return trials.assign(front=front)

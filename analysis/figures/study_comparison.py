@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from diffrop.analysis.data.compare import (
     PROTOCOL,
-    baseline_trial,
-    contrastive_trials,
+    baseline_and_best,
     num_samples_column,
 )
 from diffrop.analysis.data.load import StudyResults
@@ -67,16 +66,13 @@ def comparison(studies: Sequence[StudyResults]) -> pd.DataFrame:
     """
     found = []
     for study in studies:
-        contrastive = contrastive_trials(study)
-        best = None if contrastive.empty else contrastive.iloc[0]
-        for role, trial in (("baseline", baseline_trial(study)), ("best", best)):
-            if trial is not None:
-                shared = {
-                    "role": role,
-                    "objective": study.objective,
-                    "protocol": protocol_text(study, trial),
-                }
-                found.append(pd.concat([trial, pd.Series(shared)]))
+        for trial in baseline_and_best(study):
+            shared = {
+                "role": "baseline" if trial["baseline"] else "best",
+                "objective": study.objective,
+                "protocol": protocol_text(study, trial),
+            }
+            found.append(pd.concat([trial, pd.Series(shared)]))
     if not found:
         return pd.DataFrame(columns=["study", "role", "objective", "protocol", "value", "form"])
     table = pd.DataFrame(found)

@@ -174,6 +174,19 @@ def add_caption(figure: Figure, protocol: str, notes: str = "") -> None:
     _grow(figure, wrapped.count("\n") + 1 - CAPTION_LINES)
 
 
+def remove_caption(figure: Figure) -> str:
+    """Take a figure's caption away with its room, so that the axes keep their size.
+
+    Returns:
+        the notes, without the protocol.
+    """
+    num_lines = figure.get_supxlabel().count("\n") + 1
+    if figure.get_supxlabel():
+        figure.set_figheight(figure.get_figheight() - LINE_IN * num_lines)
+    figure.supxlabel("")
+    return str(figure.get_label())
+
+
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Write the legend above all axes, where it covers no data."""
     widest = max((text_width_in(str(h.get_label()), LEGEND_PT) for h in handles), default=0.0)

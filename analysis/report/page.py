@@ -16,12 +16,11 @@ import jinja2
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from diffrop.analysis.data.compare import baseline_trial
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.data.words import format_count, format_score, score_label
 from diffrop.analysis.figures.drawing import draw_figures, or_failure
 from diffrop.analysis.figures.registry import StudyFigure
-from diffrop.analysis.figures.style import caption, write_figure
+from diffrop.analysis.figures.style import caption, remove_caption, write_figure
 from diffrop.analysis.report.live import RELOAD_S, Live
 from diffrop.analysis.report.live import SCRIPT as LIVE_SCRIPT
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
@@ -34,16 +33,13 @@ from diffrop.analysis.report.sections import (
 )
 from diffrop.analysis.report.summary import (
     answer,
-    best_trial,
     counts_in_words,
-    describe,
     has_accuracy,
     metric_rows,
     reasons_for_no_best,
 )
 from diffrop.analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.printable import printable
-from diffrop.record.names import images_of, trial_label
 from diffrop.record.next_step import StudyEnd, next_step, train_command
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
@@ -51,6 +47,8 @@ from diffrop.storage import write_atomically
 SORT_SCRIPT = Path(__file__).parent / "sort.js"
 NUM_SHOWN = 4
 """Figures that stand open on the page; the others are unfolded."""
+SAMPLES = "sample_grids"
+"""The figure that has a section of its own."""
 MAX_SVG_CHARACTERS = 700_000
 """A figure of more shapes than this is drawn in pixels, so that the page stays light."""
 PIXELS_DPI = 160
@@ -108,7 +106,9 @@ def _context(
     """Return everything that the template shows."""
     scripts = [path.read_text(encoding="utf-8") for path in (SORT_SCRIPT, LIVE_SCRIPT)]
     script = "".join(scripts)
-    figures = [_figure(item, figure) for item, figure in drawn]
+    shown = {item.name: _figure(item, figure) for item, figure in drawn}
+    samples = shown.pop(SAMPLES, None)
+    figures = list(shown.values())
     return {
         "name": study.name,
         "live": live,
@@ -133,7 +133,7 @@ def _context(
         "cost": cost_section(study),
         "groups": GROUPS,
         "metrics": metric_rows(study),
-        "samples": _samples(study),
+        "samples": samples,
         "protocol": protocol_rows(study),
         "space": [space_row(item) for item in study.space],
         "command": study.config.get("command"),
@@ -149,8 +149,7 @@ def _context(
 def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
     # The caption moves from the picture to the page, where it keeps its size on a phone, and whose
     # head has the protocol.
-    notes = str(figure.get_label())
-    figure.supxlabel("")
+    notes = remove_caption(figure)
     first, _, rest = item.reading.partition(". ")
     return {
         "title": item.title,
@@ -232,18 +231,3 @@ def _reference_scores(study: StudyResults) -> list[dict[str, Any]]:
             ]
             rows.append({"name": name, "cells": cells, "note": found.get("note", "")})
     return rows
-
-
-def _samples(study: StudyResults) -> list[dict[str, str]]:
-    """The newest sample grids of the baseline and of the best contrastive trial."""
-    samples = []
-    for trial in (baseline_trial(study), best_trial(study)):
-        if trial is None:
-            continue
-        grids = study.folder(int(trial["number"])).grids()
-        if grids:
-            seen = f" after {images_of(grids[-1]):,} images"
-            data = base64.b64encode(grids[-1].read_bytes()).decode("ascii")
-            title = f"{trial_label(trial['number'])}: {describe(trial, study)}{seen}"
-            samples.append({"title": title, "source": f"data:image/png;base64,{data}"})
-    return samples

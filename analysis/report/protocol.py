@@ -1,16 +1,13 @@
 """How a study trained and scored its trials, in words for the report."""
 
-import contextlib
 from typing import Any
 
 import pandas as pd
 
+from diffrop.analysis.data.classes import classes_frame
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count
 from diffrop.analysis.figures.style import caption
-from diffrop.checkpoint_header import read_card
-from diffrop.errors import CheckpointError
-from diffrop.record.trial_folder import TrialFolder
 from diffrop.schema import flatten
 from diffrop.shot_groups import GROUPS
 
@@ -22,8 +19,7 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
     """Return name and value of what determines the scores; what is not known is left out."""
     provenance = study.best.get("provenance") or {}
     factor = study.setting("data.imbalance_factor")
-    numbers = study.trials["number"].tolist()
-    counts = next((found for found in map(_class_counts, map(study.folder, numbers)) if found), [])
+    counts = classes_frame(study)["images"].tolist()
     scales = study.setting("evaluation.guidance_scales") or []
     seen = study.trials.loc[study.trials["state"] == "COMPLETE", "images_seen"].dropna()
     images = format_count(study.setting("training.num_images"))
@@ -43,14 +39,6 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
         ("Git commit", provenance.get("git_commit", "")),
     ]
     return [(name, str(value)) for name, value in rows if value not in ("", None)]
-
-
-def _class_counts(trial: TrialFolder) -> list[int]:
-    """Return the training images of each class, by label; empty where no checkpoint is left."""
-    for path in reversed(trial.training().checkpoints()):
-        with contextlib.suppress(CheckpointError):
-            return [int(count) for count in read_card(path)["class_counts"]]
-    return []
 
 
 def _reference(study: StudyResults) -> str:

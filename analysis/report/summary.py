@@ -10,13 +10,20 @@ import pandas as pd
 
 from diffrop.analysis.data.compare import (
     baseline_trial,
+    best_trial,
     comparable_trials,
     contrastive_trials,
     num_samples_column,
 )
 from diffrop.analysis.data.confirmed import Confirmed, confirmed
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import format_change, format_count, format_metric, score_label
+from diffrop.analysis.data.words import (
+    format_change,
+    format_count,
+    format_metric,
+    parameter_label,
+    score_label,
+)
 from diffrop.analysis.report.protocol import method_text
 from diffrop.metrics.protocol import name_note
 from diffrop.record.names import trial_label
@@ -94,13 +101,6 @@ def reasons_for_no_best(study: StudyResults) -> list[str]:
         (study.reference_scores.get("noise") or {}).get("scores") or {},
         study.objective,
     )
-
-
-def best_trial(study: StudyResults) -> pd.Series | None:
-    """Return the best contrastive trial that meets the constraints; None without one."""
-    trials = contrastive_trials(study)
-    allowed = trials[trials["feasible"].fillna(True).astype(bool)]
-    return None if allowed.empty else allowed.iloc[0]
 
 
 def constraints(study: StudyResults) -> list[str]:
@@ -245,7 +245,8 @@ def describe(trial: pd.Series, study: StudyResults) -> str:
     values = [
         f"{name} = {_number(trial[key])}" for key, name in SEARCHED.items() if pd.notna(trial[key])
     ]
-    values += [f"{key} = {cell_text(trial[key])}" for key in other_searched(study)]
+    others = other_searched(study)
+    values += [f"{parameter_label(key)} = {cell_text(trial[key])}" for key in others]
     return ", ".join([f"{trial['form']} form", *values])
 
 

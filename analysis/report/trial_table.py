@@ -7,14 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from diffrop.analysis.data.compare import baseline_trial, comparable_trials
+from diffrop.analysis.data.compare import baseline_trial, best_trial, comparable_trials
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import difference_text, format_count, format_metric, format_score
+from diffrop.analysis.data.words import (
+    difference_text,
+    format_count,
+    format_metric,
+    format_score,
+    parameter_label,
+)
 from diffrop.analysis.report.summary import (
     SEARCHED,
     STATE_WORDS,
     STATES,
-    best_trial,
     cell_text,
     other_searched,
     reasons_for_no_best,
@@ -100,15 +105,21 @@ def _columns(study: StudyResults) -> list[_Column]:
     if baseline is not None:
         difference = partial(_difference, baseline)
         columns.append(_Column("less baseline [95 %]", difference, is_score=True))
+    if study.trials["feasible"].notna().any():
+        columns.append(_Column("constraints", _constraints, is_score=True))
     columns += [
-        _Column(HEADS.get(key, key), partial(_setting, key))
+        _Column(_head(score), partial(_score, score), is_score=True)
+        for score in study.objectives[1:]
+    ]
+    columns += [
+        _Column(HEADS.get(key, parameter_label(key)), partial(_setting, key))
         for key in (*SEARCHED, *other_searched(study))
     ]
     columns.append(_Column("omega", partial(_setting, "omega"), is_score=True))
     columns += [
         _Column(_head(score), partial(_score, score), is_score=True)
         for score in (f"fid/{group}" for group in GROUPS)
-        if score != study.objective
+        if score not in study.objectives
     ]
     columns += [
         _Column(metric.replace("_", " "), partial(_metric, metric), is_score=True)
@@ -116,8 +127,6 @@ def _columns(study: StudyResults) -> list[_Column]:
     ]
     if scored["sampler"].nunique() > 1:
         columns.append(_Column("sampler", partial(_setting, "sampler"), is_score=True))
-    if study.trials["feasible"].notna().any():
-        columns.append(_Column("constraints", _constraints, is_score=True))
     if study.trials["front"].any():
         front = _Column("front", lambda trial: _text("yes" if trial["front"] else ""), True)
         columns.append(front)

@@ -193,7 +193,7 @@ def _write_trial(
     rows = _curve_rows(number, form, tau_0, rungs[-1] if rungs else 1_024)
     store_training(folder.store, key, rows=rows)
     if rungs:
-        _write_samples(folder.trial(number).grid_path(rungs[-1]), number)
+        write_grid(folder.trial(number).grid_path(rungs[-1]), number)
     return MadeTrial(
         number=number,
         state=state,
@@ -262,7 +262,8 @@ def _curve_rows(number: int, form: str, tau_0: float | None, images: int) -> lis
     return rows
 
 
-def _write_samples(path: Path, number: int) -> None:
+def write_grid(path: Path, number: int) -> None:
+    """Write a sample grid of noise."""
     path.parent.mkdir(parents=True)
     rng = np.random.default_rng(number)
     Image.fromarray(rng.integers(0, 256, (100, 80), dtype=np.uint8)).save(path)

@@ -1,9 +1,10 @@
 """A study with everything that the engine can leave: the store, rounds, front, audits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,13 @@ from diffrop.record.trainings import Row, TrainingSegment
 from diffrop.record.trial_state import AUDITED_AT
 from diffrop.study.config import StudyConfig
 from diffrop.study.space import Parameter, SearchSpace
-from tests.made.analysed_study import EXPERIMENT, REFERENCE_SCORES, SEARCHED, searched_values
+from tests.made.analysed_study import (
+    EXPERIMENT,
+    REFERENCE_SCORES,
+    SEARCHED,
+    searched_values,
+    write_grid,
+)
 from tests.made.plans import PROBE
 from tests.made.scores import interval, score_card
 from tests.made.stored_study import MadeTrial, store_results, store_training, store_trial
@@ -112,9 +119,12 @@ COST = CostRecord(
 
 
 def write_full_study(
-    directory: Path, name: str = "full", trials: Sequence[tuple[Any, ...]] = TRIALS
+    directory: Path,
+    name: str = "full",
+    trials: Sequence[tuple[Any, ...]] = TRIALS,
+    added: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
 ) -> Path:
-    """Write a study with every file that one can have."""
+    """Write a study with every file that one can have; `added` is added to FIDs of its trials."""
     folder = StudyFolder(directory)
     config = StudyConfig(
         name=name,
@@ -125,7 +135,7 @@ def write_full_study(
         experiment=FULL_EXPERIMENT,
     )
     store_training(folder.store, PREFIX, segments=[_segment(0, FORK)], rows=_rows([FORK]))
-    made = [_write_trial(folder, *trial) for trial in trials]
+    made = [_write_trial(folder, added.get(trial[0], {}), *trial) for trial in trials]
     store_trial(folder.prefix(0), folder.store, PREFIX)
     result = with_differences(store_results(directory, config, made, COST))
     write_trials(folder, result)
@@ -190,6 +200,7 @@ def true_fid(form: str, tau_0: float | None, schedule: str | None) -> float:
 
 def _write_trial(
     folder: StudyFolder,
+    added: Mapping[str, float],
     number: int,
     state: str,
     form: str,
@@ -203,11 +214,13 @@ def _write_trial(
     rungs, key = list(RUNGS)[:num_rungs], f"{number:016x}"
     rows = _rows(rungs or [FORK], number, form, tau_0)
     _write_fork(folder, key, rungs or [FORK + 512], rows)
+    if rungs:
+        write_grid(folder.trial(number).grid_path(rungs[-1]), number)
     return MadeTrial(
         number=number,
         state=state,
         values=searched_values(form, tau_0, kappa, margin, **{KEY: schedule}),
-        cards=[full_card(number, form, tau_0, schedule, images) for images in rungs],
+        cards=[full_card(number, form, tau_0, schedule, images, added) for images in rungs],
         training=key,
         message="NonFiniteError: loss is nan" if state == "FAIL" else "",
         duration_s=20 + 60 * num_rungs,
@@ -216,7 +229,12 @@ def _write_trial(
 
 
 def full_card(
-    number: int, form: str, tau_0: float | None, schedule: str | None, images: int
+    number: int,
+    form: str,
+    tau_0: float | None,
+    schedule: str | None,
+    images: int,
+    added: Mapping[str, float] = MappingProxyType({}),
 ) -> ScoreCard:
     """The scores of a checkpoint, as a search for omega by halving leaves them."""
     num_samples, steps = RUNGS[images]
@@ -230,16 +248,21 @@ def full_card(
             fid = level + 9 * (omega - best_omega) ** 2 + 2_000 / drawn
             scores = {f"fid/{group}": fid + more for group, more in SHOT_OFFSETS.items()}
             scores["fid/few"] += 2 * math.cos(number)
+            scores = {score: fid + added.get(score, 0.0) for score, fid in scores.items()}
             point = CurvePoint(
                 omega=omega, sampler=f"ddim-{steps}", num_samples=drawn, scores=scores
             )
             curve.append(point)
     values = [curve[-1].scores[name] for name in ("fid/all", "fid/few")]
+    classes = {f"fid/class_{label}": values[0] + 8.0 * label for label in range(10)}
+    intervals = {"fid/all": interval(values[0], 1.5)}
+    intervals |= {name: interval(value, 6, FULL // 10) for name, value in classes.items()}
     counts = {"all": num_samples} | dict.fromkeys(("many", "medium", "few"), num_samples * 3 // 10)
     return score_card(
         values[0],
         images,
-        half_width=1.5 if images == FINAL else None,
+        intervals=intervals if images == FINAL else {},
+        class_scores=classes if images == FINAL else {},
         time=1.7e9 + images,
         objectives=["fid/all", "fid/few"],
         values=values,

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import shutil
 import subprocess
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 
 from diffrop.analysis.command import main
 from diffrop.analysis.data import load
-from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures import style
 from diffrop.analysis.figures.guidance_sweep import COLUMNS, write_guidance_sweep
 from diffrop.analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
@@ -150,26 +148,32 @@ def test_command_writes_into_the_given_folder(
     assert all(path.is_file() for path in written)
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["tau-sweep", "--tracking-uri", "sqlite:////runs/mlflow.db"],
+        ["sqlite:////runs/mlflow.db#tau-sweep"],
+    ],
+)
 def test_command_reads_a_study_from_mlflow(
-    study: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
 ) -> None:
     asked: list[tuple[str, str]] = []
 
-    def load_tracked(uri: str, name: str) -> StudyResults:
+    def download(uri: str, name: str, directory: Path | None) -> Path:
         asked.append((uri, name))
-        return dataclasses.replace(study, directory=Path(name))
+        return study_dir
 
-    monkeypatch.setattr("diffrop.analysis.data.tracked.load_tracked", load_tracked)
+    monkeypatch.setattr(load, "download", download)
     monkeypatch.setattr("diffrop.analysis.figures.drawing.applicable_figures", lambda study: [])
-    source = ["tau-sweep", "--tracking-uri", "sqlite:////runs/mlflow.db"]
-    for name in ("loss_forms", "report"):
-        assert main([name, *source, "--out", str(tmp_path / "out")]) == 0
-    assert asked == [("sqlite:////runs/mlflow.db", "tau-sweep")] * 2
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "loss_forms.png",
-        "loss_forms.svg",
-        "report.html",
-    }
+    monkeypatch.chdir(tmp_path)
+    for more in (["--out", "out"], []):
+        assert main(["loss_forms", *typed, *more]) == 0
+    assert main(["report", *typed, "--out", "out"]) == 0
+    assert asked == [("sqlite:////runs/mlflow.db", "tau-sweep")] * 3
+    drawn = {"loss_forms.png", "loss_forms.svg"}
+    assert {path.name for path in Path("out").iterdir()} == {*drawn, "report.html"}
+    assert {path.name for path in Path("tau-sweep", "figures").iterdir()} == drawn
 
 
 def test_all_draws_what_applies(

@@ -1,11 +1,18 @@
+import dataclasses
+import math
 from pathlib import Path
 
+import pytest
+
 from diffrop.analysis.data.compare import (
+    baseline_and_best,
     baseline_trial,
     best_of_each_form,
+    best_trial,
     comparable_trials,
     contrastive_trials,
     num_incomparable,
+    order_by,
 )
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.style import caption
@@ -60,3 +67,38 @@ def test_study_without_complete_trials_has_nothing_to_compare(
 ) -> None:
     assert comparable_trials(unfinished_study).empty and best_of_each_form(unfinished_study).empty
     assert baseline_trial(unfinished_study) is None
+
+
+def test_order_by_an_objective_of_ones_own(full_study: StudyResults) -> None:
+    found = order_by(full_study, lambda trial: trial["fid/all"] - 2 * trial["fid/few"])
+    trials = comparable_trials(full_study).set_index("number")
+    own = trials["fid/all"] - 2 * trials["fid/few"]
+    assert found["number"].tolist() == own.sort_values().index.tolist()
+    assert found["own_rank"].tolist() == list(range(1, len(trials) + 1))
+    difference = found.set_index("number")["own_difference"]
+    assert difference[0] == 0 and difference[1] == pytest.approx(own[1] - own[0])
+    assert found["number"].tolist() != trials.index.tolist()
+
+
+def test_trial_without_the_score_of_an_objective_is_last_and_has_no_rank(
+    full_study: StudyResults,
+) -> None:
+    found = order_by(full_study, lambda trial: math.nan if trial["number"] == 1 else 1.0)
+    assert found["number"].iloc[-1] == 1 and found["own_rank"].isna().tolist()[-1]
+    assert found["own_rank"].notna().sum() == len(found) - 1
+
+
+def test_objective_that_is_no_number_is_refused(full_study: StudyResults) -> None:
+    with pytest.raises(ValueError, match="the objective of a trial is no number"):
+        order_by(full_study, lambda trial: trial["form"])
+
+
+def test_best_trial_meets_the_constraints(full_study: StudyResults) -> None:
+    trials = full_study.trials
+    spoilt = trials.assign(feasible=trials["feasible"].where(trials["number"] != 1, other=False))
+    study = dataclasses.replace(full_study, trials=spoilt)
+    assert [trial["number"] for trial in baseline_and_best(full_study)] == [0, 1]
+    best = best_trial(study)
+    allowed = trials[trials["number"] != 1]
+    expected = contrastive_trials(dataclasses.replace(full_study, trials=allowed)).iloc[0]
+    assert best is not None and best["number"] == expected["number"] != 1

@@ -1,23 +1,16 @@
-import contextlib
-import io
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
-from diffrop.analysis.data.load import StudyResults, load_study
-from diffrop.analysis.data.tracked import load_tracked
+from diffrop.analysis.data.load import StudyResults, load_studies, load_study
+from diffrop.analysis.data.tracked import split_address
 from diffrop.analysis.figures.registry import study_figure
-from diffrop.record.study_folder import StudyFolder
-from diffrop.record.trial_folder import TrialFolder
-from diffrop.tracking.tracked_trial import TrackedTrial
-from diffrop.tracking.tracker import Tracker
+from tests.made.analysed_study import write_study
 from tests.made.drawn import text_of
 from tests.made.full_study import write_full_study
-from tests.made.mlflow_database import unsynced_sqlite
+from tests.made.mirrored_study import mirror_study
 
 FRAMES = ("trials", "measurements", "curves", "costs", "front")
 RECORDS = (
@@ -32,53 +25,19 @@ RECORDS = (
 DRAWN = ("loss_forms", "guidance_curve", "learning_curves", "rung_ranks", "cost", "confirmation")
 
 
-def tracked_trial(folder: TrialFolder, state: str, seed: int | None = None) -> TrackedTrial:
-    return TrackedTrial(
-        number=folder.number,
-        name=folder.path.name,
-        folder=folder,
-        state=state,
-        params={},
-        tags={},
-        seed=seed,
-    )
-
-
 @pytest.fixture(scope="module")
 def mirrored(
     tmp_path_factory: pytest.TempPathFactory, empty_database: Path
 ) -> tuple[str, StudyResults]:
     """A study in MLflow, as the tracker writes it, and the same from its folder."""
     root = tmp_path_factory.mktemp("tracked")
-    folder = StudyFolder(write_full_study(root / "runs" / "full"))
-    grid = folder.trial(1).grid_path(24_000)
-    grid.parent.mkdir()
-    Image.new("RGB", (80, 40), (9, 0, 0)).save(grid)
-    stored = load_study(folder.path)
-    shutil.copy(empty_database, root / "mlflow.db")
-    uri = f"sqlite:///{root}/mlflow.db"
-    with unsynced_sqlite(), contextlib.redirect_stderr(io.StringIO()):
-        tracker = Tracker(
-            uri,
-            artifact_root=root / "artifacts",
-            experiment="full",
-            token="0a1b2c3d4e5f",
-            launch="launch-1",
-            params={},
-            tags={},
-        )
-        for trial in stored.trials.to_dict("records"):
-            tracker.sync(tracked_trial(folder.trial(trial["number"]), trial["state"]))
-        for retraining in folder.retrainings():
-            tracker.sync(tracked_trial(retraining, "COMPLETE", retraining.seed))
-        tracker.log_study(folder)
-        assert tracker.close("FINISHED") == []
-    return uri, stored
+    directory = write_full_study(root / "runs" / "full")
+    return mirror_study(directory, root, empty_database), load_study(directory)
 
 
 @pytest.fixture(scope="module")
 def tracked(mirrored: tuple[str, StudyResults]) -> StudyResults:
-    return load_tracked(mirrored[0], "full")
+    return load_study(f"{mirrored[0]}#full")
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -108,9 +67,32 @@ def test_figures_can_be_drawn_from_mlflow(tracked: StudyResults) -> None:
 def test_files_are_kept_in_a_folder_that_is_named(
     mirrored: tuple[str, StudyResults], tmp_path: Path
 ) -> None:
-    study = load_tracked(mirrored[0], "full", tmp_path / "here")
+    study = load_study(f"{mirrored[0]}#full", directory=tmp_path / "here")
     assert study.directory == tmp_path / "here" / "full"
     pd.testing.assert_frame_equal(load_study(study.directory).trials, study.trials)
+
+
+def test_studies_of_folders_and_of_mlflow_share_their_frames(
+    mirrored: tuple[str, StudyResults], tmp_path: Path
+) -> None:
+    other = write_study(tmp_path / "other", name="other")
+    frames = load_studies([f"{mirrored[0]}#full", other])
+    own = frames.trials[frames.trials["study"] == "full"]
+    assert own["value"].tolist() == pytest.approx(
+        mirrored[1].trials["value"].tolist(), nan_ok=True
+    )
+    assert set(frames.trials["study"]) == {"full", "other"}
+
+
+def test_address_is_split_at_the_last_hash() -> None:
+    assert split_address("sqlite:////a#b/mlflow.db#tau@12") == (
+        "sqlite:////a#b/mlflow.db",
+        "tau@12",
+    )
+    assert split_address("runs/a#b") is None and split_address(Path("runs/tau")) is None
+    for study in ("sqlite:////a/mlflow.db", "http://server:5000#"):
+        with pytest.raises(ValueError, match=r"allowed: a folder; or .* TRACKING_URI#NAME"):
+            split_address(study)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +112,6 @@ def test_what_mlflow_cannot_answer_is_one_sentence(
     foreign.write_text(json.dumps({"not": "a database"}))
     known = {"mirrored": mirrored[0], "foreign": f"sqlite:///{foreign}"}
     with pytest.raises(ValueError, match=sentence) as caught:
-        load_tracked(known.get(uri, uri), study)
+        load_study(f"{known.get(uri, uri)}#{study}")
     assert "\n" not in str(caught.value)
     assert foreign.read_text() == '{"not": "a database"}'

@@ -8,7 +8,8 @@ from diffrop.analysis.figures.loss_forms import loss_forms_figure
 from diffrop.analysis.figures.style import form_style
 from diffrop.analysis.figures.tau_schedules import KEY, tau_schedules_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
-from tests.made.drawn import lines_of, points, sentence_of
+from tests.made.drawn import axes_of, lines_of, points, sentence_of, text_of
+from tests.made.large_study import BROKEN, INFEASIBLE_BEST, write_large_study
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,41 @@ def test_baseline_alone_is_no_ablation(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:1]))
     assert sentence_of(loss_forms_figure(study)).startswith("No complete trial")
     assert sentence_of(tau_schedules_figure(study)).startswith("No complete trial")
+
+
+@pytest.fixture(scope="module")
+def large_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    return load_study(write_large_study(tmp_path_factory.mktemp("runs") / "large"))
+
+
+def test_best_of_a_row_meets_the_constraints_and_what_does_not_is_hollow(
+    large_study: StudyResults,
+) -> None:
+    figure = loss_forms_figure(large_study)
+    axes = axes_of(figure, "form")
+    complete = large_study.trials[large_study.trials["state"] == "COMPLETE"]
+    scored = complete[complete["form"] == "reciprocal"]
+    feasible = scored[scored["feasible"].astype(bool)]
+    lowest = complete.set_index("number").loc[INFEASIBLE_BEST]
+    [best] = lines_of(axes, "reciprocal best")
+    baseline = large_study.trials["value"][0]
+    assert lowest["value"] == scored["value"].min() and not lowest["feasible"]
+    assert best.get_xdata()[0] == pytest.approx(feasible["value"].min() - baseline)
+    hollow = [
+        line for line in lines_of(axes, "reciprocal") if line.get_markerfacecolor() == "none"
+    ]
+    shown = {float(x) for line in hollow for x in line.get_xdata()}
+    assert lowest["value"] - baseline in shown
+    assert len(shown) == len(scored) - len(feasible)
+    assert "hollow: breaks a constraint" in text_of(figure)
+
+
+def test_broken_trial_is_an_arrow_with_its_number(large_study: StudyResults) -> None:
+    axes = axes_of(loss_forms_figure(large_study), "form")
+    broken = large_study.trials.set_index("number").loc[BROKEN, "value"]
+    texts = [text.get_text() for text in axes.texts]
+    assert f"{broken - large_study.trials['value'][0]:+.1f}" in texts
+    assert len(lines_of(axes, "beyond")) == 1
+    highest = max(float(x) for line in lines_of(axes, "negative_l2") for x in line.get_xdata())
+    low, high = axes.get_xlim()
+    assert (highest - low) / (high - low) < 0.9  # nothing lies under the arrow's number

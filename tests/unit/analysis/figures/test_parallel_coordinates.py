@@ -1,5 +1,8 @@
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from diffrop.analysis.data.compare import comparable_trials
 from diffrop.analysis.data.load import StudyResults
@@ -34,3 +37,13 @@ def test_parallel_coordinates_place_every_value(full_study: StudyResults) -> Non
     (pruned,) = lines_of(axes, "t006")
     assert max(pruned.get_ydata()) == 4 and pruned.get_color() == "#808080"
     assert "12 of 17 trials scored in full" in text_of(figure)
+
+
+def test_names_that_would_meet_stand_in_two_lines(full_study: StudyResults) -> None:
+    (axes,) = parallel_coordinates_figure(full_study).axes
+    canvas = FigureCanvasAgg(axes.get_figure(root=True))  # type: ignore[arg-type]
+    canvas.draw()
+    forms = ("negative_l2", "hinge", "reciprocal", "exponential")
+    boxes = [t.get_window_extent() for t in axes.texts if t.get_text() in forms]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)

@@ -13,9 +13,11 @@ from diffrop.analysis.figures.guidance_curve import guidance_curve_figure
 from diffrop.analysis.figures.loss_forms import loss_forms_figure
 from diffrop.analysis.figures.style import (
     FORM_STYLES,
+    add_caption,
     caption,
     form_style,
     new_figure,
+    remove_caption,
     save_figure,
     sentence_figure,
 )
@@ -125,3 +127,15 @@ def test_same_study_gives_the_same_bytes(study: StudyResults, tmp_path: Path) ->
         for figure in (sentence_figure(study, "The same."), sentence_figure(study, "The same."))
     )
     assert first == second
+
+
+def test_caption_goes_with_its_room(study: StudyResults) -> None:
+    figure = new_figure(2.0)
+    axes = figure.add_subplot()
+    add_caption(figure, caption(study), "a note; " * 20)
+    figure.draw_without_rendering()
+    height = axes.get_window_extent().height
+    assert remove_caption(figure).startswith("a note") and figure.get_supxlabel() == ""
+    figure.draw_without_rendering()
+    assert axes.get_window_extent().height == pytest.approx(height, rel=0.12)
+    assert figure.get_figheight() < 2.0 + 1.0

@@ -82,7 +82,10 @@ def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
 def test_search_alone_says_that_it_is_one_seed(full_study: StudyResults) -> None:
     study = dataclasses.replace(full_study, confirmation=None)
     found = answer(study)
-    assert found.certainty == "One training seed, not confirmed" and "with fresh seeds before" in found.caveat
+    assert (
+        found.certainty == "One training seed, not confirmed"
+        and "with fresh seeds before" in found.caveat
+    )
     assert "fresh seeds; --confirm 3" in confirmation_section(study).sentences[0]
 
 

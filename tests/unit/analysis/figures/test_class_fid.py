@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from diffrop.analysis.data.compare import baseline_and_best
+from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.figures.class_fid import applies, class_fid_figure
+from tests.made.analysed_study import write_checkpoint
+from tests.made.drawn import axes_of, lines_of, sentence_of, text_of
+from tests.made.full_study import FINAL, write_full_study
+
+
+def test_each_class_has_a_marker_of_the_baseline_and_of_the_best(full_study: StudyResults) -> None:
+    figure = class_fid_figure(full_study)
+    axes = axes_of(figure, "class_fid")
+    for trial, label in zip(
+        baseline_and_best(full_study), ("t000 baseline", "t001 reciprocal"), strict=True
+    ):
+        [line] = lines_of(axes, label)
+        expected = [trial["fid/all"] + 8 * place for place in range(10)]
+        assert line.get_ydata() == pytest.approx(expected)
+    assert "N = 100 a class" in text_of(figure)
+    assert axes.get_xlabel() == "class, in label order"
+
+
+def test_classes_have_their_training_images_where_a_checkpoint_says_them(tmp_path: Path) -> None:
+    directory = write_full_study(tmp_path / "full")
+    write_checkpoint(directory, 0, FINAL, list(range(10, 1_010, 100)))
+    axes = axes_of(class_fid_figure(load_study(directory)), "class_fid")
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names[:2] == ["9\n910", "8\n810"]
+    assert axes.get_xlabel().startswith("class, the most frequent first")
+
+
+def test_study_without_scores_of_classes_says_so(study: StudyResults) -> None:
+    assert not applies(study)
+    assert sentence_of(class_fid_figure(study)).startswith(
+        "No complete trial has scores of single"
+    )
