@@ -70,6 +70,10 @@ class AlertScreen(Screen):
         self._screen.show(progress)
         self._say_failures()
 
+    def working(self, what: str, share: float | None = None) -> None:
+        """Show what is being done."""
+        self._screen.working(what, share)
+
     def say(self, sentence: str) -> None:
         """Show a sentence."""
         self._screen.say(sentence)
