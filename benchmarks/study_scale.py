@@ -26,7 +26,7 @@ import diffrop.training.session as session_module
 from benchmarks.driver_watch import Progress, Stopwatch, left_behind, watched
 from diffrop.config import ExperimentConfig
 from diffrop.console.screens import QuietScreen
-from diffrop.engine.prepare import prepare
+from diffrop.engine.prepare import check_launch, prepare
 from diffrop.recipes import digits
 from diffrop.record.score_card import CurvePoint, ScoreCard
 from diffrop.scoring.samples import ScoringInputs
@@ -142,7 +142,7 @@ def run(num_trials: int, num_rungs: int, root: Path, window: int) -> dict[str, A
     """Run a study and return its costs."""
     config = study_config("scale", num_trials, num_rungs)
     launch = LaunchConfig(runs_root=str(root), max_concurrent=2)
-    prepared = prepare(config, launch)
+    prepared = prepare(config, launch, check_launch(config, launch))
     stopwatch = Stopwatch()
     progress = Progress(stopwatch)
     complete = OptunaStudySearcher.on_trial_complete

@@ -37,25 +37,31 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def written_atomically(path: Path) -> Iterator[Path]:
+def written_atomically(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """Give a name to write a file under; afterwards it is on the disk under its own, whole.
 
     If writing fails, the file is as it was, and nothing else is left. A folder in the file's
     place is set aside.
+
+    Args:
+        path: of the file.
+        synced: whether it is on the disk for good, which a busy disk may take seconds for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         yield temporary
-        _sync(temporary)
+        if synced:
+            _sync(temporary)
         if path.is_dir():
             set_aside(path)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # the file is there; not every file system syncs a folder
-        _sync(path.parent)
+    if synced:
+        with suppress(OSError):  # the file is there; not every file system syncs a folder
+            _sync(path.parent)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Train a GAN baseline (CBGAN, gSR or SNGAN) and score it as a trial is scored."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 
@@ -52,19 +53,21 @@ def main(call: Call) -> int:
         import torch
 
         from diffrop.baselines.gan_study import report_lines, run_gan
+        from diffrop.console.screens import open_screen
         from diffrop.data import load_dataset
         from diffrop.engine.prepare import scoring_inputs
         from diffrop.scoring.data_summary import data_lines
         from diffrop.scoring.score import scored_groups
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dataset = load_dataset(data)
-        scored_groups(dataset)  # refuses what has none
-        for line in data_lines(dataset):
-            console.print(line, soft_wrap=True)
-        inputs, reference_scores = scoring_inputs(
-            evaluation, dataset, directory.parent, trusted=True
-        )
+        with contextlib.closing(open_screen("lines", console)) as screen:
+            dataset = load_dataset(data, screen.working)
+            scored_groups(dataset)  # refuses what has none
+            for line in data_lines(dataset):
+                screen.say(line)
+            inputs, reference_scores = scoring_inputs(
+                evaluation, dataset, directory.parent, trusted=True, tell=screen.working
+            )
         report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
         stored = json.dumps(reference_scores)
         (directory / "anchors.json").write_text(stored, encoding="utf-8")

@@ -1,11 +1,11 @@
 """Score images: a folder of each class, an .npz with labels, or what a checkpoint draws."""
 
 import argparse
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from diffrop.activity import Tell
 from diffrop.console.call import Call
 from diffrop.console.configs import experiment_changes, experiment_config, given, runs_root
 from diffrop.console.options import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diffrop.checkpoint_file import Checkpoint
     from diffrop.config import ExperimentConfig
     from diffrop.data import Dataset, LabelledImages
+    from diffrop.engine.progress import Screen
     from diffrop.metrics.report import ShotReport
 
 OF_CHECKPOINTS = {
@@ -85,7 +86,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def configured(
-    args: argparse.Namespace,
+    args: argparse.Namespace, tell: Tell
 ) -> "tuple[ExperimentConfig, Dataset, Checkpoint | None]":
     """Return how to score, against which data set, and the checkpoint if there is one.
 
@@ -98,7 +99,7 @@ def configured(
 
     if args.checkpoint is None:
         config = experiment_config(args, None)
-        dataset = load_dataset(config.data)
+        dataset = load_dataset(config.data, tell)
         scored_groups(dataset)
         return config, dataset, None
     from diffrop.checkpoint_file import read_checkpoint
@@ -122,7 +123,7 @@ def remarks(samples: "LabelledImages") -> list[str]:
     return [*samples.notes, *([unequal] if len(set(counts)) > 1 else [])]
 
 
-def run(args: argparse.Namespace, console: Console) -> "ShotReport | str":
+def run(args: argparse.Namespace, screen: "Screen") -> "ShotReport | str":
     """Score, or write statistics; return the report, or a sentence of what was written.
 
     Raises:
@@ -136,13 +137,13 @@ def run(args: argparse.Namespace, console: Console) -> "ShotReport | str":
     from diffrop.engine.sample_scores import SampleSet, drawn_samples, score_samples, score_target
     from diffrop.metrics.statistics_file import write_statistics
 
-    config, dataset, checkpoint = configured(args)
+    config, dataset, checkpoint = configured(args, screen.working)
     samples = None
     if args.samples is not None:
         images = read_samples(args.samples, dataset)
         samples = SampleSet(images, args.samples.resolve().name)
         for line in remarks(images):
-            console.print(line, soft_wrap=True)
+            screen.say(line)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trusted = checkpoint is None or "evaluation.extractor" in experiment_changes(args)
     target = score_target(
@@ -152,6 +153,7 @@ def run(args: argparse.Namespace, console: Console) -> "ShotReport | str":
         device,
         args.reference_statistics,
         trusted=trusted or args.trust_code,
+        tell=screen.working,
     )
     if args.write_statistics is not None:
         statistics = target.reference.statistics["all"]
@@ -162,9 +164,10 @@ def run(args: argparse.Namespace, console: Console) -> "ShotReport | str":
         )
     if checkpoint is not None:
         omega = vars(args).get("omega", 0.0)
+        screen.working(f"drawing {config.evaluation.num_samples:,} images")
         samples = drawn_samples(checkpoint, config, args.sampler, omega, device)
     assert samples is not None  # of three options there is one
-    return score_samples(samples, target, device)
+    return score_samples(samples, target, device, screen.working)
 
 
 def summary(report: "ShotReport", omega: float | None) -> str:
@@ -183,7 +186,10 @@ def main(call: Call) -> int:
     """Score, print, write; return the exit code."""
     args, console = parser(call.command).parse_args(call.argv), Terminal()
     with errors_to_exit(call.argv):
-        report = run(args, console)
+        from diffrop.console.screens import open_screen
+
+        with contextlib.closing(open_screen("lines", console)) as screen:
+            report = run(args, screen)
         if isinstance(report, str):
             console.print(report, soft_wrap=True)
             return 0

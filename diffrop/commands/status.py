@@ -15,7 +15,7 @@ from diffrop.edge import errors_to_exit
 from diffrop.study.config import check_name
 
 if TYPE_CHECKING:
-    from diffrop.console.status import StudyStatus
+    from diffrop.console.status import NewStudyStatus, StudyStatus
 
 
 def parser(command: str) -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def parser(command: str) -> argparse.ArgumentParser:
     return found
 
 
-def as_json(status: "StudyStatus | str") -> dict[str, Any]:
+def as_json(status: "StudyStatus | NewStudyStatus | str") -> dict[str, Any]:
     """Return how a study stands, or {"error": why that is unknown}."""
     return {"error": status} if isinstance(status, str) else status.to_dict()
 
@@ -52,12 +52,22 @@ def show_one(root: Path, name: str, storage: str | None, as_lines: bool, console
         StudyError: there is no such study, or it cannot be read.
         ValueError: its name is not allowed, or its configuration cannot be read.
     """
-    from diffrop.console.status import status_lines, study_status, trials_table
+    from diffrop.console.status import (
+        NewStudyStatus,
+        new_study_lines,
+        status_lines,
+        study_status,
+        trials_table,
+    )
     from diffrop.record.study_store import StudyStore
 
     status = study_status(StudyStore(root, check_name(name)), storage)
     if not as_lines:
         print(json.dumps(as_json(status)))
+        return
+    if isinstance(status, NewStudyStatus):
+        for line in new_study_lines(status):
+            console.print(line)
         return
     head, *others = status_lines(status)
     console.print(head)

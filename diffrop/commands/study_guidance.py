@@ -4,6 +4,7 @@ By itself it scores every guidance scale omega (Figure 4b).
 """
 
 import argparse
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,19 +89,20 @@ def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFr
     """
     import torch
 
+    from diffrop.console.screens import open_screen
     from diffrop.engine.guidance_sweep import ready_to_sample, score_choices
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     changes = {"evaluation.guidance_scales": OMEGAS, **experiment_changes(args)}
-    swept, inputs = ready_to_sample(
-        checkpoints(args), changes, root / ".cache", device, trust_code=args.trust_code
-    )
-    for each in swept:
-        console.print(f"{each.label}, {each.images_seen:,} images seen", soft_wrap=True)
-    with console.status("") as status:
-        return score_choices(
-            swept, inputs, lambda done, total: status.update(f"{done} of {total} choices")
+    files, trusted, cache = checkpoints(args), args.trust_code, root / ".cache"
+    with contextlib.closing(open_screen("lines", console)) as screen:
+        tell = screen.working
+        swept, inputs = ready_to_sample(
+            files, changes, cache, device, trust_code=trusted, tell=tell
         )
+        for each in swept:
+            screen.say(f"{each.label}, {each.images_seen:,} images seen")
+        return score_choices(swept, inputs, tell)
 
 
 def main(call: Call) -> int:

@@ -1,6 +1,7 @@
 """Train the rows of a table of the paper, and write them beside the published numbers."""
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import time
@@ -96,15 +97,18 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
         launch: how it runs.
         console: where it is printed.
     """
+    from diffrop.console.screens import open_screen
     from diffrop.scoring.data_summary import data_lines
     from diffrop.tables.run import run_table, table_inputs
     from diffrop.tables.written import terminal_lines, write_table, written_table
 
-    inputs = table_inputs(plan, Path(launch.runs_root).resolve(), done)
-    for line in data_lines(inputs.scoring.dataset) if inputs.scoring else ():
-        console.print(line, soft_wrap=True)
     try:
-        results = run_table(plan, inputs, launch, console)
+        with contextlib.closing(open_screen("lines", console)) as screen:
+            runs_root = Path(launch.runs_root).resolve()
+            inputs = table_inputs(plan, runs_root, done, screen.working)
+            for line in data_lines(inputs.scoring.dataset) if inputs.scoring else ():
+                screen.say(line)
+            results = run_table(plan, inputs, launch, screen)
     except KeyboardInterrupt:
         hint = f"carry on with the same command, --name {plan.directory.name} and --resume"
         print(f"Interrupted: {hint}.", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Train an exported configuration, or a method of the paper, to its end, and score it."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -103,16 +104,17 @@ def run(
         omega: how its omega comes about, in a sentence, if that needs saying.
     """
     from diffrop.console.results import metrics_table
+    from diffrop.console.screens import open_screen
     from diffrop.engine.final_training import final_lines, prepare_final, train_final
     from diffrop.record.trial_folder import TrialFolder
     from diffrop.scoring.data_summary import data_lines
 
-    inputs, reference_scores = prepare_final(config, launch, trusted=trusted)
-    for line in data_lines(inputs.dataset):
-        console.print(line, soft_wrap=True)
-    if omega:
-        console.print(omega, soft_wrap=True)
-    result = train_final(config, inputs, directory, launch, console)
+    with contextlib.closing(open_screen("lines", console)) as screen:
+        tell = screen.working
+        inputs, reference_scores = prepare_final(config, launch, trusted=trusted, tell=tell)
+        for line in (*data_lines(inputs.dataset), *filter(None, [omega])):
+            screen.say(line)
+        result = train_final(config, inputs, directory, launch, screen)
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
         return 130

@@ -8,7 +8,7 @@ launch, how it ended, and whether a new best was confirmed.
 import threading
 import time
 
-from diffrop.engine.progress import Progress, Screen
+from diffrop.engine.progress import PassingScreen, Progress, Screen
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.redaction import hide
 from diffrop.webhook import Webhook
@@ -21,7 +21,7 @@ FLUSH_S = 5.0
 """At the end of a launch, the last messages may take so long."""
 
 
-class AlertScreen(Screen):
+class AlertScreen(PassingScreen):
     """Another screen, whose study is also told of by messages."""
 
     def __init__(
@@ -41,7 +41,8 @@ class AlertScreen(Screen):
             still_s: seconds after which a study that does not move is told of.
             confirmed: the trial that was the confirmed best before; None without one.
         """
-        self._screen, self._study, self._webhook = screen, study, webhook
+        super().__init__(screen)
+        self._study, self._webhook = study, webhook
         self._still_s, self._best_before = still_s, confirmed
         self._failed: set[str] | None = None
         """Those that are told of, or failed in earlier launches; None before the first look."""
@@ -66,12 +67,8 @@ class AlertScreen(Screen):
         if progress.steps != self._seen:
             with self._lock:
                 self._seen, self._moved_at = progress.steps, time.monotonic()
-        self._screen.show(progress)
+        super().show(progress)
         self._say_failures()
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence."""
-        self._screen.say(sentence)
 
     def ended(self, words: str, confirmation: ConfirmationRecord | None) -> None:
         """Tell how a launch ended, and of a best that was confirmed in it.
@@ -86,10 +83,6 @@ class AlertScreen(Screen):
             if best is not None and best != self._best_before:
                 self._send(f"a new best is confirmed, t{best:03d}: {confirmation.conclusion}")
         self._send(words)
-
-    def close(self) -> None:
-        """Leave the last state behind."""
-        self._screen.close()
 
     def finish(self) -> None:
         """Send what is left, which takes a few seconds at most."""

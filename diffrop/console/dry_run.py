@@ -1,12 +1,14 @@
 """The plan of a study on the terminal, and beside it, afterwards, what the study did cost."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from diffrop.activity import time_text
 from diffrop.console.tables import plain_table
 from diffrop.cost.actual import comparison
 from diffrop.cost.plan import make_plan
@@ -14,7 +16,7 @@ from diffrop.cost.probe import DRY_RUN_LIMIT_S, measure_speeds, stand_ins
 from diffrop.data import Dataset
 from diffrop.execution import cluster
 from diffrop.execution.placement import Node
-from diffrop.record.cost import PlannedCost, RungCost, StudyCost
+from diffrop.record.cost import PlannedCost, Probe, RungCost, StudyCost
 from diffrop.scoring.data_summary import data_lines
 from diffrop.search.sampler_view import num_startup_trials
 from diffrop.study.config import LaunchConfig, StudyConfig
@@ -24,20 +26,34 @@ LONG_S = 60.0
 """Of a measurement that has to say why it took so long."""
 
 
-def print_plan(
-    config: StudyConfig, launch: LaunchConfig, dataset: Dataset, path: Path, console: Console
-) -> None:
-    """Measure and print what the study would do, from top to bottom; nothing is written.
+@dataclass(frozen=True)
+class Measured:
+    """How fast this machine is."""
+
+    probe: Probe
+    seconds: float
+    """That it took to measure."""
+
+
+def measure(
+    config: StudyConfig, launch: LaunchConfig, dataset: Dataset, runs_root: Path
+) -> Measured:
+    """Measure how fast this machine does what the study would do; nothing is written.
+
+    Args:
+        config: the study.
+        launch: the CPUs of a worker.
+        dataset: of the study.
+        runs_root: folder of all studies, in whose cache weights may lie.
 
     Raises:
-        ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
         ValueError: weights or packages of the extractor are missing.
     """
     on_gpu = launch.gpus_per_worker > 0 and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    cache = path.parent / ".cache"
     began = time.monotonic()
-    extractor, reference = stand_ins(config.experiment, dataset, cache) or (None, None)
+    made = stand_ins(config.experiment, dataset, runs_root / ".cache")
+    extractor, reference = made or (None, None)
     probe = measure_speeds(
         config.experiment,
         dataset,
@@ -47,16 +63,31 @@ def print_plan(
         cpus=launch.cpus_per_worker,
         limit_s=DRY_RUN_LIMIT_S,
     )
-    measured_s = time.monotonic() - began
-    plan = make_plan(config, launch, dataset.num_classes, probe, nodes_of(launch))
+    return Measured(probe, time.monotonic() - began)
+
+
+def print_plan(
+    measured: Measured,
+    config: StudyConfig,
+    launch: LaunchConfig,
+    dataset: Dataset,
+    path: Path,
+    console: Console,
+) -> None:
+    """Print what the study would do, from top to bottom; nothing is written.
+
+    Raises:
+        ResourceError: the cluster at `ray_address` cannot be reached, or is too small in all.
+    """
+    plan = make_plan(config, launch, dataset.num_classes, measured.probe, nodes_of(launch))
     for line in head_lines(config, dataset, path):
         console.print(line, soft_wrap=line.startswith("Study "))
     console.print(plan_table(plan))
     for line in plan_lines(plan, config, launch):
         console.print(line)
-    if measured_s > LONG_S:
+    if measured.seconds > LONG_S:
         console.print(
-            f"Measuring took {duration_text(measured_s)}: a training step, a denoising "
+            f"Measuring took {duration_text(measured.seconds)}: a training step, a denoising "
             "evaluation, features and all metrics are timed once at least, however slow this "
             "machine is."
         )
@@ -196,6 +227,4 @@ def comparison_table(plan: PlannedCost, actual: StudyCost) -> Table:
 
 def duration_text(seconds: float) -> str:
     """Return a length of time in the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds:.2g} s" if 0 < seconds < 10 else time_text(seconds)

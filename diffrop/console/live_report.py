@@ -7,7 +7,7 @@ for drawing takes seconds.
 import time
 
 from diffrop.background import BackgroundCall, Outcome
-from diffrop.engine.progress import Progress, Render, Screen
+from diffrop.engine.progress import PassingScreen, Progress, Render, Screen
 from diffrop.record.launch_log import add_to_log
 from diffrop.record.study_folder import StudyFolder
 
@@ -32,12 +32,13 @@ def has_results(progress: Progress) -> bool:
     return any(t.state != "RUNNING" or t.score is not None for t in progress.trials)
 
 
-class LiveReport(Screen):
+class LiveReport(PassingScreen):
     """Another screen, whose study is also drawn now and then."""
 
     def __init__(self, screen: Screen, render: Render, folder: StudyFolder) -> None:
         """Show on `screen`, and draw into the study's folder with a function of a module."""
-        self._screen, self._render, self._folder = screen, render, folder
+        super().__init__(screen)
+        self._render, self._folder = render, folder
         self._call: BackgroundCall | None = None
         self._drawn: object = None
         """Where the study stood when it was drawn last."""
@@ -46,7 +47,7 @@ class LiveReport(Screen):
 
     def show(self, progress: Progress) -> None:
         """Show; look after the drawing, which is never waited for."""
-        self._screen.show(progress)
+        super().show(progress)
         now = time.monotonic()
         if self._call is not None:
             late = now - self._call.began > LONGEST_S
@@ -56,17 +57,13 @@ class LiveReport(Screen):
         elif now >= self._due_at and progress.steps != self._drawn and has_results(progress):
             self._begin(progress, now)
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence."""
-        self._screen.say(sentence)
-
     def close(self) -> None:
         """End a drawing that is not finished: what comes next is the study's last."""
         self._closed = True
         if self._call is not None:
             self._call.end()
             self._call = None
-        self._screen.close()
+        super().close()
 
     def _begin(self, progress: Progress, now: float) -> None:
         if self._closed:

@@ -16,11 +16,12 @@ def standing_of(folder: Path) -> str:
     drivers = Drivers(StudyFolder(folder).drivers)
     if not any(map(drivers.alive, drivers.names())):
         return ""
-    from diffrop.console.status import study_status  # Optuna takes its time
+    from diffrop.console.status import StudyStatus, study_status  # Optuna takes its time
     from diffrop.record.study_store import StudyStore
 
     folder = folder.resolve()
     try:
-        return study_status(StudyStore(folder.parent, folder.name)).progress.standing
+        status = study_status(StudyStore(folder.parent, folder.name))
     except StudyError:  # its database is on a server, which the folder does not name
         return "trials are running; diffrop status --storage knows how many"
+    return status.progress.standing if isinstance(status, StudyStatus) else ""

@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
+from diffrop.console.screens import scoring_line
 from diffrop.console.tables import number, plain_table
 from diffrop.edge import described
 from diffrop.engine.drivers import Drivers
+from diffrop.engine.preparing import Preparing
 from diffrop.engine.progress import Progress, TrialProgress, progress_of
 from diffrop.errors import StudyError
 from diffrop.record.codec import encode
@@ -21,11 +23,27 @@ from diffrop.record.json_files import read_record
 from diffrop.record.next_step import resume_command
 from diffrop.record.result_reader import ResultReader
 from diffrop.record.settings import read_settings
-from diffrop.record.study_folder import study_names
+from diffrop.record.study_folder import prepared_names, study_names
 from diffrop.record.study_store import StudyStore
 from diffrop.record.trial_folder import TrialFolder
 
 MOST_ROWS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStudyStatus:
+    """How a study stands that has no configuration yet."""
+
+    study: str
+    state: str
+    """preparing; stopped: what prepared it was killed."""
+    preparing: list[str]
+    """What is being done."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        found: dict[str, Any] = encode(self)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +52,10 @@ class StudyStatus:
 
     progress: Progress
     state: str
-    """running; finished: nothing is left to do; stopped: something is, and nobody does it."""
+    """running; preparing; finished: nothing is left to do; stopped: something is, and nobody does
+    it."""
+    preparing: list[str]
+    """What processes that prepare it are doing."""
     drivers: dict[str, bool]
     """Whether each that has not left is alive; one that is not was killed, or its machine."""
     silent_s: dict[int, float | None]
@@ -55,7 +76,7 @@ class StudyStatus:
         return found
 
 
-def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
+def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus | NewStudyStatus:
     """Read how a study stands.
 
     Args:
@@ -66,7 +87,11 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
         StudyError: it is no study of ours, or its database cannot be read.
         ValueError: its configuration cannot be read.
     """
+    preparing = [each.text for each in Preparing(store.folder).activities()]
     if not store.folder.config.exists():
+        if store.folder.preparing.exists():
+            state = "preparing" if Preparing(store.folder).others() else "stopped"
+            return NewStudyStatus(study=store.name, state=state, preparing=preparing)
         known = ", ".join(study_names(store.path.parent)) or "none"
         raise StudyError(f"{store.path} is no study; studies there: {known}")
     config = store.read_config()
@@ -83,10 +108,15 @@ def study_status(store: StudyStore, storage: str | None = None) -> StudyStatus:
     confirmation = read_record(store.folder.confirmation, ConfirmationRecord)
     again = store.folder.retrainings()
     left = progress.num_ended < progress.num_trials or bool(confirmation and confirmation.num_left)
-    alive = any(known_drivers.values())
+    state = "stopped" if left else "finished"
+    if preparing:
+        state = "preparing"
+    if any(known_drivers.values()):
+        state, preparing = "running", []
     return StudyStatus(
         progress=progress,
-        state="running" if alive else "stopped" if left else "finished",
+        state=state,
+        preparing=preparing,
         drivers=known_drivers,
         silent_s={trial.number: _silence(TrialFolder(trial.directory)) for trial in result.trials},
         hours=reader.account.hours,
@@ -114,6 +144,9 @@ def status_lines(status: StudyStatus) -> list[str]:
         f", gone without a word: {', '.join(gone)}" if gone else ""
     )
     lines = [f"Study {progress.study} is {status.state}: {summary(status)}; {drivers}."]
+    if status.state == "running":
+        running = [trial for trial in progress.trainings if trial.state == "RUNNING"]
+        lines += [line for trial in running if (line := scoring_line(trial))]
     spent = f"Spent: {status.hours:.3g} hours"
     if plan := status.planned:
         unit = "GPU" if plan.on_gpu else "worker"
@@ -132,8 +165,21 @@ def status_lines(status: StudyStatus) -> list[str]:
     return lines
 
 
-def summary(status: StudyStatus) -> str:
-    """Return trials, best, and the time left of a study that runs."""
+def new_study_lines(status: NewStudyStatus) -> list[str]:
+    """Return how a study stands that has no configuration yet."""
+    lines = [f"Study {status.study} is {status.state}: {summary(status)}."]
+    if status.state == "stopped":
+        lines.append("Start it again by the same command; what is left of it gives way.")
+    return lines
+
+
+def summary(status: StudyStatus | NewStudyStatus) -> str:
+    """Return trials, best, and the time left of a study that runs; or what is being prepared."""
+    if status.preparing:
+        return "; ".join(status.preparing)
+    if isinstance(status, NewStudyStatus):
+        begun = status.state == "preparing"
+        return "it has just begun" if begun else "it was killed while it prepared"
     line = status.progress.line
     return line if status.state == "running" else line.rpartition(" | ")[0]
 
@@ -184,15 +230,17 @@ def ago(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, StudyStatus | str]:
+def all_statuses(
+    runs_root: Path, storage: str | None = None
+) -> dict[str, StudyStatus | NewStudyStatus | str]:
     """Return how each study of a runs folder stands, or in one sentence why that is unknown.
 
     Args:
         runs_root: folder of all studies.
         storage: of those that have no database in their folder.
     """
-    found: dict[str, StudyStatus | str] = {}
-    for name in study_names(runs_root):
+    found: dict[str, StudyStatus | NewStudyStatus | str] = {}
+    for name in sorted({*study_names(runs_root), *prepared_names(runs_root)}):
         store = StudyStore(runs_root, name)
         try:
             found[name] = study_status(store, None if store.folder.database.exists() else storage)
@@ -201,7 +249,7 @@ def all_statuses(runs_root: Path, storage: str | None = None) -> dict[str, Study
     return found
 
 
-def studies_table(statuses: Mapping[str, StudyStatus | str]) -> Table:
+def studies_table(statuses: Mapping[str, StudyStatus | NewStudyStatus | str]) -> Table:
     """Return the studies of a runs folder, a line each; damaged ones say so."""
     table = plain_table(2)
     table.add_column("study", overflow="fold")

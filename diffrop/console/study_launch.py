@@ -16,7 +16,7 @@ from rich.text import Text
 from diffrop.console.alerts import AlertScreen
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
-from diffrop.console.dry_run import comparison_table, print_plan
+from diffrop.console.dry_run import comparison_table, measure, print_plan
 from diffrop.console.kept_screen import KeptScreen
 from diffrop.console.live_report import LiveReport
 from diffrop.console.results import (
@@ -31,7 +31,8 @@ from diffrop.console.results import (
 from diffrop.console.screens import View, open_screen
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge, described
-from diffrop.engine.prepare import check_study, prepare
+from diffrop.engine.prepare import check_launch, check_study, prepare
+from diffrop.engine.preparing import Preparing
 from diffrop.engine.progress import Render, Screen
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import DiffropError
@@ -81,10 +82,13 @@ def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> No
         StudyError: the folder's state forbids it.
         ResourceError: it needs more than there is.
     """
-    store, dataset = check_study(config, launch)
+    with contextlib.closing(open_screen("lines", console)) as screen:
+        store, dataset = check_study(config, launch, screen.working)
+        screen.working("measuring how fast this machine is, up to a minute")
+        measured = measure(config, launch, dataset, store.path.parent)
     for line in warnings_before(config):
         console.print(line)
-    print_plan(config, launch, dataset, store.path, console)
+    print_plan(measured, config, launch, dataset, store.path, console)
 
 
 def run(
@@ -117,7 +121,8 @@ def run(
         ResourceError: it needs more than there is.
     """
     folder = StudyFolder(Path(launch.runs_root).resolve() / config.name)
-    kept = KeptScreen(open_screen(view, console), folder)
+    preparing = Preparing(folder)
+    kept = KeptScreen(open_screen(view, console), folder, preparing)
     alerts = None if notify is None else _alerts(kept, config, folder, notify)
     screen = LiveReport(kept if alerts is None else alerts, render, folder)
     edge.log = folder.log
@@ -128,12 +133,14 @@ def run(
         show_results(finished, view, console)
         kept.keep(*captured(lambda text: print_results(finished, text)))
 
-    with _told(alerts), contextlib.closing(screen):
+    with _told(alerts), contextlib.closing(screen), contextlib.ExitStack() as stack:
+        store = check_launch(config, launch)
+        stack.enter_context(preparing.run())
         for line in warnings_before(config):
             screen.say(line)
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
-        prepared = prepare(config, launch)
+        prepared = prepare(config, launch, store, screen.working)
         for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
             screen.say(line)
         try:

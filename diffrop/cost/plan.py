@@ -7,10 +7,11 @@ from diffrop.execution.placement import Node, placement_sentence, trials_at_once
 from diffrop.power_average import snapshot_times
 from diffrop.record.cost import CostPart, PlannedCost, Probe, RungCost
 from diffrop.scoring.sampling_search import plan_rounds, samples_at_most
+from diffrop.scoring.score import num_cheaper
 from diffrop.search.expected_survivors import expected_survivors
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.rung import Rung, guides_of
-from diffrop.study.sampling_choice import MAX_CHEAPER, sampling_choices
+from diffrop.study.sampling_choice import sampling_choices
 
 FIDS_OF_CARRIED = 3
 """Decompositions of a score that is carried to the full N: its own, and one for each half."""
@@ -204,9 +205,7 @@ def _scoring(
     choices = sampling_choices(config, rung.num_steps)
     rounds = plan_rounds(config.evaluation.omega_search, choices, rung.num_samples, num_classes)
     samples = samples_at_most(rounds)
-    if rung.final and config.evaluation.prefer_cheap is not None:
-        costs = {choice.evaluations for choice in choices}
-        samples += min(MAX_CHEAPER, len(costs) - 1) * rung.num_samples
+    samples += num_cheaper(config, rung, choices) * rung.num_samples
     seconds = samples * (rate / probe.denoise_images_per_s + _feature_s(probe))
     if rung.final:
         seconds += rung.num_samples * probe.metrics_s

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffrop.activity import Tell, untold
 from diffrop.config import DataConfig
 from diffrop.data.image_folder import read_folder
 from diffrop.data.labelled_images import LabelledImages
@@ -48,7 +49,7 @@ class Dataset:
         return shot_groups(self.train.class_counts)
 
 
-def _load_digits(config: DataConfig) -> LabelledImages:
+def _load_digits(config: DataConfig, tell: Tell) -> LabelledImages:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -57,10 +58,13 @@ def _load_digits(config: DataConfig) -> LabelledImages:
     return LabelledImages(images.unsqueeze(1), labels, tuple(str(c) for c in range(10)))
 
 
-def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -> LabelledImages:
+def _load_torchvision(
+    class_name: str, config: DataConfig, tell: Tell, train: bool = True
+) -> LabelledImages:
     import torchvision.datasets
 
     root = config.root or "data"
+    tell(f"reading {class_name} in {root}, or downloading it there", None)
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
         loaded = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
@@ -75,28 +79,33 @@ def _load_torchvision(class_name: str, config: DataConfig, train: bool = True) -
     return LabelledImages(images.contiguous(), labels, tuple(loaded.classes))
 
 
-def _load_folder(config: DataConfig) -> LabelledImages:
-    return folder_images(
-        config, config.root, "data root", config.image_size or DEFAULT_FOLDER_SIZE
-    )
+def _load_folder(config: DataConfig, tell: Tell) -> LabelledImages:
+    size = config.image_size or DEFAULT_FOLDER_SIZE
+    return folder_images(config, config.root, "data root", size, tell=tell)
 
 
 def folder_images(
-    config: DataConfig, root: str | None, name: str, size: int, mode: str = "RGB"
+    config: DataConfig,
+    root: str | None,
+    name: str,
+    size: int,
+    mode: str = "RGB",
+    tell: Tell = untold,
 ) -> LabelledImages:
     """Read a folder as the configuration says; see `diffrop.data.image_folder.read_folder`."""
     skip, most = config.skip_damaged, config.max_image_pixels
-    return read_folder(root, name, size, mode, skip_damaged=skip, max_pixels=most)
+    return read_folder(root, name, size, mode, skip_damaged=skip, max_pixels=most, tell=tell)
 
 
 @dataclass(frozen=True)
 class Source:
     """How a dataset is loaded, and the head class's count when it is made long-tailed."""
 
-    load: Callable[[DataConfig], LabelledImages]
+    load: Callable[[DataConfig, Tell], LabelledImages]
+    """Tells how far it is."""
     max_count: int | None
     """None takes the rarest class's count, so that every class has as many as it needs."""
-    load_test: Callable[[DataConfig], LabelledImages] | None = None
+    load_test: Callable[[DataConfig, Tell], LabelledImages] | None = None
     """Its own test images; None where it has none."""
 
 
@@ -117,8 +126,8 @@ DATASETS: dict[str, Source] = {
 }
 
 
-def load_dataset(config: DataConfig) -> Dataset:
-    """Load a dataset and make it long-tailed.
+def load_dataset(config: DataConfig, tell: Tell = untold) -> Dataset:
+    """Load a dataset and make it long-tailed, and tell how far that is.
 
     Raises:
         ValueError: unknown name, missing or unreadable files, an impossible long tail, or a
@@ -127,7 +136,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.dataset not in DATASETS:
         raise ValueError(f"dataset is {config.dataset!r}; allowed: {', '.join(DATASETS)}")
     source = DATASETS[config.dataset]
-    full = source.load(config)
+    full = source.load(config, tell)
     train, left_out = full, None
     if config.imbalance_factor is not None:
         available = full.class_counts
@@ -137,20 +146,21 @@ def load_dataset(config: DataConfig) -> Dataset:
         train = full.subset(kept)
         others = torch.ones(len(full.labels), dtype=torch.bool).index_fill_(0, kept, False)
         left_out = full.subset(others.nonzero().flatten()) if others.any() else None
-    heldout = source.load_test(config) if source.load_test else left_out
-    reference, name = _reference(config, full, heldout if source.load_test else None)
+    heldout = source.load_test(config, tell) if source.load_test else left_out
+    reference, name = _reference(config, full, heldout if source.load_test else None, tell)
     digests = train.digest, reference.digest
     return Dataset(config.dataset, train, reference, name, heldout, *digests)
 
 
 def _reference(
-    config: DataConfig, full: LabelledImages, test: LabelledImages | None
+    config: DataConfig, full: LabelledImages, test: LabelledImages | None, tell: Tell
 ) -> tuple[LabelledImages, str]:
     """Return the reference images and their name, which says so if classes are unequal."""
     if config.reference_root is not None:
         channels, size = full.images.shape[1:3]
         mode = "L" if channels == 1 else "RGB"
-        found = folder_images(config, config.reference_root, "reference root", size, mode)
+        root, name = config.reference_root, "reference root"
+        found = folder_images(config, root, name, size, mode, tell)
         name = f"images of {Path(config.reference_root).name} ({found.digest[:8]})"
         if found.class_names != full.class_names:
             raise ValueError(

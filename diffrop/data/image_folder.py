@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.config import MAX_IMAGE_PIXELS
 from diffrop.data.image_file import SUFFIXES, UnreadableImageError, read_image
 from diffrop.data.labelled_images import LabelledImages
@@ -28,6 +29,7 @@ def read_folder(
     skip_damaged: bool = False,
     max_pixels: int = MAX_IMAGE_PIXELS,
     resized: bool = True,
+    tell: Tell = untold,
 ) -> LabelledImages:
     """Read the images of a folder's class folders, in the order of their names.
 
@@ -43,6 +45,7 @@ def read_folder(
         max_pixels: that an image in a file may have.
         resized: whether images of another size are resized; else they count as ones that cannot
             be read.
+        tell: is told how many of the files are read.
 
     Raises:
         ValueError: there is no such folder, it is of another layout, a class has no image, or an
@@ -64,10 +67,14 @@ def read_folder(
     images: list[np.ndarray] = []
     counts: list[int] = []
     damaged: list[str] | None = [] if skip_damaged else None
+    look = counted(tell, f"reading the images of {root}", sum(map(len, inside.values())))
     for folder, files in inside.items():
         found = [path for path in files if path.suffix.lower() in SUFFIXES]
         left_out += [path for path in files if path.suffix.lower() not in SUFFIXES]
-        read = [_read(path, size, mode, max_pixels, damaged, resized) for path in found]
+        read = []
+        for path in found:
+            look()
+            read.append(_read(path, size, mode, max_pixels, damaged, resized))
         kept = [image for image in read if image is not None]
         if not kept:
             sort = "no image that can be read" if found else "no image"

@@ -63,16 +63,22 @@ class Drivers:
                     (self._directory / name).unlink(missing_ok=True)
             try:
                 self._directory.mkdir(exist_ok=True)
-                self._heartbeat.touch()
+                self.heartbeat.touch()
             except OSError as error:
-                raise StudyError(f"cannot write {self._heartbeat} ({error.strerror})") from error
-            self._left.clear()
-            self._heart = threading.Thread(target=self._keep_beating, daemon=True)
-            self._heart.start()
-            try:
+                raise StudyError(f"cannot write {self.heartbeat} ({error.strerror})") from error
+            with self.beating():
                 yield
-            finally:
-                self.leave()
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Touch this process's file, which exists, now and then; remove it at the end."""
+        self._left.clear()
+        self._heart = threading.Thread(target=self._keep_beating, daemon=True)
+        self._heart.start()
+        try:
+            yield
+        finally:
+            self.leave()
 
     def leave(self) -> bool:
         """Leave, at the end of `join` if not before; return whether no other is alive.
@@ -81,17 +87,18 @@ class Drivers:
         """
         self._left.set()
         self._heart.join()
-        self._heartbeat.unlink(missing_ok=True)
+        self.heartbeat.unlink(missing_ok=True)
         return not self.others()
 
     @property
-    def _heartbeat(self) -> Path:
+    def heartbeat(self) -> Path:
+        """The file of this process."""
         return self._directory / self.own
 
     def _keep_beating(self) -> None:
         while not self._left.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError):  # a full disk must not end the study
-                self._heartbeat.touch()
+                self.heartbeat.touch()
 
 
 def _has_died_here(name: str) -> bool:

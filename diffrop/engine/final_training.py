@@ -5,18 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray.train import TrainingFailedError
 from ray.util.queue import Queue
-from rich.console import Console
 
+from diffrop.activity import Tell, untold
 from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.engine.drivers import hold
 from diffrop.engine.prepare import scoring_inputs
+from diffrop.engine.progress import Screen
 from diffrop.engine.stop_signal import StopSignal
 from diffrop.errors import StudyError
 from diffrop.execution import cluster
@@ -58,7 +58,11 @@ class FinalResult:
 
 
 def prepare_final(
-    config: ExperimentConfig, launch: LaunchConfig, *, trusted: bool = False
+    config: ExperimentConfig,
+    launch: LaunchConfig,
+    *,
+    trusted: bool = False,
+    tell: Tell = untold,
 ) -> tuple[ScoringInputs, dict[str, Any]]:
     """Check a training, and return what scores it and the scores of real images and noise.
 
@@ -66,6 +70,7 @@ def prepare_final(
         config: what is trained.
         launch: how it runs.
         trusted: whether an extractor of one's own may be called; see `make_extractor`.
+        tell: is told how far it is.
 
     Raises:
         ValueError: something in it is not allowed.
@@ -75,11 +80,11 @@ def prepare_final(
     check_tracking(launch)
     check_batch_fits_workers(config, launch.workers_per_trial)
     cluster.check_this_machine(launch)
-    dataset = load_dataset(config.data)
+    dataset = load_dataset(config.data, tell)
     check_network(config, dataset)
     check_scorable(config, dataset, [config.evaluation.num_samples])
     runs_root = Path(launch.runs_root).resolve()
-    return scoring_inputs(config.evaluation, dataset, runs_root, trusted=trusted)
+    return scoring_inputs(config.evaluation, dataset, runs_root, trusted=trusted, tell=tell)
 
 
 def train_final(
@@ -87,7 +92,7 @@ def train_final(
     inputs: ScoringInputs,
     directory: Path,
     launch: LaunchConfig,
-    console: Console,
+    screen: Screen,
     experiment: str | None = None,
 ) -> FinalResult:
     """Train, score once at the end, and log to an MLflow experiment.
@@ -100,7 +105,7 @@ def train_final(
     """
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
-        return _train(config, inputs, directory, launch, console, experiment or directory.name)
+        return _train(config, inputs, directory, launch, screen, experiment or directory.name)
 
 
 def _train(
@@ -108,7 +113,7 @@ def _train(
     inputs: ScoringInputs,
     directory: Path,
     launch: LaunchConfig,
-    console: Console,
+    screen: Screen,
     experiment: str,
 ) -> FinalResult:
     rung = last_rung(config)
@@ -134,16 +139,16 @@ def _train(
 
     reports: list[TrialReport] = []
     withdraw_stop(directory)  # of a call that was killed
-    say = partial(console.print, soft_wrap=True)
-    stop = StopSignal(directory, say=say)
+    stop = StopSignal(directory, say=screen.say)
     with stop.watched(), contextlib.ExitStack() as stack:
         if launch.workers_per_trial > 1:  # one worker needs no cluster
+            screen.working("starting Ray")
             with stop.at_once():
                 go_on = f"give the same command with --resume; the training is in {directory}"
-                stack.enter_context(cluster.connect(launch, say, go_on))
+                stack.enter_context(cluster.connect(launch, screen.say, go_on))
         _in_background(
             lambda: _execute(task, inputs, launch, reports.append),
-            lambda: _print_progress(task, rung.images, console),
+            lambda: _show_progress(task, rung.images, screen),
         )
     cards = task.folder.scores()
     card = cards[-1] if cards and cards[-1].final else None
@@ -248,15 +253,19 @@ def _execute(task: TrialTask, inputs: ScoringInputs, launch: LaunchConfig, repor
             report(found)
 
 
-def _print_progress(task: TrialTask, images: int, console: Console) -> None:
-    """Print the newest row of the curves, if there is one."""
+def _show_progress(task: TrialTask, images: int, screen: Screen) -> None:
+    """Show how far the score is, or else the newest row of the curves, if there is one."""
+    scoring = task.folder.scoring()
+    if scoring is not None:
+        screen.working(scoring.text)
+        return
     every = task.config.training.log_every_images
     row = task.folder.training().newest_row(every, images)
     if not row:
+        screen.working("beginning to train")
         return
     pcl = f", pcl/grad_ratio {row['pcl/grad_ratio']:.3g}" if "pcl/grad_ratio" in row else ""
-    console.print(
-        f"{row['images_seen']:,} of {images:,} images, loss/ddpm {row['loss/ddpm']:.4f}{pcl}, "
-        f"{row['images_per_s']:,.0f} images/s",
-        soft_wrap=True,
+    screen.working(
+        f"training: {row['images_seen']:,} of {images:,} images, loss/ddpm {row['loss/ddpm']:.4f}"
+        f"{pcl}, {row['images_per_s']:,.0f} images/s"
     )

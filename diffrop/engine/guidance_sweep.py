@@ -1,7 +1,7 @@
 """The guidance scale of finished checkpoints, one omega after another (Figure 4b)."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from rich.table import Table
 
+from diffrop.activity import Tell, untold
 from diffrop.checkpoint_file import Checkpoint, read_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.csv_cells import plain_frame
@@ -100,6 +101,7 @@ def ready_to_sample(
     device: torch.device,
     *,
     trust_code: bool = False,
+    tell: Tell = untold,
 ) -> tuple[list[SweptCheckpoint], ScoringInputs]:
     """Read checkpoints of one dataset, and make what scores their samples.
 
@@ -111,6 +113,7 @@ def ready_to_sample(
         device: to sample on.
         trust_code: whether an extractor of one's own that the checkpoints name may be called; one
             in `changes` may.
+        tell: is told how far it is.
 
     Raises:
         ValueError: checkpoints of different data, or settings that do not fit them.
@@ -126,7 +129,7 @@ def ready_to_sample(
                 f"{path} is a GAN's, which takes no guidance; allowed: a diffusion model's"
             )
         config = config_of(checkpoint.card).with_values(changes)
-        dataset = dataset or load_dataset(config.data)
+        dataset = dataset or load_dataset(config.data, tell)
         if checkpoint.card["data_digest"] != dataset.train_digest:
             raise ValueError(
                 f"{path} was trained on other images than {next(iter(files.values()))}, or they "
@@ -136,22 +139,23 @@ def ready_to_sample(
         swept.append(_ready(label, checkpoint, config, device))
     assert dataset is not None  # there is a checkpoint
     evaluation, trusted = swept[0].config.evaluation, trust_code or EXTRACTOR_KEY in changes
-    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache, trusted=trusted)
-    reference = fit_reference(extractor, dataset, cache, device)
+    source = evaluation, dataset.reference, dataset.name, cache
+    extractor = make_extractor(*source, trusted=trusted, tell=tell)
+    reference = fit_reference(extractor, dataset, cache, device, tell)
     return swept, ScoringInputs(dataset, extractor, reference)
 
 
 def score_choices(
     swept: Sequence[SweptCheckpoint],
     inputs: ScoringInputs,
-    report: Callable[[int, int], object] = lambda done, total: None,
+    tell: Tell = untold,
 ) -> pd.DataFrame:
     """Score every sampling choice of every checkpoint on the full N.
 
     Args:
         swept: as `ready_to_sample` gives them.
         inputs: likewise.
-        report: receives how many choices are done, and of how many.
+        tell: is told how far it is.
 
     Returns:
         One row a checkpoint, choice and group: checkpoint, form, images_seen, omega, sampler,
@@ -160,13 +164,14 @@ def score_choices(
     """
     rows: list[dict[str, Any]] = []
     places = [(each, choice) for each in swept for choice in each.choices]
-    for done, (each, choice) in enumerate(places, start=1):
+    for done, (each, choice) in enumerate(places):
+        how = f"{choice.sampler}, omega {choice.omega:g}, choice {done + 1} of {len(places)}"
+        tell(f"scoring: {how}", done / len(places))
         num_samples = each.config.evaluation.num_samples
         found = score_choice(
             each.averages, each.schedule, each.config, inputs, choice, num_samples, each.guides
         )
         rows += _rows(each, choice, found)
-        report(done, len(places))
     return pd.DataFrame(rows)
 
 

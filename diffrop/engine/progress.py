@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diffrop.activity import time_text
 from diffrop.record.names import trial_label
 from diffrop.record.results import StudyResult, TrialResult
+from diffrop.record.scoring_now import ScoringNow
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import StudyConfig
 
@@ -37,6 +39,9 @@ class TrialProgress:
     message: str
     seed: int | None = None
     """Which of the fresh seeds, if it is a retraining that confirms the trial."""
+
+    scoring: ScoringNow | None = None
+    """How far its score is, while it is scored."""
 
     @property
     def label(self) -> str:
@@ -100,11 +105,7 @@ class Progress:
             return "done"
         if self.seconds_left is None:
             return TIME_LEFT_UNKNOWN
-        if self.seconds_left < 90:
-            return f"{self.seconds_left:.0f} s left"
-        if self.seconds_left < 5400:
-            return f"{self.seconds_left / 60:.0f} min left"
-        return f"{self.seconds_left / 3600:.1f} h left"
+        return f"{time_text(self.seconds_left)} left"
 
 
 def progress_of(
@@ -126,6 +127,8 @@ def progress_of(
     doubtful = bool(result.ranked and result.nothing_learned)
     leader = result.ranked[0] if result.ranked and not doubtful else None
     config = result.config
+    trials = [trial_progress(trial, config) for trial in result.trials]
+    running = [trial for trial in trials if trial.state == "RUNNING"]
     return Progress(
         study=config.name,
         num_trials=config.num_trials,
@@ -134,8 +137,8 @@ def progress_of(
         objective=config.experiment.evaluation.objective,
         best=trial_progress(leader, config) if leader else None,
         nothing_learned=doubtful,
-        seconds_left=_seconds_left(result, concurrent),
-        trials=[trial_progress(trial, config) for trial in result.trials],
+        seconds_left=_seconds_left(result, running, concurrent),
+        trials=trials,
         retrainings=[trial_progress(trial, config) for trial in retrainings],
         num_retrainings=num_retrainings,
         budget_spent=budget_spent,
@@ -144,8 +147,9 @@ def progress_of(
 
 def trial_progress(trial: TrialResult, config: StudyConfig) -> TrialProgress:
     """Return where a trial stands, from its scores and, while it runs, its newest curve row."""
-    card, row = trial.card, {}
+    card, row, scoring = trial.card, {}, None
     if trial.state == "RUNNING":
+        scoring = TrialFolder(trial.directory).scoring()
         every, end = config.experiment.training.log_every_images, config.rungs[-1].images
         row = TrialFolder(trial.directory).training().newest_row(every, end)
     return TrialProgress(
@@ -161,18 +165,32 @@ def trial_progress(trial: TrialResult, config: StudyConfig) -> TrialProgress:
         num_samples=card.num_samples["all"] if card else None,
         message=trial.message,
         seed=trial.seed,
+        scoring=scoring,
     )
 
 
-def _seconds_left(result: StudyResult, concurrent: int) -> float | None:
-    """From the mean length of the ended trials, less what the running ones have had."""
+def _seconds_left(
+    result: StudyResult, running: Sequence[TrialProgress], concurrent: int
+) -> float | None:
+    """From the mean length of the ended trials, and how far the running ones are.
+
+    None where none has ended, or nothing is left but trials that run for longer than that and do
+    not say how far they are.
+    """
     ended = [t.duration_s for t in result.trials if t.state != "RUNNING"]
     if not ended:
         return None
-    running = [t.duration_s for t in result.trials if t.state == "RUNNING"]
-    missing = max(0, result.config.num_trials - len(ended))
-    work = missing * sum(ended) / len(ended) - sum(running)
-    return max(0.0, work) / concurrent
+    mean, last = sum(ended) / len(ended), result.config.rungs[-1].images
+    had = {t.number: t.duration_s for t in result.trials}
+    left = 0.0
+    for trial in running:
+        own, scoring = None, trial.scoring
+        if scoring is not None and scoring.images_seen >= last:
+            own = scoring.seconds_left
+        left += max(0.0, mean - had[trial.number]) if own is None else own
+    begun = len(ended) + len(running)
+    left += max(0, result.config.num_trials - begun) * mean
+    return left / concurrent if left else None
 
 
 class Screen(ABC):
@@ -182,8 +200,39 @@ class Screen(ABC):
     def show(self, progress: Progress) -> None:
         """Show where the study stands now."""
 
+    def working(self, what: str, share: float | None = None) -> None:  # noqa: B027 - likewise
+        """Show what is being done where no trial runs: before them, between them, after them.
+
+        Args:
+            what: in words.
+            share: how far it is, 0 to 1; None where that is unknown.
+        """
+
     def say(self, sentence: str) -> None:  # noqa: B027 - a screen may have no place for it
         """Show a sentence, such as the name of the next stage."""
 
     def close(self) -> None:  # noqa: B027 - nothing to tidy up, by default
         """Leave the last state behind."""
+
+
+class PassingScreen(Screen):
+    """Shows on another screen; those that do something besides derive from it."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def show(self, progress: Progress) -> None:
+        """Show where the study stands."""
+        self._screen.show(progress)
+
+    def working(self, what: str, share: float | None = None) -> None:
+        """Show what is being done."""
+        self._screen.working(what, share)
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence."""
+        self._screen.say(sentence)
+
+    def close(self) -> None:
+        """Leave the last state behind."""
+        self._screen.close()

@@ -127,6 +127,7 @@ def _outage_noted(run: StudyRun) -> Iterator[None]:
 
 def _open(run: StudyRun, command: str) -> None:
     """Take the study up, and write down and log what is known before its first trial."""
+    run.screen.working("opening the study's database and MLflow")
     launch, folder, prepared = run.launch, run.folder, run.prepared
     if not run.drivers.others():
         withdraw_stop(folder.path, run.checkpoints.mirror)  # of earlier launches
@@ -154,6 +155,7 @@ def _close(
     """
     folder = run.folder
     run.stop.waits_for = "the results are being written"
+    run.screen.working("writing the results")
     result, refusal = run.write(lambda: _conclude(run))
     run.screen.close()
     run.write(lambda: write_results(result, folder))
@@ -167,12 +169,15 @@ def _close(
         refusal=refusal,
     )
     show(finished)
+    run.screen.working("logging the results to MLflow")
     _push(run)
     run.observer.sync_confirmation(folder, result)
     run.tracker.log_study(folder)
     if result.trials:
         standing = progress_of(result, run.concurrent).standing if run.drivers.others() else ""
-        run.tracker.log_study_artifacts(_drawn(run, render, standing))
+        drawn = _drawn(run, render, standing)
+        run.screen.working("logging figures and report to MLflow")
+        run.tracker.log_study_artifacts(drawn)
     _push(run)
     stopped = run.stop.requested
     status = "FAILED" if run.outage else "KILLED" if stopped else "FINISHED"
@@ -191,6 +196,7 @@ def _drawn(run: StudyRun, render: Render, standing: str) -> list[Path]:
     study is if other drivers go on with it.
     """
     limit, path = DRAW_STOPPED_S if run.stop.requested else None, run.folder.path
+    run.screen.working("drawing figures and report")
     try:
         with run.stop.at_once(), time_limit(limit):
             return render(path, standing)
@@ -230,6 +236,8 @@ def _join_cluster(run: StudyRun, joined: contextlib.ExitStack) -> None:
         KeyboardInterrupt: a signal came meanwhile.
     """
     go_on = f"carry on with the same command, --study-name {run.config.name} and --resume"
+    starts = run.launch.ray_address == "local"
+    run.screen.working("starting Ray" if starts else "joining the Ray cluster")
     with run.stop.at_once():
         joined.enter_context(cluster.connect(run.launch, run.screen.say, go_on))
     check_placement(cluster.nodes(), run.launch)
@@ -253,6 +261,7 @@ def _run_stages(run: StudyRun, joined: contextlib.ExitStack) -> None:
     run.observer.concurrent = run.concurrent
     began = time.monotonic()
     record = run.folder, run.study, run.config, run.launch
+    run.screen.working("measuring how fast a worker is, for the plan")
     run.write(lambda: record_plan(*record, run.inputs, nodes))
     if lost:
         stages.score_again(lost)

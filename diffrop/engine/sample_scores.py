@@ -1,5 +1,6 @@
 """The scores of any images with labels: from class folders, an `.npz`, or a checkpoint."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig, Metric
 from diffrop.data import Dataset, LabelledImages, load_dataset
@@ -95,6 +97,7 @@ def score_target(
     statistics: Path | None = None,
     *,
     trusted: bool = False,
+    tell: Tell = untold,
 ) -> Target:
     """Make the extractor, and fit the reference or take its statistics from a file.
 
@@ -106,6 +109,7 @@ def score_target(
         statistics: file with the mean and covariance of the reference over all classes, in place
             of the data set's own images; see `diffrop.metrics.statistics_file`.
         trusted: see `make_extractor`.
+        tell: is told how far it is.
 
     Raises:
         ValueError: weights or packages of the extractor are missing, or the statistics are of
@@ -114,9 +118,10 @@ def score_target(
     evaluation = config.evaluation
     check_extractor(evaluation.extractor, trusted=trusted)
     found = None if statistics is None else read_statistics(statistics)
-    extractor = make_extractor(evaluation, dataset.reference, dataset.name, cache, trusted=trusted)
+    source = evaluation, dataset.reference, dataset.name, cache
+    extractor = make_extractor(*source, trusted=trusted, tell=tell)
     if statistics is None or found is None:
-        reference = fit_reference(extractor, dataset, cache, device)
+        reference = fit_reference(extractor, dataset, cache, device, tell)
         return Target(extractor, reference, evaluation.metrics)
     _check_features(statistics, found, extractor, dataset)
     digest = sha256_of(statistics)[:8]
@@ -146,7 +151,9 @@ def _check_features(
         )
 
 
-def score_samples(samples: SampleSet, target: Target, device: torch.device) -> ShotReport:
+def score_samples(
+    samples: SampleSet, target: Target, device: torch.device, tell: Tell = untold
+) -> ShotReport:
     """Score images over all classes, per shot group and per class, with intervals.
 
     They are taken in the order in which a study draws them, one of each class after another, so
@@ -156,13 +163,17 @@ def score_samples(samples: SampleSet, target: Target, device: torch.device) -> S
         samples: uint8 (N, C, H, W) with labels.
         target: as `score_target` makes it.
         device: for the extractor.
+        tell: is told how far it is.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
     labels = samples.images.labels
     rows = spread_rows(labels, range(len(samples.images.class_names)))
-    extraction = target.extractor.extract(samples.images.images[rows].to(device))
+    num_batches = math.ceil(len(rows) / target.extractor.batch_size)
+    look = counted(tell, f"features of {len(rows):,} images", num_batches)
+    extraction = target.extractor.extract(samples.images.images[rows].to(device), look)
+    tell("metrics", None)
     return evaluate(
         extraction, labels[rows], target.reference, sampler=samples.sampler, metrics=target.metrics
     )

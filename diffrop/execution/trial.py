@@ -217,17 +217,19 @@ def _score(
     baseline: BaselineScores | None,
     session: TrainingSession,
 ) -> ScoreCard:
-    scored = score_model(
-        averages(trainer, session.folder),
-        trainer.schedule,
-        task.config,
-        inputs,
-        rung,
-        trainer.images_seen,
-        baseline,
-        session.joint_stop,
-        guides(trainer, session.folder),
-    )
+    with task.folder.noting_scoring(distributed.rank() == 0) as note:
+        scored = score_model(
+            averages(trainer, session.folder),
+            trainer.schedule,
+            task.config,
+            inputs,
+            rung,
+            trainer.images_seen,
+            baseline,
+            session.joint_stop,
+            guides(trainer, session.folder),
+            note,
+        )
 
     def write() -> None:
         path = task.folder.score_path(rung.images)

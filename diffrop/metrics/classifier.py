@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.checkpoint_file import Checkpoint, read_cache, write_checkpoint
 from diffrop.data import LabelledImages
 from diffrop.diffusion.sampling import from_uint8
@@ -46,7 +47,7 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
-def trained_classifier(reference: LabelledImages, cache: Path) -> Classifier:
+def trained_classifier(reference: LabelledImages, cache: Path, tell: Tell = untold) -> Classifier:
     """Train on `reference`, or read what an earlier call with the same images trained.
 
     For sets on which an ImageNet network says little (digits). Its distances are comparable
@@ -68,16 +69,18 @@ def trained_classifier(reference: LabelledImages, cache: Path) -> Classifier:
     if known is not None:
         return known
     network = untrained()
-    _fit(network, reference)
+    _fit(network, reference, tell)
     write_checkpoint(path, Checkpoint(network.state_dict(), {"digest": reference.digest}))
     return network
 
 
-def _fit(network: Classifier, reference: LabelledImages) -> None:
+def _fit(network: Classifier, reference: LabelledImages, tell: Tell) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     rng = generator("cpu", 0, CLASSIFIER)
     steps = NUM_IMAGES // BATCH_SIZE
+    look = counted(tell, "training the classifier whose features are scored", steps)
     for step in range(steps):
+        look()
         picked = torch.randint(len(reference.labels), (BATCH_SIZE,), generator=rng)
         x = from_uint8(reference.images[picked])
         x = x + 0.1 * torch.randn(x.shape, generator=rng)

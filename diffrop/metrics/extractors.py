@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffrop.activity import Tell, untold
 from diffrop.config import EvaluationConfig
 from diffrop.metrics.weights import is_at_hand, sha256_of, weights_file
 from diffrop.schema import short
@@ -39,6 +40,7 @@ class ExtractorInputs:
     reference: "LabelledImages"
     cache: Path
     """Folder for what is downloaded or trained once."""
+    tell: Tell = untold
 
 
 def make_extractor(
@@ -48,6 +50,7 @@ def make_extractor(
     cache: Path,
     *,
     trusted: bool = False,
+    tell: Tell = untold,
 ) -> "FeatureExtractor":
     """Build the configured extractor.
 
@@ -58,6 +61,7 @@ def make_extractor(
         cache: folder for what is downloaded or trained once.
         trusted: whether a factory that the configuration names may be imported and called; False
             where the configuration comes from a file, such as a checkpoint.
+        tell: is told how far it is.
 
     Raises:
         ValueError: an unknown name or one that is not trusted, or weights or packages are missing.
@@ -67,7 +71,9 @@ def make_extractor(
     from diffrop.metrics.features import FeatureExtractor
 
     check_extractor(config.extractor, trusted=trusted)
-    inputs = ExtractorInputs(config.extractor_weights, reference, cache)
+    loading = "downloading" if needs_download(config, cache) else "loading"
+    tell(f"{loading} the extractor {config.extractor}", None)
+    inputs = ExtractorInputs(config.extractor_weights, reference, cache, tell)
     if inputs.weights is not None and config.extractor not in WITH_WEIGHTS:
         raise ValueError(
             f"extractor_weights is {inputs.weights!r}, which {config.extractor} cannot use; "
@@ -180,7 +186,7 @@ def _made_by(name: str) -> object:
 def _classifier(inputs: ExtractorInputs) -> "nn.Module":
     from diffrop.metrics.classifier import trained_classifier
 
-    return trained_classifier(inputs.reference, inputs.cache)
+    return trained_classifier(inputs.reference, inputs.cache, inputs.tell)
 
 
 def _inception(inputs: ExtractorInputs) -> "nn.Module":

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.checkpoint_file import Checkpoint, read_cache, write_checkpoint
 from diffrop.config import ExtractorPrecision
 from diffrop.data import LabelledImages
@@ -103,7 +105,11 @@ class FeatureExtractor:
 
 
 def cached_features(
-    extractor: FeatureExtractor, images: LabelledImages, cache: Path, device: torch.device
+    extractor: FeatureExtractor,
+    images: LabelledImages,
+    cache: Path,
+    device: torch.device,
+    tell: Tell = untold,
 ) -> Tensor:
     """Return the features (N, D) of a data set's images; computed once.
 
@@ -126,7 +132,9 @@ def cached_features(
         same = known.shape[1] == fresh.shape[1]
         if same and torch.allclose(known[:PROBES], fresh, rtol=1e-2, atol=near):
             return known
-    features = extractor.extract(images.images.to(device)).features
+    num_batches = math.ceil(len(images.images) / extractor.batch_size)
+    look = counted(tell, f"features of {len(images.images):,} real images", num_batches)
+    features = extractor.extract(images.images.to(device), look).features
     write_checkpoint(path, Checkpoint({"features": features}, {"extractor": extractor.name}))
     return features
 

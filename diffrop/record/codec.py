@@ -50,6 +50,9 @@ def _decode(hint: Any, value: Any, name: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if origin is typing.Literal:
+        _expect(value in args, name, value, ", ".join(map(str, args)))
+        return value
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from diffrop.record.codec import decode, encode
 from diffrop.record.kinds import name_damage, read_stored
-from diffrop.storage import write_atomically
+from diffrop.storage import write_atomically, written_atomically
 
 Record = TypeVar("Record")
 
@@ -73,6 +73,12 @@ def read_record(path: Path, cls: type[Record]) -> Record | None:
         StudyError: it is precious, and damaged.
     """
     return read_stored(path, lambda path: parse_record(path, cls))
+
+
+def write_passing(path: Path, record: Any) -> None:
+    """Write a dataclass as a JSON file that is soon replaced: whole, but not for good."""
+    with written_atomically(path, synced=False) as temporary:
+        temporary.write_text(json.dumps(encode(record)), encoding="utf-8")
 
 
 def write_record(path: Path, record: Any, indent: int | None = 1) -> None:

@@ -64,11 +64,13 @@ FILES = (
     StoredFile("front.csv", Kind.DERIVED, RESUMED),
     StoredFile("warm_start.json", Kind.RECORDED, "what earlier studies taught is not shown"),
     StoredFile("changes.diff", Kind.RECORDED, "the code that the study ran with is not known"),
+    StoredFile("preparing/*", Kind.RECORDED, "what a study that prepares is doing is not shown"),
     # In the folder of a trial or retraining.
     StoredFile("scores/images_*.json", Kind.DERIVED, "the checkpoint is to be scored again"),
     StoredFile("scores/images_*.safetensors", Kind.DERIVED, "differences to it are not known"),
     StoredFile("failure.json", Kind.DERIVED, "the training is to be tried again"),
     StoredFile("training.key", Kind.DERIVED, "the trial's link to its training counts"),
+    StoredFile("scoring.json", Kind.RECORDED, "how far the score is is not shown"),
     StoredFile("trial.log", Kind.RECORDED, "its messages are lost"),
     # In the folder of a row of the paper's tables.
     StoredFile("classifier.json", Kind.DERIVED, RESUMED),

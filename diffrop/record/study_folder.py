@@ -89,6 +89,11 @@ class StudyFolder:
         return self.path / "drivers"
 
     @property
+    def preparing(self) -> Path:
+        """One file for each process that prepares the study: what it is doing."""
+        return self.path / "preparing"
+
+    @property
     def report(self) -> Path:
         """The report as one HTML page."""
         return self.path / "report.html"
@@ -129,6 +134,11 @@ class StudyFolder:
     def store(self) -> Path:
         """The trainings of all studies of the runs folder."""
         return self.path.parent / "checkpoints"
+
+
+def prepared_names(runs_root: Path) -> list[str]:
+    """Return the names of the studies that are being prepared, or were when that was killed."""
+    return sorted({path.parent.parent.name for path in runs_root.glob("*/preparing/*")})
 
 
 def study_names(runs_root: Path) -> list[str]:

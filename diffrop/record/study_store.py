@@ -49,8 +49,13 @@ class StudyStore:
         self.path = self.folder.path
         self.name = name
 
-    def check(self, config: StudyConfig, launch: LaunchConfig) -> None:
+    def check(self, config: StudyConfig, launch: LaunchConfig, *, abandoned: bool = False) -> None:
         """Refuse what would mix or lose results, before anything starts.
+
+        Args:
+            config: the study.
+            launch: how it runs this time.
+            abandoned: whether the folder is but what a preparation that was killed has left.
 
         Raises:
             StudyError: the name is taken, or there is nothing to resume, or the configuration
@@ -70,7 +75,7 @@ class StudyStore:
                     "that is read-only. To fix: make it writable"
                 )
         if not launch.resume:
-            if self.path.exists():
+            if self.path.exists() and not abandoned:
                 way = "carry it on with --resume" if self.folder.config.exists() else "remove it"
                 raise StudyError(
                     f"study {self.name!r} exists in {self.path}; {way}, or name another with "
@@ -112,7 +117,8 @@ class StudyStore:
             StudyError: the folder cannot be written, or the database cannot be used.
         """
         try:
-            self.path.mkdir(parents=True)
+            prepared = self.folder.preparing.exists() and not self.folder.config.exists()
+            self.path.mkdir(parents=True, exist_ok=prepared)
             try:
                 study = self.open(launch, len(config.experiment.evaluation.objectives), patience)
                 study.set_user_attr(FINGERPRINTS, dict(fingerprints))

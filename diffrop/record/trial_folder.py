@@ -1,16 +1,18 @@
 """The folder of a trial or of a retraining: its training, scores, sample grids and messages."""
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffrop.errors import CheckpointError
-from diffrop.record.json_files import parse_record, read_record, write_record
+from diffrop.record.json_files import parse_record, read_record, write_passing, write_record
 from diffrop.record.kinds import read_stored, set_damaged_aside
 from diffrop.record.names import TRAINING_LINK, files_by_images, images_name, parse_label
 from diffrop.record.score_card import ScoreCard, read_score
+from diffrop.record.scoring_now import ScoringNow
 from diffrop.record.trainings import WEIGHTS, StoredTraining
 from diffrop.storage import RemoteMirror, set_aside, sweep_temporaries, write_atomically
 
@@ -58,6 +60,37 @@ class TrialFolder:
     def waiting_mark(self) -> Path:
         """The file that lies there while the trial waits for room on the disk."""
         return self.path / "waits-for-room"
+
+    @property
+    def scoring_note(self) -> Path:
+        """The file that lies there while the trial is scored, and says how far that is."""
+        return self.path / "scoring.json"
+
+    def scoring(self) -> ScoringNow | None:
+        """Return how far the score is that the trial is being given; None if it is not scored."""
+        try:
+            return parse_record(self.scoring_note, ScoringNow)
+        except ValueError:  # it is not there, or is cut: the next one comes in seconds
+            return None
+
+    @contextlib.contextmanager
+    def noting_scoring(self, writes: bool) -> Iterator[Callable[[ScoringNow], None]]:
+        """Give what writes down how far a score is, for as long as it is made.
+
+        Args:
+            writes: whether this process does; of several workers one does.
+        """
+
+        def note(now: ScoringNow) -> None:
+            if writes:
+                with contextlib.suppress(OSError):  # a full disk costs the note alone
+                    write_passing(self.scoring_note, now)
+
+        try:
+            yield note
+        finally:
+            if writes:
+                self.scoring_note.unlink(missing_ok=True)
 
     @property
     def training_note(self) -> Path:
@@ -198,6 +231,7 @@ class TrialFolder:
             NewerFormatError: a later version wrote one.
         """
         sweep_temporaries(self.path)
+        self.scoring_note.unlink(missing_ok=True)  # of a process that was killed
         sweep_temporaries(self.scores_path)
         set_damaged_aside(self.failure_path, lambda path: parse_record(path, TrainingFailure))
         if set_damaged_aside(self.training_note, self._read_note) and (key := self._linked_key()):
@@ -221,4 +255,5 @@ class TrialFolder:
     def signs_of_life(self) -> list[Path]:
         """Return what a worker writes while it runs the trial."""
         training = StoredTraining(self.training_link)
-        return [self.log, training.curves_path, training.costs_path, self.scores_path]
+        noted = [self.log, self.scoring_note, self.scores_path]
+        return [*noted, training.curves_path, training.costs_path]

@@ -1,11 +1,13 @@
 """What a FID means on a dataset: that of noise, and of real images against other real ones."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.config import EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import to_uint8
@@ -22,6 +24,7 @@ def measure_reference_scores(
     reference: Reference,
     evaluation: EvaluationConfig,
     device: torch.device,
+    tell: Tell = untold,
 ) -> dict[str, Any]:
     """Score noise, and real images, as samples are scored.
 
@@ -34,6 +37,7 @@ def measure_reference_scores(
         reference: of the data set, with the same extractor.
         evaluation: N and seed.
         device: for the extractor.
+        tell: is told how far it is.
 
     Returns:
         {"noise": ..., "real": ...}, each a ShotReport as plain data, real with a "note".
@@ -43,9 +47,11 @@ def measure_reference_scores(
     noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
     score = partial(evaluate, metrics=FID_ALONE, details=False)
     labels = balanced_labels(num, dataset.num_classes)
-    noise_report = score(
-        extractor.extract(noise.to(device)), labels, reference, sampler="standard normal pixels"
-    )
+    num_batches = math.ceil(num / extractor.batch_size)
+    look = counted(tell, "features of noise, for scale", num_batches)
+    of_noise = extractor.extract(noise.to(device), look)
+    tell("scores of noise and of real images, for scale", None)
+    noise_report = score(of_noise, labels, reference, sampler="standard normal pixels")
     features, real_labels = reference.features, reference.labels
     total = len(real_labels)
     taken = min(num, total // 2) if num > total * 3 // 4 else num

@@ -17,12 +17,15 @@ from diffrop.constraints import Scores
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import sample, to_uint8
 from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.diffusion.solvers import evaluated_timesteps
 from diffrop.memory import out_of_memory_as
 from diffrop.metrics.features import Extraction, FeatureExtractor
 from diffrop.metrics.fid_carried import FidAtFullN
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import ShotReport, balanced_labels, evaluate, group_rows
+from diffrop.record.scoring_now import Part
 from diffrop.scoring.sampling_search import Estimated
+from diffrop.scoring.watch import ScoringWatch, pieces_of
 from diffrop.seeds import SAMPLES, generator
 from diffrop.study.sampling_choice import SamplingChoice
 from diffrop.training.joint_stop import NEVER, JointStop
@@ -120,8 +123,11 @@ class CandidateSamples:
         inputs: ScoringInputs,
         stop: JointStop = NEVER,
         guides: Guides = MappingProxyType({}),
+        watch: ScoringWatch | None = None,
     ) -> None:
-        self._stop, self._guides = stop, guides
+        self._watch = watch or ScoringWatch(0, (), 0, lambda now: None)
+        self._stop, self._guides = stop.watched(self._watch.look), guides
+        self._diffusion = config.diffusion
         self._averages, self._schedule, self._inputs = averages, schedule, inputs
         self._seed = config.evaluation.seed
         self._drawn: dict[SamplingChoice, tuple[Tensor, Extraction]] = {}
@@ -208,7 +214,10 @@ class CandidateSamples:
         dataset = self._inputs.dataset
         model = self._averages[choice.sampling.ema_length]
         share = choice.sampling.guide
-        with self._timed("sampling"):
+        self._watch.draw(choice, self._count)
+        count, each = self._count - start, self._num_evaluations(choice.sampling)
+        pieces = pieces_of(count, choice.sampling.batch_size, each)
+        with self._timed("sampling", count, pieces):
             images = draw_samples(
                 model,
                 self._schedule,
@@ -222,7 +231,8 @@ class CandidateSamples:
                 self._stop,
                 None if share is None else self._guides[share],
             )
-        with self._timed("features"), self._stop.piece() as look:
+        pieces = pieces_of(count, self._inputs.extractor.batch_size)
+        with self._timed("features", count, pieces), self._stop.piece() as look:
             extraction = self._inputs.extractor.extract(images, look)
         self.num_drawn += len(images)
         shown = images.cpu()
@@ -233,10 +243,16 @@ class CandidateSamples:
     def _labels(self, start: int) -> Tensor:
         return balanced_labels(self._count, self._inputs.dataset.num_classes)[start:]
 
+    def _num_evaluations(self, sampling: SamplingConfig) -> int:
+        """Return how often the stop is looked at for each batch of samples."""
+        return len(evaluated_timesteps(self._diffusion, sampling.sampler, sampling.num_steps))
+
     @contextlib.contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
+    def _timed(self, part: Part, images: int = 0, pieces: int = 1) -> Iterator[None]:
         begin = time.perf_counter()
+        self._watch.begin(part, images, pieces)
         yield
+        self._watch.end()
         if self._schedule.beta.is_cuda:
             torch.cuda.synchronize()
         self.seconds[part] += time.perf_counter() - begin

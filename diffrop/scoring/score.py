@@ -28,10 +28,17 @@ from diffrop.scoring.samples import (
     Guides,
     ScoringInputs,
 )
-from diffrop.scoring.sampling_search import Found, plan_rounds, search
+from diffrop.scoring.sampling_search import (
+    Found,
+    Round,
+    plan_rounds,
+    samples_at_most,
+    search,
+)
+from diffrop.scoring.watch import Note, ScoringWatch
 from diffrop.study.objectives import BaselineScores, Goal
 from diffrop.study.rung import Rung
-from diffrop.study.sampling_choice import SamplingChoice, sampling_choices
+from diffrop.study.sampling_choice import MAX_CHEAPER, SamplingChoice, sampling_choices
 from diffrop.training.joint_stop import NEVER, JointStop
 
 
@@ -63,6 +70,7 @@ def score_model(
     baseline_scores: BaselineScores | None = None,
     stop: JointStop = NEVER,
     guides: Guides = MappingProxyType({}),
+    note: Note = lambda now: None,
 ) -> Scored:
     """Choose how to sample from a model, and score it; every worker returns the same.
 
@@ -80,6 +88,7 @@ def score_model(
             constraints that refer to it; None for the baseline itself, or while it is unknown.
         stop: looked at between the steps of sampling, batches of features, and metrics.
         guides: every one that `evaluation.guides` names, or that of `sampling.guide`.
+        note: takes how far it is, every few seconds.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
@@ -88,8 +97,13 @@ def score_model(
     evaluation, device = config.evaluation, schedule.beta.device
     # Another trial's file, which may have come between two workers' looks.
     baseline_scores = distributed.from_rank_0(baseline_scores, device)
-    samples = CandidateSamples(averages, schedule, config, inputs, stop, guides)
-    found, preference = _chosen(samples, config, inputs, rung, baseline_scores, device)
+    choices = sampling_choices(config, rung.num_steps)
+    method, num_classes = evaluation.omega_search, inputs.dataset.num_classes
+    rounds = plan_rounds(method, choices, rung.num_samples, num_classes)
+    most = samples_at_most(rounds) + num_cheaper(config, rung, choices) * rung.num_samples
+    watch = ScoringWatch(images_seen, rounds, most, note)
+    samples = CandidateSamples(averages, schedule, config, inputs, stop, guides, watch)
+    found, preference = _chosen(samples, choices, rounds, config, rung, baseline_scores, device)
     report = samples.reports[found.best]
     if rung.final:
         report = samples.report(found.best, evaluation.metrics, details=True)
@@ -118,16 +132,15 @@ def score_model(
 
 def _chosen(
     samples: CandidateSamples,
+    choices: Sequence[SamplingChoice],
+    rounds: Sequence[Round],
     config: ExperimentConfig,
-    inputs: ScoringInputs,
     rung: Rung,
     baseline_scores: BaselineScores | None,
     device: torch.device,
 ) -> tuple[Found, CostPreference | None]:
     """Search the sampling choices, and prefer a cheap one where the last score asks for it."""
     evaluation, full = config.evaluation, rung.num_samples
-    choices = sampling_choices(config, rung.num_steps)
-    rounds = plan_rounds(evaluation.omega_search, choices, full, inputs.dataset.num_classes)
     goal = Goal(evaluation.objectives, evaluation.parsed_constraints, full, baseline_scores)
     found = search(choices, rounds, goal, partial(samples.scores, full=full))
     margin = evaluation.prefer_cheap
@@ -135,6 +148,13 @@ def _chosen(
         return found, None
     report_of = partial(samples.detailed, num_samples=full)
     return prefer_cheap(choices, found, goal, margin, report_of, device)
+
+
+def num_cheaper(config: ExperimentConfig, rung: Rung, choices: Sequence[SamplingChoice]) -> int:
+    """Return how many cheap candidates are drawn on the full N beside the search, at most."""
+    if not rung.final or config.evaluation.prefer_cheap is None:
+        return 0
+    return min(MAX_CHEAPER, len({choice.evaluations for choice in choices}) - 1)
 
 
 def _with_scores(found: Found, num_samples: int, scores: Scores) -> list[CurvePoint]:

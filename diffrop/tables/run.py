@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
 
+from diffrop.activity import Tell, untold
 from diffrop.baselines.augmentation import (
     TableRow,
     check_same_data,
@@ -22,6 +22,7 @@ from diffrop.data.held_out import SplitDataset, load_split
 from diffrop.engine.drivers import hold
 from diffrop.engine.final_training import train_final
 from diffrop.engine.prepare import scoring_inputs
+from diffrop.engine.progress import Screen
 from diffrop.errors import DiffropError
 from diffrop.execution import cluster
 from diffrop.metrics.protocol import check_comparable
@@ -81,7 +82,9 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
         load_split(plan.data, plan.classifier.test_root)
 
 
-def table_inputs(plan: TablePlan, runs_root: Path, done: Sequence[str]) -> TableInputs:
+def table_inputs(
+    plan: TablePlan, runs_root: Path, done: Sequence[str], tell: Tell = untold
+) -> TableInputs:
     """Make what scores the rows that are not `done`.
 
     Raises:
@@ -91,7 +94,11 @@ def table_inputs(plan: TablePlan, runs_root: Path, done: Sequence[str]) -> Table
     config = next((plan.configs[row] for row in plan.configs if row not in done), None)
     if config is not None:
         scoring, _ = scoring_inputs(
-            config.evaluation, load_dataset(plan.data), runs_root, trusted=True
+            config.evaluation,
+            load_dataset(plan.data, tell),
+            runs_root,
+            trusted=True,
+            tell=tell,
         )
     if plan.classifier is not None:
         split = load_split(plan.data, plan.classifier.test_root)
@@ -117,7 +124,7 @@ def stored_result(plan: TablePlan, row: str) -> RowResult | None:
 
 
 def run_table(
-    plan: TablePlan, inputs: TableInputs, launch: LaunchConfig, console: Console
+    plan: TablePlan, inputs: TableInputs, launch: LaunchConfig, screen: Screen
 ) -> list[RowResult]:
     """Return every row's result; those that are not stored are trained, one after another.
 
@@ -130,7 +137,7 @@ def run_table(
     plan.directory.mkdir(parents=True, exist_ok=True)
     with hold(plan.directory):
         results = [
-            _row(plan, row, inputs, launch, console, place)
+            _row(plan, row, inputs, launch, screen, place)
             for place, row in enumerate(plan.rows, start=1)
         ]
     check_rows_comparable(results)
@@ -151,36 +158,36 @@ def _row(
     row: str,
     inputs: TableInputs,
     launch: LaunchConfig,
-    console: Console,
+    screen: Screen,
     place: int,
 ) -> RowResult:
     head = f"row {place} of {len(plan.rows)}: {row}"
     found = stored_result(plan, row)
     if found is not None:
-        console.print(f"{head}, done before")
+        screen.say(f"{head}, done before")
         return found
-    console.print(head)
+    screen.say(head)
     settings = yaml.safe_dump(plan.settings(row), sort_keys=False)
     write_atomically(plan.row_directory(row) / ROW_FILE, settings)
     try:
-        return _train_row(plan, row, inputs, launch, console)
+        return _train_row(plan, row, inputs, launch, screen)
     except DiffropError as error:
-        console.print(f"row {row} failed: {error}", soft_wrap=True)
+        screen.say(f"row {row} failed: {error}")
         return RowResult(row, None, failure=str(error))
 
 
 def _train_row(
-    plan: TablePlan, row: str, inputs: TableInputs, launch: LaunchConfig, console: Console
+    plan: TablePlan, row: str, inputs: TableInputs, launch: LaunchConfig, screen: Screen
 ) -> RowResult:
     directory, card = plan.row_directory(row), None
     if row in plan.configs:
         assert inputs.scoring is not None  # there is a model to score
         experiment = f"{plan.directory.name}-{row}"
         trained = train_final(
-            plan.configs[row], inputs.scoring, directory, launch, console, experiment
+            plan.configs[row], inputs.scoring, directory, launch, screen, experiment
         )
         for line in trained.untracked:
-            console.print(line)
+            screen.say(line)
         if trained.interrupted:
             raise KeyboardInterrupt
         if trained.card is None:
@@ -189,7 +196,7 @@ def _train_row(
     if plan.classifier is None:
         return RowResult(row, card)
     device = torch.device("cuda" if launch.gpus_per_worker else "cpu")
-    found = _classified(plan, row, inputs, card, device, console.print).to_dict()
+    found = _classified(plan, row, inputs, card, device, screen.working).to_dict()
     write_json(directory / CLASSIFIER_FILE, found, indent=None)
     return RowResult(row, card, found)
 
@@ -200,7 +207,7 @@ def _classified(
     inputs: TableInputs,
     card: ScoreCard | None,
     device: torch.device,
-    say: Callable[[str], object],
+    working: Callable[[str], object],
 ) -> TableRow:
     """Train and score the classifier of a row of Table 3.
 
@@ -217,5 +224,5 @@ def _classified(
         check_same_data(checkpoint, split)
         num, seed = classifier.num_generated, classifier.config.seed
         data = joined(data, generated_images(checkpoint, num, card.omega, seed, device))
-    say(f"classifier on {len(data.labels):,} images")
+    working(f"training a classifier on {len(data.labels):,} images")
     return training_set_row(row, classifier.config, data, split.test, device)

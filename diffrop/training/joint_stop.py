@@ -22,9 +22,13 @@ class JointStop:
     piece's end. So a piece holds no collectives, and what follows it may.
     """
 
-    def __init__(self, notice: StopNotice) -> None:
-        """Look for the request where `notice` does."""
-        self._notice = notice
+    def __init__(self, notice: StopNotice, also: Look = lambda: None) -> None:
+        """Look for the request where `notice` does; each look calls `also`, too."""
+        self._notice, self._also = notice, also
+
+    def watched(self, also: Look) -> "JointStop":
+        """Return the same, with a call of `also` at each look."""
+        return JointStop(self._notice, also)
 
     @contextlib.contextmanager
     def piece(self) -> Iterator[Look]:
@@ -44,6 +48,7 @@ class JointStop:
     def _look(self) -> None:
         if self._notice.requested():
             raise _Asked
+        self._also()
 
 
 NEVER = JointStop(StopNotice(None))

@@ -23,6 +23,9 @@ class SaidScreen:
         """Keep it."""
         self.said.append(sentence)
 
+    def working(self, what: str, share: float | None = None) -> None:
+        """Let it go."""
+
 
 class SetBudget:
     """A budget that lets everything begin, or nothing."""

@@ -161,9 +161,10 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
     _, result = finished
     faults: list[BaseException] = []
 
-    def prepared(config: StudyConfig, launch: LaunchConfig) -> SimpleNamespace:
+    def prepared(
+        config: StudyConfig, launch: LaunchConfig, store: StudyStore, tell: object
+    ) -> SimpleNamespace:
         inputs = SimpleNamespace(dataset=load_dataset(config.experiment.data))
-        store = StudyStore(Path(launch.runs_root), config.name)
         return SimpleNamespace(store=store, inputs=inputs, warm_start=SimpleNamespace(notes=()))
 
     def launched(

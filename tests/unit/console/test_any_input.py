@@ -165,7 +165,9 @@ def _nothing_measured() -> Iterator[None]:
         patch.setattr("diffrop.console.dry_run.measure_speeds", lambda *_, **__: PROBE)
         patch.setattr("diffrop.console.dry_run.stand_ins", lambda *_: None)
         patch.setattr("diffrop.console.dry_run.nodes_of", lambda _: NODES)
-        patch.setattr("diffrop.engine.prepare.load_dataset", functools.cache(load_dataset))
+        loaded = functools.cache(load_dataset)
+        load = "diffrop.engine.prepare.load_dataset"
+        patch.setattr(load, lambda config, tell=None: loaded(config))
         yield
 
 

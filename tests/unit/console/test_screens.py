@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+import time
 
 import pytest
 from rich.console import Console
 
 from diffrop.console.screens import JsonScreen, LiveScreen, PlainScreen, QuietScreen, open_screen
 from diffrop.engine.progress import Progress, Screen
-from tests.made.progress import progress, trial
+from tests.made.progress import SCORING, progress, trial
 
 
 def drawn(screen: Screen, output: io.StringIO, state: Progress) -> str:
@@ -79,19 +81,90 @@ def test_more_trials_than_lines_are_counted() -> None:
     assert "and 24 more" in text and "t006" not in text
 
 
+def test_what_is_being_done_is_shown_with_its_seconds_and_the_table_comes_back() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=60, height=10, no_color=True)
+    screen = LiveScreen(console)
+    screen.working("features of 1,797 real images", 0.345)
+    assert "features of 1,797 real images 34%, 0 s" in output.getvalue()
+    time.sleep(1.6)  # nobody calls: the seconds go on
+    assert re.search(r"34%, [12] s", output.getvalue())
+    assert "t000" in drawn(screen, output, progress(trial(0)))
+    screen.close()
+    screen.working("drawing figures and report")
+    assert "drawing figures and report, 0 s" in output.getvalue()
+    screen.close()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_trial_that_is_scored_says_how_far_it_is(width: int) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=width, height=20, no_color=True)
+    screen = LiveScreen(console)
+    text = drawn(screen, output, progress(trial(0, scoring=SCORING), trial(1)))
+    screen.close()
+    whole = "t000 | scoring: round 2 of 3, ddim-8, omega 0.5, 1,200 of 3,000 images, 2 min left"
+    assert whole[: width - 3] in text and text.count("scoring") == 1
+
+
+def until(output: io.StringIO, words: str) -> str:
+    """Return what was printed once it holds these words."""
+    deadline = time.monotonic() + 20
+    while words not in output.getvalue():
+        assert time.monotonic() < deadline, output.getvalue()
+        time.sleep(0.02)
+    return output.getvalue()
+
+
+def test_without_a_terminal_what_takes_long_is_said_now_and_then() -> None:
+    output = io.StringIO()
+    screen = PlainScreen(Console(file=output, width=40), first_s=0.2, every_s=0.6)
+    screen.working("features of 1,797 real images", 0.25)
+    assert output.getvalue() == ""
+    until(output, "features of 1,797 real images 25%, 0 s\n")
+    screen.working("features of 1,797 real images", 0.5)
+    until(output, "real images 50%")
+    assert output.getvalue().count("features") == 2
+    screen.show(progress(trial(0, scoring=SCORING), trial(1)))
+    text = until(output, "t001")
+    assert "0/4 trials | no score yet | 3 min left\n" in text
+    assert "t000 | scoring: round 2 of 3, ddim-8, omega 0.5, 1,200 of 3,000" in text
+    assert "t001 | 25%, 1,234/s" in text
+    screen.close()
+    length = len(output.getvalue())
+    time.sleep(0.8)
+    assert len(output.getvalue()) == length
+
+
+def test_lines_of_a_study_that_moves_are_one_for_each_trial_alone() -> None:
+    output = io.StringIO()
+    screen = PlainScreen(Console(file=output, width=80), first_s=1.0, every_s=60.0)
+    for what in ("reading", "fitting", "opening"):
+        screen.working(what)
+        time.sleep(0.4)
+        screen.say(f"{what} is done.")
+    screen.close()
+    lines = [f"{what} is done." for what in ("reading", "fitting", "opening")]
+    assert output.getvalue().splitlines() == lines
+
+
 def test_json_lines_hold_every_change_once() -> None:
     output = io.StringIO()
     screen = JsonScreen(output)
     screen.show(progress(trial(0), trial(1)))
     screen.show(progress(trial(0), trial(1, images_seen=7_680)))
     screen.say("confirming")
+    for share in (0.1, 0.2):  # the second is too soon
+        screen.working("features", share)
     rows = [json.loads(line) for line in output.getvalue().splitlines()]
     assert [(r["event"], r.get("number"), r.get("images_seen")) for r in rows] == [
         ("trial", 0, 5_120),
         ("trial", 1, 5_120),
         ("trial", 1, 7_680),
         ("message", None, None),
+        ("working", None, None),
     ]
+    assert (rows[-1]["what"], rows[-1]["share"]) == ("features", 0.1)
     assert rows[0]["loss"] == 0.0512 and rows[0]["grad_ratio"] == 0.0123
 
 

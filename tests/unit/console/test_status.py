@@ -14,15 +14,18 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from diffrop.console.status import (
+    NewStudyStatus,
     StudyStatus,
     ago,
     all_statuses,
+    new_study_lines,
     status_lines,
     studies_table,
     study_status,
     trials_table,
 )
 from diffrop.cost.plan import make_plan
+from diffrop.engine.preparing import Preparing
 from diffrop.errors import StudyError
 from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline
 from diffrop.record.cost import CostRecord
@@ -68,6 +71,36 @@ def store(made: StudyStore, tmp_path: Path) -> StudyStore:
     """A copy of it."""
     shutil.copytree(made.path.parent, tmp_path / "runs")
     return StudyStore(tmp_path / "runs", made.name)
+
+
+def test_study_that_prepares_is_shown_before_it_has_a_configuration(tmp_path: Path) -> None:
+    new = StudyStore(tmp_path / "runs", "new")
+    preparing, text = Preparing(new.folder), io.StringIO()
+    with preparing.run():
+        status = study_status(new)
+        assert isinstance(status, NewStudyStatus) and status.state == "preparing"
+        assert new_study_lines(status) == ["Study new is preparing: it has just begun."]
+        preparing.note("features of 50,000 real images", 0.125)
+        found = all_statuses(tmp_path / "runs")["new"]
+        assert isinstance(found, NewStudyStatus)
+        assert found.to_dict()["preparing"] == ["features of 50,000 real images 12%, 0 s"]
+        Console(file=text, width=80).print(studies_table({"new": found}))
+        assert "preparing" in text.getvalue() and "12%, 0 s" in text.getvalue()
+        (new.folder.preparing / preparing.name).rename(new.folder.preparing / "elsewhere-1-abc")
+        gone = time.time() - 3600
+        os.utime(new.folder.preparing / "elsewhere-1-abc", (gone, gone))
+        killed = study_status(new)
+        assert isinstance(killed, NewStudyStatus) and killed.state == "stopped"
+        assert "by the same command" in new_study_lines(killed)[1]
+
+
+def test_study_that_is_resumed_says_what_it_prepares(store: StudyStore) -> None:
+    preparing = Preparing(store.folder)
+    with preparing.run():
+        preparing.note("starting Ray", None)
+        status = study_status(store)
+        assert isinstance(status, StudyStatus) and status.state == "preparing"
+        assert "is preparing: starting Ray, 0 s; 0 driver(s)" in status_lines(status)[0]
 
 
 def confirmation(conclusion: str, num_left: int = 0) -> ConfirmationRecord:

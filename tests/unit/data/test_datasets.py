@@ -256,7 +256,7 @@ def test_test_split_as_reference_is_refused_where_there_is_none() -> None:
 def test_test_split_is_the_reference_and_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     full = load_dataset(DataConfig()).reference
     halves = [full.subset(torch.arange(len(full.labels)) % 2 == half) for half in (0, 1)]
-    source = datasets.Source(lambda config: halves[0], 20, lambda config: halves[1])
+    source = datasets.Source(lambda config, tell: halves[0], 20, lambda config, tell: halves[1])
     monkeypatch.setitem(datasets.DATASETS, "digits", source)
     data = load_dataset(DataConfig(reference="heldout"))
     assert data.reference is data.heldout is halves[1]

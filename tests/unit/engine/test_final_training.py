@@ -1,5 +1,4 @@
 import contextlib
-import io
 import os
 import queue
 import signal
@@ -9,8 +8,8 @@ from typing import Any
 
 import pytest
 from ray.train import TrainingFailedError
-from rich.console import Console
 
+from diffrop.console.screens import QuietScreen
 from diffrop.engine import final_training as final
 from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.errors import StudyError
@@ -46,8 +45,8 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> NoTracker:
 def train(tmp_path: Path, tracker: NoTracker) -> Callable[[], FinalResult]:
     inputs: ScoringInputs = small_inputs()
     launch = LaunchConfig(runs_root=str(tmp_path))
-    console = Console(file=io.StringIO())
-    return lambda: train_final(small_experiment(), inputs, tmp_path / "final", launch, console)
+    screen = QuietScreen()
+    return lambda: train_final(small_experiment(), inputs, tmp_path / "final", launch, screen)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -82,10 +81,10 @@ def test_folder_of_another_training_is_refused(
 ) -> None:
     train()
     before = sorted(path for path in tmp_path.rglob("*"))
-    launch, console = LaunchConfig(runs_root=str(tmp_path)), Console(file=io.StringIO())
+    launch, screen = LaunchConfig(runs_root=str(tmp_path)), QuietScreen()
     other = small_experiment().with_values({"training.learning_rate": 0.5})
     with pytest.raises(StudyError, match=r"another training: training\.learning_rate .* -> 0\.5;"):
-        train_final(other, small_inputs(), tmp_path / "final", launch, console)
+        train_final(other, small_inputs(), tmp_path / "final", launch, screen)
     assert sorted(path for path in tmp_path.rglob("*")) == before
     assert train().card is not None
 
@@ -144,8 +143,8 @@ def test_several_workers_tell_why_they_ended(
     monkeypatch.setattr(final, "Queue", HereQueue)
     monkeypatch.setattr(final.cluster, "connect", lambda *args: contextlib.nullcontext(args))
     launch = LaunchConfig(runs_root=str(tmp_path), workers_per_trial=2)
-    console = Console(file=io.StringIO())
-    found = train_final(small_experiment(), small_inputs(), tmp_path / "final", launch, console)
+    screen = QuietScreen()
+    found = train_final(small_experiment(), small_inputs(), tmp_path / "final", launch, screen)
     assert found.card is None and found.interrupted == interrupted
     assert failure in found.failure and bool(found.failure) == bool(failure)
     assert tracker.ended == ("KILLED" if interrupted else "FAILED")

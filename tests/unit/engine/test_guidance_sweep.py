@@ -66,10 +66,11 @@ def study_of(folder: Path, files: dict[str, Path], ranks: str = ",2,1") -> Path:
 def test_every_choice_of_every_checkpoint_is_scored_with_its_interval(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, float | None]] = []
     swept, inputs = ready_to_sample(files, CHANGES, tmp_path, CPU)
-    frame = score_choices(swept, inputs, lambda done, total: told.append((done, total)))
-    assert told == [(done, 16) for done in range(1, 17)]
+    frame = score_choices(swept, inputs, lambda *what: told.append(what))
+    assert [share for _, share in told] == [done / 16 for done in range(16)]
+    assert told[0][0] == "scoring: ddim-2, omega 0, choice 1 of 16"
     samplers = {"ddim-2", "ddim-2-ema-0.1", "ddim-3", "ddim-3-ema-0.1"}
     assert set(frame["sampler"]) == samplers and set(frame["checkpoint"]) == set(files)
     assert len(frame) == 16 * 4 and sorted(set(frame["images_seen"])) == [32, 64]

@@ -6,7 +6,8 @@ import pytest
 from diffrop.engine.progress import progress_of, trial_progress
 from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.study_folder import StudyFolder
-from tests.made.progress import progress, trial
+from diffrop.record.trial_folder import TrialFolder
+from tests.made.progress import SCORING, progress, trial
 from tests.made.scores import score_card
 from tests.made.small import small_study
 from tests.made.stored_study import store_training, store_trial
@@ -47,7 +48,22 @@ def test_time_left_is_that_of_the_ended_trials_less_what_running_ones_had(tmp_pa
     assert progress_of(found, 2).seconds_left == 30
     longer = dataclasses.replace(found.trials[2], duration_s=1e6)
     late = dataclasses.replace(found, trials=[*found.trials[:2], longer])
-    assert progress_of(late, 1).seconds_left == 0
+    assert progress_of(late, 1).seconds_left == 60  # of the trial that has not begun
+    few = dataclasses.replace(late, config=small_study(num_trials=3))
+    assert progress_of(few, 1).seconds_left is None  # it is late, and nobody knows by how much
+
+
+def test_time_left_of_a_trial_that_is_scored_is_what_its_score_takes(tmp_path: Path) -> None:
+    found = result_of(tmp_path, "COMPLETE", "COMPLETE", "RUNNING", seconds=1e6)
+    trial = found.trials[2]
+    config = small_study(num_trials=3)
+    now = dataclasses.replace(SCORING, images_seen=128, seconds_left=200.0)
+    trial.directory.mkdir(parents=True)
+    with TrialFolder(trial.directory).noting_scoring(writes=True) as note:
+        note(now)
+        state = progress_of(dataclasses.replace(found, config=config), 1)
+    assert state.seconds_left == 200 and state.trials[2].scoring == now
+    assert trial_progress(trial, config).scoring is None  # it is over
 
 
 def test_leader_is_the_best_of_the_ranked_trials(tmp_path: Path) -> None:

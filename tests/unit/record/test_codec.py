@@ -1,6 +1,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
@@ -11,6 +12,11 @@ from diffrop.record.codec import decode, encode, stored_as
 class Part:
     name: str
     share: float | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    word: Literal["one", "two"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,12 @@ def test_field_may_have_another_key_in_the_file() -> None:
 
 def test_unknown_keys_are_passed_over_and_missing_ones_take_the_default() -> None:
     assert decode(Whole, {"number": 3, "of_a_later_version": [1]}) == Whole(number=3)
+
+
+def test_word_is_one_of_its_choices() -> None:
+    assert decode(Chosen, {"word": "one"}) == Chosen("one")
+    with pytest.raises(ValueError, match="word is 'none'; allowed: one, two"):
+        decode(Chosen, {"word": "none"})
 
 
 def test_whole_number_is_read_as_a_real_one() -> None:

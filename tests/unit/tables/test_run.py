@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 
 from diffrop.config import ExperimentConfig
+from diffrop.console.screens import QuietScreen
 from diffrop.data.held_out import load_split
 from diffrop.engine.drivers import hold
 from diffrop.engine.final_training import FinalResult
@@ -24,7 +24,7 @@ from tests.made.commands import command
 from tests.made.small import small_inputs
 from tests.made.tables import card_of, plan_of
 
-QUIET = Console(quiet=True)
+QUIET = QuietScreen()
 TINY = ["--table", "4", "--rows", "ddpm,reweighting", "--images", "64", "--num-samples", "20"]
 
 
@@ -122,7 +122,7 @@ def test_command_trains_writes_resumes_and_refuses_another_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def made(
-        config: Any, dataset: Any, root: Path, trusted: bool = False
+        config: Any, dataset: Any, root: Path, trusted: bool = False, tell: Any = None
     ) -> tuple[ScoringInputs, dict[str, Any]]:
         return small_inputs(dataset), {}
 
