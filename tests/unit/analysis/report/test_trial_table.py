@@ -47,8 +47,8 @@ def test_other_searched_keys_become_columns(tmp_path: Path) -> None:
     write_trials(directory, rows)
     study = load_study(directory)
     row = dict(zip(trial_columns(study), trial_rows(study)[0].cells, strict=True))
-    assert row["contrastive.space"].text == "x0"
-    assert "decay temperature = 0.3, contrastive.space = x0." in answer(study).headline
+    assert row["space"].text == "x0"
+    assert "decay temperature = 0.3, space = x0." in answer(study).headline
 
 
 def test_table_has_difference_constraints_front_and_audits(full_study: StudyResults) -> None:
