@@ -171,7 +171,7 @@ def _close(
     run.observer.sync_confirmation(folder, result)
     run.tracker.log_study(folder)
     if result.trials:
-        run.tracker.log_study_artifacts(_drawn(run, render))
+        run.tracker.log_report(_drawn(run, render))
     _push(run)
     stopped = run.stop.requested
     status = "FAILED" if run.outage else "KILLED" if stopped else "FINISHED"
