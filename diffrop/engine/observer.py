@@ -20,6 +20,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.record.tables import write_trials
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import StudyConfig
+from diffrop.tracking.experiment import RUN_BY
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.tracker import Tracker
 
@@ -171,7 +172,9 @@ class StudyObserver(tune.Callback):
         self._shown_at = time.monotonic()
 
     def _tracked(self, trial: TrialResult, config: StudyConfig) -> TrackedTrial:
-        folder, tags = TrialFolder(trial.directory), {**_lineage(trial), **self._seeds}
+        folder = TrialFolder(trial.directory)
+        several = len(config.experiment.evaluation.objectives) > 1
+        tags = {**_lineage(trial, several), **self._seeds}
         if trial.seed is not None:
             tags = {"form": trial.form}
             self._account.add(folder, "retraining")
@@ -209,14 +212,19 @@ def _until(trial: TrialResult, config: StudyConfig) -> float:
     return next((rung.images for rung in config.rungs if rung.images > reached), last)
 
 
-def _lineage(trial: TrialResult) -> dict[str, str]:
-    """What is known of a trial beside its scores and settings, where it is known."""
+def _lineage(trial: TrialResult, several: bool) -> dict[str, str]:
+    """What is known of a trial beside its scores and settings, where it is known.
+
+    Args:
+        trial: the trial.
+        several: whether the study has several objectives, and so a front.
+    """
     tags: dict[str, object] = {
         "form": trial.form,
         "parent": trial.parent,
-        "driver": trial.driver,
+        RUN_BY: trial.driver,
         "feasible": trial.feasible,
         "audited_at": trial.audited_at,
-        "front": trial.front if trial.state == "COMPLETE" else None,
+        "front": trial.front if several and trial.state == "COMPLETE" else None,
     }
     return {key: str(value) for key, value in tags.items() if value not in (None, "")}

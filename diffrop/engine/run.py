@@ -177,7 +177,7 @@ def _close(
         standing = progress_of(result, run.concurrent).standing if run.drivers.others() else ""
         drawn = _drawn(run, render, standing)
         run.screen.working("logging figures and report to MLflow")
-        run.tracker.log_study_artifacts(drawn)
+        run.tracker.log_report(drawn)
     _push(run)
     stopped = run.stop.requested
     status = "FAILED" if run.outage else "KILLED" if stopped else "FINISHED"

@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,9 @@ class StudyStore:
             prepared = self.folder.preparing.exists() and not self.folder.config.exists()
             self.path.mkdir(parents=True, exist_ok=prepared)
             try:
-                study = self.open(launch, len(config.experiment.evaluation.objectives), patience)
+                objectives = config.experiment.evaluation.objectives
+                study = self.open(launch, len(objectives), patience)
+                _name_metrics(study, objectives)
                 study.set_user_attr(FINGERPRINTS, dict(fingerprints))
                 study.set_user_attr(CONFIG, _fixed(config))
                 identity_of(self.folder)
@@ -312,6 +315,13 @@ def check_database(path: Path) -> None:
         ) from error
     if state != "ok":
         raise StudyError(f"the study database {path} is damaged ({state}); restore it from a copy")
+
+
+def _name_metrics(study: optuna.Study, objectives: Sequence[str]) -> None:
+    """Have Optuna's plots and its dashboard say what the values are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(objectives))
 
 
 def config_differences(before: StudyConfig, now: StudyConfig) -> list[str]:

@@ -3,37 +3,34 @@
 One `Tracker`, in the driver of a study, writes; trials write nothing but files. So a sync can be
 repeated at any time, by any later process, and a dead server costs no more than a later sync.
 
-In MLflow: experiment = study, with a saved view of its trials (`views`); parent run = one launch
-of it, with its plan, fidelity and confirmation (`study`); child run = one trial (tag
-`diffrop.trial`) or one retraining that confirms a trial (tag `diffrop.confirmation`); logged model
-= the scored checkpoint of a finished trial. Metrics of a trial:
+In MLflow: experiment = study, with saved views (`views`); one run for each launch of it, whose
+description has conclusions and cost (`study`); one for each trial; and one for all retrainings
+that confirm a trial (`confirmation`), below which MLflow's UI folds these away. All others stand
+in the table of runs itself. Logged model = the scored checkpoint of a finished trial. A trial has
+few metrics, those that people chart (`metrics`):
 
-- every measure of `metrics.jsonl`, at step = images seen; of a training that several studies
-  share, the rows of the trial's own study, up to where the trial came;
-- `rung/fid/few`, ..., `rung/omega`, `rung/score`, `rung/num_samples/few`: every score at its best
-  omega, at step = images seen. Rungs differ in N, so values compare at equal steps only;
-- `fid/few`, ..., `omega`, `score`, `num_samples/few` of the final score alone, at step 0: columns
-  and bars in which all trials compare;
-- `omega_curve/<score>` at step = omega in thousandths, of the newest score file, once that is
-  final or the trial has ended (MLflow cannot take a metric back); rounds of the search on N
-  samples have `omega_curve_at_N/<score>`;
-- `cost/training_s`, `cost/training_gpu_hours`, `cost/scoring_s`, `cost/samples_drawn` so far, from
-  the study's cost account: what several trials share stands at the first of them;
-- `fid` of the logged model, once per data set `all`, `many`, `medium`, `few`. MLflow shows these
-  four on the trial's run too; their timestamps differ by 1 ms, see `TrackedTrial`.
+- `fid/few`, `precision/few`, `recall/few`, ... of the final score for every class group, the
+  objectives, and `omega`, at step 0: columns and bars in which all trials compare;
+- `fid_by_rung/few`, ... and the objectives of every score at its best omega, at step = images
+  seen; rungs differ in N, so values compare at equal steps only;
+- `loss/ddpm`, `loss/pcl`, `pcl/grad_ratio`, `grad_norm`, `images_per_s` of `metrics.jsonl`, at
+  step = images seen; of a training that several studies share, the rows of the trial's own study,
+  up to where the trial came;
+- `time/training_s`, `time/scoring_s` and `time/gpu_hours` so far, from the study's cost account:
+  what several trials share stands at the first of them.
 
-A launch's run has `plan/gpu_hours`, ... of the expected and `fact/gpu_hours`, ... of the actual
-cost, `fidelity/tau`, ... at step = images of the rung, `confirmation/t003_mean`, `..._low` and
-`..._high`, `confirmation_look/t003_mean`, ... with the repeated interval of every look at step =
-seeds; and the tags `conclusion.confirmation` and `conclusion.fidelity`, which are its description
-too.
+The logged model has the final scores too. A confirmed trial's run has the means over its seeds
+under the keys of a trial's scores, and `fid_difference/all`, `..._low` and `..._high` of its
+objectives less the baseline's: at step 0, or at step = seeds for every look at a near-tie.
 
-A trial's sample grids are images of its run: `samples` at step = images seen, and the last one
-of a complete trial as `final samples`.
+A run's description has what its metrics leave out in words: state, protocol, scores with their
+intervals, the training. A trial's sample grids are images of its run: `samples/by rung` at step =
+images seen, and the last one of a complete trial as `samples/final`.
 
-The record's files are artifacts, so that `reader.download_study` can put a study's folder together
-again: the tables and records of the whole study on the launch's run, and in the folder `record` of
-each run what is stored of its trial, once it has ended or the launch does (`record_files`).
+The record's files are artifacts in the folder `record` of each run, so that
+`reader.download_study` can put a study's folder together again: the tables and records of the
+whole study on the launch's run, and on each other run what is stored of its trial, once it has
+ended or the launch does (`record_files`). Report and figures lie in the launch's folder `report`.
 
 Modules that a command line needs at once, such as `uri`, import no mlflow: it takes seconds.
 """

@@ -1,4 +1,9 @@
-"""Scores, curves and costs as MLflow metrics."""
+"""What people chart of a trial, as MLflow metrics: few, so that a page of charts is looked at.
+
+What is left out stands in the record's files, which are artifacts of the same runs. MLflow's UI
+orders charts by the part of the key before the last "/", from a to z: the names let FID come
+first.
+"""
 
 import itertools
 from collections import defaultdict
@@ -9,9 +14,15 @@ from mlflow.entities import Metric
 
 from diffrop.record.cost_account import CostEntry
 from diffrop.record.score_card import ScoreCard
-from diffrop.record.trainings import STEP_KEYS, Row
+from diffrop.record.trainings import Row
 from diffrop.shot_groups import GROUPS
 
+SCORES = tuple(f"{name}/{group}" for name in ("fid", "precision", "recall") for group in GROUPS)
+"""The final scores that are logged, beside the objectives: how good and how diverse."""
+RUNG_SCORES = SCORES[: len(GROUPS)]
+"""The scores of each rung that are logged, beside the objectives."""
+CURVES = ("loss/ddpm", "loss/pcl", "loss/cbdm", "pcl/grad_ratio", "grad_norm", "images_per_s")
+"""The measures of the curves that are logged."""
 FINAL_STEP = 0
 """Of scores that compare between trials: MLflow draws bars of metrics without other steps."""
 
@@ -25,74 +36,59 @@ def numbers(values: Mapping[str, Any], time_s: float, step: int) -> list[Metric]
     ]
 
 
+def beside(score: str, what: str) -> str:
+    """Return the key of something told of a score, charted after it: fid_by_rung/all."""
+    measure, _, group = score.rpartition("/")
+    return f"{measure}_{what}/{group}"
+
+
 def curve_metrics(row: Row) -> list[Metric]:
     """Return the measures of a row of the curves, which has a time."""
-    measures = {key: value for key, value in row.items() if key not in STEP_KEYS}
+    measures = {key: row[key] for key in CURVES if key in row}
     return numbers(measures, row["time"], row["images_seen"])
 
 
+def final_scores(card: ScoreCard) -> dict[str, float]:
+    """Return the scores of a card that compare between trials, the first objective first."""
+    found = dict.fromkeys([*card.objectives, *SCORES])
+    return {name: card.scores[name] for name in found if name in card.scores}
+
+
 def score_metrics(card: ScoreCard) -> list[Metric]:
-    """Return a score by its rung; of a final one, also as what compares between trials."""
-    counts = {f"num_samples/{name}": count for name, count in card.num_samples.items()}
-    values = {"omega": card.omega, "score": card.value} | counts | card.scores
-    rung = {f"rung/{key}": value for key, value in values.items()}
-    metrics = numbers(rung, card.time, card.images_seen)
-    return metrics + (numbers(values, card.time, FINAL_STEP) if card.final else [])
-
-
-def omega_metrics(card: ScoreCard) -> list[Metric]:
-    """Return the scores over the omegas of the chosen sampler.
-
-    FIDs of unequal N do not compare, so each round of the search on fewer samples than the last
-    has a curve of its own: `omega_curve_at_N/...`.
-    """
-    metrics: list[Metric] = []
-    for point in card.curve:
-        whole = point.num_samples == card.num_samples["all"]
-        curve = "omega_curve" if whole else f"omega_curve_at_{point.num_samples}"
-        values = {f"{curve}/{name}": value for name, value in point.scores.items()}
-        if point.sampler == card.sampler:
-            metrics += numbers(values, card.time, round(point.omega * 1000))
-    return metrics
+    """Return a score by its rung; of a final one, also what compares between trials."""
+    names = dict.fromkeys([*card.objectives, *RUNG_SCORES])
+    rung = {beside(name, "by_rung"): card.scores[name] for name in names if name in card.scores}
+    final = final_scores(card) | {"omega": card.omega} if card.final else {}
+    return [
+        *numbers(final, card.time, FINAL_STEP),
+        *numbers(rung, card.time, card.images_seen),
+    ]
 
 
 def cost_metrics(entries: Iterable[CostEntry]) -> list[list[Metric]]:
-    """Return, for each segment of training and each score, what such have cost up to its end."""
+    """Return, for each segment of training and each score in turn, what all took up to its end."""
 
-    def moment(entry: CostEntry) -> tuple[float, int, bool]:
-        return entry.time, entry.images_seen, entry.part != "training"
+    def moment(entry: CostEntry) -> tuple[float, bool]:
+        return entry.time, entry.part != "training"
 
     metrics: list[list[Metric]] = []
-    training: defaultdict[str, float] = defaultdict(float)
-    scoring: defaultdict[str, float] = defaultdict(float)
-    for (time, images, scored), parts in itertools.groupby(sorted(entries, key=moment), moment):
-        for part in parts:
-            if scored:
-                scoring["cost/scoring_s"] += part.seconds
-                scoring["cost/samples_drawn"] += part.samples
-            else:
-                training["cost/training_s"] += part.seconds
-                training["cost/training_gpu_hours"] += part.seconds * part.gpus / 3600
-        metrics.append(numbers(scoring if scored else training, time, images))
+    spent: defaultdict[str, float] = defaultdict(float)
+    for (time_s, scored), parts in itertools.groupby(sorted(entries, key=moment), moment):
+        for entry in parts:
+            spent["time/scoring_s" if scored else "time/training_s"] += entry.seconds
+            if entry.gpus and not scored:
+                spent["time/gpu_hours"] += entry.seconds * entry.gpus / 3600
+        metrics.append(numbers(spent, time_s, FINAL_STEP))
     return metrics
 
 
-def model_metrics(card: ScoreCard, model_id: str, digest: str) -> list[Metric]:
-    """Return a score's FID of each shot group, as one metric on four data sets.
+def model_metrics(card: ScoreCard, model_id: str) -> list[Metric]:
+    """Return the final scores as those of a logged model.
 
-    The key of MLflow's table leaves the data set out (3.17.2), and four values at one step and
-    time are refused as doubles: so each gets a millisecond of its own.
+    MLflow logs them on the model's run too, where they are what `score_metrics` logs there.
     """
+    written_ms = round(card.time * 1000)
     return [
-        Metric(
-            "fid",
-            card.scores[f"fid/{group}"],
-            round(card.time * 1000) + i,
-            card.images_seen,
-            model_id=model_id,
-            dataset_name=group,
-            dataset_digest=digest,
-        )
-        for i, group in enumerate(GROUPS)
-        if f"fid/{group}" in card.scores
+        Metric(name, value, written_ms, FINAL_STEP, model_id=model_id)
+        for name, value in final_scores(card).items()
     ]

@@ -4,7 +4,8 @@
   revision, or that do what `mlflow db upgrade` does.
 - The tags that only MLflow's UI reads: the kind of an experiment, its saved views, the note that
   describes a run, the parent of a run, and whether a run has images.
-- The folder and file names of the images that the UI shows with a slider over their steps.
+- The beginning of the tags that the UI does not show.
+- The folder and file names that `MlflowClient.log_image` gives, which nothing else can read back.
 
 pyproject.toml bounds MLflow from above, because a later version may change them without notice.
 """
@@ -12,6 +13,7 @@ pyproject.toml bounds MLflow from above, because a later version may change them
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import sqlalchemy
@@ -20,12 +22,12 @@ PARENT_RUN = "mlflow.parentRunId"
 """The tag of a child run that names its parent run."""
 NOTE = "mlflow.note.content"
 """The tag that the UI shows as a run's description."""
-LOGGED_IMAGES = {"mlflow.loggedImages": "True"}
-"""The tag by which the UI knows that a run has images."""
 IMAGE_FOLDER = "images"
 """The artifact folder in which the UI looks for a run's images."""
 PREVIEW_END = "+compressed.webp"
-"""The end of the file name of an image's preview."""
+"""The end of the file name of an image's preview, which is written last."""
+HIDDEN = "mlflow."
+"""The beginning of the names of tags that the UI does not show; a search finds them."""
 TRAINING_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The tag of an experiment that trains models; MLflow's default is GenAI."""
 
@@ -84,15 +86,14 @@ def _engine(uri: str) -> Iterator[sqlalchemy.Engine]:
         engine.dispose()
 
 
-def image_stem(key: str, step: int, written_ms: int, unique: object) -> str:
-    """Return an image's file name without its end: key, step, time and something unique."""
-    return f"{key}+step+{step}+timestamp+{written_ms}+{unique}"
+def image_identity(path: str) -> tuple[str, int, int]:
+    """Return the key, step and time in ms that `MlflowClient.log_image` was given for a file.
 
-
-def key_and_step(stem: str) -> tuple[str, int]:
-    """Return the key and the step that `image_stem` was given."""
-    key, _, step = stem.split("+")[:3]
-    return key, int(step)
+    Raises:
+        ValueError: it is no name that this gives.
+    """
+    key, _, step, _, written_ms = PurePosixPath(path).name.split("+")[:5]
+    return key.replace("~", "/"), int(step), int(written_ms)
 
 
 def saved_view(

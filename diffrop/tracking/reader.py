@@ -19,13 +19,13 @@ from diffrop.schema import require
 from diffrop.sqlite_file import database_file
 from diffrop.tracking.client import bounded, open_client
 from diffrop.tracking.experiment import (
-    CONFIRMATION,
     LAUNCH,
+    RETRAINING,
     TRIAL,
     split_name,
     study_runs,
 )
-from diffrop.tracking.images import BY_STEP, logged_images
+from diffrop.tracking.images import BY_RUNG, logged_images
 from diffrop.tracking.mlflow_private import IMAGE_FOLDER
 from diffrop.tracking.record_files import RECORD, place_of, study_files
 from diffrop.tracking.uri import checked_uri
@@ -98,7 +98,7 @@ class _Download:
             names = {file.path for file in self.client.list_artifacts(run.info.run_id)}
             if trial is None and LAUNCH in run.data.tags:
                 for path in study_files(self.folder):
-                    if path.name in names:
+                    if path.name in names:  # where earlier versions uploaded it
                         self._fetch(run, path.name, path)
             place = trial.path if trial else self.folder.path
             if RECORD in names:
@@ -111,7 +111,7 @@ class _Download:
         return complete and self.folder.config.is_file()
 
     def _record(self, run: Run, place: Path) -> None:
-        """Download the record's files of a trial, or of what trials fork from."""
+        """Download the record's files of a trial or a study."""
         with tempfile.TemporaryDirectory() as name:
             self.client.download_artifacts(run.info.run_id, RECORD, name)
             root = Path(name) / RECORD
@@ -122,12 +122,14 @@ class _Download:
     def _newest_grid(self, run: Run, trial: TrialFolder) -> None:
         """Download the newest sample grid of a trial."""
         files = self.client.list_artifacts(run.info.run_id, IMAGE_FOLDER)
-        stems = {
-            step: stem for (key, step), (stem, _) in logged_images(files).items() if key == BY_STEP
+        found = {
+            (step, written_ms): path
+            for (key, step, written_ms), path in logged_images(files).items()
+            if key == BY_RUNG
         }
-        if stems:
-            step = max(stems)
-            self._fetch(run, f"{IMAGE_FOLDER}/{stems[step]}.png", trial.grid_path(step))
+        if found:
+            newest = max(found)
+            self._fetch(run, found[newest], trial.grid_path(newest[0]))
 
     def _fetch(self, run: Run, artifact: str, path: Path) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -145,7 +147,7 @@ class _Download:
 def _trial_of(run: Run, study: StudyFolder) -> TrialFolder | None:
     """Return the folder of the trial or retraining whose run it is; None of any other run."""
     number = run.data.tags.get(TRIAL, "")
-    label = parse_label(run.data.tags.get(CONFIRMATION, ""))
+    label = parse_label(run.data.tags.get(RETRAINING, ""))
     if number.isdigit():
         return study.trial(int(number))
     return study.retraining(label[0], label[1] or 0) if label else None

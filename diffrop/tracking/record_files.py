@@ -1,7 +1,8 @@
 """Which files of a study's record are artifacts, and where they lie in a run's folder `record`.
 
-A file of a trial's folder has its path in that folder, so `scores/images_000000005120.json`; a
-file of a training has its path beside the studies, `checkpoints/KEY/cost.jsonl`. No weights.
+The tables and records of the whole study have their names there. A file of a trial's folder has
+its path in that folder, so `scores/images_000000005120.json`; a file of a training has its path
+beside the studies, `checkpoints/KEY/cost.jsonl`. No weights.
 """
 
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,9 @@ from diffrop.record.trainings import StoredTraining
 from diffrop.record.trial_folder import TrialFolder
 
 RECORD = "record"
-"""The artifact folder of the files of a run's trial."""
+"""The artifact folder of the record's files."""
+REPORT = "report"
+"""The artifact folder of the report and its figures."""
 STORE = "checkpoints"
 
 
@@ -46,8 +49,8 @@ def trial_record(folder: TrialFolder) -> dict[str, Path]:
 
 
 def study_record(folder: StudyFolder) -> dict[str, Path]:
-    """Return what is stored of the trainings that trials fork from, likewise."""
-    found: dict[str, Path] = {}
+    """Return the study's own files, and what is stored of what trials fork from, likewise."""
+    found = {path.name: path for path in study_files(folder) if path.is_file()}
     for prefix in folder.prefixes():
         place = prefix.path.relative_to(folder.path).as_posix()
         for name, path in trial_record(prefix).items():

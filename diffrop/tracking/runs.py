@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,13 @@ from mlflow.entities import (
 )
 
 from diffrop.checkpoint_header import read_header
-from diffrop.record.score_card import read_score
+from diffrop.record.score_card import ScoreCard
 from diffrop.tracking.client import bounded
-from diffrop.tracking.experiment import CONFIRMATION, STUDY, TRIAL
-from diffrop.tracking.images import BY_STEP, FINAL, logged_images, write_image
+from diffrop.tracking.confirmation import ConfirmedTrial
+from diffrop.tracking.experiment import CONFIRMED, RETRAINING, STUDY, SYNCED, TRIAL
+from diffrop.tracking.images import BY_RUNG, FINAL, logged_images, read_grid, shown_as
 from diffrop.tracking.metrics import model_metrics
-from diffrop.tracking.mlflow_private import IMAGE_FOLDER, LOGGED_IMAGES, PARENT_RUN
+from diffrop.tracking.mlflow_private import IMAGE_FOLDER, NOTE, PARENT_RUN
 from diffrop.tracking.record_files import RECORD, trial_record
 from diffrop.tracking.tracked_trial import STATUSES, LoggedState, Stamp, TrackedTrial, stamp
 
@@ -62,8 +63,18 @@ class RunState:
         """Take up a run that an earlier process may have written."""
         info, data = run.info, run.data
         params, tags = set(data.params), dict(data.tags)
-        mark = tags.get("diffrop.synced", "")
+        mark = tags.get(SYNCED, "")
         return cls(info.run_id, info.run_name, info.status, params, tags, mark)
+
+
+def kind_of(trial: TrackedTrial) -> dict[str, str]:
+    """Return the tag by which the run of a trial or a retraining is known in its study."""
+    return {TRIAL: str(trial.number)} if trial.seed is None else {RETRAINING: trial.label}
+
+
+def kind_of_confirmation(number: int) -> dict[str, str]:
+    """Return the tag by which the run of all retrainings of a trial is known in its study."""
+    return {CONFIRMED: str(number)}
 
 
 NO_RUN = RunState("", "", "", set(), {})
@@ -84,27 +95,42 @@ class RunWriter:
         self._mlflow, self._experiment_id, self._token = client, experiment_id, token
         self._hide, self._timeout_s = hide, timeout_s
 
-    def find(self, trial: TrackedTrial) -> RunState | None:
-        """Return the run of a trial, if there is one."""
+    def find(self, kind: Mapping[str, str]) -> RunState | None:
+        """Return the run of a trial, a retraining or a confirmation, if there is one."""
+        tags = {STUDY: self._token, **kind}
         found = self._mlflow.search_runs(
             [self._experiment_id],
-            " AND ".join(f"tags.`{key}` = '{value}'" for key, value in self._tags(trial).items()),
+            " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()),
         )
         return RunState.of(found[-1]) if found else None  # they come newest first
 
-    def create(self, trial: TrackedTrial, parent_id: str) -> RunState:
-        """Create the run of a trial, as a child of its launch's."""
-        tags = {PARENT_RUN: parent_id, **self._tags(trial)}
-        _, read = trial.new_curves(LoggedState())
-        run = self._mlflow.create_run(
-            self._experiment_id, read.started_ms, tags, self._hide(trial.name)
-        )
+    def create(self, kind: Mapping[str, str], name: str, started_ms: int | None) -> RunState:
+        """Create such a run."""
+        tags = {STUDY: self._token, **kind}
+        run = self._mlflow.create_run(self._experiment_id, started_ms, tags, self._hide(name))
         return dataclasses.replace(RunState.of(run), empty=True)
 
-    def _tags(self, trial: TrackedTrial) -> dict[str, str]:
-        """Return the tags by which the run of a trial or retraining is known."""
-        kind = {TRIAL: str(trial.number)} if trial.seed is None else {CONFIRMATION: trial.label}
-        return {STUDY: self._token, **kind}
+    def place(self, run: RunState, parent_id: str | None) -> None:
+        """Have a run in the table itself, or folded away below another run."""
+        if run.tags.get(PARENT_RUN) == parent_id:
+            return
+        if parent_id is None:  # an earlier version folded trials away below their launch
+            self._mlflow.delete_tag(run.run_id, PARENT_RUN)
+            del run.tags[PARENT_RUN]
+        else:
+            self.log(run, [], {}, {PARENT_RUN: parent_id})
+
+    def write_confirmation(
+        self, run: RunState, confirmed: ConfirmedTrial, seeds: Sequence[RunState]
+    ) -> None:
+        """Write what the retrainings of a trial say together; it runs while one of them does."""
+        status = "RUNNING" if any(seed.status == "RUNNING" for seed in seeds) else "FINISHED"
+        if run.status != status and status == "RUNNING":
+            self._mlflow.update_run(run.run_id, status)
+        if run.status != status and status != "RUNNING":
+            self._mlflow.set_terminated(run.run_id, status)
+        run.status = status
+        self.log(run, confirmed.metrics(), {}, {NOTE: confirmed.note()})
 
     def write(self, run: RunState, trial: TrackedTrial, mark: str) -> None:
         """Write what is new of a trial, and last, once it has ended, that all of it is there.
@@ -113,11 +139,13 @@ class RunWriter:
             ValueError: a file is damaged; what else there is of the trial is written.
         """
         empty, run.empty = run.empty, False  # before a fault can leave something there
-        metrics, read = trial.new_curves(run.logged)
+        curves, read = trial.new_curves(run.logged)
+        scores: list[Metric] = []
+        card: ScoreCard | None = None
         damage: ValueError | None = None
         try:
             scores, read = trial.new_scores(read)
-            metrics += scores
+            card = trial.newest_score()
         except ValueError as error:
             damage = error
         self._set_status(run, trial, read.ended_ms)
@@ -128,10 +156,12 @@ class RunWriter:
         model = None if model is None or stamp(model) == run.model else model
         record = trial_record(trial.folder) if trial.ended else {}
         later = bool(samples or final or model or record)
+        metrics = [*scores, *curves]  # what is logged first is what MLflow's UI names first
         whole = not (later or damage) and len(metrics) <= _MAX_METRICS
-        tags = {"state": trial.state, "message": trial.message, **trial.tags, **trial.lineage()}
-        tags |= LOGGED_IMAGES if samples or final else {}
-        last = {"diffrop.synced": mark} if trial.ended else {}  # a later process reads it
+        tags = {"state": trial.state, NOTE: trial.note(card), **trial.tags}
+        if trial.message or "message" in run.tags:
+            tags["message"] = trial.message
+        last = {SYNCED: mark} if trial.ended else {}  # a later process reads it
         self.log(run, metrics, trial.params, tags | (last if whole else {}))
         run.logged = read
         if damage:
@@ -183,13 +213,19 @@ class RunWriter:
         """Upload sample grids as images that the UI shows with a slider over the steps."""
         lying = [] if empty else self._mlflow.list_artifacts(run.run_id, IMAGE_FOLDER)
         found = logged_images(lying)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            written = [write_image(path, folder, BY_STEP, found) for path in paths]
-            written += [write_image(path, folder, FINAL, found) for path in final]
-            with self.time_for(folder):
-                if any(written):
-                    self._mlflow.log_artifacts(run.run_id, name, IMAGE_FOLDER)
+        for key, path in [(BY_RUNG, path) for path in paths] + [(FINAL, path) for path in final]:
+            shown = shown_as(path, key)
+            if shown not in found:
+                image, (_, step, written_ms) = read_grid(path), shown
+                with self.time_for(path):
+                    self._mlflow.log_image(
+                        run.run_id,
+                        image,
+                        key=key,
+                        step=step,
+                        timestamp=written_ms,
+                        synchronous=True,
+                    )
         seen = run.logged.files | {stamp(path) for path in paths}
         run.logged = dataclasses.replace(run.logged, files=seen)
         run.final = next(map(stamp, final), run.final)
@@ -233,6 +269,7 @@ class RunWriter:
             linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         else:
             tags = {STUDY: self._token, TRIAL: str(trial.number), "sha256": sha256}
+            tags |= {"data_digest": card["data_digest"]}
             tags["images_seen"] = str(card["images_seen"])
             params = self.texts({**trial.tags, **trial.params})
             model = self._mlflow.create_logged_model(
@@ -248,13 +285,8 @@ class RunWriter:
                 output = LoggedModelOutput(model.model_id, card["images_seen"])
                 self._mlflow.log_outputs(run_id, [output])
             self._mlflow.finalize_logged_model(model.model_id, "READY")
-        digest = card["data_digest"][:12]
-        newest = trial.folder.score_files()[-1:]
-        return [
-            metric
-            for path in newest
-            for metric in model_metrics(read_score(path), model.model_id, digest)
-        ]
+        newest = trial.newest_score()
+        return model_metrics(newest, model.model_id) if newest and newest.final else []
 
     def _logged_model(self, run_id: str, sha256: str) -> LoggedModel | None:
         """Return the model of a run that was made from the checkpoint with this SHA-256."""

@@ -12,11 +12,13 @@ from mlflow.entities import Metric
 
 from diffrop.record.cost_account import CostEntry
 from diffrop.record.names import images_of, trial_label
-from diffrop.record.score_card import read_score
+from diffrop.record.score_card import ScoreCard, read_score
+from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import StoredTraining
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.schema import require
-from diffrop.tracking.metrics import cost_metrics, curve_metrics, omega_metrics, score_metrics
+from diffrop.tracking.metrics import cost_metrics, curve_metrics, score_metrics
+from diffrop.tracking.notes import trial_note
 
 STATUSES = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's run status for each state of a trial."""
@@ -34,8 +36,6 @@ class LoggedState:
     """Segments and scores whose costs were logged."""
     files: frozenset[Stamp] = frozenset()
     """Each score file and sample grid."""
-    omega_curve: str = ""
-    """The score file whose curve over omega was logged."""
     started_ms: int | None = None
     """Time of the first row of the curves; None before there is one."""
     ended_ms: int | None = None
@@ -90,6 +90,11 @@ class TrackedTrial:
         """Where its curves, costs and checkpoints lie."""
         return self.folder.training()
 
+    @property
+    def study(self) -> StudyFolder:
+        """The study whose trial or retraining it is."""
+        return StudyFolder(self.folder.path.parents[1])
+
     def mark(self) -> str:
         """Return a digest of what it says itself, and of its files' names, sizes and times."""
         training = self.training
@@ -119,22 +124,18 @@ class TrackedTrial:
         Raises:
             ValueError: one is damaged, or not written to its end yet.
         """
-        paths = self.folder.score_files()
-        metrics: list[Metric] = []
-        omega_curve = before.omega_curve
-        for path in paths:
-            is_new = stamp(path) not in before.files
-            # MLflow cannot take a metric back, so the curve over omega waits for the last score.
-            may_be_last = path == paths[-1] and path.name != omega_curve
-            if not is_new and not (may_be_last and self.ended):
-                continue
-            card = read_score(path)
-            metrics += score_metrics(card) if is_new else []
-            if may_be_last and (card.final or self.ended):
-                metrics += omega_metrics(card)
-                omega_curve = path.name
-        files = before.files | {stamp(path) for path in paths}
-        return metrics, dataclasses.replace(before, files=files, omega_curve=omega_curve)
+        new = [path for path in self.folder.score_files() if stamp(path) not in before.files]
+        metrics = [metric for path in new for metric in score_metrics(read_score(path))]
+        files = before.files | {stamp(path) for path in new}
+        return metrics, dataclasses.replace(before, files=files)
+
+    def newest_score(self) -> ScoreCard | None:
+        """Return its newest score, None without any; ValueError if it is damaged."""
+        return next((read_score(path) for path in reversed(self.folder.score_files())), None)
+
+    def note(self, card: ScoreCard | None) -> str:
+        """Return its description in Markdown, with what its newest score says."""
+        return trial_note(self.state, self.message, card, self.lineage())
 
     def checkpoint(self) -> Path | None:
         """Return the checkpoint that its last score is of, else its newest; None without any."""
@@ -145,12 +146,12 @@ class TrackedTrial:
 
     def lineage(self) -> dict[str, str]:
         """Return which training of the store it has, and which checkpoint that started from."""
-        tags = {}
+        known = {}
         if key := self.folder.training_key():
-            tags["training_key"] = key
+            known["training"] = key
         if parent := self.training.parent():
-            tags["parent_checkpoint"] = "{}-{}".format(*parent)
-        return tags
+            known["from checkpoint"] = "{}-{}".format(*parent)
+        return known
 
 
 def stamp(path: Path) -> Stamp:

@@ -15,24 +15,27 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from diffrop.errors import CheckpointError, DiffropError, NewerFormatError, StudyError
-from diffrop.record.names import trial_label
+from diffrop.record.names import parse_label, trial_label
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import hide, redact, storable
 from diffrop.schema import require
 from diffrop.tracking.client import bounded, open_client
+from diffrop.tracking.confirmation import ConfirmedTrial
 from diffrop.tracking.experiment import (
-    CONFIRMATION,
+    CONFIRMED,
     LAUNCH,
     LAUNCHED_BY,
+    RETRAINING,
     STUDY,
     TRIAL,
     experiment_of,
     own_runs,
 )
-from diffrop.tracking.record_files import study_files, study_record, trial_record
-from diffrop.tracking.runs import NO_RUN, RunState, RunWriter
-from diffrop.tracking.study import study_metrics, study_tags
-from diffrop.tracking.tracked_trial import Stamp, TrackedTrial, stamp
+from diffrop.tracking.mlflow_private import NOTE, PARENT_RUN
+from diffrop.tracking.record_files import REPORT, study_files, study_record, trial_record
+from diffrop.tracking.runs import NO_RUN, RunState, RunWriter, kind_of, kind_of_confirmation
+from diffrop.tracking.study import study_note
+from diffrop.tracking.tracked_trial import LoggedState, Stamp, TrackedTrial, stamp
 from diffrop.tracking.uri import check_database_file, checked_uri
 
 BACK_OFF_S = 30.0  # after a fault MLflow is left alone for so long
@@ -94,7 +97,8 @@ class Tracker:
         self._driver, self._alive = driver, alive
         self._parent = NO_RUN  # until connected, and after a fault until connected again
         self._children: dict[str, RunState] = {}  # by the trial's label
-        self._uploaded: dict[Path, Stamp] = {}  # the study's files that lie there
+        self._confirmations: dict[int, RunState] = {}  # by the trial's number
+        self._summed: dict[Path, Stamp] = {}  # the study's files that its description is of
         self._missing: dict[str, tuple[str, Callable[[], None]]] = {}  # why, and how to retry
         self._warned: set[str] = set()
         self._retry_at = 0.0
@@ -120,31 +124,37 @@ class Tracker:
 
     def _look_at(self, trial: TrackedTrial) -> None:
         mark, child = trial.mark(), self._children.get(trial.label)
-        if child is None or child.mark != mark:
+        if child is None or child.mark != mark or not self._is_placed(child, trial):
             what = f"trial {trial.number}" if trial.seed is None else f"retraining {trial.label}"
             self._attempt(what, lambda: self._sync(trial, mark))
         else:
             child.synced = trial
 
+    def _is_placed(self, run: RunState, trial: TrackedTrial) -> bool:
+        """Whether a run stands where this version has it: no trial, but each retraining, below."""
+        parent_id = run.tags.get(PARENT_RUN)
+        if trial.seed is None:
+            return parent_id is None
+        together = self._confirmations.get(trial.number)
+        return together is not None and parent_id == together.run_id
+
     def log_study(self, folder: StudyFolder) -> None:
         """Log what is new in a study's folder of the whole study, as it stands now.
 
-        Costs, agreement of the rungs and confirmation become metrics and tags of the launch's run;
-        the tables and records, and what is stored of the trainings that trials fork from, become
-        its artifacts.
+        Costs, agreement of the rungs and conclusions become the description of the launch's run,
+        the confirmation's differences metrics of the confirmed trials' runs; the tables and
+        records, and what is stored of the trainings that trials fork from, become artifacts.
         """
-        files = [path for path in study_files(folder) if path.exists()]
-        new = [path for path in files if self._uploaded.get(path) != stamp(path)]
-        if new:
-            self._attempt("the study's summary", lambda: self._log_summary(folder))
-        self.log_study_artifacts(new)
+        seen = {path: stamp(path) for path in study_files(folder) if path.exists()}
+        if seen != self._summed:
+            self._attempt("the study's summary", lambda: self._log_summary(folder, seen))
         self._attempt(
-            "the record of what trials fork from",
+            "the study's record",
             lambda: self._writer.log_record(self._parent, study_record(folder)),
         )
 
-    def log_study_artifacts(self, paths: Sequence[Path]) -> None:
-        """Upload files and folders onto the launch's run."""
+    def log_report(self, paths: Sequence[Path]) -> None:
+        """Upload the report and the folder of its figures onto the launch's run."""
         for path in paths:
             self._attempt(f"the artifact {path}", functools.partial(self._upload, path))
 
@@ -233,13 +243,16 @@ class Tracker:
         own = {STUDY: self._token, LAUNCH: self._launch, LAUNCHED_BY: self._driver}
         parent: Run | None = None
         children: dict[str, RunState] = {}
+        confirmations: dict[int, RunState] = {}
         for run in own_runs(self._mlflow, self._experiment_id, self._token, self._known_drivers):
             tags = run.data.tags
             if TRIAL in tags:
                 label = trial_label(int(tags[TRIAL]))
                 children.setdefault(label, RunState.of(run))
-            elif CONFIRMATION in tags:
-                children.setdefault(tags[CONFIRMATION], RunState.of(run))
+            elif RETRAINING in tags:
+                children.setdefault(tags[RETRAINING], RunState.of(run))
+            elif CONFIRMED in tags:
+                confirmations.setdefault(int(tags[CONFIRMED]), RunState.of(run))
             elif parent is None and tags.items() >= own.items():
                 parent = run
             elif parent is None and self._was_left_open(run):
@@ -252,7 +265,7 @@ class Tracker:
             self._mlflow.set_experiment_tag(self._experiment_id, key, value)
         opened = RunState.of(parent)
         self._writer.log(opened, [], self._params, self._tags)
-        self._children, self._parent = children, opened
+        self._children, self._confirmations, self._parent = children, confirmations, opened
 
     def _was_left_open(self, run: Run) -> bool:
         """Whether it is a launch that never ended, and whose driver is gone."""
@@ -261,15 +274,43 @@ class Tracker:
         return is_open and not (self._alive and self._alive(tags.get(LAUNCHED_BY, "")))
 
     def _sync(self, trial: TrackedTrial, mark: str) -> None:
-        run = self._children.get(trial.label)
-        if run is None and self._alive:  # another driver may have begun it
-            run = self._writer.find(trial)
-        if run is None:
-            run = self._writer.create(trial, self._parent.run_id)
+        run = self._children.get(trial.label) or self._run_of(
+            kind_of(trial), trial.name, trial.new_curves(LoggedState())[1].started_ms
+        )
         self._children[trial.label] = run
+        together = None if trial.seed is None else self._confirmation_of(trial)
+        self._writer.place(run, together.run_id if together else None)
         if run.mark != mark:
             self._writer.write(run, trial, mark)
+        if together is not None:
+            self._log_confirmation(trial.study, trial.number)
         run.synced = trial
+
+    def _run_of(self, kind: Mapping[str, str], name: str, started_ms: int | None) -> RunState:
+        """Return a run that this process does not know yet: another driver may have begun it."""
+        found = self._writer.find(kind) if self._alive else None
+        return found or self._writer.create(kind, name, started_ms)
+
+    def _confirmation_of(self, retraining: TrackedTrial) -> RunState:
+        """Return the run of all retrainings of a trial, made with the first of them."""
+        number = retraining.number
+        if number not in self._confirmations:
+            name = retraining.name.replace(retraining.label, trial_label(number), 1)
+            run = self._run_of(kind_of_confirmation(number), f"{name}, fresh seeds", None)
+            self._writer.log(run, [], retraining.params, retraining.tags)
+            self._confirmations[number] = run
+        return self._confirmations[number]
+
+    def _log_confirmation(self, folder: StudyFolder, number: int) -> None:
+        """Write what the retrainings of a trial say together, if MLflow knows of them."""
+        known = [parse_label(label) for label in self._children]
+        seeds = [
+            self._children[trial_label(*label)]
+            for label in known
+            if label is not None and label[0] == number and label[1] is not None
+        ]
+        confirmed = ConfirmedTrial.read(folder, number)
+        self._writer.write_confirmation(self._confirmations[number], confirmed, seeds)
 
     def _end(self, status: str) -> None:
         self._mlflow.set_terminated(self._parent.run_id, status)
@@ -278,17 +319,18 @@ class Tracker:
         """Upload what is stored of a trial so far."""
         self._writer.log_record(self._children[trial.label], trial_record(trial.folder))
 
-    def _log_summary(self, folder: StudyFolder) -> None:
-        self._writer.log(self._parent, study_metrics(folder), {}, study_tags(folder))
+    def _log_summary(self, folder: StudyFolder, seen: dict[Path, Stamp]) -> None:
+        self._writer.log(self._parent, [], {}, {NOTE: study_note(folder)})
+        for number in self._confirmations:
+            self._log_confirmation(folder, number)
+        self._summed = seen
 
     def _upload(self, path: Path) -> None:
         """Upload a file or folder onto the launch's run."""
         if not path.exists():
             raise ValueError(f"{path} does not exist")
-        seen = stamp(path)
         with self._writer.time_for(path):
-            self._mlflow.log_artifact(self._parent.run_id, str(path))
-        self._uploaded[path] = seen
+            self._mlflow.log_artifact(self._parent.run_id, str(path), REPORT)
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -1,9 +1,9 @@
-"""Saved views of the MLflow UI, so that a study's trials compare without any set-up."""
+"""Saved views of the MLflow UI: trials and confirmation with the columns that matter."""
 
 from collections.abc import Sequence
 
 from diffrop.shot_groups import GROUPS
-from diffrop.tracking.experiment import CONFIRMATION, TRIAL
+from diffrop.tracking.experiment import CONFIRMED, TRIAL
 from diffrop.tracking.mlflow_private import TRAINING_EXPERIMENT, saved_view
 
 TRIALS_VIEW = "trials"
@@ -20,7 +20,7 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
     scores = dict.fromkeys([*objectives, *(f"fid/{group}" for group in GROUPS)])
     columns = [f"metrics.`{score}`" for score in [*scores, "omega"]]
     columns += [f"params.`{key}`" for key in searched]
-    tags = [f"tags.`{tag}`" for tag in ("state", "form", "feasible", "front", "parent")]
+    tags = [f"tags.`{tag}`" for tag in ("state", "feasible", "parent")]
     order = f"metrics.`{objectives[0]}`"
     trials = saved_view(
         TRIALS_VIEW, "Trials, best first", _with_tag(TRIAL), order, [*columns, *tags]
@@ -28,7 +28,7 @@ def saved_views(objectives: Sequence[str], searched: Sequence[str]) -> dict[str,
     retrained = saved_view(
         "confirmation",
         "Confirmation",
-        _with_tag(CONFIRMATION),
+        _with_tag(CONFIRMED),
         "attributes.`run_name`",
         columns,
     )

@@ -106,10 +106,10 @@ def test_charts_and_sample_grids_are_there_without_set_up(
     look(browser, 2400, "light")
     browser.get(f"{runs_page}?viewStateShareKey=trials&compareRunsMode=CHART")
     page = wait_for(browser, lambda b: "fid/few" in (t := texts(b, "body")[0]) and t)
-    for words in ("fid/few", "rung", "t001 reciprocal", "t000 none"):
+    for words in ("fid/few", "fid_by_rung", "t001 reciprocal", "t000 none"):
         assert words in page
     box = browser.find_element(By.CSS_SELECTOR, "input[placeholder='Search metric charts']")
-    box.send_keys("final samples")
+    box.send_keys("samples/final")
     wait_for(browser, lambda b: len(_grids(b)) == 2)  # of the two complete trials
 
 

@@ -138,7 +138,7 @@ def test_study_leaves_everything_it_promises(resumed: tuple[Path, str, dict[str,
 def test_mlflow_has_every_trial_once(resumed: tuple[Path, str, dict[str, float]]) -> None:
     database = resumed[0] / "runs/mlflow.db"
     rows = sqlite3.connect(database).execute(
-        "select value from tags where key = 'diffrop.trial' order by value"
+        "select value from tags where key = 'mlflow.diffrop.trial' order by value"
     )
     assert [value for (value,) in rows] == ["0", "1", "2", "3"]
 

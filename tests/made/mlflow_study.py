@@ -11,6 +11,7 @@ from PIL import Image
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.record.score_card import CurvePoint, ScoreCard, write_score
 from diffrop.record.study_folder import StudyFolder
+from diffrop.tracking.experiment import TRIAL
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.tracker import Tracker
 
@@ -138,10 +139,10 @@ def runs_of(uri: str) -> tuple[list[Run], dict[str, Run]]:
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
-    children = [run for run in runs if "diffrop.trial" in run.data.tags]
-    by_number = {run.data.tags["diffrop.trial"]: run for run in children}
+    children = [run for run in runs if TRIAL in run.data.tags]
+    by_number = {run.data.tags[TRIAL]: run for run in children}
     assert len(by_number) == len(children), "a trial has two runs"
-    return [run for run in runs if "diffrop.trial" not in run.data.tags], by_number
+    return [run for run in runs if TRIAL not in run.data.tags], by_number
 
 
 def history(uri: str, run: Run, key: str) -> list[tuple[int, int, float]]:

@@ -192,7 +192,8 @@ def tracked_trials(database: Path, study: str) -> list[str]:
     query = (
         "select tags.value from tags join runs using (run_uuid) "
         "join experiments using (experiment_id) "
-        "where tags.key = 'diffrop.trial' and experiments.name = ? order by cast(value as int)"
+        "where tags.key = 'mlflow.diffrop.trial' and experiments.name = ? "
+        "order by cast(value as int)"
     )
     with contextlib.closing(sqlite3.connect(database)) as connection:
         return [value for (value,) in connection.execute(query, (study,))]

@@ -75,10 +75,10 @@ def test_trial_that_ended_is_logged_until_that_worked_and_then_once_for_each_cha
     observer.update()
     observer.update()
     assert tracker.num_syncs == 4
-    first = dataclasses.replace(found.trials[0], front=True)
+    first = dataclasses.replace(found.trials[0], feasible=True)
     results.append(dataclasses.replace(found, trials=[first, found.trials[1]]))
     observer.update()
-    assert tracker.num_syncs == 5 and tracker.trials["t000"].tags["front"] == "True"
+    assert tracker.num_syncs == 5 and tracker.trials["t000"].tags["feasible"] == "True"
 
 
 def test_screen_is_told_what_share_of_the_budget_is_spent(

@@ -62,6 +62,11 @@ def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStor
     store.check(small_study(num_trials=60), RESUME)
 
 
+def test_optuna_names_the_objectives(store: StudyStore) -> None:
+    with store.open_read_only(None) as study:
+        assert study.metric_names == list(small_study().experiment.evaluation.objectives)
+
+
 @fault(20, "another configuration")
 def test_changed_configuration_is_refused_with_the_differences(store: StudyStore) -> None:
     changed = small_study(seed=1, first_rung_images=32)

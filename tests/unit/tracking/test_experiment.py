@@ -1,6 +1,5 @@
 """Studies of one name on one MLflow server are never mixed."""
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from diffrop.storage import write_atomically
-from diffrop.tracking.experiment import STUDY, experiment_of, own_runs
+from diffrop.tracking.experiment import (
+    CONFIRMED,
+    LAUNCH,
+    RETRAINING,
+    STUDY,
+    TRIAL,
+    experiment_of,
+    own_runs,
+)
 from diffrop.tracking.reader import download_study
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.tracker import Tracker
@@ -62,7 +69,7 @@ def test_name_used_again_gets_an_experiment_of_its_own(uri: str, tmp_path: Path)
     for experiment, (token, rate, few, rows, num_runs) in expected.items():
         runs = runs_in(uri, experiment)
         assert [run.data.tags[STUDY] for run in runs] == [token] * num_runs
-        [trial] = [run for run in runs if "diffrop.trial" in run.data.tags]
+        [trial] = [run for run in runs if TRIAL in run.data.tags]
         assert trial.data.params["training.learning_rate"] == rate
         assert [value for _, _, value in history(uri, trial, "fid/few")] == [few]
         assert len(history(uri, trial, "loss/ddpm")) == rows
@@ -110,15 +117,76 @@ def write_earlier_runs(uri: str, driver: str) -> dict[str, str]:
     return made
 
 
+EARLIER_NAMES = {
+    "study": "diffrop.study",
+    "launch": "diffrop.launch",
+    "trial": "diffrop.trial",
+    "retraining": "diffrop.confirmation",
+    "driver": "diffrop.driver",
+    "synced": "diffrop.synced",
+}
+"""The tags that the UI showed, by the ends of their present names."""
+
+
+def as_the_version_before(uri: str) -> None:
+    """Give experiment and runs the tags that they had before, trials below their launch."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    client.delete_experiment_tag(experiment.experiment_id, STUDY)
+    client.set_experiment_tag(experiment.experiment_id, "diffrop.study", TOKEN)
+    runs = runs_in(uri, "study")
+    [launch] = [run for run in runs if LAUNCH in run.data.tags]
+    for run in runs:
+        for end, name in EARLIER_NAMES.items():
+            now = f"mlflow.diffrop.{end}"
+            if now in run.data.tags:
+                client.delete_tag(run.info.run_id, now)
+                client.set_tag(run.info.run_id, name, run.data.tags[now])
+        if CONFIRMED in run.data.tags:
+            client.delete_run(run.info.run_id)
+        elif run is not launch:
+            client.set_tag(run.info.run_id, "mlflow.parentRunId", launch.info.run_id)
+
+
+def test_study_with_the_tags_of_the_version_before_is_read_and_goes_on(
+    uri: str, tmp_path: Path
+) -> None:
+    again = "t007-s1 reciprocal tau_0=3.2"
+    trials = make_full_trial(tmp_path), make_full_trial(tmp_path, seed=1, name=again)
+    tracker = make_tracker(uri, tmp_path)
+    write_atomically(study_of(tmp_path).config, TOKEN)
+    for trial in trials:
+        tracker.sync(trial)
+    tracker.log_study(study_of(tmp_path))
+    assert tracker.close("FINISHED") == []
+    as_the_version_before(uri)
+    assert not any(TRIAL in run.data.tags for run in runs_in(uri, "study"))
+    before = {run.info.run_name: run.info.run_id for run in runs_in(uri, "study")}
+    copy = download_study(uri, "study", tmp_path / "copy")
+    assert copy.trial(7).scores() and copy.retraining(7, 1).scores()
+
+    later = make_tracker(uri, tmp_path, launch="launch-2")
+    for trial in trials:
+        later.sync(trial)
+    assert later.close("FINISHED") == []
+    runs = {run.info.run_name: run for run in runs_in(uri, "study")}
+    assert {name: runs[name].info.run_id for name in before} == before
+    assert runs.keys() - before.keys() == {"launch-2", f"{trials[0].name}, fresh seeds"}
+    for run in runs.values():
+        assert not [name for name in run.data.tags if name.startswith("diffrop.")]
+        parent = run.data.tags.get("mlflow.parentRunId")
+        together = runs[f"{trials[0].name}, fresh seeds"].info.run_id
+        assert parent == (together if RETRAINING in run.data.tags else None)
+    found = MlflowClient(uri).get_experiment_by_name("study")
+    assert found is not None and "diffrop.study" not in found.tags
+
+
 def trial_runs(uri: str, tracker_token: str) -> dict[str, str]:
     client = MlflowClient(uri)
     experiment = experiment_of(client, "study", tracker_token)
     runs = own_runs(client, experiment.experiment_id, tracker_token)
-    return {
-        run.data.tags["diffrop.trial"]: run.info.run_id
-        for run in runs
-        if "diffrop.trial" in run.data.tags
-    }
+    return {run.data.tags[TRIAL]: run.info.run_id for run in runs if TRIAL in run.data.tags}
 
 
 def test_study_of_an_earlier_version_goes_on_with_its_own_runs_alone(
@@ -193,12 +261,12 @@ def test_drivers_that_make_the_experiment_at_once_share_it(
 def test_retraining_of_another_study_is_left_alone(uri: str, tmp_path: Path) -> None:
     """As the trials' runs: confirmations are matched by token, also where they share a place."""
     tracker = make_tracker(uri, tmp_path)
-    again = dataclasses.replace(make_trial(tmp_path, 7, seed=1), name="t007-s1")
+    again = make_trial(tmp_path, 7, seed=1)
     tracker.sync(again)
     client = MlflowClient(uri)
-    [mine] = [run for run in runs_in(uri, "study") if "diffrop.confirmation" in run.data.tags]
+    [mine] = [run for run in runs_in(uri, "study") if RETRAINING in run.data.tags]
     client.set_tag(mine.info.run_id, STUDY, OTHER)
     later: Tracker = make_tracker(uri, tmp_path, launch="launch-2", alive=lambda name: False)
     later.sync(again)
-    found = [run for run in runs_in(uri, "study") if "diffrop.confirmation" in run.data.tags]
+    found = [run for run in runs_in(uri, "study") if RETRAINING in run.data.tags]
     assert sorted(run.data.tags[STUDY] for run in found) == sorted([TOKEN, OTHER])

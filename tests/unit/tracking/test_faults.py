@@ -39,7 +39,7 @@ def run_launch_against_dead_server(uri: str, tmp_path: Path) -> tuple[float, lis
         for number in (7, 8):
             tracker.sync(make_full_trial(tmp_path, number))
         (tmp_path / "trials.csv").write_text("a")
-        tracker.log_study_artifacts([tmp_path / "trials.csv"])
+        tracker.log_report([tmp_path / "trials.csv"])
         missing = tracker.close("FINISHED")
     return time.monotonic() - start, missing, [str(item.message) for item in caught]
 
@@ -176,9 +176,9 @@ def test_missing_study_artifact_is_reported(uri: str, tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "fid.png").write_bytes(b"png")
     with pytest.warns(UserWarning, match="does not exist"):
-        tracker.log_study_artifacts([tmp_path / "gone.html", tmp_path / "figures"])
+        tracker.log_report([tmp_path / "gone.html", tmp_path / "figures"])
     [sentence] = tracker.close("FINISHED")
     assert "gone.html does not exist" in sentence
     [parent], _ = runs_of(uri)
-    found = MlflowClient(uri).list_artifacts(parent.info.run_id, "figures")
-    assert [item.path for item in found] == ["figures/fid.png"]
+    found = MlflowClient(uri).list_artifacts(parent.info.run_id, "report/figures")
+    assert [item.path for item in found] == ["report/figures/fid.png"]

@@ -11,7 +11,7 @@ from diffrop.record.json_files import write_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrainingFailure
 from diffrop.storage import write_atomically
-from diffrop.tracking.experiment import STUDY
+from diffrop.tracking.experiment import STUDY, TRIAL
 from diffrop.tracking.reader import download_study
 from tests.made.mlflow_study import (
     TOKEN,
@@ -150,7 +150,7 @@ def test_study_of_an_earlier_version_is_refused_and_leaves_nothing_behind(
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
-    run = client.create_run(experiment.experiment_id, tags={"diffrop.trial": "7", STUDY: TOKEN})
+    run = client.create_run(experiment.experiment_id, tags={TRIAL: "7", STUDY: TOKEN})
     client.set_terminated(run.info.run_id)
     with pytest.raises(ValueError, match="an earlier version tracked it; allowed: studies"):
         download_study(uri, "study", tmp_path / "copy")

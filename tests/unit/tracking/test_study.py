@@ -3,9 +3,12 @@
 import dataclasses
 import html
 import json
+import re
+import statistics
 from pathlib import Path
 
 import pytest
+import scipy.stats
 from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
@@ -21,7 +24,8 @@ from diffrop.record.json_files import write_record
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trainings import TrainingSegment
 from diffrop.storage import write_atomically
-from diffrop.tracking.study import markdown_text
+from diffrop.tracking.experiment import RETRAINING
+from diffrop.tracking.notes import markdown_text
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.views import saved_views
 from tests.made.full_study import agreement
@@ -57,7 +61,7 @@ def with_costs(trial: TrackedTrial) -> TrackedTrial:
     return dataclasses.replace(trial, costs=tuple(account.of_folder(trial.folder)))
 
 
-def test_costs_add_up_and_lineage_becomes_tags(uri: str, tmp_path: Path) -> None:
+def test_costs_add_up_and_lineage_is_described(uri: str, tmp_path: Path) -> None:
     tracker = make_tracker(uri, tmp_path)
     running = make_trial(tmp_path)
     add_lines(running)
@@ -70,15 +74,16 @@ def test_costs_add_up_and_lineage_becomes_tags(uri: str, tmp_path: Path) -> None
     assert tracker.close("FINISHED") == []
     run = runs_of(uri)[1]["7"]
 
-    def logged(key: str) -> list[tuple[int, float]]:
-        return [(step, value) for step, _, value in history(uri, run, f"cost/{key}")]
+    def logged(key: str) -> list[float]:
+        values = dict.fromkeys(value for _, _, value in history(uri, run, f"time/{key}"))
+        assert run.data.metrics[f"time/{key}"] == max(values)  # of bars: all that it took so far
+        return list(values)
 
-    assert logged("training_s") == [(64, 30.0), (192, 90.0)]
-    assert logged("training_gpu_hours")[1] == (192, pytest.approx(90 * 2 / 3600))
-    assert logged("scoring_s") == [(64, 12.0), (192, 24.0)]
-    assert logged("samples_drawn") == [(64, 2300), (192, 4600)]
-    assert run.data.tags["training_key"] == running.training.key
-    assert run.data.tags["parent_checkpoint"] == "bb22-64"
+    assert logged("training_s") == [30.0, 90.0]
+    assert logged("gpu_hours")[-1] == pytest.approx(90 * 2 / 3600)
+    assert logged("scoring_s") == [12.0, 24.0]
+    note = run.data.tags["mlflow.note.content"]
+    assert f"training {running.training.key}, from checkpoint bb22-64" in note
 
 
 def test_trial_has_only_its_own_rows_of_a_training_that_it_shares(
@@ -94,10 +99,10 @@ def test_trial_has_only_its_own_rows_of_a_training_that_it_shares(
     run = runs_of(uri)[1]["7"]
     assert [step for step, _, _ in history(uri, run, "loss/ddpm")] == [64, 128]
     assert "log_every_images" not in run.data.metrics
-    assert "fid/few" not in run.data.metrics and run.data.metrics["rung/fid/few"] == 90.0
+    assert "fid/few" not in run.data.metrics and run.data.metrics["fid_by_rung/few"] == 90.0
 
 
-def test_retraining_is_a_run_of_its_own_beside_its_trial(uri: str, tmp_path: Path) -> None:
+def test_retrainings_of_a_trial_are_folded_away_below_one_run(uri: str, tmp_path: Path) -> None:
     tracker = make_tracker(uri, tmp_path)
     tracker.sync(make_full_trial(tmp_path, 7))
     retraining = make_full_trial(tmp_path, 7, name="t007-s1 reciprocal", seed=1)
@@ -107,8 +112,52 @@ def test_retraining_is_a_run_of_its_own_beside_its_trial(uri: str, tmp_path: Pat
     later.sync(retraining)
     others, children = runs_of(uri)
     assert list(children) == ["7"]
-    tags = {run.info.run_name: run.data.tags.get("diffrop.confirmation") for run in others}
-    assert tags == {"launch-1": None, "launch-2": None, "t007-s1 reciprocal": "t007-s1"}
+    tags = {run.info.run_name: run.data.tags.get(RETRAINING) for run in others}
+    together = "t007 reciprocal, fresh seeds"
+    seeds = {"t007-s1 reciprocal": "t007-s1"}
+    assert tags == {"launch-1": None, "launch-2": None, together: None} | seeds
+    runs = {run.info.run_name: run for run in others}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert parents.pop("t007-s1 reciprocal") == runs[together].info.run_id
+    assert set(parents.values()) == {None}
+
+
+def test_seeds_of_a_confirmation_are_one_row_with_mean_and_interval(
+    uri: str, tmp_path: Path
+) -> None:
+    tracker, few = make_tracker(uri, tmp_path), {1: 60.0, 2: 50.0, 3: 55.0, 4: 51.0}
+    name = "t003-s{} hinge"
+    for seed, value in few.items():
+        tracker.sync(make_trial(tmp_path, 3, name=name.format(seed), seed=seed))
+        runs = {run.info.run_name: run for run in runs_of(uri)[0]}
+        assert runs["t003 hinge, fresh seeds"].info.status == "RUNNING"
+        tracker.sync(make_full_trial(tmp_path, 3, value, name=name.format(seed), seed=seed))
+    folder = study_of(tmp_path)
+    write_record(folder.confirmation, dataclasses.replace(CONFIRMATION, max_seeds=4))
+    tracker.log_study(folder)
+    assert tracker.close("FINISHED") == []
+    [row] = [run for run in runs_of(uri)[0] if run.info.run_name == "t003 hinge, fresh seeds"]
+    assert row.info.status == "FINISHED" and row.data.params["contrastive.tau_0"] == "3.2"
+    assert row.data.metrics["fid/few"] == pytest.approx(statistics.mean(few.values()))
+    for key, ends in {"": (-1.5, -1.5), "_low": (-4.0, -3.0), "_high": (0.0, 1.0)}.items():
+        looks = [look[::2] for look in history(uri, row, f"fid_difference/all{key}")]
+        assert looks == [(3, ends[0]), (4, ends[1])]
+    note = row.data.tags["mlflow.note.content"].replace("\\", "")
+    interval = scipy.stats.t.interval(
+        0.95, 3, statistics.mean(few.values()), scipy.stats.sem(list(few.values()))
+    )
+    assert f"{statistics.mean(few.values()):.4g} [{interval[0]:.4g}, {interval[1]:.4g}]" in note
+    assert "t003 is better" in note and "| seed 4 | 40 |" in note
+
+
+def test_difference_of_a_single_look_is_a_bar(uri: str, tmp_path: Path) -> None:
+    tracker = make_tracker(uri, tmp_path)
+    tracker.sync(make_full_trial(tmp_path, 3, name="t003-s1 hinge", seed=1))
+    write_record(study_of(tmp_path).confirmation, CONFIRMATION)
+    tracker.log_study(study_of(tmp_path))
+    [row] = [run for run in runs_of(uri)[0] if run.info.run_name.endswith("fresh seeds")]
+    assert [look[::2] for look in history(uri, row, "fid_difference/all")] == [(0, -1.5)]
+    assert "fid_difference/all_high" not in row.data.metrics  # the record does not know it
 
 
 COST = CostRecord(
@@ -182,16 +231,16 @@ def test_launch_has_costs_agreement_confirmation_and_conclusions(uri: str, tmp_p
     tracker.log_study(folder)
     assert tracker.close("FINISHED") == []
     [parent], _ = runs_of(uri)
-    metrics = parent.data.metrics
-    assert metrics["plan/gpu_hours"] == 2.0 and metrics["fact/gpu_hours"] == 2.5
-    assert metrics["confirmation/t003_mean"] == -1.5
-    looks = history(uri, parent, "confirmation_look/t003_low")
-    assert [look[::2] for look in looks] == [(3, -4.0), (4, -3.0)]
-    assert history(uri, parent, "fidelity/tau")[0][::2] == (6016, 0.62)
-    assert parent.data.tags["conclusion.fidelity"] == record.conclusion
-    assert "t003 is better" in parent.data.tags["mlflow.note.content"]
-    found = {item.path for item in MlflowClient(uri).list_artifacts(parent.info.run_id)}
-    assert found == {"plan.json", "fidelity.json", "confirm.json"}
+    assert parent.data.metrics == {}  # its bars would stand beside the trials'
+    page = MarkdownIt("commonmark").enable("table")
+    shown = page.render(parent.data.tags["mlflow.note.content"])
+    assert "t003 is better" in shown and html.escape(record.conclusion) in shown
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shown)
+    assert cells[cells.index("GPU-hours") :][1:3] == ["2", "2.5"]
+    client = MlflowClient(uri)
+    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["record"]
+    found = {item.path for item in client.list_artifacts(parent.info.run_id, "record")}
+    assert found == {f"record/{name}" for name in ("plan.json", "fidelity.json", "confirm.json")}
 
 
 def test_description_shows_names_as_they_are(uri: str, tmp_path: Path) -> None:
@@ -203,7 +252,6 @@ def test_description_shows_names_as_they_are(uri: str, tmp_path: Path) -> None:
     tracker.log_study(folder)
     assert tracker.close("FINISHED") == []
     [parent], _ = runs_of(uri)
-    assert parent.data.tags["conclusion.confirmation"] == odd
     page = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     rendered = page.render(parent.data.tags["mlflow.note.content"])
     assert rendered == f"<p><strong>Confirmation</strong>: {html.escape(odd)}</p>\n"
@@ -220,20 +268,22 @@ def test_torn_result_is_named_and_its_file_is_logged_all_the_same(
         [sentence] = tracker.close("FINISHED")
     assert sentence.startswith("the study's summary is not completely in MLflow")
     [parent], _ = runs_of(uri)
-    assert MlflowClient(uri).list_artifacts(parent.info.run_id)[0].path == "confirm.json"
+    assert MlflowClient(uri).list_artifacts(parent.info.run_id, "record")[0].path == (
+        "record/confirm.json"
+    )
 
 
 def test_only_what_is_new_of_a_study_is_uploaded(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploaded: list[str] = []
-    upload = MlflowClient.log_artifact
+    upload = MlflowClient.log_artifacts
 
-    def counted(client: MlflowClient, run_id: str, path: str) -> None:
-        uploaded.append(Path(path).name)
-        upload(client, run_id, path)
+    def counted(client: MlflowClient, run_id: str, folder: str, place: str) -> None:
+        uploaded.extend(path.name for path in Path(folder).iterdir())
+        upload(client, run_id, folder, place)
 
-    monkeypatch.setattr(MlflowClient, "log_artifact", counted)
+    monkeypatch.setattr(MlflowClient, "log_artifacts", counted)
     folder, tracker = study_of(tmp_path), make_tracker(uri, tmp_path)
     for path in (folder.config, folder.trials_table):
         write_atomically(path, "number\n")
@@ -260,7 +310,7 @@ def test_ended_trial_is_left_alone_until_the_end(
     assert looks == []
     add_score(trial, 256, few=33.0)  # its worker wrote on while it was stopped
     assert tracker.close("FINISHED") == []
-    assert looks == [7] and runs_of(uri)[1]["7"].data.metrics["rung/fid/few"] == 33.0
+    assert looks == [7] and runs_of(uri)[1]["7"].data.metrics["fid_by_rung/few"] == 33.0
 
 
 def test_views_name_the_objective_and_what_was_searched(uri: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from diffrop.record.trial_folder import TrainingFailure
+from diffrop.tracking.experiment import LAUNCHED_BY, SYNCED
 from diffrop.tracking.tracker import Tracker
 from tests.made.mlflow_study import (
     CANARY,
@@ -32,9 +33,9 @@ def test_launch_and_trials_form_a_tree_with_params_tags_and_artifacts(
     tracker.sync(make_full_trial(tmp_path, 8))
     report = tmp_path / "report.html"
     report.write_text("first")
-    tracker.log_study_artifacts([report])
+    tracker.log_report([report])
     report.write_text("second version")
-    tracker.log_study_artifacts([report])
+    tracker.log_report([report])
     assert tracker.close("FINISHED") == []
     assert capfd.readouterr() == ("", "")
 
@@ -45,18 +46,20 @@ def test_launch_and_trials_form_a_tree_with_params_tags_and_artifacts(
     assert sorted(children) == ["7", "8"]
     run = children["7"]
     assert run.info.run_name == "t007 reciprocal tau_0=3.2"
-    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "mlflow.parentRunId" not in run.data.tags  # the UI folds away what has a parent
     assert run.data.tags["form"] == "reciprocal"
     assert run.data.params["contrastive.tau_0"] == "3.2"
     assert len(run.data.params["long"]) == 6000
     client = MlflowClient(uri)
     names = [Path(f.path).name for f in client.list_artifacts(run.info.run_id, "images")]
-    for start in ("samples+step+192+timestamp+", "final samples+step+0+timestamp+"):
+    for start in ("samples~by rung+step+192+timestamp+", "samples~final+step+0+timestamp+"):
         suffixes = [Path(name).suffix for name in names if name.startswith(start)]
         assert sorted(suffixes) == [".png", ".webp"]
     assert run.data.tags["mlflow.loggedImages"] == "True"
     shown = Path(
-        client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path / "art ifacts"))
+        client.download_artifacts(
+            parent.info.run_id, "report/report.html", str(tmp_path / "art ifacts")
+        )
     )
     assert shown.read_text() == "second version"
     assert str(tmp_path / "art ifacts").replace(" ", "%20") in run.info.artifact_uri
@@ -70,7 +73,7 @@ def test_metrics_equal_the_files(uri: str, tmp_path: Path) -> None:
     add_score(trial, 64, few=90.0, final=False)
     tracker.sync(trial)
     _, children = runs_of(uri)
-    assert history(uri, children["7"], "omega_curve/fid/few") == []
+    assert "fid/few" not in children["7"].data.metrics  # its N is another than a final score's
     add_lines(trial, start=3)
     add_score(trial, 384, few=60.0)
     tracker.sync(trial)
@@ -82,17 +85,14 @@ def test_metrics_equal_the_files(uri: str, tmp_path: Path) -> None:
     assert history(uri, run, "loss/ddpm") == expected
     assert [step for step, _, _ in history(uri, run, "pcl/grad_ratio")] == [64, 192, 320]
     when = [round((TIME + images) * 1000) for images in (64, 384)]
-    assert history(uri, run, "rung/fid/few") == [(64, when[0], 90.0), (384, when[1], 60.0)]
-    assert history(uri, run, "rung/num_samples/many")[0][2] == 300
-    assert history(uri, run, "rung/omega")[1] == (384, when[1], 0.5)
-    assert history(uri, run, "rung/score")[1] == (384, when[1], 40.0)
-    for key, value in {"fid/few": 60.0, "score": 40.0, "num_samples/many": 300}.items():
+    rungs = [(64, when[0], 90.0), (384, when[1], 60.0)]
+    assert history(uri, run, "fid_by_rung/few") == rungs
+    for key, value in {"fid/few": 60.0, "fid/all": 40.0, "omega": 0.5}.items():
         assert history(uri, run, key) == [(0, when[1], value)]  # the final score alone
-    curve = [(0, when[1], 69.0), (500, when[1], 60.0)]
-    assert history(uri, run, "omega_curve/fid/few") == curve
-    assert len(history(uri, run, "omega_curve/accuracy/all")) == 2
-    early = [(0, when[1], 90.0), (500, when[1], 80.0)]  # of the chosen sampler alone
-    assert history(uri, run, "omega_curve_at_100/fid/few") == early
+    groups = ("all", "many", "medium", "few")
+    logged = {f"{name}/{group}" for name in ("fid", "fid_by_rung") for group in groups}
+    logged |= {"loss/ddpm", "pcl/grad_ratio", "images_per_s", "omega"}
+    assert run.data.metrics.keys() == logged  # and not, say, the accuracy, which is in the files
     assert tracker.close("FINISHED") == []
 
 
@@ -109,7 +109,7 @@ def test_syncing_again_adds_nothing_in_this_or_a_later_process(uri: str, tmp_pat
     assert snapshot(uri) == before
     # As if the process had died before it could say that all is mirrored: all is sent again.
     client = MlflowClient(uri)
-    client.delete_tag(runs_of(uri)[1]["7"].info.run_id, "diffrop.synced")
+    client.delete_tag(runs_of(uri)[1]["7"].info.run_id, SYNCED)
     third = make_tracker(uri, tmp_path, launch="launch-3")
     third.sync(trial)
     assert third.close("FINISHED") == []
@@ -133,7 +133,6 @@ def test_resumed_study_goes_on_with_the_same_child_run(uri: str, tmp_path: Path)
     assert [parent.info.run_name for parent in parents] == ["launch-1", "launch-2"]
     assert children["7"].info.run_id == run_id
     assert children["7"].info.status == "FINISHED"
-    assert children["8"].data.tags["mlflow.parentRunId"] == parents[1].info.run_id
     assert len(history(uri, children["7"], "loss/ddpm")) == 6
     assert len(models_of(uri)) == 1
 
@@ -169,7 +168,7 @@ def test_launch_of_another_driver_that_is_alive_goes_on(uri: str, tmp_path: Path
     make_tracker(uri, tmp_path, launch="launch-2", **second)  # begun in the same second
 
     parents, _ = runs_of(uri)
-    found = [(run.data.tags["diffrop.driver"], run.info.status) for run in parents]
+    found = [(run.data.tags[LAUNCHED_BY], run.info.status) for run in parents]
     assert found == [("gone", "KILLED"), ("first", "RUNNING"), ("second", "RUNNING")]
 
 
@@ -180,14 +179,13 @@ def test_trial_of_another_driver_keeps_its_run(uri: str, tmp_path: Path) -> None
         for name in ("first", "second")
     )
     trial = make_trial(tmp_path)
-    again = dataclasses.replace(trial, seed=1, name="t007-s1")
+    again = make_trial(tmp_path, seed=1, name="t007-s1 reciprocal tau_0=3.2")
     for found in (trial, again):
         first.sync(found)
         second.sync(found)
-    others, children = runs_of(uri)
-    assert sorted(run.info.run_name for run in others) == ["first", "second", "t007-s1"]
-    owner = next(run for run in others if run.info.run_name == "first")
-    assert children["7"].data.tags["mlflow.parentRunId"] == owner.info.run_id
+    others, _ = runs_of(uri)
+    together = "t007 reciprocal tau_0=3.2, fresh seeds"
+    assert sorted(run.info.run_name for run in others) == ["first", "second", together, again.name]
 
 
 def test_same_launch_again_keeps_its_parent_run(uri: str, tmp_path: Path) -> None:
@@ -228,14 +226,15 @@ def test_models_are_found_in_the_order_of_their_few_shot_fid(uri: str, tmp_path:
     tracker.sync(make_full_trial(tmp_path, 4, few=1.0, state="PRUNED"))
     assert tracker.close("FINISHED") == []
 
-    order = [{"field_name": "metrics.fid", "dataset_name": "few", "ascending": True}]
+    order = [{"field_name": "metrics.fid/few", "ascending": True}]
     models = models_of(uri, order_by=order)
     assert [model.name for model in models] == ["t002", "t003", "t001"]
     best = models[0]
-    fids = {metric.dataset_name: metric.value for metric in best.metrics}
-    assert fids == {"all": 40.0, "many": 30.0, "medium": 50.0, "few": 30.0}
-    assert {metric.dataset_digest for metric in best.metrics} == {"d1ge57d1ge57"}
-    assert {metric.step for metric in best.metrics} == {192}
+    fids = {metric.key: metric.value for metric in best.metrics}
+    assert fids == {"fid/all": 40.0, "fid/many": 30.0, "fid/medium": 50.0, "fid/few": 30.0}
+    assert best.tags["data_digest"] == "d1ge57" * 9
+    run = runs_of(uri)[1]["2"]
+    assert len(history(uri, run, "fid/few")) == 1  # the model's is the run's own
     assert str(best.status) == "READY"
     assert best.source_run_id == runs_of(uri)[1]["2"].info.run_id
     assert best.params["form"] == "reciprocal"

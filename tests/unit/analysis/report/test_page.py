@@ -19,7 +19,7 @@ from diffrop.analysis.report.summary import answer
 from diffrop.errors import StudyError
 from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
 from diffrop.record.study_folder import StudyFolder
-from diffrop.tracking.study import study_tags
+from diffrop.tracking.study import study_note
 from tests.made.analysed_study import NINE_TRIALS, SPACE, read_trials, write_study, write_trials
 from tests.made.faults import fault
 from tests.made.full_study import with_confirmation, write_full_study
@@ -310,17 +310,17 @@ def test_figure_of_very_many_shapes_is_drawn_in_pixels() -> None:
     assert len(html) < 200_000
 
 
-def test_what_earlier_studies_taught_is_in_the_report_and_a_tag(
+def test_what_earlier_studies_taught_is_in_the_report_and_in_mlflow(
     full_study: StudyResults, tmp_path: Path
 ) -> None:
     assert learned_notes(full_study) == []
-    assert "warm_start" not in study_tags(StudyFolder(full_study.directory))
+    assert "earlier" not in study_note(StudyFolder(full_study.directory))
     study = write_full_study(tmp_path / "s")
     note = "3 of 9 trials of 'first' are known to the sampler"
     (study / "warm_start.json").write_text(json.dumps({"notes": [note]}))
     text = Page(write_report(study).read_text("utf-8")).text
     assert "Learned from earlier studies" in text and f"{note}." in text
-    assert study_tags(StudyFolder(study))["warm_start"] == note
+    assert f"**Learned from earlier studies**: {note}" in study_note(StudyFolder(study))
 
 
 @pytest.mark.usefixtures("without_figures")
