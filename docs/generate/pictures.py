@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "pictures"
 SOURCE = FOLDER / "trials.csv"
 HASH_KEY = "trials.csv SHA-256"
 """The text of a PNG file that says which trials.csv it was made with."""
-WIDTH, SCALE, COLOURS = 1000, 1.75, 64
+WIDTH, SCALE, COLOURS = 1000, 1.75, 128
 MARGIN_PX = 12
 PARTS = {
     "report.png": ("header", "#answer .facts"),
@@ -35,7 +35,8 @@ BOX = """
 const box = query => document.querySelector(query).getBoundingClientRect();
 const [first, last] = [box(arguments[0]), box(arguments[1])];
 const [left, right] = [Math.min(first.left, last.left), Math.max(first.right, last.right)];
-return [left, first.top + scrollY, right - left, last.bottom - first.top];
+const bottom = Math.max(first.bottom, last.bottom);
+return [left, first.top + scrollY, right - left, bottom - first.top];
 """
 
 
