@@ -57,9 +57,14 @@ class Preparing:
     @property
     def is_abandoned(self) -> bool:
         """Whether the folder is but what a preparation that was killed has left."""
-        folder = self._folder
-        begun = folder.preparing.exists() and not folder.config.exists()
+        begun = self._folder.preparing.exists() and self._holds_no_study
         return begun and not self._processes.others()
+
+    @property
+    def _holds_no_study(self) -> bool:
+        """Whether no study has begun in the folder; one whose configuration is lost has."""
+        folder = self._folder
+        return not (folder.config.exists() or folder.database.exists() or folder.trials())
 
     def activities(self) -> list[Activity]:
         """Return what the processes that are alive are doing."""
@@ -96,7 +101,7 @@ class Preparing:
             with self._processes.beating():
                 yield
         finally:
-            if not folder.config.exists():
+            if self._holds_no_study:
                 shutil.rmtree(folder.path, ignore_errors=True)
             with contextlib.suppress(OSError):  # another process prepares it, too
                 folder.preparing.rmdir()

@@ -56,6 +56,17 @@ def test_study_that_was_made_stays(folder: StudyFolder) -> None:
     assert folder.config.exists() and not folder.preparing.exists()
 
 
+@pytest.mark.parametrize("kept", ["study.db", "trials/t000"])
+def test_study_whose_configuration_is_lost_is_not_removed(folder: StudyFolder, kept: str) -> None:
+    with Preparing(folder).run():
+        (folder.path / kept).mkdir(parents=True)
+    assert (folder.path / kept).exists()
+    run_bare(KILLED, str(folder.path.with_name("other")))
+    other = StudyFolder(folder.path.with_name("other"))
+    (other.path / kept).mkdir(parents=True)
+    assert list(other.preparing.iterdir()) and not Preparing(other).is_abandoned
+
+
 def test_two_processes_do_not_prepare_one_study(folder: StudyFolder, tmp_path: Path) -> None:
     launch = launch_in(tmp_path)
     with Preparing(folder).run():
