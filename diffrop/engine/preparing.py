@@ -87,6 +87,7 @@ class Preparing:
         folder = self._folder
         if self.is_abandoned:
             shutil.rmtree(folder.path)
+        made = [path for path in folder.path.parents if not path.exists()]
         try:
             if not folder.config.exists():
                 folder.path.mkdir(parents=True)
@@ -103,6 +104,9 @@ class Preparing:
         finally:
             if self._holds_no_study:
                 shutil.rmtree(folder.path, ignore_errors=True)
+            for path in made:  # unless something else, such as a cache, was put there
+                with contextlib.suppress(OSError):
+                    path.rmdir()
             with contextlib.suppress(OSError):  # another process prepares it, too
                 folder.preparing.rmdir()
 
