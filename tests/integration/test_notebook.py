@@ -30,5 +30,5 @@ def test_study_runs_and_goes_on_from_python(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     counts = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    assert counts == ["found 2 ['config', 'format', 'omega', 'provenance']", "found 3"]
+    assert counts == ["found 2 ['config', 'format', 'omega', 'omegas', 'provenance']", "found 3"]
     assert (tmp_path / "runs" / "s" / "report.html").exists()
