@@ -1,6 +1,5 @@
 """Trials of several workers, on a cluster that was there before."""
 
-import io
 import threading
 import time
 from collections.abc import Iterator
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from diffrop.config import ExperimentConfig
+from diffrop.console.screens import QuietScreen
 from diffrop.engine.final_training import FinalResult, train_final
 from diffrop.engine.run import FinishedStudy
 from diffrop.execution.trial import run_trial
@@ -83,7 +82,7 @@ def test_two_workers_give_one_workers_losses_and_scores(
 def train_on_two(config: ExperimentConfig, address: str, folder: Path) -> FinalResult:
     launch = launch_in(folder, ray_address=address, workers_per_trial=2)
     directory = folder / "runs/final"
-    return train_final(config, small_inputs(), directory, launch, Console(file=io.StringIO()))
+    return train_final(config, small_inputs(), directory, launch, QuietScreen())
 
 
 def test_final_training_names_the_step_of_a_nan_loss(address: str, tmp_path: Path) -> None:
