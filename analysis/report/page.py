@@ -16,9 +16,9 @@ import jinja2
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count, format_score, score_label
-from diffrop.analysis.figures.drawing import draw_figures, or_failure
+from diffrop.analysis.figures.drawing import or_failure
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import caption, remove_caption, write_figure
 from diffrop.analysis.report.live import RELOAD_S, Live
@@ -58,16 +58,6 @@ STEPS = {
     "train": "train the best configuration in full",
 }
 """What the words of `next_step` stand for."""
-
-
-def write_report(study_dir: Path) -> Path:
-    """Write report.html into a study's folder and return its path.
-
-    Raises:
-        ValueError: the folder is no study.
-    """
-    study = load_study(study_dir)
-    return write_page(study, draw_figures(study), study_dir)
 
 
 def write_page(

@@ -45,11 +45,6 @@ class Preparing:
         self._noted = Activity("", None, 0.0)
         self._noted_at = 0.0
 
-    @property
-    def name(self) -> str:
-        """Of this process's file."""
-        return self._processes.own
-
     def others(self) -> list[str]:
         """Return the other processes that prepare the study before it has a configuration."""
         return [] if self._folder.config.exists() else self._processes.others()

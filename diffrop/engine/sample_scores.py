@@ -1,6 +1,5 @@
 """The scores of any images with labels: from class folders, an `.npz`, or a checkpoint."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import torch
 
-from diffrop.activity import Tell, counted, untold
+from diffrop.activity import Tell, untold
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig, Metric
 from diffrop.data import Dataset, LabelledImages, load_dataset
@@ -170,9 +169,8 @@ def score_samples(
     """
     labels = samples.images.labels
     rows = spread_rows(labels, range(len(samples.images.class_names)))
-    num_batches = math.ceil(len(rows) / target.extractor.batch_size)
-    look = counted(tell, f"features of {len(rows):,} images", num_batches)
-    extraction = target.extractor.extract(samples.images.images[rows].to(device), look)
+    images = samples.images.images[rows].to(device)
+    extraction = target.extractor.extract_told(images, f"{len(rows):,} images", tell)
     tell("metrics", None)
     return evaluate(
         extraction, labels[rows], target.reference, sampler=samples.sampler, metrics=target.metrics

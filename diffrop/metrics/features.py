@@ -94,6 +94,17 @@ class FeatureExtractor:
         predictions = known.argmax(dim=1) if known is not None and self.knows_labels else None
         return Extraction(self.name, torch.cat(features), known, predictions)
 
+    def extract_told(self, images: Tensor, what: str, tell: Tell) -> Extraction:
+        """Return what `extract` does, and tell of every batch how far that is.
+
+        Args:
+            images: uint8 (N, C, H, W).
+            what: they are, in words.
+            tell: is told.
+        """
+        num_batches = math.ceil(len(images) / self.batch_size)
+        return self.extract(images, counted(tell, f"features of {what}", num_batches))
+
     @property
     def fingerprint(self) -> str:
         """Digest of the name and of every weight."""
@@ -132,9 +143,8 @@ def cached_features(
         same = known.shape[1] == fresh.shape[1]
         if same and torch.allclose(known[:PROBES], fresh, rtol=1e-2, atol=near):
             return known
-    num_batches = math.ceil(len(images.images) / extractor.batch_size)
-    look = counted(tell, f"features of {len(images.images):,} real images", num_batches)
-    features = extractor.extract(images.images.to(device), look).features
+    what = f"{len(images.images):,} real images"
+    features = extractor.extract_told(images.images.to(device), what, tell).features
     write_checkpoint(path, Checkpoint({"features": features}, {"extractor": extractor.name}))
     return features
 

@@ -1,13 +1,12 @@
 """What a FID means on a dataset: that of noise, and of real images against other real ones."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 
-from diffrop.activity import Tell, counted, untold
+from diffrop.activity import Tell, untold
 from diffrop.config import EvaluationConfig
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import to_uint8
@@ -47,9 +46,7 @@ def measure_reference_scores(
     noise = to_uint8(torch.randn(num, *dataset.image_shape, generator=rng).clamp(-1, 1))
     score = partial(evaluate, metrics=FID_ALONE, details=False)
     labels = balanced_labels(num, dataset.num_classes)
-    num_batches = math.ceil(num / extractor.batch_size)
-    look = counted(tell, "features of noise, for scale", num_batches)
-    of_noise = extractor.extract(noise.to(device), look)
+    of_noise = extractor.extract_told(noise.to(device), "noise, for scale", tell)
     tell("scores of noise and of real images, for scale", None)
     noise_report = score(of_noise, labels, reference, sampler="standard normal pixels")
     features, real_labels = reference.features, reference.labels

@@ -10,9 +10,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
-from diffrop.analysis.report.page import write_report
 from tests.made.browsing import HEIGHT, look, take_picture
 from tests.made.full_study import write_full_study
+from tests.made.written_report import write_report
 
 PAGE = {"light": (255, 255, 255), "dark": (20, 23, 26)}
 """Colour of the page in each theme."""

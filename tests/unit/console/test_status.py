@@ -86,7 +86,8 @@ def test_study_that_prepares_is_shown_before_it_has_a_configuration(tmp_path: Pa
         assert found.to_dict()["preparing"] == ["features of 50,000 real images 12%, 0 s"]
         Console(file=text, width=80).print(studies_table({"new": found}))
         assert "preparing" in text.getvalue() and "12%, 0 s" in text.getvalue()
-        (new.folder.preparing / preparing.name).rename(new.folder.preparing / "elsewhere-1-abc")
+        [own] = new.folder.preparing.iterdir()
+        own.rename(new.folder.preparing / "elsewhere-1-abc")
         gone = time.time() - 3600
         os.utime(new.folder.preparing / "elsewhere-1-abc", (gone, gone))
         killed = study_status(new)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from diffrop.analysis.data.load import load_study
-from diffrop.analysis.report.page import write_report
 from diffrop.analysis.report.render import study_answer
 from diffrop.analysis.report.summary import answer
 from diffrop.console.call import Call
@@ -23,6 +22,7 @@ from diffrop.engine.result_files import write_results
 from diffrop.engine.run import FinishedStudy
 from tests.made.finished_study import open_finished_study, write_finished_study
 from tests.made.small import small_experiment, small_study
+from tests.made.written_report import write_report
 
 
 def test_command_is_stored_as_it_was_typed_without_credentials() -> None:

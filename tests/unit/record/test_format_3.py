@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from diffrop.analysis.data.load import load_study
-from diffrop.analysis.report.page import write_report
 from diffrop.console.status import study_status
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
@@ -16,6 +15,7 @@ from diffrop.record.study_store import StudyStore
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.study.config import LaunchConfig
 from tests.made.format_3 import NAMES, described, differing, expected_of, unpack
+from tests.made.written_report import write_report
 
 pytestmark = pytest.mark.parametrize("name", NAMES)
 

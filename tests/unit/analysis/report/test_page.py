@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import new_figure
-from diffrop.analysis.report.page import picture, write_report
+from diffrop.analysis.report.page import picture
 from diffrop.analysis.report.sections import confirmation_section, learned_notes
 from diffrop.analysis.report.summary import answer
 from diffrop.errors import StudyError
@@ -24,6 +24,7 @@ from tests.made.analysed_study import NINE_TRIALS, SPACE, read_trials, write_stu
 from tests.made.faults import fault
 from tests.made.full_study import with_confirmation, write_full_study
 from tests.made.html_page import Page
+from tests.made.written_report import write_report
 
 
 @pytest.fixture(scope="module")
