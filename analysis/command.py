@@ -162,11 +162,15 @@ def _load(study: str, args: argparse.Namespace) -> "StudyResults":
 
 def _folder(args: argparse.Namespace) -> Path:
     """Return the study's folder; of a study in MLflow, one of its name here."""
+    name = _name_in_mlflow(args)
+    return Path(args.study if name is None else name.partition("@")[0])
+
+
+def _name_in_mlflow(args: argparse.Namespace) -> str | None:
     from diffrop.analysis.data.tracked import split_address
 
-    address = _address(args.study, args)
-    tracked = split_address(address)
-    return Path(tracked[1].partition("@")[0] if tracked else address)
+    tracked = split_address(_address(args.study, args))
+    return tracked[1] if tracked else None
 
 
 def _list(args: argparse.Namespace) -> Iterable[str]:
@@ -194,7 +198,7 @@ def _write_report(args: argparse.Namespace) -> Iterable[Path]:
     from diffrop.analysis.report.page import write_page
 
     study = _load(args.study, args)
-    standing = args.standing(_folder(args)) if args.tracking_uri is None else ""
+    standing = args.standing(_folder(args)) if _name_in_mlflow(args) is None else ""
     return [write_page(study, draw_figures(study), args.out or _folder(args), standing)]
 
 

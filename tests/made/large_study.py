@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.made.full_study import RUNGS, SCHEDULES, write_full_study
+from tests.made.full_card import RUNGS
+from tests.made.full_study import SCHEDULES, write_full_study
 
 FORMS = ("reciprocal", "hinge", "exponential", "negative_l2")
 NUM_TRIALS = 40

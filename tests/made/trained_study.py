@@ -8,7 +8,8 @@ import yaml
 from diffrop.checkpoint_file import write_checkpoint
 from diffrop.data import load_dataset
 from diffrop.training.trainer import Trainer
-from tests.made.full_study import FINAL, TRIALS, write_full_study
+from tests.made.full_card import FINAL
+from tests.made.full_study import TRIALS, write_full_study
 from tests.made.small import small_experiment
 
 BEST = 1

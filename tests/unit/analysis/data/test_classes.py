@@ -6,7 +6,8 @@ from diffrop.analysis.data.classes import class_scores, classes_frame
 from diffrop.analysis.data.compare import baseline_trial
 from diffrop.analysis.data.load import StudyResults, load_study
 from tests.made.analysed_study import write_checkpoint
-from tests.made.full_study import FINAL, write_full_study
+from tests.made.full_card import FINAL
+from tests.made.full_study import write_full_study
 
 COUNTS = [40, 170, 40, 17, 18, 19, 20, 21, 22, 23]
 

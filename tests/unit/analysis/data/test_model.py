@@ -13,7 +13,8 @@ from diffrop.analysis.data.model import (
 )
 from diffrop.analysis.figures.registry import study_figure
 from tests.made.drawn import sentence_of
-from tests.made.full_study import FINAL, write_full_study
+from tests.made.full_card import FINAL
+from tests.made.full_study import write_full_study
 from tests.made.trained_study import BEST
 
 pytestmark = pytest.mark.usefixtures("quick_samples")

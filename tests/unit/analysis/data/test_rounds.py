@@ -1,7 +1,7 @@
 from diffrop.analysis.data.compare import comparable_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.rounds import omega_rows
-from tests.made.full_study import OMEGAS
+from tests.made.full_card import OMEGAS
 
 
 def test_curves_over_omega_are_of_one_round(full_study: StudyResults) -> None:

@@ -7,7 +7,8 @@ from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.class_fid import applies, class_fid_figure
 from tests.made.analysed_study import write_checkpoint
 from tests.made.drawn import axes_of, lines_of, sentence_of, text_of
-from tests.made.full_study import FINAL, write_full_study
+from tests.made.full_card import FINAL
+from tests.made.full_study import write_full_study
 
 
 def test_each_class_has_a_marker_of_the_baseline_and_of_the_best(full_study: StudyResults) -> None:

@@ -7,7 +7,8 @@ from matplotlib.container import BarContainer
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures.cost import cost_figure, cost_hours
 from tests.made.drawn import sentence_of, text_of
-from tests.made.full_study import SECONDS, TRAINING_S, TRIALS
+from tests.made.full_card import SECONDS
+from tests.made.full_study import TRAINING_S, TRIALS
 
 
 def test_hours_are_those_of_the_store(full_study: StudyResults) -> None:

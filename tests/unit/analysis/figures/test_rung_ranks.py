@@ -5,7 +5,8 @@ from scipy.stats import kendalltau
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures.rung_ranks import rung_ranks, rung_ranks_figure
 from tests.made.drawn import lines_of, text_of
-from tests.made.full_study import AUDITED, RUNGS
+from tests.made.full_card import RUNGS
+from tests.made.full_study import AUDITED
 
 
 def test_rung_ranks_are_those_of_the_trials_scored_in_full(full_study: StudyResults) -> None:

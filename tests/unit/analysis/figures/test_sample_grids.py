@@ -8,7 +8,8 @@ from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.sample_grids import newest_grids, sample_grids_figure
 from tests.made.analysed_study import write_checkpoint
 from tests.made.drawn import axes_of, sentence_of, text_of
-from tests.made.full_study import FINAL, write_full_study
+from tests.made.full_card import FINAL
+from tests.made.full_study import write_full_study
 
 
 def test_grids_of_baseline_and_best_are_drawn_pixel_by_pixel(full_study: StudyResults) -> None:
