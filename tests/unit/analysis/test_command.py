@@ -169,7 +169,11 @@ def test_command_reads_a_study_from_mlflow(
     monkeypatch.chdir(tmp_path)
     for more in (["--out", "out"], []):
         assert main(["loss_forms", *typed, *more]) == 0
-    assert main(["report", *typed, "--out", "out"]) == 0
+
+    def of_a_folder(folder: Path) -> str:
+        pytest.fail(f"{folder} is no folder of this study")
+
+    assert main(["report", *typed, "--out", "out"], standing=of_a_folder) == 0
     assert asked == [("sqlite:////runs/mlflow.db", "tau-sweep")] * 3
     drawn = {"loss_forms.png", "loss_forms.svg"}
     assert {path.name for path in Path("out").iterdir()} == {*drawn, "report.html"}
