@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +63,25 @@ class Setting:
         return seconds.training(0, self.final_images) + seconds.sampling(FULL_SAMPLES, 1.0)
 
 
+class Method(ABC):
+    """A way to search."""
+
+    common: bool = True
+    """Whether trials share their random numbers."""
+
+    @abstractmethod
+    def begin(
+        self, setting: Setting, seed: int, noise: StudyNoise, leader: Leader
+    ) -> Callable[[], Trial | None]:
+        """Return what begins the study's next trial, and returns None once there is no more."""
+
+    def start_s(self, setting: Setting) -> float:
+        """Return the time in seconds at which the workers start."""
+        return 0.0
+
+
 @dataclass(frozen=True)
-class Engine:
+class Engine(Method):
     """A study by this project's engine; the defaults are its own."""
 
     omega_search: OmegaSearch = "halving"
@@ -71,14 +89,13 @@ class Engine:
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
     common: bool = True
-    """Whether trials share their random numbers."""
     fork_images: int = 0
     """Images seen at which trials fork from the baseline; 0 means that they do not."""
 
     def begin(
         self, setting: Setting, seed: int, noise: StudyNoise, leader: Leader
     ) -> Callable[[], Trial | None]:
-        """Return what begins the study's next trial."""
+        """Ask the engine's own searcher."""
         config = self.config(setting, seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

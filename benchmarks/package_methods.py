@@ -11,7 +11,7 @@ import optuna
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.engine_method import REDUCTION_FACTOR, Setting, search_omega
+from benchmarks.engine_method import REDUCTION_FACTOR, Method, Setting, search_omega
 from benchmarks.landscapes import Values
 from benchmarks.simulation import OMEGAS, Leader, SimulatedTraining, StudyNoise, Trial
 from benchmarks.surrogate import FULL_SAMPLES
@@ -55,10 +55,8 @@ def point_of(suggested: Values) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(Method):
     """One trial of the best point: what nobody can do better who trains and searches omega."""
-
-    common: bool = True
 
     def begin(
         self, setting: Setting, seed: int, noise: StudyNoise, leader: Leader
@@ -66,10 +64,6 @@ class Oracle:
         """Return what begins the one trial."""
         trials = iter([self._run(setting, noise, leader)])
         return lambda: next(trials, None)
-
-    def start_s(self, setting: Setting) -> float:
-        """Return when the workers start."""
-        return 0.0
 
     def _run(self, setting: Setting, noise: StudyNoise, leader: Leader) -> Trial:
         values = setting.truth.best
@@ -82,12 +76,11 @@ class Oracle:
 
 
 @dataclass(frozen=True)
-class PlainOptuna:
+class PlainOptuna(Method):
     """Optuna's ask and tell, every trial trained in full."""
 
     random: bool = False
     omega: OmegaChoice = OmegaChoice()
-    common: bool = True
 
     def begin(
         self, setting: Setting, seed: int, noise: StudyNoise, leader: Leader
@@ -103,10 +96,6 @@ class PlainOptuna:
             return self._run(setting, study, noise, leader)
 
         return begin
-
-    def start_s(self, setting: Setting) -> float:
-        """Return when the workers start."""
-        return 0.0
 
     def _run(
         self, setting: Setting, study: optuna.Study, noise: StudyNoise, leader: Leader
@@ -124,7 +113,7 @@ class PlainOptuna:
 
 
 @dataclass(frozen=True)
-class TuneOptunaSearch:
+class TuneOptunaSearch(Method):
     """Ray Tune's OptunaSearch and ASHA as their documentation puts them together.
 
     Both classes are Tune's own, called in the order in which its loop calls them. A trial reports
@@ -134,7 +123,6 @@ class TuneOptunaSearch:
     growing_samples: bool = True
     """Score on as many samples as the engine at each rung, instead of the full number."""
     omega: OmegaChoice = OmegaChoice()
-    common: bool = True
 
     def begin(
         self, setting: Setting, seed: int, noise: StudyNoise, leader: Leader
@@ -164,10 +152,6 @@ class TuneOptunaSearch:
             return self._run(setting, trial_id, searcher, scheduler, noise, leader)
 
         return begin
-
-    def start_s(self, setting: Setting) -> float:
-        """Return when the workers start."""
-        return 0.0
 
     def _run(
         self,

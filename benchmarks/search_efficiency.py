@@ -25,10 +25,10 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine_method import Setting
+from benchmarks.engine_method import Method, Setting
 from benchmarks.landscape_table import add_options, read_lines, table_path
 from benchmarks.landscapes import LANDSCAPES
-from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM, Method
+from benchmarks.search_methods import ENGINE, FORKS, METHODS, ORACLE, RANDOM
 from benchmarks.simulation import (
     TOP_SHARE,
     Course,

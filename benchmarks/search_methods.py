@@ -2,12 +2,11 @@
 
 import dataclasses
 
-from benchmarks.engine_method import Engine
+from benchmarks.engine_method import Engine, Method
 from benchmarks.package_methods import OmegaChoice, Oracle, PlainOptuna, TuneOptunaSearch
 from benchmarks.surrogate import FULL_SAMPLES
 
 FORK_IMAGES = 10_240
-Method = Engine | Oracle | PlainOptuna | TuneOptunaSearch
 BASE = Engine()
 AS_PARAMETER = OmegaChoice(on_checkpoint=False)
 ORACLE, RANDOM, ENGINE = "oracle", "random points", "this engine"
