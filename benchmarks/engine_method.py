@@ -1,5 +1,6 @@
 """This project's engine as a way to search: trials that the simulation runs on the surrogate."""
 
+import dataclasses
 import itertools
 import warnings
 from abc import ABC, abstractmethod
@@ -7,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from ray.tune.schedulers import TrialScheduler
@@ -89,6 +90,9 @@ class Engine(Method):
     sampler: Sampler = "tpe"
     rung_samples: int = RUNG_SAMPLES
     common: bool = True
+    prior: Literal["best", "worst"] | None = None
+    """The point of the space, without noise, that all parameters' priors are at, with medium
+    confidence; None for a space without priors."""
     fork_images: int = 0
     """Images seen at which trials fork from the baseline; 0 means that they do not."""
 
@@ -123,9 +127,10 @@ class Engine(Method):
         recipe = setting.surrogate.landscape.baseline.with_values(
             {"evaluation.omega_search": self.omega_search}
         )
+        point = getattr(setting.truth, self.prior) if self.prior else {}
         return StudyConfig(
             name="surrogate",
-            space=setting.space,
+            space=with_priors(setting.space, point),
             experiment=recipe,
             num_trials=setting.num_trials,
             seed=seed,
@@ -179,6 +184,17 @@ class Engine(Method):
                     leader.stopped.append(trained)
                 break
         searcher.on_trial_complete(tune_trial.trial_id, result)
+
+
+def with_priors(space: SearchSpace, point: Values) -> SearchSpace:
+    """Return a space whose parameters have the values of a point as priors."""
+    parameters = [
+        dataclasses.replace(parameter, prior=point[parameter.name], confidence="medium")
+        if parameter.name in point
+        else parameter
+        for parameter in space.parameters
+    ]
+    return SearchSpace(parameters=tuple(parameters))
 
 
 def search_omega(

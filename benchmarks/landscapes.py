@@ -151,14 +151,8 @@ def value_at(parameter: Parameter, share: float) -> Any:
     """Return the value at a share in [0, 1) of a parameter's range, or of its choices."""
     if parameter.choices is not None:
         return parameter.choices[int(share * len(parameter.choices))]
-    assert parameter.low is not None and parameter.high is not None
-    low, high = parameter.low, parameter.high
-    if parameter.integer and not parameter.log:
-        return int(low + share * (high - low + 1))
-    value = low * (high / low) ** share if parameter.log else low + share * (high - low)
-    if parameter.integer:
-        return round(value)
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    value = parameter.at_share(share)
+    return value if parameter.integer else float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 LANDSCAPES = {

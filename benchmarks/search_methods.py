@@ -26,6 +26,8 @@ METHODS: dict[str, Method] = {
     "  Hyperband for the median rule": dataclasses.replace(BASE, scheduler="hyperband"),
     "  ASHA for the median rule": dataclasses.replace(BASE, scheduler="asha"),
     "  no common random numbers": dataclasses.replace(BASE, common=False),
+    "  a prior at the best point": dataclasses.replace(BASE, prior="best"),
+    "  a prior at the worst point": dataclasses.replace(BASE, prior="worst"),
     FORKS: dataclasses.replace(BASE, fork_images=FORK_IMAGES),
     "omega a parameter: random points": PlainOptuna(random=True, omega=AS_PARAMETER),
     "omega a parameter: Optuna (TPE)": PlainOptuna(omega=AS_PARAMETER),

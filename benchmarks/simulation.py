@@ -145,6 +145,8 @@ class Truth:
     """Of every point at its best omega, ascending."""
     best: dict[str, object]
     """The best point."""
+    worst: dict[str, object]
+    """The worst point."""
 
     @classmethod
     def of(cls, surrogate: Surrogate) -> "Truth":
@@ -153,7 +155,8 @@ class Truth:
         points = list(itertools.islice(sobol_points(landscape.search_space, seed=0), NUM_POINTS))
         found = over_omegas(surrogate, points)
         at_best = found.min(axis=1)
-        return cls(np.sort(found.ravel()), np.sort(at_best), points[int(at_best.argmin())])
+        best, worst = (points[int(at(at_best))] for at in (np.argmin, np.argmax))
+        return cls(np.sort(found.ravel()), np.sort(at_best), best, worst)
 
     def threshold(self, share: float, at_best_omega: bool = False) -> float:
         """Return the log score that a share of the points, or of points and omegas, is under."""

@@ -13,7 +13,7 @@ from scipy.linalg import cho_solve
 from benchmarks.gaussian_process import GaussianProcess
 from benchmarks.landscapes import Values, sobol_points
 from benchmarks.surrogate import Surrogate
-from benchmarks.surrogate_inputs import LOG_RUINED, share_of
+from benchmarks.surrogate_inputs import LOG_RUINED
 
 MOST = 1 / 3
 """An error, or uncertainty, that is a larger share of the effects allows no claim."""
@@ -187,7 +187,7 @@ def _regions(surrogate: Surrogate, points: Sequence[Values]) -> Iterator[tuple[s
                 )
             continue
         shares = np.array(
-            [share_of(parameter, values[name]) if name in values else -1.0 for values in points]
+            [parameter.share_of(values[name]) if name in values else -1.0 for values in points]
         )
         for third, word in enumerate(("low", "middle", "high")):
             yield f"{name} {word}", asked & (np.minimum(2, np.floor(3 * shares)) == third)

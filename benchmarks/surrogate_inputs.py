@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.landscapes import RUINED, Landscape, Values
 from diffrop.schema import flatten
-from diffrop.study.space import FORM_KEY, Parameter
+from diffrop.study.space import FORM_KEY
 
 STRENGTH_KEY = "contrastive.tau_0"
 LOG_RUINED = math.log(RUINED)
@@ -66,13 +66,5 @@ class Inputs:
             elif parameter.when and parameter.name not in values:
                 row.append(0.5)
             else:
-                row.append(share_of(parameter, float(value)))
+                row.append(parameter.share_of(float(value)))
         return row
-
-
-def share_of(parameter: Parameter, value: float) -> float:
-    """Return where a value lies in a parameter's range, from 0 to 1, on its own scale."""
-    assert parameter.low is not None and parameter.high is not None
-    ends = np.array([parameter.low, parameter.high, value])
-    low, high, own = np.log(ends) if parameter.log else ends
-    return float(np.clip((own - low) / (high - low), 0.0, 1.0))

@@ -28,7 +28,7 @@ from diffrop.analysis.report.sections import (
     confirmation_section,
     cost_section,
     front_section,
-    learned_notes,
+    known_before,
     stopping_section,
 )
 from diffrop.analysis.report.summary import (
@@ -117,7 +117,7 @@ def _context(
         "rows": trial_rows(study),
         "has_accuracy": has_accuracy(study),
         "confirmation": confirmation_section(study),
-        "learned": learned_notes(study),
+        "known_before": known_before(study),
         "stopping": stopping_section(study),
         "front": front_section(study),
         "cost": cost_section(study),

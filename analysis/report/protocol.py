@@ -89,6 +89,8 @@ def space_row(item: dict[str, Any]) -> dict[str, str]:
             f"{v:g}" if isinstance(v, float) else str(v) for v in map(item.get, ("low", "high"))
         ]
         values = f"{' to '.join(ends)}{', log' if item.get('log') else ''}"
+    if item.get("prior") is not None:
+        values += f"; prior {item['prior']}, {item.get('confidence')} confidence"
     when = item.get("when")
     if isinstance(when, dict):
         when = "; ".join(f"{key} is {_either(value)}" for key, value in flatten(when).items())

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from diffrop.analysis.data.compare import best_trial
 from diffrop.analysis.data.evaluations import cost_sentence
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count, format_score
@@ -173,9 +175,28 @@ def front_section(study: StudyResults) -> Section | None:
     return Section(sentences, ["trial", "omega", "sampler", *scores, *asked, "on the front"], rows)
 
 
-def learned_notes(study: StudyResults) -> list[str]:
-    """Return a sentence for each earlier study whose trials the sampler knew."""
-    return [f"{note}." for note in study.warm_start]
+def known_before(study: StudyResults) -> list[str]:
+    """Return what the search knew before it began, a sentence each.
+
+    These are the earlier studies whose trials the sampler knew, and the priors of the space.
+    """
+    return [*(f"{note}." for note in study.warm_start), *_of_priors(study)]
+
+
+def _of_priors(study: StudyResults) -> Iterator[str]:
+    priors = [
+        f"{item['name']} {item['prior']}" for item in study.space if item.get("prior") is not None
+    ]
+    if not priors:
+        return
+    near, best = study.trials[study.trials["from_prior"]], best_trial(study)
+    place = "" if best is None else ", the best trial is not one of them"
+    if best is not None and best["number"] in near["number"].to_numpy():
+        place = f", the best trial ({trial_label(int(best['number']))}) is one of them"
+    yield (
+        f"The space has priors: {', '.join(priors)}. {len(near)} of {len(study.trials) - 1} "
+        f"trials took values around them, fewer as trials ended{place}."
+    )
 
 
 def cost_section(study: StudyResults) -> Section:

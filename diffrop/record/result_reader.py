@@ -25,7 +25,15 @@ from diffrop.record.score_card import ScoreCard
 from diffrop.record.shared_records import shared_copy
 from diffrop.record.study_folder import StudyFolder
 from diffrop.record.trial_folder import TrialFolder
-from diffrop.record.trial_state import AUDITED_AT, DRIVER, MESSAGE, PARENT, VALUES, rung_scores
+from diffrop.record.trial_state import (
+    AUDITED_AT,
+    DRIVER,
+    FROM_PRIOR,
+    MESSAGE,
+    PARENT,
+    VALUES,
+    rung_scores,
+)
 from diffrop.study.config import StudyConfig
 from diffrop.study.ranking import RankedScore, sort_keys
 
@@ -146,6 +154,7 @@ class ResultReader:
             duration_s=(end - start).total_seconds(),
             message=attributes.get(MESSAGE, ""),
             audited_at=attributes.get(AUDITED_AT),
+            from_prior=attributes.get(FROM_PRIOR, False),
             parent=f"{trial_label(parent['trial'])}@{parent['images']}" if parent else "",
             training_key=folder.training_key() or "",
             driver=attributes.get(DRIVER, ""),

@@ -47,6 +47,8 @@ class TrialResult:
     """Whether a point of it is on the Pareto front."""
     audited_at: int | None = None
     """Images at which it would have been stopped, had it not been drawn for the audit."""
+    from_prior: bool = False
+    """Whether it took the values near the space's priors."""
     parent: str = ""
     """Trial and images that it went on from, such as t003@10240 (PBT)."""
     training_key: str = ""
@@ -107,6 +109,7 @@ class TrialResult:
             "feasible": self.feasible,
             "front": self.front,
             "audited_at": self.audited_at,
+            "from_prior": self.from_prior,
             "parent": self.parent,
             "training_key": self.training_key,
             "training_s": round(self.training_s, 3),

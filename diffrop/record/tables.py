@@ -37,7 +37,7 @@ TEXT = (
     "parent",
     "training_key",
 )
-FLAGS = ("feasible", "front")
+FLAGS = ("feasible", "front", "from_prior")
 WHOLE = (
     "number",
     "rank",
@@ -155,8 +155,8 @@ def typed_trials(trials: pd.DataFrame, study: str, base_form: str, source: objec
         trials[name] = _numbers(trials[name], source)
     for name in ("baseline", *FLAGS):
         trials[name] = _flags(trials[name])
-    trials["baseline"] = trials["baseline"].fillna(False).astype(bool)
-    trials["front"] = trials["front"].fillna(False).astype(bool)
+    for name in ("baseline", "front", "from_prior"):
+        trials[name] = trials[name].fillna(False).astype(bool)
     # A form that is not searched is that of the base experiment, except for the baseline's.
     trials["form"] = trials["form"].where(~trials["form"].isin(["", "-"]), base_form)
     trials["form"] = trials["form"].where(~trials["baseline"], "none")
@@ -228,7 +228,7 @@ def read_front(path: Path) -> pd.DataFrame | None:
     missing = [name for name in FRONT_COLUMNS if name not in front]
     if missing:
         raise ValueError(f"{path} has no column {missing[0]!r}, so it is no Pareto front")
-    flags = {name: _flags(front[name]) for name in FLAGS}
+    flags = {name: _flags(front[name]) for name in ("feasible", "front")}
     return front.assign(**(flags | {"front": flags["front"].fillna(False).astype(bool)}))
 
 

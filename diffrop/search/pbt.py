@@ -58,7 +58,7 @@ def next_child(
         rung_scores: their scores.
         forkable: whether a trial's checkpoint at so many images can be forked from.
     """
-    replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
+    replaced = {trial.user_attrs.get(REPLACES) for trial in trials if trial.number != number}
     for stopped in trials:
         images = stopped.user_attrs.get(STOPPED_AT)
         waits = stopped.state == TrialState.PRUNED and stopped.number not in replaced

@@ -12,17 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from diffrop.constraints import Constraint
-from diffrop.record.trial_state import FAILURE, RungScore, rung_scores, rungs_reached
+from diffrop.record.trial_state import FAILURE, FROM_PRIOR, RungScore, rung_scores, rungs_reached
 from diffrop.search.optuna_private import add_running_trial, ask_in_generation
 from diffrop.search.rung_scores import judged_violations
-from diffrop.seeds import SUGGESTION, derive_seed
+from diffrop.seeds import PRIOR, SUGGESTION, derive_seed
 from diffrop.study.config import StudyConfig
+from diffrop.study.prior import Finished, draw, probability
 
 MAX_POPULATION = 50
 
@@ -121,11 +123,13 @@ class SamplerView:
         self._fidelity = fidelity
         self._open: dict[int, optuna.Trial] = {}
         self._ended: set[int] = set()
+        self._finished: list[Finished] = []
         for study in self._known:
             for trial in study.trials:
                 found = self._outcome(trial, study.baseline.get, baseline_runs=False)
                 if found is not None and found.state != TrialState.FAIL:
                     self._tell(self._add(trial, generation=0), found)
+                    self._finished.append(Finished(False, found.values))
 
     def sync(self, trials: Sequence[FrozenTrial], baseline: BaselineScore) -> None:
         """Take up what changed in the real study.
@@ -148,6 +152,18 @@ class SamplerView:
             if found is not None:
                 self._tell(self._open.pop(trial.number), found)
                 self._ended.add(trial.number)
+                near_priors = trial.user_attrs.get(FROM_PRIOR, False)
+                self._finished.append(Finished(near_priors, found.values))
+
+    def believed(self, number: int) -> dict[str, Any]:
+        """Return the values that trial `number` takes from the space's priors; {} for none.
+
+        As `suggest`, it depends on the study's seed, the number and the history alone.
+        """
+        rng = np.random.default_rng(derive_seed(self._config.seed, PRIOR, number))
+        if rng.random() >= probability(self._finished, self._config.num_trials):
+            return {}
+        return draw(self._config.space, rng)
 
     def suggest(self, number: int, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the values of trial `number`, with the keys of `fixed` as they stand there.

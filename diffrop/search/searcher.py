@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from diffrop.record.trial_state import (
     AUDITED_AT,
     DRIVER,
     FAILURE,
+    FROM_PRIOR,
     IS_BASELINE,
     MESSAGE,
     PARENT,
@@ -40,6 +41,7 @@ from diffrop.search.rung_scores import RungScores, judged_violations
 from diffrop.search.sampler_view import SamplerView
 from diffrop.search.warm_start import recall
 from diffrop.study.config import StudyConfig
+from diffrop.study.space import FORM_KEY
 
 COOL_DOWN_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
@@ -269,30 +271,48 @@ class OptunaStudySearcher(Searcher):
         return any(not t.state.is_finished() and t.number not in mine for t in trials)
 
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
-        """Make a new trial: the baseline, a fixed point, a child, or what the sampler suggests."""
-        config, child = self._config, None
-        self._view.sync(trials, self.rung_scores.baseline)
-        if number == 0:
-            values: dict[str, Any] = {"contrastive.form": "none"}
-        elif number <= len(config.points):
-            values = self._view.suggest(number, config.points[number - 1])
-        else:
-            if config.scheduler == "pbt":
-                child = next_child(config, number, trials, self.rung_scores, self._forkable)
-            values = child.values if child else self._view.suggest(number)
-        attributes: dict[str, Any] = {}
-        if child:
-            attributes[PARENT] = {"trial": child.parent, "images": child.images}
-            attributes[REPLACES] = child.replaces
+        """Make a new trial."""
+        values, attributes = self._plan(number, trials, {})
         self._fix_next_draw(values)
         trial = self._study.ask()
         trial.set_user_attr(DRIVER, self._peers.driver)
-        if trial.number > 0:
-            values = self._config.space.suggest(trial)
-        attributes |= {IS_BASELINE: trial.number == 0, VALUES: values}
-        for name, given in attributes.items():
-            trial.set_user_attr(name, given)
+        self._draw(trial, attributes)
         return Running(trial, trial.number, same_as=_first_alike(trial, trials))
+
+    def _plan(
+        self, number: int, trials: Sequence[FrozenTrial], drawn: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Say what a trial is: the baseline, a fixed point, a child, or what the sampler suggests.
+
+        Args:
+            number: of the trial.
+            trials: of the study.
+            drawn: values that it has already.
+
+        Returns:
+            its values, and what else is to be known of it.
+        """
+        config = self._config
+        self._view.sync(trials, self.rung_scores.baseline)
+        if number == 0:
+            return {}, {}
+        if number <= len(config.points):
+            return self._view.suggest(number, {**config.points[number - 1], **drawn}), {}
+        if config.scheduler == "pbt":
+            child = next_child(config, number, trials, self.rung_scores, self._forkable)
+            if child:
+                parent = {"trial": child.parent, "images": child.images}
+                return {**child.values, **drawn}, {PARENT: parent, REPLACES: child.replaces}
+        believed = self._view.believed(number)
+        values = self._view.suggest(number, {**believed, **drawn})
+        return values, {FROM_PRIOR: True} if believed else {}
+
+    def _draw(self, trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
+        """Give a trial its values in the real study, once they are fixed, and what else it is."""
+        baseline = trial.number == 0
+        values = {FORM_KEY: "none"} if baseline else self._config.space.suggest(trial)
+        for name, given in {**attributes, IS_BASELINE: baseline, VALUES: values}.items():
+            trial.set_user_attr(name, given)
 
     def _fix_next_draw(self, values: dict[str, Any]) -> None:
         """Let the real study draw these values, so that it shows them with their ranges.
@@ -310,13 +330,9 @@ class OptunaStudySearcher(Searcher):
         trial = open_trial(self._study, frozen)
         trial.set_user_attr(DRIVER, self._peers.driver)
         if VALUES not in frozen.user_attrs:
-            values: dict[str, Any] = {"contrastive.form": "none"}
-            if frozen.number > 0:
-                self._view.sync(trials, self.rung_scores.baseline)
-                self._fix_next_draw(self._view.suggest(frozen.number, frozen.params))
-                values = self._config.space.suggest(trial)
-            trial.set_user_attr(IS_BASELINE, frozen.number == 0)
-            trial.set_user_attr(VALUES, values)
+            values, attributes = self._plan(frozen.number, trials, frozen.params)
+            self._fix_next_draw(values)
+            self._draw(trial, attributes)
         audited_at = frozen.user_attrs.get(AUDITED_AT)
         same_as = _first_alike(trial, trials)
         return Running(trial, frozen.number, rung_scores(frozen), audited_at, None, same_as)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, coerce, plain, require, short, type_of_key
+from diffrop.study.prior import SPREAD, Confidence
 from diffrop.yaml_text import load_yaml
 
 if TYPE_CHECKING:
@@ -53,9 +55,17 @@ class Parameter(Config):
     """Draw whole numbers; so is a key of whole numbers in any case."""
     when: dict[str, Any] | None = None
     """Keys of earlier parameters, each with the values at which this one is asked."""
+    prior: Any = None
+    """The value that is believed to be good; more of the early trials are near it."""
+    confidence: Confidence | None = None
+    """How near they are to it."""
 
     def check(self) -> None:
-        """Refuse empty ranges and choices."""
+        """Refuse empty ranges and choices, and half a prior."""
+        both = (self.prior is None) == (self.confidence is None)
+        given = "prior" if self.confidence is None else "confidence"
+        levels = f"prior: VALUE with confidence: {', '.join(SPREAD)}"
+        require(both, self.name, f"{given} alone", levels)
         if self.choices is not None:
             numeric = self.low is not None or self.high is not None or self.log
             require(not numeric, self.name, "choices with low, high or log", "one or the other")
@@ -85,7 +95,15 @@ class Parameter(Config):
         if self.when is not None:
             when = {key: self._typed_condition(key, values) for key, values in self.when.items()}
         whole = choices is None and type_of_key(ExperimentConfig, self.name) is int
-        return dataclasses.replace(self, choices=choices, when=when, integer=self.integer or whole)
+        typed = dataclasses.replace(
+            self, choices=choices, when=when, integer=self.integer or whole
+        )
+        if self.prior is None:
+            return typed
+        try:
+            return dataclasses.replace(typed, prior=typed.checked_value(self.prior))
+        except ValueError as error:
+            raise ValueError(f"prior of {error}") from error
 
     def _typed_condition(self, key: str, values: Any) -> list[Any]:
         name, allowed = f"condition of {self.name}", "a list of choices of a parameter before it"
@@ -140,6 +158,27 @@ class Parameter(Config):
             inside = self.low <= typed <= self.high
         require(inside, self.name, value, allowed)
         return typed
+
+    def share_of(self, value: float) -> float:
+        """Return where a number lies in the range, from 0 to 1, on the range's own scale."""
+        assert self.low is not None and self.high is not None
+        low, high, own = self.low, self.high, float(value)
+        if self.log:
+            low, high, own = math.log(low), math.log(high), math.log(own)
+        return min(1.0, max(0.0, (own - low) / (high - low)))
+
+    def at_share(self, share: float) -> float:
+        """Return the number at a share in [0, 1] of the range, on the range's own scale.
+
+        Whole numbers that are not drawn in the logarithm have equal shares.
+        """
+        assert self.low is not None and self.high is not None
+        low, high = self.low, self.high
+        if self.integer and not self.log:
+            return int(min(high, low + share * (high - low + 1)))
+        value = low * (high / low) ** share if self.log else low + share * (high - low)
+        value = min(high, max(low, value))
+        return round(value) if self.integer else value
 
     def extremes(self) -> list[Any]:
         """Return the values to try against the configuration's own checks."""

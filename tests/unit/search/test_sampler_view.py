@@ -248,3 +248,41 @@ def test_samplers_are_those_that_the_study_names() -> None:
     }
     for name, kind in kinds.items():
         assert type(make_sampler(study(sampler=name), 1, seed=0)) is kind
+
+
+def believing(**changes: Any) -> StudyConfig:
+    """A study whose first parameter has a prior."""
+    first = dataclasses.replace(SPACE.parameters[0], prior=9.0, confidence="high")
+    space = dataclasses.replace(SPACE, parameters=(first, *SPACE.parameters[1:]))
+    return dataclasses.replace(study(**changes), space=space)
+
+
+def share_believed(config: StudyConfig, trials: list[FrozenTrial]) -> float:
+    """Of 200 new trials after those of a study."""
+    view = SamplerView(config, max_concurrent=1)
+    view.sync([baseline(), *trials], nobody)
+    drawn = [view.believed(number) for number in range(100, 300)]
+    assert drawn == [view.believed(number) for number in range(100, 300)]
+    assert all(4 < values["contrastive.tau_0"] <= 10 for values in drawn if values)
+    return sum(bool(values) for values in drawn) / 200
+
+
+def test_priors_are_taken_by_half_of_the_first_trials_and_as_the_scores_speak_for_them() -> None:
+    config = believing(num_trials=40)
+
+    def ended(near: float, other: float) -> list[FrozenTrial]:
+        return [
+            made(n, TrialState.COMPLETE, {128: near if n % 2 else other}, from_prior=bool(n % 2))
+            for n in range(1, 11)
+        ]
+
+    assert 0.4 < share_believed(config, []) < 0.6
+    assert 0.35 < share_believed(config, ended(near=1, other=2)) < 0.57  # 5.5 / 6 / 2
+    assert share_believed(config, ended(near=2, other=1)) < 0.1  # 0.5 / 6 / 2
+    values = SamplerView(config, 1).suggest(31, {"contrastive.tau_0": 9.5})
+    assert values["contrastive.tau_0"] == 9.5 and "contrastive.decay_temperature" in values
+
+
+def test_without_priors_nothing_is_believed() -> None:
+    view = SamplerView(study(), max_concurrent=1)
+    assert [view.believed(number) for number in range(1, 20)] == [{}] * 19

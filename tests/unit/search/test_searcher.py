@@ -9,6 +9,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from diffrop.record.trial_state import FROM_PRIOR
 from diffrop.search.ownership import num_remaining
 from diffrop.search.sampler_view import num_startup_trials
 from diffrop.search.searcher import OptunaStudySearcher
@@ -188,6 +189,30 @@ def test_same_point_again_says_so() -> None:
         found.on_trial_complete(name, result(128, 1.0, final=True))
     messages = [trial.user_attrs.get("message") for trial in study.trials]
     assert messages == [None, None, "the same point as trial 1"]
+
+
+def test_trial_that_was_left_before_it_had_its_values_is_what_it_was_to_be() -> None:
+    space = small_study().space
+    form = space.parameters[0]
+    believed = dataclasses.replace(form, prior=form.choices[-1], confidence="high")
+    space = dataclasses.replace(space, parameters=(believed, *space.parameters[1:]))
+    point = {"contrastive.form": form.choices[0], "contrastive.tau_0": 1.25}
+    config = dataclasses.replace(small_study(num_trials=20, points=(point,)), space=space)
+    seen = []
+    for left in (False, True):
+        study = optuna.create_study()
+        if left:
+            for _ in range(6):  # the earlier process was killed before any value was drawn
+                study.ask()
+        found = searcher(config, study)
+        numbers(found, "abcdef")
+        seen.append(
+            [(t.params, t.user_attrs["values"], FROM_PRIOR in t.user_attrs) for t in study.trials]
+        )
+    assert seen[0] == seen[1]
+    took = [near for _, _, near in seen[0]]
+    assert took[:2] == [False, False] and True in took
+    assert seen[0][1][0].items() >= point.items()
 
 
 def test_stopped_trial_is_replaced_by_a_child_of_a_leader() -> None:

@@ -57,6 +57,27 @@ def test_margin_is_drawn_for_the_hinge_only_and_all_values_lie_in_range() -> Non
         ({"contrastive.form": {"choices": ["hinge", "hingy"], "source": "x"}}, "'hingy'"),
         ({"contrastive.form": {"choices": ["none", "hinge"], "source": "x"}}, "trial 0"),
         ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": ["hinge"]}}}, "listed before"),
+        ({"contrastive.tau_0": TAU | {"prior": 3}}, "'prior alone'; allowed: prior: VALUE with"),
+        ({"contrastive.tau_0": TAU | {"confidence": "low"}}, "'confidence alone'"),
+        (
+            {"contrastive.tau_0": TAU | {"prior": 11, "confidence": "low"}},
+            "prior of contrastive.tau_0 is 11; allowed: 0.1 to 10",
+        ),
+        (
+            {"contrastive.tau_0": TAU | {"prior": 3, "confidence": "sure"}},
+            "confidence is 'sure'; allowed: low, medium, high",
+        ),
+        (
+            {
+                "contrastive.form": {
+                    "choices": ["hinge"],
+                    "prior": "reciprocal",
+                    "confidence": "low",
+                    "source": "x",
+                }
+            },
+            "prior of contrastive.form is 'reciprocal'; allowed: hinge",
+        ),
         ({"contrastive.tau_0": TAU | {"when": 5}}, "when is 5; allowed: a mapping"),
         ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": 5}}}, "a list of choices"),
         ({"contrastive.tau_0": TAU | {"when": {"contrastive.form": []}}}, "a list of choices"),

@@ -14,7 +14,7 @@ from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import new_figure
 from diffrop.analysis.report.page import picture
-from diffrop.analysis.report.sections import confirmation_section, learned_notes
+from diffrop.analysis.report.sections import confirmation_section, known_before
 from diffrop.analysis.report.summary import answer
 from diffrop.errors import StudyError
 from diffrop.record.confirmation import ConfirmedBaseline, ConfirmedLeader
@@ -314,13 +314,13 @@ def test_figure_of_very_many_shapes_is_drawn_in_pixels() -> None:
 def test_what_earlier_studies_taught_is_in_the_report_and_in_mlflow(
     full_study: StudyResults, tmp_path: Path
 ) -> None:
-    assert learned_notes(full_study) == []
+    assert known_before(full_study) == []
     assert "earlier" not in study_note(StudyFolder(full_study.directory))
     study = write_full_study(tmp_path / "s")
     note = "3 of 9 trials of 'first' are known to the sampler"
     (study / "warm_start.json").write_text(json.dumps({"notes": [note]}))
     text = Page(write_report(study).read_text("utf-8")).text
-    assert "Learned from earlier studies" in text and f"{note}." in text
+    assert "What the search knew before it began" in text and f"{note}." in text
     assert f"**Learned from earlier studies**: {note}" in study_note(StudyFolder(study))
 
 

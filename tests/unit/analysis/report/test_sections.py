@@ -2,16 +2,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from diffrop.analysis.data.compare import best_trial
 from diffrop.analysis.data.load import StudyResults, load_study
+from diffrop.analysis.report.protocol import space_row
 from diffrop.analysis.report.sections import (
     confirmation_section,
     cost_section,
     front_section,
+    known_before,
     stopping_section,
 )
 from diffrop.analysis.report.summary import answer
 from diffrop.record.confirmation import Look
 from diffrop.record.cost import StudyCost
+from diffrop.record.names import trial_label
 from tests.made.analysed_study import write_study
 from tests.made.full_study import with_confirmation
 
@@ -132,3 +136,25 @@ def test_cost_account_is_one_sentence_with_or_without_a_plan(full_study: StudyRe
 def cost_fields(cost: StudyCost) -> dict[str, Any]:
     """What a plan and an actual cost have in common."""
     return {field.name: getattr(cost, field.name) for field in dataclasses.fields(StudyCost)}
+
+
+def test_priors_of_the_space_are_named_with_the_trials_that_took_them(
+    full_study: StudyResults,
+) -> None:
+    assert known_before(full_study) == []
+    best = best_trial(full_study)
+    assert best is not None
+    parameters = [dict(item) for item in full_study.space]
+    tau_0 = next(item for item in parameters if item["name"] == "contrastive.tau_0")
+    tau_0 |= {"prior": 3.0, "confidence": "low"}
+    config = {**full_study.config, "space": {"parameters": parameters}}
+    for numbers, place in (
+        ([2, int(best["number"])], f"the best trial ({trial_label(int(best['number']))}) is one"),
+        ([2, 5], "the best trial is not one of them"),
+    ):
+        taken = full_study.trials["number"].isin(numbers)
+        trials = full_study.trials.assign(from_prior=taken)
+        study = dataclasses.replace(full_study, config=config, trials=trials)
+        (sentence,) = known_before(study)
+        assert "priors: contrastive.tau_0 3.0. 2 of" in sentence and place in sentence
+    assert space_row(tau_0)["values"].endswith("log; prior 3.0, low confidence")
