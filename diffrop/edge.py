@@ -60,6 +60,9 @@ USERS_PATH = (
 )
 """What is wrong with a path that was named, rather than with a disk."""
 
+NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot map")
+"""What the loader of libraries says where a process may have no more memory."""
+
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 """What a write says once nobody reads: of a pipe, of a closed terminal."""
 
@@ -123,6 +126,8 @@ def described(error: Exception) -> tuple[int, str]:
         return WRONG_INPUT, str(error)
     if isinstance(error, MemoryError):
         return FAULT, "there is no memory left"
+    if isinstance(error, ImportError) and any(words in str(error) for words in NO_MEMORY):
+        return FAULT, f"there is too little memory to load a library ({_first_words(error)})"
     return FAULT, f"unexpected {type(error).__name__} ({_first_words(error)})"
 
 

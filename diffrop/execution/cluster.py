@@ -42,6 +42,9 @@ LOST_AFTER_S = 10.0
 """Seconds in which no server of the cluster may be away; after 60 Ray ends the program itself."""
 MIN_OPEN_FILES = 1024
 """Of each process; with fewer, Ray's servers wait for one another in vain."""
+MIN_ADDRESS_SPACE = 16 << 30
+"""Bytes of each process: a server of Ray maps 12 GiB on a small machine. With less they do not
+start, and linear algebra waits without end for memory that it never gets."""
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path."""
 
@@ -83,6 +86,13 @@ def check_this_machine(launch: LaunchConfig) -> None:
         raise ResourceError(
             f"a process may have {most:,} files open here; allowed: at least {MIN_OPEN_FILES:,}, "
             "which is what Ray needs (ulimit -Hn)"
+        )
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space != resource.RLIM_INFINITY and space < MIN_ADDRESS_SPACE:
+        raise ResourceError(
+            f"a process may have {space / 2**30:.1f} GiB of address space here; allowed: at least "
+            f"{MIN_ADDRESS_SPACE >> 30} GiB, for Ray's servers map far more than they use "
+            "(ulimit -v unlimited; a control group limits what is used)"
         )
 
 

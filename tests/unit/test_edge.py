@@ -51,6 +51,11 @@ def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (optuna.exceptions.StorageInternalError("gone"), FAULT, "Optuna failed .gone"),
         (ray.exceptions.RaySystemError("raylet died"), FAULT, "Ray failed .*raylet died"),
         (MemoryError(), FAULT, "no memory left"),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            FAULT,
+            "too little memory to load a library .libtorch_cpu.so: failed to map segment",
+        ),
         (KeyError("fid/few"), FAULT, "unexpected KeyError .'fid/few'"),
         (RuntimeError("one\ntwo"), FAULT, "unexpected RuntimeError .one.$"),
         (AssertionError(), FAULT, "unexpected AssertionError .AssertionError."),

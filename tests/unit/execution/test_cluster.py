@@ -38,26 +38,58 @@ def test_trial_that_does_not_fit_is_refused_with_both_numbers() -> None:
         check_resources(launch, cpus=8, gpus=1)
 
 
-def test_open_files_count_where_a_local_cluster_is_to_start(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("limited", "least"),
+    [(resource.RLIMIT_NOFILE, 1_024), (resource.RLIMIT_AS, 16 << 30)],
+    ids=["files", "memory"],
+)
+def test_limits_of_a_process_count_where_a_local_cluster_is_to_start(
+    limited: int, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
-    cluster.check_this_machine(LaunchConfig())
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    def limit_to(most: int) -> None:
+        unlimited = resource.RLIM_INFINITY
+        monkeypatch.setattr(
+            resource,
+            "getrlimit",
+            lambda which: (most, most) if which == limited else (unlimited, unlimited),
+        )
+
+    for most in (resource.RLIM_INFINITY, least):
+        limit_to(most)
+        cluster.check_this_machine(LaunchConfig())
+    limit_to(least - 1)
     cluster.check_this_machine(LaunchConfig(ray_address="10.0.0.1:6379"))
     with pytest.raises(ResourceError):
         cluster.check_this_machine(LaunchConfig())
 
 
-@fault(50, "a command that may open 256 files")
-def test_command_that_may_open_few_files_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); "
+@fault(50, "commands that may open 256 files, or map 4 GiB")
+@pytest.mark.parametrize(
+    ("limited", "least", "sentence"),
+    [
+        (
+            "resource.RLIMIT_NOFILE",
+            256,
+            "error: a process may have 256 files open here; allowed: at least 1,024",
+        ),
+        (
+            "resource.RLIMIT_AS",
+            4 << 30,
+            "error: a process may have 4.0 GiB of address space here; allowed: at least 16 GiB",
+        ),
+    ],
+    ids=["files", "memory"],
+)
+def test_command_that_is_limited_too_much_is_refused_and_leaves_nothing(
+    limited: str, least: int, sentence: str, tmp_path: Path
+) -> None:
+    program = (
+        f"import resource, runpy, sys; resource.setrlimit({limited}, ({least}, {least})); "
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     script = str(ROOT / "studies" / "run_tau_sweep.py")
     run = subprocess.run(
-        [sys.executable, "-c", limited, script, "--extractor", "tests.made.small:RowBrightness"],
+        [sys.executable, "-c", program, script, "--extractor", "tests.made.small:RowBrightness"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -65,10 +97,7 @@ def test_command_that_may_open_few_files_is_refused_and_leaves_nothing(tmp_path:
         check=False,
     )
     assert run.returncode == 2
-    said = run.stderr.splitlines()[-1]
-    assert said.startswith(
-        "error: a process may have 256 files open here; allowed: at least 1,024"
-    )
+    assert run.stderr.splitlines()[-1].startswith(sentence)
     assert list(tmp_path.iterdir()) == []
 
 
