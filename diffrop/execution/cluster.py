@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import resource
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ MIN_OPEN_FILES = 1024
 MIN_ADDRESS_SPACE = 16 << 30
 """Bytes of each process: a server of Ray maps 12 GiB on a small machine. With less they do not
 start, and linear algebra waits without end for memory that it never gets."""
+TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+"""Environment variables from which Ray takes the cluster's token, or the file that has it."""
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path."""
 
@@ -186,6 +189,7 @@ def _start_local(launch: LaunchConfig, say: Callable[[str], object]) -> Path:
     if (folder := _folder_for_sockets()) is not None:
         say(f"TMPDIR is too long a path for Ray's sockets; its files go to {folder}.")
         options["_temp_dir"] = str(folder)
+    _token_without_home()
     for limit_s in START_LIMITS_S:
         before = set(psutil.Process().children(recursive=True))
         try:
@@ -260,8 +264,26 @@ def _worker_environment(launch: LaunchConfig) -> dict[str, str]:
     }
 
 
+def _token_without_home() -> None:
+    """Give Ray a token where it cannot write its own, as in a container without a home folder."""
+    if TOKEN in os.environ or TOKEN_PATH in os.environ:
+        return
+    path = _home_token()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writable = path.exists() or os.access(path.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        os.environ[TOKEN] = secrets.token_hex(32)
+
+
+def _home_token() -> Path:
+    return Path.home() / ".ray" / "auth_token"
+
+
 def _protect_token() -> None:
     """Ray writes its token readable by everyone; make it the user's alone."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path = Path(os.environ.get(TOKEN_PATH, _home_token()))
     with contextlib.suppress(OSError):
         path.chmod(0o600)

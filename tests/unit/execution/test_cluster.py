@@ -101,6 +101,21 @@ def test_command_that_is_limited_too_much_is_refused_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("home", ["missing", "kept", "writable"])
+def test_ray_is_given_a_token_where_it_cannot_write_its_own(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/nohome" if home == "missing" else str(tmp_path))
+    for name in (cluster.TOKEN, cluster.TOKEN_PATH):
+        monkeypatch.delenv(name, raising=False)
+    if home == "kept":
+        monkeypatch.setenv(cluster.TOKEN_PATH, "/etc/ray-token")
+    cluster._token_without_home()
+    given = os.environ.pop(cluster.TOKEN, None)
+    assert (given is not None) == (home == "missing")
+    assert given is None or len(bytes.fromhex(given)) == 32
+
+
 def test_slow_start_is_tried_again_with_more_time_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
