@@ -37,7 +37,7 @@ test-slow: setup
 test-long: setup
 	$(BIN)/python -m pytest -m long --durations 15 tests/integration
 
-# Every fault of docs/reliability.md, injected for real, and their table: 25 minutes on two cores.
+# Every fault of docs/reliability.md, injected for real, and their table: over an hour on two busy cores.
 faults: setup
 	$(BIN)/python -m pytest -m faults --fault-table $(TABLE) tests/unit tests/integration tests/faults
 
