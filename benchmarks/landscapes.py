@@ -42,6 +42,8 @@ RUINED = 1.5
 """A training whose final objective is this many times the baseline's is ruined."""
 Values = Mapping[str, Any]
 """Settings by dotted key; none at all is the baseline."""
+SAMPLED: Values = {"sampling.sampler": "ddim", "sampling.num_steps": 8}
+"""How the samples of all tables are drawn, whatever the recipe's sampler is."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Landscape:
             "training.grad_ratio_every_steps": experiment.training.num_images,
             "evaluation.objectives": [self.objective],
         }
-        return experiment.with_values({**quiet, **self.base})
+        return experiment.with_values({**quiet, **SAMPLED, **self.base})
 
     @cached_property
     def _baseline_settings(self) -> dict[str, Any]:

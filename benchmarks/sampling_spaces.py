@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffrop.checkpoint_file import write_checkpoint
+from diffrop.config import EvaluationConfig
 from diffrop.data import load_dataset
 from diffrop.engine.guidance_sweep import (
     SweptCheckpoint,
@@ -44,6 +45,8 @@ SPACE: Mapping[str, Any] = {
     "training.ema_lengths": [0.05, 0.15],
 }
 """Three samplers of five evaluations, four omegas, three intervals and three averages."""
+FIRST_NOISE = EvaluationConfig().seed
+"""Seed of the noise from which the checkpoint of training seed 0 is sampled; others add theirs."""
 MODEL: Mapping[str, Any] = {"contrastive.form": "none", "model.base_channels": 8}
 """What is trained on digits, beside the recipe: half as wide, for many samples are drawn."""
 
@@ -209,12 +212,17 @@ def gaussian_space() -> Gaussians:
     return Gaussians("Gaussians", sampling_choices(config), real, of)
 
 
-def trained_checkpoint(folder: Path, device: torch.device) -> Path:
+def trained_checkpoint(folder: Path, device: torch.device, seed: int) -> Path:
     """Train a small model on digits, with the averages of `SPACE`; return its file."""
     config = recipe("digits").experiment.with_values(
-        {**MODEL, "training.ema_lengths": SPACE["training.ema_lengths"]}
+        {
+            **MODEL,
+            "training.ema_lengths": SPACE["training.ema_lengths"],
+            "training.seed": seed,
+            "evaluation.seed": FIRST_NOISE + seed,
+        }
     )
-    path = folder / "digits.safetensors"
+    path = folder / f"digits_{seed}.safetensors"
     if not path.exists():
         trainer = Trainer(config, load_dataset(config.data), device)
         trainer.train_until(config.training.num_images)
@@ -248,7 +256,12 @@ def drawn_space(
 
 
 def checkpoint_spaces(
-    study: Path | None, folder: Path, scratch: Path, num_samples: int, num_parts: int
+    study: Path | None,
+    folder: Path,
+    scratch: Path,
+    num_samples: int,
+    num_parts: int,
+    seed: int = 0,
 ) -> list[Drawn]:
     """Draw samples of the checkpoints of a study's trials; without a study, of one on digits.
 
@@ -258,12 +271,14 @@ def checkpoint_spaces(
         scratch: for what is computed once of the reference.
         num_samples: the full N.
         num_parts: how many times the full N is drawn.
+        seed: of the training on digits, and of its noise.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if study is not None:
         files, changes = study_checkpoints(study, ranked_trials(study)), {}
     else:
-        files, changes = {"digits": trained_checkpoint(folder, device)}, dict(SPACE)
+        checkpoint = trained_checkpoint(folder, device, seed)
+        files, changes = {f"digits {seed}": checkpoint}, dict(SPACE)
         changes.pop("training.ema_lengths")
     changes["evaluation.num_samples"] = num_samples
     swept, inputs = ready_to_sample(files, changes, scratch, device)

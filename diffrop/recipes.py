@@ -68,7 +68,7 @@ def digits() -> Recipe:
                 grad_ratio_every_steps=20,
                 checkpoint_every_images=10_240,
             ),
-            sampling=SamplingConfig(sampler="ddim", num_steps=8),
+            sampling=SamplingConfig(sampler="dpmpp", num_steps=5),
             evaluation=EvaluationConfig(extractor="classifier", num_samples=1_000),
         ),
         num_trials=9,

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.landscape_table import append_line, read_lines, to_frame, trial_of
 from benchmarks.landscapes import LANDSCAPES, SEEDS, Landscape, point_key, sobol_points, value_at
 from benchmarks.make_landscapes import main, missing_of_design, propose, ruined_points
+from diffrop.samplers import sampler_name
 from diffrop.study.space import Parameter
 from diffrop.training.identity import canonical
 from tests.made.landscape import made_landscape, made_lines
@@ -19,6 +20,7 @@ def test_every_point_of_a_landscape_is_a_configuration_of_its_space(landscape: L
         landscape.baseline.with_values(values)
     assert landscape.baseline.contrastive.form == "none"
     assert max(landscape.rungs) == landscape.baseline.training.num_images
+    assert sampler_name(landscape.baseline.sampling, 1000) == "ddim-8"  # as the tables were drawn
 
 
 def test_the_sequence_is_even_on_each_scale_and_over_choices() -> None:
