@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from diffrop.schema import require
+from diffrop.schema import FieldError, require, short
 
 Scores = Mapping[str, float]
 """Scores of one checkpoint and sampling choice, by `metric/group`."""
@@ -56,12 +56,12 @@ def parse_constraints(texts: tuple[str, ...]) -> tuple[Constraint, ...]:
 def _parse(text: str) -> Constraint:
     found = CONSTRAINT.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"constraint is {text!r}; allowed: {GRAMMAR}")
+        raise FieldError("constraints", f"is {short(text)}; allowed: {GRAMMAR}")
     score, to_baseline = found["score"], found["base"] is not None
-    require(re.fullmatch(r"fid/\w+", score) is not None, "constraint's score", score, "fid/GROUP")
+    require(re.fullmatch(r"fid/\w+", score) is not None, "constraints", text, "a score fid/GROUP")
     margin = float(found[3] or found[5] or 0)
     finite = math.isfinite(margin) and (to_baseline or margin > 0)
-    require(finite, f"bound of {text!r}", margin, "a finite number, more than 0")
+    require(finite, "constraints", text, "a bound that is finite and more than 0")
     return Constraint(text, score, margin, to_baseline, found["percent"] is not None)
 
 

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,8 @@ from diffrop.edge import WRONG_INPUT, errors_to_exit
 
 SHELLS = ("bash", "zsh")
 """For which `--print-completion` prints a script."""
+HELP_WIDTH = 80
+"""Columns of help, as in the commands' own."""
 STUDY = "study"
 """First word of the commands that are studies."""
 USAGE = """usage: {program} COMMAND [options]
@@ -73,7 +76,11 @@ def help_text(program: str, start: str = "") -> str:
     """
     names = [name for name in command_modules() if not start or name.split()[0] == start]
     width = max(map(len, names))
-    lines = [f"  {name:{width}}  {summary(name)}" for name in names]
+    indent = " " * (width + 4)
+    lines = [
+        textwrap.fill(f"  {name:{width}}  {summary(name)}", HELP_WIDTH, subsequent_indent=indent)
+        for name in names
+    ]
     usage = USAGE.format(program=program, shells=",".join(SHELLS))
     return "\n".join([usage, "", "commands:", *lines])
 

@@ -48,6 +48,7 @@ def commands(folder: StudyFolder, settings: Mapping[str, Any]) -> Iterator[str]:
         yield "# The checkout had changes too large to keep; their SHA-256 is"
         yield f"# {made_by['git_changes']}."
     yield "make setup"
+    yield "source .venv/bin/activate"
     command = str(settings.get("command", ""))
     yield (
         repeat_command(command, f"{settings['name']}-again")

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def omega_line(exported: Export | None, config: ExperimentConfig) -> str:
     return f"omega {omegas[0]}, as asked: {exported.found}."
 
 
+def export_command(checkpoint: Path) -> str:
+    """Return the command that makes a folder for diffusers of a final training's checkpoint."""
+    folder = checkpoint.parent.parent / "pipeline"
+    return shlex.join(["diffrop", "export", "--checkpoint", str(checkpoint), "--out", str(folder)])
+
+
 def trusts_extractor(args: argparse.Namespace) -> bool:
     """Return whether the extractor was typed, or --trust-code stands for that of the file."""
     typed = args.config is None or "evaluation.extractor" in experiment_changes(args)
@@ -128,6 +135,7 @@ def run(
         console.print(line)
     checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
     console.print(f"checkpoint {checkpoint}", soft_wrap=True)
+    console.print(f"export     {export_command(checkpoint)}", soft_wrap=True)
     return 0
 
 

@@ -49,7 +49,8 @@ def flags_named(args: argparse.Namespace, owner: str = "") -> Iterator[None]:
     try:
         yield
     except FieldError as error:
-        key = f"{owner}.{error.key}" if owner else error.key
+        field = error.key.partition("[")[0]  # also of one item of a list
+        key = f"{owner}.{field}" if owner else field
         if key not in vars(args) or key in dict(vars(args).get("settings", ())):
             raise
         raise ValueError(f"{OPTIONS[key].flags.split()[0]}: {error}") from error

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,9 +51,9 @@ from diffrop.tracking.uri import ui_command
 from diffrop.webhook import Webhook
 
 SCREEN_LINES = 24
-"""In which the end of what is printed fits on a terminal of 80 columns, but for long paths."""
-OTHER_LINES = 8
-"""Of them, neither table nor text: its head, two empty ones, and `print_places`."""
+"""In which the end of what is printed, and the shell's prompt, fit on a terminal of 80 columns."""
+OTHER_LINES = 5
+"""Of them: the table's head, two empty ones, where the report is, and the prompt."""
 RESUME_HINT = "carry on with the same command, --study-name {name} and --resume"
 
 
@@ -245,11 +246,8 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
         console.print(finished.answer)
         console.print()
     console.print(table)
-    console.print(note)
-    if finished.refusal:
-        console.print(f"Ended early: {finished.refusal}.")
-    if finished.interrupted:
-        console.print(f"Interrupted: {RESUME_HINT.format(name=result.config.name)}.")
+    for line in (note, *_early_end(finished)):
+        console.print(line)
 
 
 def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
@@ -257,19 +255,26 @@ def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
 
     What is left out of the table the text names.
     """
-    result = finished.result
+    result, width = finished.result, console.width
+    below = sum(math.ceil(len(line) / width) for line in _commands(finished))
     for most in range(MAX_ROWS, MIN_ROWS - 1, -1):
-        table, left_out = results_table(result, console.width, most)
+        table, left_out = results_table(result, width, most)
         more = len(result.trials) - table.row_count
         left_out = [f"{more:,} more trials"] * (more > 0) + left_out
         note = protocol(result)
         if left_out:
             note += f" Not shown, but in trials.csv: {', '.join(left_out)}."
-        texts = [text for text in (finished.answer, note) if text]
-        lines = sum(len(Text(text).wrap(console, console.width)) for text in texts)
+        texts = filter(None, (finished.answer, note, *_early_end(finished)))
+        lines = below + sum(len(Text(text).wrap(console, width)) for text in texts)
         if lines + table.row_count + OTHER_LINES <= SCREEN_LINES:
             break
     return table, note
+
+
+def _early_end(finished: FinishedStudy) -> list[str]:
+    """Return why a launch ended before all was done that it was asked for."""
+    lines = [f"Ended early: {finished.refusal}."] if finished.refusal else []
+    return lines + ["Interrupted."] * finished.interrupted
 
 
 def print_places(finished: FinishedStudy, console: Console) -> None:
@@ -282,10 +287,15 @@ def print_places(finished: FinishedStudy, console: Console) -> None:
         console.print(f"report   {shown}/report.html", soft_wrap=True)
     elif folder.figures.exists():  # the report has them all
         console.print(f"figures  {shown}/figures/", soft_wrap=True)
-    console.print(f"MLflow   {ui_command(finished.tracking_uri)}", soft_wrap=True)
+    for line in _commands(finished):
+        console.print(line, soft_wrap=True)
+
+
+def _commands(finished: FinishedStudy) -> list[str]:
+    """Return what may be typed next: to see what was tracked, and to go on."""
     step, command = next_step(_end(finished))
-    if step:
-        console.print(f"{step:8} {command}", soft_wrap=True)
+    further = [f"{step:8} {command}"] if step else []
+    return [f"MLflow   {ui_command(finished.tracking_uri)}", *further]
 
 
 def _end(finished: FinishedStudy) -> StudyEnd:

@@ -1,6 +1,7 @@
 """The study engine: Tune runs the trials, Optuna chooses them, the folder keeps everything."""
 
 import contextlib
+import shlex
 import time
 import traceback
 import warnings
@@ -205,7 +206,8 @@ def _drawn(run: StudyRun, render: Render, standing: str) -> list[Path]:
     except Exception as error:
         why = f"Figures or report could not be drawn: {described(error)[1]}"
         add_to_log(run.folder.log, traceback.format_exc().splitlines())
-    run.screen.say(f"{why}. To draw them: diffrop figures all {path} and diffrop report {path}")
+    typed = shlex.quote(str(path))
+    run.screen.say(f"{why}. To draw them: diffrop figures all {typed} && diffrop report {typed}")
     return []
 
 

@@ -43,7 +43,7 @@ def export_pipeline(
         import diffusers
     except ImportError as error:
         raise ValueError(
-            "diffusers is not installed. To fix: pip install -e '.[diffusers]'"
+            "diffusers is not installed. To fix: pip install 'diffrop-studies[diffusers]'"
         ) from error
     if directory.exists() and any(directory.iterdir()):
         raise ValueError(f"folder {str(directory)!r} is not empty. To fix: name a new one.")

@@ -1,7 +1,6 @@
 """What to type after a study: the same on the screen, in `diffrop status` and in the report."""
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 NUM_LEADERS, NUM_SEEDS = 3, 5
@@ -28,16 +27,15 @@ class StudyEnd:
     """Whether fresh seeds have decided about the present leaders."""
 
 
-def resume_command(command: str, name: str, *more: str, without: Sequence[str] = ()) -> str:
+def resume_command(command: str, name: str, *more: str) -> str:
     """Return the command that goes on with a study: that of its start, with its name.
 
     Args:
         command: of its start.
         name: of the study.
         more: words that come last.
-        without: options with one value that are left out.
     """
-    return shlex.join([*_without(command, NAME, *without), NAME, name, RESUME, *more])
+    return shlex.join([*_unnamed(command), NAME, name, RESUME, *more])
 
 
 def repeat_command(command: str, name: str) -> str:
@@ -47,7 +45,7 @@ def repeat_command(command: str, name: str) -> str:
         command: of one of its launches.
         name: of the new study.
     """
-    return shlex.join([*_without(command, NAME), NAME, name])
+    return shlex.join([*_unnamed(command), NAME, name])
 
 
 def train_command(folder: str) -> str:
@@ -59,16 +57,14 @@ def train_command(folder: str) -> str:
     return f"diffrop train --config {shlex.quote(f'{folder}/best.yaml')}"
 
 
-def _without(command: str, *options: str) -> list[str]:
-    """Return a command's words without --resume and without options that take one value."""
+def _unnamed(command: str) -> list[str]:
+    """Return a command's words without --resume and without the study's name."""
     kept: list[str] = []
     words = iter(shlex.split(command))
     for word in words:
-        option = word.partition("=")[0]
-        if option in options:
-            if option == word:
-                next(words, None)
-        elif word != RESUME:
+        if word == NAME:
+            next(words, None)
+        elif word != RESUME and not word.startswith(f"{NAME}="):
             kept.append(word)
     return kept
 
@@ -76,15 +72,16 @@ def _without(command: str, *options: str) -> list[str]:
 def next_step(end: StudyEnd) -> tuple[str, str]:
     """Return what to do next, in one word, and the whole command; both empty if there is nothing.
 
-    A search that has not ended is gone on with; its leaders are confirmed; then the best, which
-    may be the baseline, is trained in full.
+    A search that has not ended is gone on with; its leaders are confirmed, as many as the command
+    asks for already; then the best, which may be the baseline, is trained in full.
     """
     if end.num_left > 0 and end.command:
         return "resume", resume_command(end.command, end.name)
     if not end.is_learned:
         return "", ""
     if end.num_candidates and not end.is_confirmed and end.command:
+        asked = any(word.partition("=")[0] == CONFIRM for word in shlex.split(end.command))
         leaders = str(min(NUM_LEADERS, end.num_candidates))
-        more = (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
-        return "confirm", resume_command(end.command, end.name, *more, without=(CONFIRM, SEEDS))
+        more = () if asked else (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
+        return "confirm", resume_command(end.command, end.name, *more)
     return "train", train_command(end.folder)

@@ -18,11 +18,14 @@ SQLITE_START = b"SQLite format 3\0"
 
 
 def ui_command(tracking_uri: str) -> str:
-    """Return the shell command that shows what was tracked, without credentials."""
-    uri = shlex.quote(redact(tracking_uri))
-    if tracking_uri.startswith(("http://", "https://")):
-        return f"open {uri}"
-    return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+    """Return what shows what was tracked: a shell command, or a server's address to open.
+
+    Neither has credentials.
+    """
+    uri = redact(tracking_uri)
+    if uri.startswith(("http://", "https://")):
+        return uri
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1"
 
 
 def checked_uri(uri: str, timeout_s: float = 5.0) -> str:

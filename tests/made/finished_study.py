@@ -30,8 +30,8 @@ def influence(number: int) -> dict[str, torch.Tensor]:
     return {"fid/all": shared + own, "labels/all": torch.arange(40) % 10}
 
 
-def write_finished_study(root: Path) -> None:
-    """Write the study into a runs folder; the stopped trial looks best of all."""
+def write_finished_study(root: Path, command: str = "command") -> None:
+    """Write the study, begun by a command, into a runs folder; the stopped trial looks best."""
     ends = [("COMPLETE", 50.0, 128), ("COMPLETE", 40.0, 128), ("PRUNED", 1.0, 64)]
     trials = [
         MadeTrial(
@@ -43,7 +43,7 @@ def write_finished_study(root: Path) -> None:
         for number, (state, value, images) in enumerate(ends)
     ]
     trials.append(MadeTrial(number=3, state="FAIL", values=HINGE))
-    store, _ = store_study(root, CONFIG, trials)
+    store, _ = store_study(root, CONFIG, trials, command)
     for number, (_, _, images) in enumerate(ends):
         path = store.folder.trial(number).score_path(images)
         write_checkpoint(path.with_suffix(".safetensors"), Checkpoint(influence(number), {}))

@@ -7,7 +7,15 @@ import sys
 
 import pytest
 
-from diffrop.main import SHELLS, command_modules, help_text, load_command, run, whole_parser
+from diffrop.main import (
+    SHELLS,
+    command_modules,
+    help_text,
+    load_command,
+    run,
+    summary,
+    whole_parser,
+)
 from tests.made.small import ROOT
 
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "numpy", "matplotlib", "rich")
@@ -21,12 +29,14 @@ ASKED = {
 }
 
 
-def test_every_command_is_there_with_a_line_of_help() -> None:
+def test_every_command_is_there_with_a_sentence_of_help_in_80_columns() -> None:
     assert set(command_modules()) >= ASKED
     lines = help_text("diffrop").splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(" ".join(lines).split())
     for name in command_modules():
-        (line,) = [line for line in lines if line.startswith(f"  {name}  ")]
-        assert line.endswith(".")
+        assert summary(name).endswith(".")
+        assert f" {name} {summary(name)}" in words
     studies = help_text("diffrop", "study")
     assert "study tau" in studies and "export" not in studies
 

@@ -53,6 +53,13 @@ def test_every_command_of_a_page_is_taken_by_its_command(
             experiment_config(args, vars(args).get("preset"))
 
 
+def test_there_is_one_way_to_activate_the_environment() -> None:
+    texts = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "analysis").glob("*.ipynb")]
+    found = {line for path in texts for line in path.read_text("utf-8").splitlines()}
+    named = {word for line in found for word in re.findall(r"[^`\"]*\.venv/bin[^`\"]*", line)}
+    assert {word.strip() for word in named} == {"source .venv/bin/activate"}
+
+
 @pytest.mark.parametrize("page", HOW_TO, ids=ids)
 def test_every_command_of_a_how_to_page_is_in_a_block_that_a_test_reads(page: Path) -> None:
     text = page.read_text("utf-8")

@@ -130,6 +130,7 @@ def test_study_keeps_what_it_ran_on_and_is_made_again(
         f"git checkout {'0' * 40}",
         f"git apply {store.folder.changes}",
         "make setup",
+        "source .venv/bin/activate",
         f"diffrop study tau --trials 3 --study-name {name}-again",
         "",
         "What differs here:",

@@ -1,13 +1,15 @@
 """What `diffrop train` makes of an exported configuration."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from diffrop.commands.train import final_config, omega_line, parser
+from diffrop.commands.train import export_command, final_config, omega_line, parser
 from diffrop.config import ExperimentConfig
+from diffrop.main import load_command
 from diffrop.record.exported_config import load_export
 from tests.made.small import small_experiment
 
@@ -63,6 +65,14 @@ def test_omega_that_cannot_be_kept_is_refused(tmp_path: Path, words: list[str]) 
     args = parser("diffrop train").parse_args(["--preset", "ddpm", *words])
     with pytest.raises(ValueError, match="--keep-omega is for --config"):
         final_config(args, None)
+
+
+def test_checkpoint_is_exported_by_the_command_that_is_printed() -> None:
+    typed = export_command(Path("my runs/final/training/images_000000000128.safetensors"))
+    program, name, *words = shlex.split(typed)
+    args = load_command(name).parser(f"{program} {name}").parse_args(words)
+    assert args.checkpoint == Path("my runs/final/training/images_000000000128.safetensors")
+    assert args.out == Path("my runs/final/pipeline")
 
 
 @pytest.mark.parametrize("damage", [{"omegas": "x"}, {"omegas": [-1]}, {"omegas": {"a": 1}}])

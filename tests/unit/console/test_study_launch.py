@@ -8,6 +8,7 @@ from diffrop.analysis.data.load import load_study
 from diffrop.analysis.report.render import study_answer
 from diffrop.analysis.report.summary import answer
 from diffrop.console.call import Call
+from diffrop.console.results import MAX_ROWS
 from diffrop.console.screens import View
 from diffrop.console.study_launch import (
     SCREEN_LINES,
@@ -23,6 +24,11 @@ from diffrop.engine.run import FinishedStudy
 from tests.made.finished_study import open_finished_study, write_finished_study
 from tests.made.small import small_experiment, small_study
 from tests.made.written_report import write_report
+
+LONG = "python studies/run_tau_sweep.py --data-root 'my photos' " + " ".join(
+    f"--set training.key_{index}=0.001" for index in range(12)
+)
+"""A command of six lines of 80 columns."""
 
 
 def test_command_is_stored_as_it_was_typed_without_credentials() -> None:
@@ -48,6 +54,15 @@ def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
     assert "No best will be named" in line and "To fix: " in line
 
 
+def shown_lines(lines: list[str], width: int) -> list[str]:
+    """Return the lines that a terminal shows: it breaks what is longer than it is wide."""
+    return [
+        line[at : at + width]
+        for line in lines
+        for at in range(0, max(1, len(line.rstrip())), width)
+    ]
+
+
 def last_screen(finished: FinishedStudy, width: int) -> list[str]:
     """Return the lines of the last screen: the answer and all after it."""
     file = io.StringIO()
@@ -57,6 +72,32 @@ def last_screen(finished: FinishedStudy, width: int) -> list[str]:
     lines = file.getvalue().splitlines()
     begin = next(i for i, line in enumerate(lines) if line.startswith(finished.answer[:20]))
     return lines[begin:]
+
+
+@pytest.mark.parametrize("command", ["command", LONG])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_last_screen_fits_whatever_stands_below_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, interrupted: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_finished_study(tmp_path, command)
+    store, result = open_finished_study(tmp_path)
+    write_results(result, store.folder)
+    (store.path / "report.html").touch()
+    best = result.ranked[0]
+    more = [dataclasses.replace(best, number=number, rank=number) for number in range(4, 20)]
+    shown = dataclasses.replace(result, trials=[*result.trials, *more])
+    uri = f"sqlite:////home/somebody/{'projects/' * 4}diffrop/runs/mlflow.db"
+    refusal = "the budget of 2 GPU-hours is spent, and another trial takes 0.4" * interrupted
+    finished = FinishedStudy(
+        shown, store.path, {}, uri, [], interrupted, refusal, study_answer(store.path)
+    )
+    lines = shown_lines(last_screen(finished, 80), 80)
+    assert len(lines) < SCREEN_LINES
+    num_rows = sum(line.startswith("t0") for line in lines)
+    assert len(lines) == SCREEN_LINES - 1 or num_rows == MAX_ROWS
+    assert "".join(lines).endswith("--study-name small --resume --confirm 3 --seeds 5")
+    assert ("Interrupted." in lines) is interrupted
 
 
 @pytest.mark.parametrize("width", [80, 40])

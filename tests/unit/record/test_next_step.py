@@ -42,8 +42,15 @@ def test_next_step_is_a_whole_command(
         assert typed[:6] == shlex.split(COMMAND)
 
 
+@pytest.mark.parametrize("confirm", ["--confirm=2 --seeds 4", "--confirm 2"])
+def test_confirmation_that_a_launch_asked_for_goes_on_as_it_was_asked_for(confirm: str) -> None:
+    typed = f"{COMMAND} --study-name=old {confirm} --resume --quiet"
+    step, command = next_step(dataclasses.replace(END, command=typed))
+    assert (step, command) == (
+        "confirm",
+        f"{COMMAND} {confirm} --quiet --study-name s1 --resume",
+    )
+
+
 def test_what_an_earlier_launch_asked_for_stands_in_the_command_once() -> None:
-    typed = f"{COMMAND} --study-name old --confirm=2 --resume --seeds 4 --quiet"
-    _, command = next_step(dataclasses.replace(END, command=typed))
-    assert command == f"{COMMAND} --quiet --study-name s1 --resume --confirm 3 --seeds 5"
     assert resume_command(f"{COMMAND} --study-name", "s1") == f"{COMMAND} --study-name s1 --resume"

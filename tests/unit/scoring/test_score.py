@@ -218,7 +218,7 @@ def test_stored_card_is_taken_only_for_what_it_was_asked(
     ("changes", "message"),
     [
         ({"evaluation__constraints": ["fid/none <= 3"]}, "score is 'fid/none'; allowed: fid/all"),
-        ({"evaluation__constraints": ["few good"]}, "constraint is 'few good'; allowed:"),
+        ({"evaluation__constraints": ["few good"]}, "constraints is 'few good'; allowed:"),
         ({"evaluation__samplers": ["ddim-2000"]}, "evaluation.samplers is 'ddim-2000'"),
         ({"evaluation__ema_lengths": [0.2]}, "evaluation.ema_lengths is 0.2"),
     ],

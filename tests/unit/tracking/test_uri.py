@@ -14,7 +14,7 @@ def test_ui_command_shows_no_credentials() -> None:
 def test_ui_command_can_be_pasted() -> None:
     expected = "mlflow ui --backend-store-uri 'sqlite:////a b/m.db' --host 127.0.0.1"
     assert ui_command("sqlite:////a b/m.db") == expected
-    assert ui_command("http://127.0.0.1:5000") == "open http://127.0.0.1:5000"
+    assert ui_command("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
 
 
 @pytest.mark.parametrize(
