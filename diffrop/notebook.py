@@ -145,8 +145,7 @@ class Study:
             self.command,
             study_launch.chosen_view(json_lines=False, quiet=self._args.quiet),
             console,
-            self._command.render,
-            self._command.answer,
+            self._command.pages,
             Edge(),
             notify_url(self._args, os.environ),
         )

@@ -8,7 +8,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from diffrop.analysis.data.compare import contrastive_trials
+from diffrop.analysis.data.compare import broken, contrastive_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import format_score, score_label
@@ -83,8 +83,12 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
 
 
 def _norm(trials: pd.DataFrame) -> Normalize:
-    """Return the scale of colours from the best score on; far worse ones share its end."""
-    least, most = float(trials["value"].min()), float(trials["value"].max())
+    """Return the scale of colours from the best score on; far worse ones share its end.
+
+    A trial that is broken does not stretch it: the others would be of one colour.
+    """
+    least = float(trials["value"].min())
+    most = float(trials["value"][~broken(trials["value"])].max())
     return Normalize(least, min(most, MAX_RATIO * least))
 
 

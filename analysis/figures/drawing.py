@@ -8,6 +8,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 
 from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.model import can_read_model
 from diffrop.analysis.figures.registry import TITLES, StudyFigure, study_figure
 from diffrop.analysis.figures.style import caption, save_figure, words_figure
 
@@ -26,9 +27,18 @@ def _applies(figure: StudyFigure, study: StudyResults) -> bool:
         return True
 
 
-def draw_figures(study: StudyResults) -> Iterator[tuple[StudyFigure, Figure]]:
-    """Draw the figures that the study has something for; one that fails says so in its place."""
+def draw_figures(
+    study: StudyResults, of_networks: bool = True
+) -> Iterator[tuple[StudyFigure, Figure]]:
+    """Draw the figures that the study has something for; one that fails says so in its place.
+
+    Args:
+        study: what they show.
+        of_networks: whether those are drawn that read checkpoints, which take longest.
+    """
     for item in applicable_figures(study):
+        if item.applies is can_read_model and not of_networks:
+            continue
         try:
             figure = item.draw(study)
         except Exception as error:  # whatever it is, one figure must not cost the reader the rest

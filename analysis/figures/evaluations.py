@@ -1,5 +1,7 @@
 """Figure: scores against evaluations of the network, and what fewer of them cost."""
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,6 +11,7 @@ from diffrop.analysis.data.evaluations import checkpoint_rows, on_front
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
+from diffrop.analysis.figures.omega_panels import MIN_SAMPLES, spaced_ticks
 
 READING = (
     "Each dot is a way of sampling at its cost, in evaluations of the network for an image; each "
@@ -19,11 +22,12 @@ READING = (
     "and the same noise. The best of many ways on few samples looks a little better than it is."
 )
 COLUMNS = 2
+LABEL = "evaluations of the network for an image"
 
 
 def applies(study: StudyResults) -> bool:
     """Return whether any checkpoint was scored at two costs."""
-    rows = checkpoint_rows(study)
+    rows = _rows(study)
     return bool((rows.groupby(["number", "images_seen"])["evaluations"].nunique() > 1).any())
 
 
@@ -33,10 +37,12 @@ def evaluations_figure(study: StudyResults) -> Figure:
     Returns:
         axes labelled by images seen, with a line of dots and one "front" for each trial.
     """
-    rows = checkpoint_rows(study)
+    rows = _rows(study)
     if rows.empty:
         return style.sentence_figure(
-            study, "No score says how many evaluations an image took, so there is no cost to show."
+            study,
+            f"No score of {MIN_SAMPLES} samples or more says how many evaluations an image took, "
+            "so there is no cost to show.",
         )
     rungs = sorted(rows["images_seen"].unique())
     height = -(-len(rungs) // COLUMNS)
@@ -51,9 +57,8 @@ def evaluations_figure(study: StudyResults) -> Figure:
         count = int(own["num_samples"].max())
         title = f"{score_label(study.objective)}\n{images:,} images seen, N = {count:,}"
         axes.set_title(title, fontsize=style.LEGEND_PT, loc="left")
-        axes.set_xlabel("evaluations of the network for an image")
-        if own["evaluations"].nunique() > 1:
-            style.set_log(axes, "x")
+        axes.set_xlabel(LABEL if len(rungs) == 1 else LABEL.replace(" the ", " the\n"))
+        _scale_costs(axes, sorted(own["evaluations"].unique()))
         score_axes.scale_scores(axes, own["value"])
         style.tidy_axes(axes)
     figure.axes[0].set_ylabel("FID")
@@ -61,6 +66,21 @@ def evaluations_figure(study: StudyResults) -> Figure:
     style.add_legend(figure, [*style.form_handles(rows), front])
     style.add_caption(figure, style.caption(study, scores=[study.objective]))
     return figure
+
+
+def _rows(study: StudyResults) -> pd.DataFrame:
+    """Return the rows of `checkpoint_rows` that enough samples stand behind."""
+    rows = checkpoint_rows(study)
+    return rows[~(rows["num_samples"] < MIN_SAMPLES)]
+
+
+def _scale_costs(axes: Axes, costs: list[int]) -> None:
+    """Make the axis of the costs logarithmic, and name those that have room beside each other."""
+    if len(costs) > 1:
+        style.set_log(axes, "x")
+        axes.minorticks_off()
+    ticks = [round(math.exp(place)) for place in spaced_ticks([math.log(cost) for cost in costs])]
+    axes.set_xticks(ticks, [f"{cost:,}" for cost in ticks])
 
 
 def _draw(axes: Axes, form: str, rows: pd.DataFrame) -> None:

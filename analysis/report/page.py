@@ -1,7 +1,6 @@
 """One self-contained report.html of a study: the answer, the figures, the trials, the protocol."""
 
 import base64
-import hashlib
 import io
 import math
 import re
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -22,7 +20,6 @@ from diffrop.analysis.figures.drawing import or_failure
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import caption, remove_caption, write_figure
 from diffrop.analysis.report.live import RELOAD_S, Live
-from diffrop.analysis.report.live import SCRIPT as LIVE_SCRIPT
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
 from diffrop.analysis.report.sections import (
     confirmation_section,
@@ -38,13 +35,12 @@ from diffrop.analysis.report.summary import (
     metric_rows,
     reasons_for_no_best,
 )
+from diffrop.analysis.report.template import rendered
 from diffrop.analysis.report.trial_table import trial_columns, trial_rows
-from diffrop.printable import printable
 from diffrop.record.next_step import StudyEnd, next_step, train_command
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
 
-SORT_SCRIPT = Path(__file__).parent / "sort.js"
 NUM_SHOWN = 4
 """Figures that stand open on the page; the others are unfolded."""
 SAMPLES = "sample_grids"
@@ -74,17 +70,8 @@ def write_page(
         folder: for the page.
         standing: how far the study is, if it still runs: then the page says that it is live.
     """
-    live = Live(standing, time.time()) if standing else None
-    # Autoescape: names, messages and commands come from files that anyone may have edited.
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(_context(study, drawn, live))
+    live = Live(standing, time.time(), RELOAD_S) if standing else None
+    html = rendered("report.html.j2", _context(study, drawn, live))
     path = folder / "report.html"
     write_atomically(path, html)
     return path
@@ -94,20 +81,15 @@ def _context(
     study: StudyResults, drawn: Iterable[tuple[StudyFigure, Figure]], live: Live | None
 ) -> dict[str, Any]:
     """Return everything that the template shows."""
-    scripts = [path.read_text(encoding="utf-8") for path in (SORT_SCRIPT, LIVE_SCRIPT)]
-    script = "".join(scripts)
     shown = {item.name: _figure(item, figure) for item, figure in drawn}
     samples = shown.pop(SAMPLES, None)
     figures = list(shown.values())
     return {
         "name": study.name,
         "live": live,
-        "reload_s": RELOAD_S,
         "counts": counts_in_words(study),
         "caption": caption(study),
         "answer": answer(study),
-        "script": Markup(script),
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "objective": study.objective,
         "objective_label": score_label(study.objective),
         "reference_scores": _reference_scores(study),

@@ -1,5 +1,6 @@
 """What a study draws while it runs and at its end; what it takes is imported when it is called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffrop.record.study_folder import StudyFolder
@@ -24,7 +25,8 @@ def render_study(study_dir: Path | str, standing: str = "") -> list[Path]:
     """Draw a study's figures and write its report; return the files.
 
     The study runs, or has just run, with the extractor that its command line named, which is
-    trusted.
+    trusted. While it runs the figures that read checkpoints are left out, which take as long as
+    all others.
 
     Args:
         study_dir: its folder.
@@ -44,7 +46,23 @@ def render_study(study_dir: Path | str, standing: str = "") -> list[Path]:
         end_live_page(folder.report)
     study = load_study(folder.path, trusted=True)
     drawn, paths = [], []
-    for item in draw_figures(study):  # saved one by one: a launch that is stopped may end here
+    for item in draw_figures(
+        study, of_networks=not standing
+    ):  # saved one by one: a launch that is stopped may end here
         drawn.append(item)
         paths += save_figures([item], folder.figures)
     return [*paths, write_page(study, drawn, folder.path, standing)]
+
+
+def show_standing(
+    study_dir: Path, standing: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Have a study's page say how far it is while it runs; see `live.show_live`.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    from diffrop.analysis.report.live import show_live
+
+    folder = StudyFolder(study_dir)
+    show_live(folder.report, folder.path.name, standing, columns, rows)

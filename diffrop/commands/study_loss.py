@@ -1,6 +1,6 @@
 """Compare the forms of the contrastive loss with one another and with none: Table 5."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 from diffrop.yaml_text import load_yaml
 
@@ -17,8 +17,7 @@ COMMAND = StudyCommand(
     "five minutes on two cores. --confirm 4 --seeds 3 repeats all of them with fresh seeds, "
     "paired by seed; more --trials also search the strength.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(FORMS),

@@ -1,6 +1,6 @@
 """Sweep the margin of the hinge in each space of the distance (Eq. 15)."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 
 SPACE = SEARCH_SPACES / "margin.yaml"
@@ -20,8 +20,7 @@ COMMAND = StudyCommand(
     "long-tailed, in under five minutes on two cores; --scheduler none runs all of them to their "
     "end. pcl/active_share says how often a margin was active.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
     settings={
         "num_trials": 1 + len(POINTS),
         "points": POINTS,

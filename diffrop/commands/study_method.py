@@ -1,6 +1,6 @@
 """Ablate what the paper leaves open: space of the distance, noise, timesteps, margin, gradient."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 
 SPACE = SEARCH_SPACES / "ablation.yaml"
@@ -11,8 +11,7 @@ COMMAND = StudyCommand(
     "hinge's margin and whose gradient counts, on top of any method (--preset). Without options: "
     "nine trials on scikit-learn's digits, made long-tailed, in under five minutes on two cores.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
 )
 
 parser, main = COMMAND.parser, COMMAND.main

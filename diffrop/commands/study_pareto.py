@@ -1,6 +1,6 @@
 """Trade the quality of all classes for that of the rare ones: a Pareto front."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 
 SPACE = SEARCH_SPACES / "pareto.yaml"
@@ -13,8 +13,7 @@ COMMAND = StudyCommand(
     "--sampler nsga2 is an alternative; --constraint 'fid/many <= baseline + 5%' limits "
     "what the frequent classes may lose.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
     settings={"evaluation.objectives": ["fid/all", "fid/few"]},
 )
 

@@ -1,6 +1,6 @@
 """Compare how tau(t) falls with the timestep, constant tau among them: Figure 4a."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 
 SPACE = SEARCH_SPACES / "tau_schedule.yaml"
@@ -15,8 +15,7 @@ COMMAND = StudyCommand(
     "digits, made long-tailed, in under five minutes on two cores. --confirm 4 --seeds 3 repeats "
     "all of them with fresh seeds, paired by seed; more --trials also search tau_0.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
     settings={
         "scheduler": "none",
         "num_trials": 1 + len(SCHEDULES),

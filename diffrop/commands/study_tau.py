@@ -1,6 +1,6 @@
 """Search form, tau_0, decay temperature and margin of the contrastive loss: the main study."""
 
-from diffrop.analysis.report.render import render_study, study_answer
+from diffrop.analysis.report import render
 from diffrop.console.commands import SEARCH_SPACES, StudyCommand
 
 SPACE = SEARCH_SPACES / "tau.yaml"
@@ -11,8 +11,7 @@ COMMAND = StudyCommand(
     "DiffROP's contrastive loss. Without options: nine trials on scikit-learn's digits, made "
     "long-tailed, in under five minutes on two cores.",
     space=SPACE,
-    render=render_study,
-    answer=study_answer,
+    pages=render,
 )
 
 parser, main = COMMAND.parser, COMMAND.main

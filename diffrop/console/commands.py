@@ -6,7 +6,7 @@ so that help and wrong input are answered at once.
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from diffrop.console.configs import (
 from diffrop.console.options import study_parser
 from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
-from diffrop.engine.progress import Render
+from diffrop.engine.progress import Pages
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.webhook import check_url
@@ -41,10 +41,8 @@ class StudyCommand:
     """Starts the name of an unnamed study."""
     description: str
     space: Path
-    render: Render
-    """Draws figures and report; a function of a module, by whose name others call it."""
-    answer: Callable[[Path], str]
-    """Returns what the study found, in a sentence, from its folder."""
+    pages: Pages
+    """Figures, report and answer."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it changes of the dataset's recipe; see `study_config`."""
 
@@ -71,8 +69,7 @@ class StudyCommand:
                 study_launch.typed_command(call),
                 view,
                 console,
-                self.render,
-                self.answer,
+                self.pages,
                 edge,
                 notify,
             )

@@ -34,7 +34,7 @@ from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge, described
 from diffrop.engine.prepare import check_launch, check_study, prepare
 from diffrop.engine.preparing import Preparing
-from diffrop.engine.progress import Render, Screen
+from diffrop.engine.progress import Pages, Screen
 from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import DiffropError
 from diffrop.record.confirmation import ConfirmationRecord
@@ -98,8 +98,7 @@ def run(
     command: str,
     view: View,
     console: Console,
-    render: Render,
-    answer: Callable[[Path], str],
+    pages: Pages,
     edge: Edge,
     notify: str | None = None,
 ) -> FinishedStudy:
@@ -111,8 +110,7 @@ def run(
         command: what was typed; see `typed_command`.
         view: what is shown while it runs.
         console: where.
-        render: draws figures and report, now and then while it runs and at its end.
-        answer: returns the answer in a sentence, from the study's folder.
+        pages: figures, report and answer: now and then while it runs, and at its end.
         edge: learns where the study's log is, and how to go on.
         notify: URL to which messages go; it is kept nowhere.
 
@@ -125,8 +123,9 @@ def run(
     preparing = Preparing(folder)
     kept = KeptScreen(open_screen(view, console), folder, preparing)
     alerts = None if notify is None else _alerts(kept, config, folder, notify)
-    screen = LiveReport(kept if alerts is None else alerts, render, folder)
+    screen = LiveReport(kept if alerts is None else alerts, pages, folder)
     edge.log = folder.log
+    render, answer = pages.render_study, pages.study_answer
     again = RESUME_HINT.format(name=config.name)
 
     def show(finished: FinishedStudy) -> None:

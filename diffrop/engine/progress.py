@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from diffrop.activity import time_text
 from diffrop.record.names import trial_label
@@ -17,6 +18,25 @@ TIME_LEFT_UNKNOWN = "time left unknown"
 Render = Callable[[Path, str], list[Path]]
 """Draws figures and report from a study's folder; returns the files. The text says how far a
 study is that still runs, and is empty once it has ended."""
+
+
+class Pages(Protocol):
+    """What a study shows of itself in its folder; a module with these functions is one."""
+
+    def render_study(self, study_dir: Path, standing: str) -> list[Path]:
+        """See `Render`; others call it by its module's name."""
+
+    def study_answer(self, study_dir: Path) -> str:
+        """Return what the study found, in a sentence."""
+
+    def show_standing(
+        self,
+        study_dir: Path,
+        standing: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+    ) -> None:
+        """Have the report say how far the study is; OSError if it cannot be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +108,21 @@ class Progress:
         running = sum(trial.state == "RUNNING" for trial in self.trainings)
         done = f"{self.num_ended} of {self.num_trials} trials done, {running} running"
         return f"{done}; {self._time_left()}"
+
+    @property
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Heads and rows of a table of the trials, by number, as texts."""
+        rows = [
+            (
+                training.name,
+                training.state.lower(),
+                f"{training.images_seen:,}",
+                "-" if training.score is None else f"{training.score:.2f}",
+                "-" if training.num_samples is None else f"{training.num_samples:,}",
+            )
+            for training in self.trainings
+        ]
+        return ("trial", "state", "images", self.objective, "N"), rows
 
     @property
     def line(self) -> str:

@@ -7,6 +7,7 @@ from diffrop.checkpoint_file import read_checkpoint
 from diffrop.checkpoint_header import read_header
 from diffrop.engine.study_run import StudyRun
 from diffrop.errors import CheckpointError
+from diffrop.record.artifacts import restore_grids
 from diffrop.record.json_files import parse_record
 from diffrop.record.kinds import set_damaged_aside
 from diffrop.record.rung_agreement import AgreementRecord
@@ -28,6 +29,7 @@ def set_damaged_files_aside(run: StudyRun) -> None:
     folder = run.folder
     sweep_temporaries(folder.path)
     restore_shared(run.study, folder)
+    restore_grids(run.study, folder)
     set_damaged_aside(folder.rung_agreement, partial(parse_record, cls=AgreementRecord))
     for trial in (*folder.prefixes(), *folder.trials(), *folder.retrainings()):
         trial.set_damaged_aside(read_checkpoint)

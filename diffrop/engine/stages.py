@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -31,9 +32,11 @@ from diffrop.errors import FaultError
 from diffrop.execution.run_task import run_task
 from diffrop.execution.task_sources import FixedTasks, FixedTaskSearcher, SearchTasks, TaskSource
 from diffrop.execution.trial import TrialTask
+from diffrop.record.artifacts import keep_grids
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.reported import lost_scores, note_scored_again
+from diffrop.record.result_reader import fetch_trial
 from diffrop.record.results import StudyResult
 from diffrop.record.shared_records import share_record
 from diffrop.record.trial_state import PARENT, VALUES, to_result
@@ -216,6 +219,10 @@ class Stages:
             key = run.folder.trial(number).training_key()
             return key is not None and images in run.checkpoints.folder(key).images()
 
+        def scored(trial: optuna.Trial) -> None:
+            fetch_trial(run.folder.trial(trial.number), run.checkpoints.pull_trial)
+            keep_grids(trial, run.folder)
+
         searcher = OptunaStudySearcher(
             run.study,
             run.config,
@@ -225,6 +232,7 @@ class Stages:
             lambda: run.may_begin,
             num_trials,
             run.stop_for_outage,
+            scored,
         )
         scheduler = StudyScheduler(run.config, searcher)
         self._tune(SearchTasks(run.tasks), searcher, scheduler, concurrent)

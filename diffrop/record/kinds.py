@@ -65,6 +65,7 @@ FILES = (
     StoredFile("warm_start.json", Kind.RECORDED, "what earlier studies taught is not shown"),
     StoredFile("changes.diff", Kind.RECORDED, "the code that the study ran with is not known"),
     StoredFile("preparing/*", Kind.RECORDED, "what a study that prepares is doing is not shown"),
+    StoredFile("artifacts/*", Kind.DERIVED, RESUMED),
     # In the folder of a trial or retraining.
     StoredFile("scores/images_*.json", Kind.DERIVED, "the checkpoint is to be scored again"),
     StoredFile("scores/images_*.safetensors", Kind.DERIVED, "differences to it are not known"),

@@ -3,6 +3,7 @@
 - `RDBStorage._get_prepared_new_trial` and the tables of `optuna.storages._rdb.models`: Optuna
   repeats the making of a trial after a fault by itself, and there is no public way to see, under
   the lock that it holds, whether the first attempt was stored although its answer was lost.
+- `Study._storage`: Optuna's artifacts of a trial that has ended are asked of the storage alone.
 - `get_storage` puts Optuna's cache around a storage, as `optuna.load_study` does by itself.
 
 pyproject.toml bounds Optuna from above, because a later version may change them without notice.
@@ -44,3 +45,8 @@ class OnceStorage(RDBStorage):
 def with_cache(storage: RDBStorage) -> BaseStorage:
     """Return a storage that reads finished trials once."""
     return optuna.storages.get_storage(storage)
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """Return where a study's trials are kept."""
+    return study._storage

@@ -103,6 +103,11 @@ class StudyFolder:
         """The figures as PNG and SVG."""
         return self.path / "figures"
 
+    @property
+    def artifacts(self) -> Path:
+        """Optuna's artifacts: the trials' sample grids as optuna-dashboard reads them."""
+        return self.path / "artifacts"
+
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of a trial, which need not exist."""
         return TrialFolder(self.path / "trials" / trial_label(number))

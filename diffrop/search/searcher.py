@@ -91,6 +91,7 @@ class OptunaStudySearcher(Searcher):
         may_begin: Callable[[], bool] = lambda: True,
         num_trials: int | None = None,
         outage: Callable[[str], object] = lambda what: None,
+        scored: Callable[[optuna.Trial], object] = lambda trial: None,
     ) -> None:
         """Take up the study where it stands.
 
@@ -103,12 +104,13 @@ class OptunaStudySearcher(Searcher):
             may_begin: asked before each trial; False ends the launch, as a spent budget does.
             num_trials: how many of the study's trials, from the first on, may begin; None is all.
             outage: told what was away for longer than a trial waits.
+            scored: told of a trial with a new score, before that may end it.
         """
         super().__init__()
         self._study, self._config = study, config
         self._peers = peers or PeerDrivers()
         self._forkable, self._may_begin = forkable, may_begin
-        self._outage = outage
+        self._outage, self._scored = outage, scored
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
         self._constraints = config.experiment.evaluation.parsed_constraints
@@ -196,6 +198,7 @@ class OptunaStudySearcher(Searcher):
             running.trial.set_user_attr(RUNGS, rows)
             if len(values) == 1:
                 running.trial.report(values[0], images)
+            self._scored(running.trial)
         running.scores = known  # once it is stored, and not before
         self.rung_scores.add(running.number, images, score)
 

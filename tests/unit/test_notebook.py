@@ -98,11 +98,11 @@ def test_run_launches_what_the_command_would(
     monkeypatch.setattr("diffrop.console.study_launch.print_places", lambda *_: None)
     study = diffrop.Study("loss", study_name="s", quiet=True, gpus_per_worker=0)
     result = study.run()
-    config, launch, typed, view, _, render, answer, _, notify = launched[0]
+    config, launch, typed, view, _, pages, _, notify = launched[0]
     own = load_command("study loss").COMMAND  # type: ignore[attr-defined]
     assert (config, launch, view) == (study.config, study.launch, "quiet")
     assert typed == "diffrop study loss --study-name=s --quiet --gpus-per-worker=0"
-    assert (render, answer, notify) == (own.render, own.answer, None)
+    assert (pages, notify) == (own.pages, None)
     assert result.study.directory == directory
 
 

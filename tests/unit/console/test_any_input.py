@@ -22,14 +22,13 @@ from diffrop.console.commands import StudyCommand
 from diffrop.console.options import study_parser
 from diffrop.data import load_dataset
 from diffrop.schema import flatten
+from tests.made import no_pages
 from tests.made.plans import NODES, PROBE
 from tests.made.small import SPACE
 
 T = TypeVar("T")
 
-COMMAND = StudyCommand(
-    "tau", "A study.", SPACE, render=lambda path, standing: [], answer=lambda path: ""
-)
+COMMAND = StudyCommand("tau", "A study.", SPACE, pages=no_pages)
 KEYS = sorted(flatten(ExperimentConfig().to_dict()))
 OUTSIDE = ("--storage", "--storage-path", "--ray-address", "--tracking-uri")
 DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")

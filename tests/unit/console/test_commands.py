@@ -5,12 +5,11 @@ import pytest
 
 from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
+from tests.made import no_pages
 from tests.made.faults import fault
 from tests.made.small import SPACE
 
-COMMAND = StudyCommand(
-    "tau", "A study.", SPACE, render=lambda path, standing: [], answer=lambda path: ""
-)
+COMMAND = StudyCommand("tau", "A study.", SPACE, pages=no_pages)
 
 
 def refused(

@@ -1,6 +1,7 @@
 """Figures and report are drawn while a study runs: when, at what cost, and that it ends."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,16 @@ import pytest
 
 from diffrop.background import Outcome
 from diffrop.console import live_report
-from diffrop.console.live_report import LONGEST_S, SHARE, LiveReport, next_drawing_at
+from diffrop.console.live_report import (
+    FIRST_S,
+    LONGEST_S,
+    SHARE,
+    STANDING_S,
+    LiveReport,
+    drawing_at,
+)
 from diffrop.console.screens import QuietScreen
-from diffrop.engine.progress import Progress
+from diffrop.engine.progress import Progress, Render
 from diffrop.record.study_folder import StudyFolder
 from tests.made import background_calls
 from tests.made.progress import progress, trial
@@ -23,6 +31,7 @@ class Call:
 
     def __init__(self, function: object, folder: str, standing: str) -> None:
         self.began, self.standing = live_report.time.monotonic(), standing
+        self.function = function
         self.outcome: Outcome | None = None
         self.ended = False
         Call.every.append(self)
@@ -54,9 +63,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
+class Told:
+    """Draws by a function of the test, and notes what the page is told."""
+
+    def __init__(self, render: Render) -> None:
+        self.render_study = render
+        self.told: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
+
+    def study_answer(self, study_dir: Path) -> str:
+        raise AssertionError
+
+    def show_standing(
+        self,
+        study_dir: Path,
+        standing: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+    ) -> None:
+        self.told.append((standing, columns, rows))
+
+
+PAID_S = FIRST_S / SHARE
+"""After so long the first drawing begins."""
+
+
 @pytest.fixture
-def report(tmp_path: Path) -> LiveReport:
-    return LiveReport(QuietScreen(), background_calls.work, StudyFolder(tmp_path))
+def pages() -> Told:
+    return Told(background_calls.work)
+
+
+@pytest.fixture
+def report(tmp_path: Path, pages: Told, clock: Clock) -> LiveReport:
+    found = LiveReport(QuietScreen(), pages, StudyFolder(tmp_path))
+    clock.now += PAID_S
+    return found
 
 
 def at(images: int, **changes: object) -> Progress:
@@ -68,36 +108,54 @@ def log(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_drawing_has_its_share_of_the_time_whatever_it_costs() -> None:
+def test_drawings_never_have_more_than_their_share_of_the_time() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
-        costs = rng.gamma(2.0, 5.0, size=30)
-        starts = [float(rng.uniform(0, 100))]
-        for cost in costs[:-1]:
-            starts.append(next_drawing_at(starts[-1], cost) + float(rng.exponential(5.0)))
-        # From the first drawing until any later one may begin.
-        spent, passed = np.cumsum(costs)[:-1], np.array(starts[1:]) - starts[0]
-        assert (spent <= SHARE * passed + 1e-9).all()
-    assert next_drawing_at(10.0, 4.0) == 10.0 + 50 * 4.0
+        began, spent, now = float(rng.uniform(0, 100)), 0.0, 0.0
+        for cost in rng.gamma(2.0, 5.0, size=30):
+            now = max(now, drawing_at(began, spent, cost)) + float(rng.exponential(5.0))
+            spent += cost  # all of it at once, which is the worst that it can do
+            assert spent <= SHARE * (now - began) + 1e-9
+    assert drawing_at(10.0, 4.0, 6.0) == 10.0 + 50 * (4.0 + 6.0)
 
 
-def test_first_score_is_drawn_and_then_what_has_changed_once_it_is_due(
-    report: LiveReport, clock: Clock
+def test_short_launch_spends_nothing_on_drawing_and_its_page_is_there_from_the_start(
+    tmp_path: Path, pages: Told, clock: Clock
+) -> None:
+    report = LiveReport(QuietScreen(), pages, StudyFolder(tmp_path))
+    report.show(progress(trial(0, score=None, num_samples=None)))
+    assert len(pages.told) == 1
+    for second in range(int(PAID_S)):
+        clock.now = 1000.0 + second
+        report.show(at(100 + second))
+    assert Call.every == [] and len(pages.told) == PAID_S / STANDING_S
+    standing, columns, rows = pages.told[-1]
+    assert standing == "1 of 4 trials done, 1 running; 3 min left"
+    assert columns == ("trial", "state", "images", "fid/few", "N")
+    assert [row[1:] for row in rows] == [
+        ("complete", "5,120", "41.23", "200"),
+        ("running", f"{100 + PAID_S - STANDING_S:,.0f}", "41.23", "200"),
+    ]
+
+
+def test_first_score_is_drawn_once_that_is_paid_and_then_what_has_changed(
+    report: LiveReport, pages: Told, clock: Clock
 ) -> None:
     report.show(progress(trial(0, score=None)))
-    assert Call.every == []  # there is nothing to see
+    assert Call.every == [] and len(pages.told) == 1  # there is nothing else to see
     report.show(at(100))
     (first,) = Call.every
     assert first.standing == "1 of 4 trials done, 1 running; 3 min left"
+    assert first.function is background_calls.work
     clock.now += 30
     report.show(at(200))
-    assert len(Call.every) == 1  # it is still being drawn
-    first.outcome = Outcome(cpu_s=4.0, fault="")
+    assert len(Call.every) == 1 and len(pages.told) == 1  # the page is about to be replaced
+    first.outcome = Outcome(cpu_s=30.0, fault="")
     report.show(at(300))
-    clock.now = first.began + 199
+    clock.now = 1000.0 + 50 * (30.0 + 30.0) - 1
     report.show(at(400))
-    assert len(Call.every) == 1  # not due
-    clock.now = first.began + 200
+    assert len(Call.every) == 1 and len(pages.told) == 2  # not due
+    clock.now += 1
     report.show(at(100))
     assert len(Call.every) == 1  # due, but where it was
     report.show(at(400))
@@ -111,7 +169,7 @@ def test_failing_drawings_cost_one_warning_in_the_log(
         report.show(at(images))
         Call.every[-1].outcome = Outcome(cpu_s=1.0, fault="the figure has no axes")
         report.show(at(images))
-        clock.now += 100
+        clock.now += 50
     assert len(Call.every) == 3
     (line,) = log(tmp_path)
     assert line.endswith("could not be drawn while the study runs: the figure has no axes")
@@ -147,8 +205,9 @@ def test_close_ends_the_drawing_and_no_other_begins(report: LiveReport, clock: C
     assert len(Call.every) == 1
 
 
-def test_real_process_is_never_waited_for(tmp_path: Path) -> None:
-    report = LiveReport(QuietScreen(), background_calls.dwell, StudyFolder(tmp_path))
+def test_real_process_is_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_report, "FIRST_S", 0.0)
+    report = LiveReport(QuietScreen(), Told(background_calls.dwell), StudyFolder(tmp_path))
     start = time.process_time()
     report.show(at(0))
     assert time.process_time() - start < 0.5

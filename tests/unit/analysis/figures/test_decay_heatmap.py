@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,19 @@ def test_few_trials_are_drawn_one_by_one(full_study: StudyResults) -> None:
     (ring,) = lines_of(figure.axes[0], "best")
     best = trials[~trials["baseline"]].iloc[0]
     assert points(ring) == {(best["tau_0"], best["decay_temperature"])}
+
+
+def test_broken_trial_does_not_stretch_the_colours(full_study: StudyResults) -> None:
+    trials = comparable_trials(full_study)
+    worst = trials[~trials["baseline"]].iloc[-1]
+    values = full_study.trials["value"].mask(
+        full_study.trials["number"] == worst["number"], 3 * trials["value"].max()
+    )
+    changed = full_study.trials.assign(value=values)
+    study = dataclasses.replace(full_study, trials=changed)
+    left = trials[~trials["baseline"] & (trials["number"] != worst["number"])]
+    for drawn in decay_heatmap_figure(study).axes[0].collections:
+        assert drawn.norm.vmax == left["value"].max()
 
 
 def test_heat_map_has_a_panel_a_form_on_one_scale(

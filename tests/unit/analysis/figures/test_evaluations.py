@@ -89,4 +89,21 @@ def test_study_without_counts_says_so(study: StudyResults) -> None:
     rows = study.measurements.assign(evaluations=pd.NA)
     bare = dataclasses.replace(study, measurements=rows)
     assert not applies(bare) and cost_sentence(bare) == ""
-    assert "No score says how many evaluations" in sentence_of(evaluations_figure(bare))
+    assert "No score of 100 samples or more says" in sentence_of(evaluations_figure(bare))
+
+
+def test_rungs_of_few_samples_have_no_panel(costly: StudyResults) -> None:
+    rows = costly.measurements
+    first = rows["images_seen"].min()
+    few = rows.assign(num_samples=rows["num_samples"].mask(rows["images_seen"] == first, 36))
+    figure = evaluations_figure(dataclasses.replace(costly, measurements=few))
+    shown = {axes.get_label() for axes in figure.axes}
+    expected = {f"{images:,} images" for images in rows["images_seen"].unique()}
+    assert shown == expected - {f"{first:,} images"}
+    none = dataclasses.replace(costly, measurements=rows.assign(num_samples=36))
+    assert not applies(none)
+
+
+def test_axis_names_the_costs(costly: StudyResults) -> None:
+    for axes in evaluations_figure(costly).axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == list(map(str, FIDS))
