@@ -35,6 +35,7 @@ from diffrop.execution.trial import TrialTask
 from diffrop.record.artifacts import keep_grids
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.json_files import read_record
+from diffrop.record.launch_log import logged_apart
 from diffrop.record.reported import lost_scores, note_scored_again
 from diffrop.record.result_reader import fetch_trial
 from diffrop.record.results import StudyResult
@@ -274,7 +275,10 @@ class Stages:
                 verbose=0,
             ),
         )
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: Tune stops at once
+        with (
+            logged_apart("ray.tune", run.folder.log),  # a lost worker has a trace there
+            contextlib.suppress(KeyboardInterrupt),  # a second Ctrl-C: Tune stops at once
+        ):
             tuner.fit()
 
 

@@ -53,13 +53,15 @@ def test_worker_group_survives_a_killed_and_a_hanging_worker(address: str, tmp_p
 
 @fault(3, "SIGKILL, and no restarts")
 def test_trial_that_fails_too_often_is_failed_and_the_study_goes_on(
-    address: str, tmp_path: Path
+    address: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     launch = launch_in(tmp_path, ray_address=address, max_failures=0, max_concurrent=1)
     finished = run_small(small_study(scheduler="none"), launch, faulty(tmp_path, "kill -9"))
     assert states(finished) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert "max_failures" in finished.result.trials[0].message
     assert "FAIL" in (finished.directory / "trials.csv").read_text()
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert "ActorDiedError" in (finished.directory / "study.log").read_text()
 
 
 class NanNetwork(torch.nn.Module):
