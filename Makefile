@@ -10,7 +10,7 @@ TOOLS := build/tools
 # So is what builds the documentation site.
 DOCS := build/docs
 
-.PHONY: setup study test test-slow test-long faults lint bench docs pictures format lock audit clean
+.PHONY: setup study test test-slow test-long faults lint bench gpu-check docs pictures format lock audit clean
 
 setup: .venv/.ready
 
@@ -60,6 +60,11 @@ bench: setup
 	$(BIN)/python -m benchmarks.search_efficiency --json benchmarks/results/search_efficiency.json
 	$(BIN)/python -m benchmarks.confirmation_power --json benchmarks/results/confirmation_power.json
 	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20 --json benchmarks/results/study_scale.json
+
+# What runs on a GPU, checked and timed in ten minutes, without `setup`: a bare host with torch will do.
+# STUDY_IMAGES=DIR holds a folder of images for each class, for its study.
+gpu-check:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu_check $(if $(STUDY_IMAGES),--image-folder $(STUDY_IMAGES))
 
 # The documentation site, build/site/index.html; a link that leads nowhere is an error.
 docs: setup $(DOCS)/.ready

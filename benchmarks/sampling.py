@@ -7,56 +7,57 @@ An evaluation with guidance counts as two. All ratios are of this run.
 
 import argparse
 import copy
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks import aims
 from benchmarks.measure import (
     Row,
     device,
     experiment,
     flops_per_image,
+    gpu,
     judged,
     made_images,
     matrix_ceiling,
     report,
     seconds,
+    sizes,
     with_peak,
 )
 from diffrop.config import Precision, SamplingConfig
-from diffrop.cuda_graph import CudaCapture
 from diffrop.diffusion.denoiser import FastDenoiser
 from diffrop.diffusion.sampling import guided_noise, sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.models.unet import UNet
-
-AIM = ">= 4.8 times fp32"
 
 
 class Bench:
     """A network and the images that it evaluates."""
 
     def __init__(self, batch_size: int) -> None:
-        on = device()
-        self.on, self.on_gpu, self.batch_size = on, on.type == "cuda", batch_size
-        config, dataset = experiment(self.on_gpu), made_images()
+        self.on, self.gpu, self.batch_size = device(), gpu(), batch_size
+        config, dataset = experiment(), made_images()
         self.shape, self.null = dataset.image_shape, dataset.num_classes
         torch.manual_seed(0)
-        self.model = UNet(config.model, self.null, self.shape).to(on).eval().requires_grad_(False)
-        self.schedule = NoiseSchedule.linear(config.diffusion).to(on)
-        self.x_t = torch.randn(batch_size, *self.shape, device=on)
-        self.t = torch.full((batch_size,), 500, device=on)
-        self.labels = torch.arange(batch_size, device=on) % self.null
-        self.calls = 30 if self.on_gpu else 2
+        self.model = UNet(config.model, self.null, self.shape).eval().requires_grad_(False)
+        self.model.to(self.on)
+        self.schedule = NoiseSchedule.linear(config.diffusion).to(self.on)
+        self.x_t = torch.randn(batch_size, *self.shape, device=self.on)
+        self.t = torch.full((batch_size,), 500, device=self.on)
+        self.labels = torch.arange(batch_size, device=self.on) % self.null
+        self.calls = sizes().calls
         self.ceiling = matrix_ceiling()
         self.flops = flops_per_image(config.model, self.shape, train=False)
 
     def fast(self, precision: Precision) -> nn.Module:
         """Return the model as the trainer of a study samples from it on a GPU, in its layout."""
-        capture = CudaCapture(self.on) if self.on_gpu else None
+        capture = None if self.gpu is None else self.gpu.capture()
         model = copy.deepcopy(self.model).to(memory_format=torch.channels_last)
         return FastDenoiser(model, precision, self.batch_size, capture).of(model)
 
@@ -70,7 +71,7 @@ class Bench:
 
         def warm() -> Callable[[], Tensor]:
             work = self.evaluation(make(), omega)
-            seconds(work, 5 if self.on_gpu else 1)
+            seconds(work, sizes().warm_up_steps)
             return work
 
         work, memory = with_peak(warm)
@@ -93,38 +94,32 @@ class Bench:
         )
 
 
-def evaluation_rows(bench: Bench) -> list[Row]:
-    """Time one evaluation, with and without guidance."""
+def evaluation_rows(bench: Bench, quick: bool) -> Iterator[Row]:
+    """Time one evaluation, with and without guidance; if `quick`, in plain fp32 and fast bf16."""
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
     base, memory = bench.speed(lambda: bench.model, 0.0)
-    size = bench.batch_size
-    rows = [
-        Row(
-            what=f"plain eager fp32, batch {size}",
-            plain=base,
-            ours=base,
-            ratio=1.0,
-            memory_mib=memory,
-            of_ceiling=base * bench.flops / bench.ceiling if bench.ceiling else None,
-        )
+    yield Row(
+        what=f"plain eager fp32, batch {bench.batch_size}",
+        plain=base,
+        ours=base,
+        ratio=1.0,
+        memory_mib=memory,
+        of_ceiling=base * bench.flops / bench.ceiling if bench.ceiling else None,
+    )
+    ways: list[tuple[str, Precision, str]] = [
+        ("fast bf16 (default)", "bf16", aims.EVALUATION.text),
+        *([] if quick else [("fast fp32", "fp32", "")]),  # type: ignore[list-item]
     ]
-    if not bench.on_gpu:  # compiling takes minutes on a CPU, and nothing there uses it
-        missing = (
-            f"{what}, omega {omega:g}"
-            for what in ("fast fp32", "fast bf16 (default)")
-            for omega in (0, 1)
-        )
-        return rows + [
-            Row(what=what, plain=base, aim=AIM if "bf16" in what else "") for what in missing
-        ]
-    ways: list[tuple[str, Precision]] = [("fast fp32", "fp32"), ("fast bf16 (default)", "bf16")]
-    for what, precision in ways:
-        aim = AIM if precision == "bf16" else ""
-        rows += [bench.row(f"{what}, omega {w:g}", precision, w, base, aim) for w in (0.0, 1.0)]
-    return rows
+    for way, precision, aim in ways:
+        for omega in (0.0, 1.0):
+            what = f"{way}, omega {omega:g}"
+            if bench.gpu is None:  # compiling takes minutes on a CPU, and nothing there uses it
+                yield Row(what=what, plain=base, aim=aim)
+            else:
+                yield bench.row(what, precision, omega, base, aim)
 
 
-def sampler_row(bench: Bench, num_steps: int) -> Row:
+def sampler_rows(bench: Bench, num_steps: int) -> Iterator[Row]:
     """Time whole images by guided DDIM: evaluations, updates and noise, and nothing else."""
     config = SamplingConfig(num_steps=num_steps, batch_size=bench.batch_size)
 
@@ -134,28 +129,28 @@ def sampler_row(bench: Bench, num_steps: int) -> Row:
             model, bench.schedule, config, bench.shape, bench.labels, 1.0, bench.null, rng
         )
 
-    models = [bench.model, bench.fast("bf16") if bench.on_gpu else bench.model]
+    models = [bench.model, bench.model if bench.gpu is None else bench.fast("bf16")]
     speeds = []
     for model in models:
         draw(model)
         speeds.append(bench.batch_size / seconds(partial(draw, model), 1))
-    ours = speeds[1] if bench.on_gpu else None
+    ours = None if bench.gpu is None else speeds[1]
     ratio = None if ours is None else ours / speeds[0]
-    return Row(
-        what=f"images by DDIM-{num_steps}, omega 1", plain=speeds[0], ours=ours, ratio=ratio
-    )
+    yield Row(what=f"images by DDIM-{num_steps}, omega 1", plain=speeds[0], ours=ours, ratio=ratio)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    on_gpu = torch.cuda.is_available()
-    default = 512 if on_gpu else 16
-    parser.add_argument("--batch-size", type=int, default=default, metavar="N")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON (results/sampling.json)")
+    add = parser.add_argument
+    add("--batch-size", type=int, default=sizes().sampling_batch_size, metavar="N")
+    add("--quick", action="store_true", help="the rows that have an aim alone")
+    add("--out", type=Path, metavar="FILE", help="JSON (results/sampling.json)")
     args = parser.parse_args()
     bench = Bench(args.batch_size)
-    rows = [*evaluation_rows(bench), sampler_row(bench, 50 if on_gpu else 2)]
+    rows = evaluation_rows(bench, args.quick)
+    if not args.quick:
+        rows = itertools.chain(rows, sampler_rows(bench, 2 if bench.gpu is None else 50))
     facts = {"flops_per_evaluation": bench.flops, "matrix_ceiling_flops": bench.ceiling}
     report("sampling", rows, facts, args.out)
 

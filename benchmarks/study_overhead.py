@@ -7,25 +7,34 @@ time in which the driver reports no kernel running, asked of nvidia-smi several 
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
 
-from benchmarks.measure import Row, device, experiment, judged, made_images, report
+from benchmarks import aims
+from benchmarks.measure import (
+    Row,
+    device,
+    experiment,
+    gpu,
+    judged,
+    made_images,
+    report,
+    sizes,
+)
 from diffrop.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
-POLL_INTERVAL_MS = 200
-WARM_UP_STEPS = 8
-TRAINING_S = 30 if torch.cuda.is_available() else 3
+PARTS = ("start", "sharing", "study")
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 READY_S = 300
 """How long a trial waits for the other one, which may have failed."""
 
@@ -37,23 +46,22 @@ def first_step_seconds(cache: Path) -> float:
     return time.monotonic() - start
 
 
-def start_rows(cache: Path) -> list[Row]:
+def start_rows(cache: Path) -> Iterator[Row]:
     """Time a first trial, which compiles, and one that finds the cache of the first."""
-    cold, warm = first_step_seconds(cache), first_step_seconds(cache)
-    return [
-        Row(what="process start to first step, cold cache", ours=cold, unit="s"),
-        Row(
-            what="process start to first step, warm cache",
-            plain=cold,
-            ours=warm,
-            unit="s",
-            aim="<= 15 s",
-            **judged(warm / cold, warm <= 15),
-        ),
-    ]
+    cold = first_step_seconds(cache)
+    yield Row(what="process start to first step, cold cache", ours=cold, unit="s")
+    warm = first_step_seconds(cache)
+    yield Row(
+        what="process start to first step, warm cache",
+        plain=cold,
+        ours=warm,
+        unit="s",
+        aim=aims.START.text,
+        **judged(warm / cold, warm <= 15),
+    )
 
 
-def sharing_row(cache: Path) -> Row:
+def sharing_rows(cache: Path) -> Iterator[Row]:
     """Compare two trials at a time on one device with one: images per second in all."""
     alone = _speeds(1, cache)
     both = _speeds(2, cache)
@@ -61,12 +69,12 @@ def sharing_row(cache: Path) -> Row:
     memory = max(peak for _, peak, _ in both)
     whole = both[0][2]
     fits = whole == 0 or memory <= whole / 2
-    return Row(
+    yield Row(
         what="two trials at a time on one device, by halves",
         plain=alone[0][0],
         ours=sum(speed for speed, _, _ in both),
         memory_mib=memory if whole else None,
-        aim=">= 1.0 times one after the other, memory within the half",
+        aim=aims.SHARING.text,
         **judged(ratio, ratio >= 1.0 and fits),
     )
 
@@ -90,10 +98,11 @@ def child_train(folder: Path, count: int, number: int) -> None:
 
     As in a study, each keeps to its part of a GPU.
     """
-    if count > 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(1 / count)
-    trainer = Trainer(experiment(torch.cuda.is_available()), made_images(), device())
-    for _ in range(WARM_UP_STEPS if torch.cuda.is_available() else 1):
+    chip, size = gpu(), sizes()
+    if count > 1 and chip is not None:
+        chip.keep_to(1 / count)
+    trainer = Trainer(experiment(), made_images(), device())
+    for _ in range(size.warm_up_steps):
         trainer.step()["loss/ddpm"].item()
     (folder / str(number)).touch()
     deadline = time.monotonic() + READY_S
@@ -102,23 +111,19 @@ def child_train(folder: Path, count: int, number: int) -> None:
             raise TimeoutError(f"fewer than {count} trials were ready after {READY_S} s")
         time.sleep(0.01)
     steps, start = 0, time.monotonic()
-    while time.monotonic() - start < TRAINING_S:
-        for _ in range(10 if torch.cuda.is_available() else 1):
+    while time.monotonic() - start < size.training_s:
+        for _ in range(1 if chip is None else 10):
             loss = trainer.step()["loss/ddpm"]
             steps += 1
         loss.item()
     speed = steps * trainer.config.training.batch_size / (time.monotonic() - start)
-    peak, whole = 0.0, 0.0
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        del free
-        peak, whole = torch.cuda.max_memory_reserved() / 2**20, total / 2**20
+    peak, whole = (0.0, 0.0) if chip is None else (chip.peak_mib(), chip.memory_mib())
     print(json.dumps([speed, peak, whole]))
 
 
 def child_first_step() -> None:
     """Do what a trial does up to the end of its first step."""
-    trainer = Trainer(experiment(torch.cuda.is_available()), made_images(), device())
+    trainer = Trainer(experiment(), made_images(), device())
     trainer.step()["loss/ddpm"].item()
 
 
@@ -138,72 +143,75 @@ def read_utilisations(text: str) -> list[float]:
     return [float(line) for line in text.split("\n") if line.strip().isdigit()]
 
 
-def idle_row(work: Path, num_images: int) -> Row:
-    """Run a whole study of the paper's network on made images while the GPU is watched.
+def idle_rows(work: Path, num_images: int, folder: Path | None) -> Iterator[Row]:
+    """Run a whole study while the GPU is watched; its network is the paper's.
 
     What a first trial compiles is part of it: trials that are shorter than those of a study show
     more idle time than that has.
+
+    Args:
+        work: an empty folder.
+        num_images: images seen by a trial.
+        folder: holds a folder of images for each class, such as CIFAR-10's, which are made
+            long-tailed; None makes some.
     """
-    aim = "<= 15 % of wall time"
-    what = f"GPU idle in a whole study, trials of {num_images:,} images"
-    if not torch.cuda.is_available():
-        return Row(what=what, unit="%", aim=aim)
-    write_folder(work / "images")
-    watch = subprocess.Popen(
-        [
-            "nvidia-smi",
-            f"--id={_gpu_id()}",
-            f"--loop-ms={POLL_INTERVAL_MS}",
-            "--query-gpu=utilization.gpu",
-            "--format=csv,noheader,nounits",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    what, chip = f"GPU idle in a whole study, trials of {num_images:,} images", gpu()
+    if chip is None:
+        yield Row(what=what, unit="%", aim=aims.IDLE.text)
+        return
+    imbalance_factor = "0.01"
+    if folder is None:
+        folder, imbalance_factor = work / "images", "own"
+        write_folder(folder)
+    watch = subprocess.Popen(chip.watch(), stdout=subprocess.PIPE, text=True)
     try:
-        subprocess.run(
-            study_command(work, num_images), cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-        )
+        command = study_command(work / "runs", folder, imbalance_factor, num_images)
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     finally:
         watch.terminate()
         lines, _ = watch.communicate()
     idle = idle_share(read_utilisations(lines))
-    return Row(what=what, ours=100 * idle, unit="%", aim=aim, ratio=idle, reached=idle <= 0.15)
+    yield Row(
+        what=what,
+        ours=100 * idle,
+        unit="%",
+        aim=aims.IDLE.text,
+        ratio=idle,
+        reached=idle <= 0.15,
+    )
 
 
-def _gpu_id() -> str:
-    """Return the name by which nvidia-smi knows the GPU that this process sees first."""
-    return f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-
-
-def study_command(work: Path, num_images: int) -> list[str]:
+def study_command(runs: Path, folder: Path, imbalance_factor: str, num_images: int) -> list[str]:
     """Return the command of a study of four trials that trains, samples and scores."""
-    return [
-        sys.executable,
-        "studies/run_tau_sweep.py",
-        "--study-name",
-        "overhead",
-        "--runs-root",
-        str(work / "runs"),
-        "--dataset",
-        "image_folder",
-        "--data-root",
-        str(work / "images"),
-        "--imbalance-factor",
-        "own",
-        "--trials",
-        "4",
-        "--images",
-        str(num_images),
-        "--first-rung",
-        str(num_images // 4),
-        "--num-samples",
-        "5000",
-        "--rung-samples",
-        "1000",
-        "--extractor",
-        "classifier",
-    ]
+    size = sizes()
+    options = {
+        "--study-name": "overhead",
+        "--runs-root": runs,
+        "--dataset": "image_folder",
+        "--data-root": folder,
+        "--imbalance-factor": imbalance_factor,
+        "--trials": 4,
+        "--images": num_images,
+        "--first-rung": num_images // 4,
+        "--num-samples": size.study_samples,
+        "--rung-samples": size.study_samples // 5,
+        "--extractor": "classifier",
+        "--budget-wall": f"{size.study_budget_s}s",
+    }
+    settings = {
+        "data.image_size": size.image_size,
+        "model.base_channels": size.model.base_channels,
+        "model.channel_multipliers": list(size.model.channel_multipliers),
+        "model.num_res_blocks": size.model.num_res_blocks,
+        "model.attention_resolutions": list(size.model.attention_resolutions),
+        "training.batch_size": size.batch_size,
+    }
+    command = [sys.executable, "studies/run_tau_sweep.py"]
+    for option, value in options.items():
+        command += [option, str(value)]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    return command
 
 
 def write_folder(folder: Path) -> None:
@@ -216,7 +224,7 @@ def write_folder(folder: Path) -> None:
 
 
 def _child(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache)}
+    environment = {**os.environ, CACHE_VARIABLE: str(cache)}
     command = [sys.executable, "-m", "benchmarks.study_overhead", *arguments]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -235,7 +243,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="JSON (results/study_overhead.json)")
-    add("--images", type=int, default=800_000, metavar="N", help="images seen by a trial (800000)")
+    add("--part", choices=PARTS, help="what alone is measured (all)")
+    add(
+        "--images",
+        type=int,
+        default=sizes().study_images,
+        metavar="N",
+        help=f"images seen by a trial of the study ({sizes().study_images})",
+    )
+    add("--quick", action="store_true", help="a quarter of the images")
+    add("--image-folder", type=Path, metavar="DIR", help="of the study: a folder a class (made)")
     add("--child-first-step", action="store_true", help=argparse.SUPPRESS)
     add("--child-train", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -248,9 +265,16 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        cache = work / "inductor"
-        rows = [*start_rows(cache), sharing_row(cache), idle_row(work, args.images)]
-    report("study_overhead", rows, {}, args.out)
+        images = args.images // 4 if args.quick else args.images
+        cold, warm = work / "cold", Path(os.environ.get(CACHE_VARIABLE, work / "cold"))
+        rows = {
+            "start": start_rows(cold),
+            "sharing": sharing_rows(warm),
+            "study": idle_rows(work, images, args.image_folder),
+        }
+        parts = PARTS if args.part is None else (args.part,)
+        chosen = itertools.chain(*(rows[part] for part in parts))
+        report("study_overhead", chosen, {}, args.out)
 
 
 if __name__ == "__main__":

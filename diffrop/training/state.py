@@ -42,7 +42,7 @@ class TrainingState:
         training = config.training
         torch.manual_seed(derive_seed(training.seed, INITIAL))
         self.model = build_network(config, dataset.num_classes, dataset.image_shape).to(device)
-        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        layout = torch.channels_last if self.on_gpu else torch.contiguous_format
         self.model.to(memory_format=layout)
         self.ema = WeightAverage(self.model, training.ema_half_life_images, training.ema_ramp)
         self.power_averages = {
@@ -57,14 +57,18 @@ class TrainingState:
         )
         self.objective.to(device)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether layout, optimiser, compilation and recording are those of a GPU."""
+        return self.device.type == "cuda"
+
     def _make_optimizer(self) -> torch.optim.Adam:
         """Return Adam that changes nothing after a fault; on a GPU its rate is in its memory."""
         rate: float | Tensor = self.config.training.learning_rate
-        on_gpu = self.device.type == "cuda"
-        if on_gpu:
+        if self.on_gpu:
             rate = torch.tensor(rate, device=self.device)
         optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=rate, fused=True, capturable=on_gpu
+            self.model.parameters(), lr=rate, fused=True, capturable=self.on_gpu
         )
         # Steps that warm up, and those of worker groups, are not recorded: torch would warn.
         optimizer._warned_capturable_if_run_uncaptured = True

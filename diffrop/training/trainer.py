@@ -148,7 +148,7 @@ class Trainer(TrainingState):
             measured = self._train_on(batch)
         self.images_seen += training.batch_size
         self._unchecked_steps += 1
-        if self.device.type == "cpu" or self._unchecked_steps >= GPU_STEPS_BETWEEN_CHECKS:
+        if not self.on_gpu or self._unchecked_steps >= GPU_STEPS_BETWEEN_CHECKS:
             self._check_finite()
         return measured
 
@@ -260,9 +260,9 @@ class Trainer(TrainingState):
 
         Worker groups compile but do not record: their steps hold collectives.
         """
-        on_gpu, wanted = self.device.type == "cuda", self.config.training.compile
-        self._to_compile = self._compiles = on_gpu if wanted is None else wanted
-        records = self._compiles and on_gpu
+        wanted = self.config.training.compile
+        self._to_compile = self._compiles = self.on_gpu if wanted is None else wanted
+        records = self._compiles and self.on_gpu
         alone = distributed.world_size() == 1
         self._steps = CapturedSteps(
             CudaCapture(self.device) if records and alone else None, self._state

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import NOT_MEASURED, Row, alternating, cells, flops_per_image, report
+from benchmarks.aims import NOT_MEASURED
+from benchmarks.measure import Row, alternating, cells, flops_per_image, report
 from benchmarks.study_overhead import idle_share, read_utilisations
 from diffrop.config import ModelConfig
 

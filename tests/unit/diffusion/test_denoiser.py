@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.stand_in import ActedCapture, ActedGraph
 from diffrop.config import DiffusionConfig, ModelConfig, Precision, SamplingConfig
 from diffrop.diffusion import denoiser
 from diffrop.diffusion.denoiser import FastDenoiser
 from diffrop.diffusion.sampling import sample
 from diffrop.diffusion.schedule import NoiseSchedule
 from diffrop.models.unet import UNet
-from tests.made.graphs import ActedCapture, ActedGraph
 
 TINY = ModelConfig(
     base_channels=8, channel_multipliers=(1,), num_res_blocks=1, attention_resolutions=()

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.stand_in import ActedCapture, ActedGraph
 from diffrop.data import Dataset, load_dataset
 from diffrop.errors import NonFiniteError
 from diffrop.training.captured import NUM_WARM_UP_STEPS, CapturedSteps
 from diffrop.training.trainer import Trainer
 from tests.made.faults import fault
-from tests.made.graphs import ActedCapture, ActedGraph
 from tests.made.small import small_experiment
 from tests.made.trainings import CPU, measured
 

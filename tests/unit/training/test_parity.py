@@ -2,15 +2,14 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
 
+from benchmarks.gpu_correctness import FLOOR, OBJECTIVES, loss_and_gradient, perturb
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
-from diffrop.diffusion.objective import Draws, Losses
 from diffrop.models.compiled import gradient_distances
 from diffrop.training.trainer import Trainer
 from tests.made.graphs import trace_without_code
@@ -19,17 +18,6 @@ from tests.made.small import small_experiment
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 WHOLE = {"fp32": 1e-5, "bf16": 2e-2}
 EACH = {"fp32": 1e-4, "bf16": 1e-1}
-FLOOR = 1e-3
-OBJECTIVES: dict[str, dict[str, object]] = {
-    "ddpm": {"form": "none"},
-    "negative_l2": {"form": "negative_l2", "contrastive__tau_0": 1.0},
-    # At 1.5 times the true distance, every pair is inside the margin: far from the kink.
-    "hinge": {"form": "hinge", "contrastive__margin": 1.5, "contrastive__tau_0": 10.0},
-    "reciprocal": {"form": "reciprocal", "contrastive__tau_0": 10.0},
-    "exponential": {"form": "exponential", "contrastive__tau_0": 10.0},
-    "x0 space": {"form": "reciprocal", "contrastive__space": "x0"},
-    "cbdm": {"form": "reciprocal", "contrastive__tau_0": 10.0, "objective__loss": "cbdm"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -61,27 +49,15 @@ def experiment(objective: str, precision: str, compiled: bool) -> ExperimentConf
 
 
 def perturbed(trainer: Trainer) -> Trainer:
-    """Move the weights away from the initialisation, where branches are all but closed."""
-    rng = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in trainer.model.parameters():
-            weight.add_(0.03 * torch.randn(weight.shape, generator=rng).to(weight.device))
+    perturb(trainer.model)
     return trainer
-
-
-def exact(trainer: Trainer, batch: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
-    """Losses and gradient of the eager network in float64."""
-    x_0, labels, t, eps, dropped, *others = batch
-    model = copy.deepcopy(trainer.model).double()
-    draws = Draws(t, eps.double(), dropped, others[0] if others else None)
-    losses = trainer.objective(model, x_0.double(), labels, draws, 0)
-    return losses, list(torch.autograd.grad(losses.total, list(model.parameters())))
 
 
 def assert_parity(trainer: Trainer, precision: str) -> None:
     batch = trainer.batches.at(trainer.images_seen)
     assert batch[4].any()  # labels are dropped
-    expected, gradient = exact(trainer, batch)
+    network = copy.deepcopy(trainer.model).eval().double()  # without dropout either way
+    expected, gradient = loss_and_gradient(network, trainer.objective, batch)
     trainer._refresh()
     found = trainer._losses(batch)
     tolerance = WHOLE[precision]
