@@ -23,6 +23,7 @@ from diffrop.record.study_store import StudyStore
 from diffrop.redaction import storable_words
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.webhook import Webhook
+from tests.made import no_pages
 from tests.made.progress import progress, trial
 from tests.made.servers import free_port
 from tests.made.small import SPACE
@@ -185,7 +186,7 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
 
     def run(*argv: str, fault: BaseException | None = None, **environment: str) -> int:
         faults[:] = [] if fault is None else [fault]
-        made = StudyCommand("run_x", "A study.", SPACE, lambda path, standing: [], lambda path: "")
+        made = StudyCommand("run_x", "A study.", SPACE, pages=no_pages)
         words = [*argv, "--study-name", "s", "--json"]
         return made.main(Call("diffrop study x", words, environment))
 

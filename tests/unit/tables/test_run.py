@@ -145,7 +145,7 @@ def test_command_trains_writes_resumes_and_refuses_another_budget(
     assert main([*options, "training.seed=1"], {}) == 0
     first = (tmp_path / "t" / "table.csv").read_text()
     shown = capsys.readouterr().out
-    assert "DDPM + Reweighting" in shown and "ddim-2" in shown
+    assert "DDPM + Reweighting" in shown and "dpmpp-2" in shown
     assert main([*options, "training.seed=1", "--resume"], {}) == 0
     assert "row 2 of 2: reweighting, done before" in capsys.readouterr().out
     assert (tmp_path / "t" / "table.csv").read_text() == first
