@@ -160,6 +160,8 @@ class SamplerView:
 
         As `suggest`, it depends on the study's seed, the number and the history alone.
         """
+        if all(parameter.prior is None for parameter in self._config.space.parameters):
+            return {}
         rng = np.random.default_rng(derive_seed(self._config.seed, PRIOR, number))
         if rng.random() >= probability(self._finished, self._config.num_trials):
             return {}

@@ -2,14 +2,12 @@
 
 import contextlib
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
@@ -18,11 +16,9 @@ from diffrop.record.trial_state import (
     AUDITED_AT,
     DRIVER,
     FAILURE,
-    FROM_PRIOR,
     IS_BASELINE,
     MESSAGE,
     PARENT,
-    REPLACES,
     RUNGS,
     STOPPED_AT,
     VALUES,
@@ -36,12 +32,11 @@ from diffrop.record.trial_state import (
 )
 from diffrop.search.optuna_private import open_trial
 from diffrop.search.ownership import PeerDrivers, locked, unfinished
-from diffrop.search.pbt import next_child
+from diffrop.search.planner import Planner
 from diffrop.search.rung_scores import RungScores, judged_violations
 from diffrop.search.sampler_view import SamplerView
 from diffrop.search.warm_start import recall
 from diffrop.study.config import StudyConfig
-from diffrop.study.space import FORM_KEY
 
 COOL_DOWN_S = 20.0
 """A trial that was stopped by its node is not handed out again for so long."""
@@ -109,7 +104,7 @@ class OptunaStudySearcher(Searcher):
         super().__init__()
         self._study, self._config = study, config
         self._peers = peers or PeerDrivers()
-        self._forkable, self._may_begin = forkable, may_begin
+        self._may_begin = may_begin
         self._outage, self._scored = outage, scored
         self._num_trials = config.num_trials if num_trials is None else num_trials
         self._rungs = {rung.images: rung for rung in config.rungs}
@@ -117,8 +112,9 @@ class OptunaStudySearcher(Searcher):
         self._running: dict[str, Running] = {}
         self._cooling_down: dict[int, float] = {}  # until when, by trial
         self._interrupted: set[int] = set()
-        self._view = SamplerView(config, max_concurrent, recall(study, config.space))
         self.rung_scores = RungScores(config)
+        view = SamplerView(config, max_concurrent, recall(study, config.space))
+        self._planner = Planner(study, config, view, self.rung_scores, forkable)
         self._waits = False
         self.refresh()
 
@@ -275,67 +271,21 @@ class OptunaStudySearcher(Searcher):
 
     def _begin(self, number: int, trials: Sequence[FrozenTrial]) -> Running:
         """Make a new trial."""
-        values, attributes = self._plan(number, trials, {})
-        self._fix_next_draw(values)
+        plan = self._planner.plan(number, trials)
+        self._planner.fix(plan)
         trial = self._study.ask()
         trial.set_user_attr(DRIVER, self._peers.driver)
-        self._draw(trial, attributes)
+        self._planner.fill(trial, plan)
         return Running(trial, trial.number, same_as=_first_alike(trial, trials))
-
-    def _plan(
-        self, number: int, trials: Sequence[FrozenTrial], drawn: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Say what a trial is: the baseline, a fixed point, a child, or what the sampler suggests.
-
-        Args:
-            number: of the trial.
-            trials: of the study.
-            drawn: values that it has already.
-
-        Returns:
-            its values, and what else is to be known of it.
-        """
-        config = self._config
-        self._view.sync(trials, self.rung_scores.baseline)
-        if number == 0:
-            return {}, {}
-        if number <= len(config.points):
-            return self._view.suggest(number, {**config.points[number - 1], **drawn}), {}
-        if config.scheduler == "pbt":
-            child = next_child(config, number, trials, self.rung_scores, self._forkable)
-            if child:
-                parent = {"trial": child.parent, "images": child.images}
-                return {**child.values, **drawn}, {PARENT: parent, REPLACES: child.replaces}
-        believed = self._view.believed(number)
-        values = self._view.suggest(number, {**believed, **drawn})
-        return values, {FROM_PRIOR: True} if believed else {}
-
-    def _draw(self, trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
-        """Give a trial its values in the real study, once they are fixed, and what else it is."""
-        baseline = trial.number == 0
-        values = {FORM_KEY: "none"} if baseline else self._config.space.suggest(trial)
-        for name, given in {**attributes, IS_BASELINE: baseline, VALUES: values}.items():
-            trial.set_user_attr(name, given)
-
-    def _fix_next_draw(self, values: dict[str, Any]) -> None:
-        """Let the real study draw these values, so that it shows them with their ranges.
-
-        `Study.enqueue_trial` would serve new trials alone: one that was left behind before it had
-        all of its values draws the others under its own number.
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            base = RandomSampler(self._config.seed)
-            self._study.sampler = PartialFixedSampler(values, base)
 
     def _take_over(self, frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> Running:
         """Go on with a trial that was left behind, even before it had all its values."""
         trial = open_trial(self._study, frozen)
         trial.set_user_attr(DRIVER, self._peers.driver)
         if VALUES not in frozen.user_attrs:
-            values, attributes = self._plan(frozen.number, trials, frozen.params)
-            self._fix_next_draw(values)
-            self._draw(trial, attributes)
+            plan = self._planner.plan(frozen.number, trials, frozen.params)
+            self._planner.fix(plan)
+            self._planner.fill(trial, plan)
         audited_at = frozen.user_attrs.get(AUDITED_AT)
         same_as = _first_alike(trial, trials)
         return Running(trial, frozen.number, rung_scores(frozen), audited_at, None, same_as)

@@ -54,7 +54,7 @@ def test_trials_of_an_equal_study_are_known_after_a_restart_too(tmp_path: Path) 
     ]
     assert known.baseline[128].values == (0.0,)
     for _ in range(2):  # the mirror begins with them, whoever opens the study
-        mirror = OptunaStudySearcher(study, new())._view._study
+        mirror = OptunaStudySearcher(study, new())._planner._view._study
         assert len(mirror.trials) == 6
 
 
@@ -133,7 +133,7 @@ def test_constraints_are_judged_by_the_baseline_of_their_own_study(tmp_path: Pat
     config = dataclasses.replace(new(), experiment=experiment)
     study = optuna.create_study()
     remember(study, gather(config, tmp_path))
-    mirror = OptunaStudySearcher(study, config)._view._study
+    mirror = OptunaStudySearcher(study, config)._planner._view._study
     assert mirror.trials[0].constraints == {constraint: pytest.approx(1 / 1.05 - 1)}
 
 
