@@ -7,13 +7,14 @@ right, the sampler finds it in the scores. (Other rules to the same end: Hvarfne
 Mallik et al., 2023.)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     from diffrop.study.space import Parameter, SearchSpace
 
 Confidence = Literal["low", "medium", "high"]
@@ -48,24 +49,28 @@ def probability(finished: Sequence[Finished], num_trials: int) -> float:
         finished: trials that the sampler has, earlier studies' included.
         num_trials: n.
     """
-    near = [trial for trial in finished if trial.near_priors]
-    others = [trial for trial in finished if not trial.near_priors]
-    shares = [sum(_beats(own, other) for other in others) / len(others) for own in near if others]
-    chance = (0.5 + sum(shares)) / (1 + len(shares))
+    near, others = ([t for t in finished if t.near_priors is taken] for taken in (True, False))
+    shares = _shares_beaten(near, others) if near and others else np.empty(0)
+    chance = (0.5 + shares.sum()) / (1 + len(shares))
     worth = max(1.0, WORTH * num_trials)
-    return chance * worth / (worth + len(finished))
+    return float(chance * worth / (worth + len(finished)))
 
 
-def _beats(own: Finished, other: Finished) -> float:
-    """Return 1 if a trial is better in all objectives than another, 0 if worse, else 1/2."""
-    if own.values is None or other.values is None:
-        return 0.5 + 0.5 * ((own.values is not None) - (other.values is not None))
-    pairs = list(zip(own.values, other.values, strict=True))
-    better, worse = (any(sign * (a - b) < 0 for a, b in pairs) for sign in (1, -1))
-    return 0.5 + 0.5 * (better - worse)
+def _shares_beaten(trials: Sequence[Finished], others: Sequence[Finished]) -> np.ndarray:
+    """Return the share of the others (n,) that each trial beats.
+
+    One that is better in an objective and worse in another counts as 1/2, as an equal one does.
+    """
+    width = max(len(trial.values or ()) for trial in (*trials, *others))
+    none = (math.inf,) * width  # worse than any score
+    own, theirs = (np.array([t.values or none for t in part]) for part in (trials, others))
+    better = (own[:, None] < theirs).any(axis=2).astype(float)
+    worse = (own[:, None] > theirs).any(axis=2).astype(float)
+    found: np.ndarray = (0.5 + 0.5 * (better - worse)).mean(axis=1)
+    return found
 
 
-def draw(space: "SearchSpace", rng: "np.random.Generator") -> dict[str, Any]:
+def draw(space: "SearchSpace", rng: np.random.Generator) -> dict[str, Any]:
     """Return a value near the prior of each parameter that has one, by its name."""
     return {
         parameter.name: _draw(parameter, rng)
@@ -74,7 +79,7 @@ def draw(space: "SearchSpace", rng: "np.random.Generator") -> dict[str, Any]:
     }
 
 
-def _draw(parameter: "Parameter", rng: "np.random.Generator") -> Any:
+def _draw(parameter: "Parameter", rng: np.random.Generator) -> Any:
     assert parameter.confidence is not None
     if parameter.choices is not None:
         others = [choice for choice in parameter.choices if choice != parameter.prior]
