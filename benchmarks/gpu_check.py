@@ -5,7 +5,7 @@ limit, is kept. torch, numpy, pillow, rich and safetensors are needed; a stage t
 what is missing. Nothing is downloaded.
 
     python -m benchmarks.gpu_check
-    python -m benchmarks.gpu_check --stand-in    # the rehearsal, on a CPU
+    python -m benchmarks.gpu_check --stand-in    # on a CPU, with small sizes
 """
 
 import argparse
@@ -29,6 +29,7 @@ from rich.console import Console
 
 from benchmarks import measure
 from benchmarks.aims import STAND_IN
+from benchmarks.gpu import DEVICE_VARIABLE, gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 GRACE_S = 10.0
@@ -166,7 +167,7 @@ def check(planned: Sequence[Stage], out: Path, total_s: float, console: Console)
         console: where tables go.
     """
     deadline, outcomes = time.monotonic() + total_s, list[Outcome]()
-    chip = measure.gpu()
+    chip = gpu()
     about = {
         "date": measure.now(),
         "device": "cpu" if chip is None else chip.name,
@@ -195,15 +196,15 @@ def main() -> None:
     """Check and print; the exit status is 1 if a stage failed or was stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--stand-in", action="store_true", help="rehearse on a CPU, with small sizes")
+    add("--stand-in", action="store_true", help="run all of it on a CPU, with small sizes")
     add("--image-folder", type=Path, metavar="DIR", help="of the study: a folder a class (made)")
     add("--only", nargs="+", metavar="STAGE", help="these stages alone")
     default = measure.RESULTS / "gpu_check.json"
     add("--out", type=Path, default=default, metavar="FILE", help="JSON (results/gpu_check.json)")
     args = parser.parse_args()
     if args.stand_in:
-        os.environ[measure.DEVICE_VARIABLE] = STAND_IN
-    if measure.gpu() is None:
+        os.environ[DEVICE_VARIABLE] = STAND_IN
+    if gpu() is None:
         parser.error("torch sees no GPU. To fix: run it where there is one, or add --stand-in")
     planned = stages(args.image_folder and args.image_folder.resolve())
     names = [stage.name for stage in planned]

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import aims
-from benchmarks.measure import Row, device, experiment, made_images, report, sizes
+from benchmarks.gpu import device
+from benchmarks.measure import Row, experiment, made_images, report
+from benchmarks.sizes import sizes
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.diffusion.objective import Draws, Losses, Objective

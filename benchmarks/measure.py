@@ -1,11 +1,7 @@
 """What the benchmarks of speed share: timing, one table with aims, and its JSON."""
 
-import dataclasses
 import datetime
-import functools
-import gc
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,178 +14,23 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.aims import NOT_MEASURED, STAND_IN
+from benchmarks.aims import NOT_MEASURED
+from benchmarks.gpu import gpu, synchronise
+from benchmarks.sizes import sizes
 from diffrop.config import (
     DataConfig,
     DiffusionConfig,
     ExperimentConfig,
     ModelConfig,
-    Precision,
     TrainingConfig,
 )
-from diffrop.cuda_graph import Capture, CudaCapture
 from diffrop.data.datasets import Dataset
 from diffrop.data.labelled_images import LabelledImages
 from diffrop.models.unet import UNet
 
 RESULTS = Path(__file__).parent / "results"
 NUM_CLASSES = 10
-DEVICE_VARIABLE = "BENCHMARK_DEVICE"
-"""Of the environment, which reaches the processes that a benchmark starts; its value: STAND_IN."""
-POLL_INTERVAL_MS = 200
 Result = TypeVar("Result")
-
-
-class Gpu:
-    """The GPU that a benchmark runs on, and what is asked of it beside its tensors."""
-
-    device = torch.device("cuda")
-
-    @property
-    def name(self) -> str:
-        """Its name, as results are filed under."""
-        return torch.cuda.get_device_name()
-
-    def synchronise(self) -> None:
-        """Wait until its work is done."""
-        torch.cuda.synchronize()
-
-    def forget_peak(self) -> float:
-        """Give back what is cached, count the peak anew, and return the MiB still reserved."""
-        gc.collect()  # a trainer refers to itself
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_reserved() / 2**20
-
-    def peak_mib(self) -> float:
-        """Return the most MiB reserved at a time.
-
-        Reserved, not allocated: what a CUDA graph computes lies in memory that counts as no
-        tensor's.
-        """
-        return torch.cuda.max_memory_reserved() / 2**20
-
-    def memory_mib(self) -> float:
-        """Return the MiB that it has."""
-        return torch.cuda.mem_get_info()[1] / 2**20
-
-    def keep_to(self, share: float) -> None:
-        """Limit this process to a share of its memory, as a trial of a study is."""
-        torch.cuda.set_per_process_memory_fraction(share)
-
-    def capture(self) -> Capture:
-        """Return what records work on it."""
-        return CudaCapture(self.device)
-
-    def watch(self) -> list[str]:
-        """Return the command that prints its utilisation in percent, a line each interval."""
-        return [
-            "nvidia-smi",
-            f"--id=GPU-{torch.cuda.get_device_properties(0).uuid}",
-            f"--loop-ms={POLL_INTERVAL_MS}",
-            "--query-gpu=utilization.gpu",
-            "--format=csv,noheader,nounits",
-        ]
-
-
-@functools.cache
-def gpu() -> Gpu | None:
-    """Return the GPU or, where the environment asks for it, its stand-in; None without either."""
-    if os.environ.get(DEVICE_VARIABLE) == STAND_IN:
-        from benchmarks.stand_in import StandIn  # here: it takes this module's class
-
-        return StandIn()
-    return Gpu() if torch.cuda.is_available() else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How large a benchmark's work is, and how often it is done."""
-
-    model: ModelConfig
-    small_model: ModelConfig
-    """For checks whose result does not depend on the network's size."""
-    image_size: int
-    batch_size: int
-    larger_batches: tuple[int, ...]
-    """Beside `batch_size`, for what a loss adds."""
-    sampling_batch_size: int
-    precision: Precision
-    """Of trainings by default."""
-    matrix: int
-    """Rows of the matrices whose product is the ceiling."""
-    warm_up_steps: int
-    calls: int
-    rounds: int
-    training_s: float
-    """Of each trial where two share a device."""
-    study_images: int
-    """Seen by a trial of the whole study."""
-    study_samples: int
-    study_budget_s: int
-    """No trial of the study begins after so long."""
-    agreement_steps: int
-    """Of each training whose end is compared with plain PyTorch's."""
-
-
-TWO_LEVELS = ModelConfig(base_channels=16, channel_multipliers=(1, 2), num_res_blocks=1)
-ONE_LEVEL = dataclasses.replace(
-    TWO_LEVELS, base_channels=8, channel_multipliers=(1,), attention_resolutions=()
-)
-PAPER = Sizes(
-    model=ModelConfig(),
-    small_model=TWO_LEVELS,
-    image_size=32,
-    batch_size=128,
-    larger_batches=(512, 1024),
-    sampling_batch_size=512,
-    precision="bf16",
-    matrix=8192,
-    warm_up_steps=8,
-    calls=30,
-    rounds=5,
-    training_s=10,
-    study_images=800_000,
-    study_samples=5000,
-    study_budget_s=100,
-    agreement_steps=2000,
-)
-SMALL = Sizes(
-    model=TWO_LEVELS,
-    small_model=ONE_LEVEL,
-    image_size=16,
-    batch_size=16,
-    larger_batches=(),
-    sampling_batch_size=16,
-    precision="fp32",
-    matrix=256,
-    warm_up_steps=1,
-    calls=2,
-    rounds=3,
-    training_s=3,
-    study_images=256,
-    study_samples=50,
-    study_budget_s=60,
-    agreement_steps=2000,
-)
-STOOD_IN = dataclasses.replace(
-    SMALL,
-    model=ONE_LEVEL,
-    image_size=8,
-    precision="bf16",
-    warm_up_steps=6,  # beyond the recordings
-    training_s=0.5,
-    agreement_steps=20,
-)
-
-
-def sizes() -> Sizes:
-    """Return the paper's sizes on a GPU, small ones elsewhere."""
-    chip = gpu()
-    if chip is None:
-        return SMALL
-    return STOOD_IN if chip.name == STAND_IN else PAPER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,19 +53,6 @@ class Row:
     """Whether the aim, which is for a GPU, was reached on one."""
     why: str = ""
     """What stopped the measurement, in one sentence."""
-
-
-def device() -> torch.device:
-    """Return the GPU if there is one, else the CPU."""
-    chip = gpu()
-    return torch.device("cpu") if chip is None else chip.device
-
-
-def synchronise() -> None:
-    """Wait for the GPU, if there is one."""
-    chip = gpu()
-    if chip is not None:
-        chip.synchronise()
 
 
 def seconds(work: Callable[[], object], calls: int) -> float:

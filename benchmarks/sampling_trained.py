@@ -117,16 +117,11 @@ def evaluation_rows(scorer: Scorer, omega: float) -> list[Row]:
         over, over_alike = (scorer.excess(each, standard) for each in (ours, alike))
         if over.high <= MARGIN:
             enough.append(choice.evaluations)
-        rows.append(
-            Row(
-                what=f"{about}: {sampler} ({spread(over)} of {STANDARD}'s {standard.value:.3g}), "
-                f"beside ddim-{choice.evaluations} ({spread(over_alike)})",
-                plain=alike.value,
-                ours=ours.value,
-                unit="FID",
-                ratio=ours.value / alike.value,
-            )
+        what = (
+            f"{about}: {sampler} ({spread(over)} of {STANDARD}'s {standard.value:.3g}), "
+            f"beside ddim-{choice.evaluations} ({spread(over_alike)})"
         )
+        rows.append(fid_row(what, alike, ours))
     least = min(enough, default=None)
     better = least is not None and any(
         scorer.excess(scorer.score(sampler, omega), scorer.score(f"ddim-{least}", omega)).high < 0
@@ -162,17 +157,18 @@ def guidance_rows(scorer: Scorer) -> list[Row]:
         found = fresh.score(sampler, omega)
         count = fresh.choice(sampler, omega).evaluations
         over = fresh.excess(found, plain)
-        rows.append(
-            Row(
-                what=f"{scorer.name}, N = {scorer.num_samples:,}: {kind} at omega {omega:g}, "
-                f"{count} evaluations ({spread(over)})",
-                plain=plain.value,
-                ours=found.value,
-                unit="FID",
-                ratio=found.value / plain.value,
-            )
+        what = (
+            f"{scorer.name}, N = {scorer.num_samples:,}: {kind} at omega {omega:g}, "
+            f"{count} evaluations ({spread(over)})"
         )
+        rows.append(fid_row(what, plain, found))
     return rows
+
+
+def fid_row(what: str, plain: Estimate, ours: Estimate) -> Row:
+    """Return the row of a FID beside what it is compared with."""
+    ratio = ours.value / plain.value
+    return Row(what=what, plain=plain.value, ours=ours.value, unit="FID", ratio=ratio)
 
 
 def spread(excess: Interval) -> str:

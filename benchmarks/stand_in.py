@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks import measure
 from benchmarks.aims import STAND_IN
+from benchmarks.gpu import Gpu
 from diffrop.cuda_graph import Capture
 from diffrop.training import trainer
 from diffrop.training.state import TrainingState
@@ -70,7 +70,7 @@ class ActedCapture:
         self.num_resets += 1
 
 
-class StandIn(measure.Gpu):
+class StandIn(Gpu):
     """The CPU in the place of a GPU, for this whole process."""
 
     device = torch.device("cpu")

@@ -20,16 +20,9 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks import aims
-from benchmarks.measure import (
-    Row,
-    device,
-    experiment,
-    gpu,
-    judged,
-    made_images,
-    report,
-    sizes,
-)
+from benchmarks.gpu import device, gpu
+from benchmarks.measure import Row, experiment, judged, made_images, report
+from benchmarks.sizes import sizes
 from diffrop.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]

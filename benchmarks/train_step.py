@@ -21,21 +21,20 @@ import torch
 from torch import nn
 
 from benchmarks import aims
+from benchmarks.gpu import device, gpu
 from benchmarks.measure import (
     Row,
     alternating,
-    device,
     experiment,
     flops_per_image,
-    gpu,
     judged,
     made_images,
     matrix_ceiling,
     report,
     seconds,
-    sizes,
     with_peak,
 )
+from benchmarks.sizes import sizes
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.diffusion.sampling import from_uint8

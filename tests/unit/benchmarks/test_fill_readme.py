@@ -58,7 +58,7 @@ def test_aims_are_told_apart_by_their_text() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "stand-in"])
-def test_rehearsal_does_not_reach_the_readme(
+def test_what_a_cpu_stood_in_for_does_not_reach_the_readme(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "check.json"

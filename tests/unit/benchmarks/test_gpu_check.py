@@ -62,8 +62,8 @@ def test_failed_stage_says_why_keeps_its_rows_and_the_next_begins(tmp_path: Path
 
 
 def test_stage_at_its_limit_is_gone_with_what_it_started(tmp_path: Path) -> None:
-    outcome = run_stage(stage("hangs"), tmp_path, limit_s=20)
-    assert outcome.state == "stopped" and outcome.why == "it was stopped at its limit of 20 s"
+    outcome = run_stage(stage("hangs"), tmp_path, limit_s=10)
+    assert outcome.state == "stopped" and outcome.why == "it was stopped at its limit of 10 s"
     assert outcome.result is not None and outcome.seconds < 60
     child = int((tmp_path / "hangs.pid").read_text())
     deadline = time.monotonic() + 30
@@ -114,9 +114,12 @@ def test_a_bare_host_has_all_that_the_stages_import(tmp_path: Path) -> None:
     absent += " torch_fidelity psutil threadpoolctl yaml jinja2 shtab diffusers"
     modules = {one.arguments[0] for one in gpu_check.stages(None)}
     command = [sys.executable, "-c", HIDDEN, absent.replace(" ", ","), *sorted(modules)]
-    subprocess.run(
+    done = subprocess.run(
         [*command, "benchmarks.stand_in", "benchmarks.gpu_check"],
-        check=True,
+        check=False,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
+    assert (done.returncode, done.stderr) == (0, "")
