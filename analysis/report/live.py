@@ -37,14 +37,13 @@ class Live:
     """How far it is, as the sentence of `diffrop status` has it."""
     drawn_at: float
     """When what the page shows was drawn, in seconds since 1970."""
-    reload_s: float = RELOAD_S
 
     @property
     def element(self) -> Markup:
         """The page's element that says so, with the time on the clock of whoever drew it."""
         second = int(self.drawn_at)
         drawn = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return ELEMENT.format(self.reload_s, second, printable(self.standing), drawn)
+        return ELEMENT.format(RELOAD_S, second, printable(self.standing), drawn)
 
 
 def show_live(

@@ -19,7 +19,7 @@ from diffrop.analysis.data.words import format_count, format_score, score_label
 from diffrop.analysis.figures.drawing import or_failure
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import caption, remove_caption, write_figure
-from diffrop.analysis.report.live import RELOAD_S, Live
+from diffrop.analysis.report.live import Live
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
 from diffrop.analysis.report.sections import (
     confirmation_section,
@@ -70,7 +70,7 @@ def write_page(
         folder: for the page.
         standing: how far the study is, if it still runs: then the page says that it is live.
     """
-    live = Live(standing, time.time(), RELOAD_S) if standing else None
+    live = Live(standing, time.time()) if standing else None
     html = rendered("report.html.j2", _context(study, drawn, live))
     path = folder / "report.html"
     write_atomically(path, html)

@@ -46,10 +46,8 @@ def render_study(study_dir: Path | str, standing: str = "") -> list[Path]:
         end_live_page(folder.report)
     study = load_study(folder.path, trusted=True)
     drawn, paths = [], []
-    for item in draw_figures(
-        study, of_networks=not standing
-    ):  # saved one by one: a launch that is stopped may end here
-        drawn.append(item)
+    for item in draw_figures(study, of_networks=not standing):
+        drawn.append(item)  # saved one by one: a launch that is stopped may end here
         paths += save_figures([item], folder.figures)
     return [*paths, write_page(study, drawn, folder.path, standing)]
 

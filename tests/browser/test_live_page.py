@@ -11,6 +11,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.registry import TITLES, study_figure
 from diffrop.analysis.figures.style import words_figure
+from diffrop.analysis.report import live
 from diffrop.analysis.report import page as report
 from tests.made.browsing import look, take_picture
 from tests.made.full_study import write_full_study
@@ -28,7 +29,7 @@ def write(
     study: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], str]:
     """Write the page of a study that stands somewhere, or has ended; return its address."""
-    monkeypatch.setattr(report, "RELOAD_S", 2)
+    monkeypatch.setattr(live, "RELOAD_S", 2)
     monkeypatch.setattr(report, "NUM_SHOWN", 1)
     names = list(TITLES)[:3]
 

@@ -94,6 +94,28 @@ def test_function_is_compiled_without_a_trace_in_its_state() -> None:
     assert state == 0
 
 
+@pytest.mark.parametrize(("scale", "agrees"), [(1 + 2**-8, True), (1.05, False)])
+def test_gradient_in_bf16_may_be_rounded_the_other_way_and_no_more(
+    scale: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def squares(x: Tensor, factor: float = 1.0) -> tuple[Tensor, ...]:
+        wide = x.float()
+        if wide.requires_grad:
+            wide.register_hook(lambda gradient: gradient * factor)
+        return (wide.square().sum(),)
+
+    def compiled(function: object, **options: object) -> functools.partial[tuple[Tensor, ...]]:
+        return functools.partial(squares, factor=scale)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    x = torch.linspace(0.5, 1.0, 101).to(torch.bfloat16)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = compile_function_checked(squares, [x], [])
+    assert (found is not squares) is agrees
+    assert [("not the eager ones" in str(w.message)) for w in caught] == [True] * (not agrees)
+
+
 def test_distances_are_relative_to_a_tensor_or_to_a_share_of_the_whole() -> None:
     expected = [torch.tensor([3.0, 4.0]), torch.tensor([1e-6])]
     found = [torch.tensor([3.0, 4.5]), torch.tensor([2e-6])]

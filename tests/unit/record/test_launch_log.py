@@ -9,8 +9,8 @@ from diffrop.record.launch_log import logged_apart
 def test_what_a_library_says_goes_to_the_log_with_its_trace(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, logger = tmp_path / "study.log", logging.getLogger("made.library.part")
-    with logged_apart("made.library", path):
+    path, logger = tmp_path / "study.log", logging.getLogger("made.package.module")
+    with logged_apart("made.package", path):
         try:
             raise RuntimeError("gone")
         except RuntimeError as error:
