@@ -74,7 +74,7 @@ SMALL = Sizes(
     rounds=3,
     training_s=3,
     study_images=256,
-    study_samples=50,
+    study_samples=100,
     study_budget_s=60,
     agreement_steps=2000,
 )

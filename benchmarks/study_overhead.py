@@ -159,7 +159,12 @@ def idle_rows(work: Path, num_images: int, folder: Path | None) -> Iterator[Row]
     watch = subprocess.Popen(chip.watch(), stdout=subprocess.PIPE, text=True)
     try:
         command = study_command(work / "runs", folder, imbalance_factor, num_images)
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        ended = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if ended.returncode:
+            said = ended.stderr.strip().split("\n")[-1]
+            raise RuntimeError(f"the study ended with {ended.returncode}: {said}")
     finally:
         watch.terminate()
         lines, _ = watch.communicate()
