@@ -1,0 +1,76 @@
+"""What the evidence compares: methods on a setting, each trained with several seeds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diffrop.config import ExperimentConfig
+from diffrop.presets import apply_preset
+from diffrop.recipes import recipe
+
+Values = Mapping[str, Any]
+"""Settings by dotted key."""
+TrainingSet = Literal["long-tailed", "with generated"]
+"""Of a classifier: the training images alone, or with as many generated ones as are scored."""
+CLASSIFIED_AT = 1.0
+"""The omega of the images that a classifier is given."""
+OMEGAS = (0.0, 0.5, 1.0, 2.0)
+"""Guidance scales that a training is scored at when it has ended."""
+RUNG_OMEGAS = (1.0,)
+"""Those on the way there: the one that is best for almost every training on digits."""
+RATIOS_PER_TRAINING = 64
+"""Steps of a training at which the gradient ratio is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A method: a preset, and what differs from it."""
+
+    name: str
+    """Short, for tables and figures; the same in all settings."""
+    preset: str = "ddpm"
+    values: Values = field(default_factory=dict)
+    classifiers: Sequence[TrainingSet] = ()
+    """What classifiers are trained on when a training has ended, as in Table 3."""
+
+    @property
+    def key(self) -> str:
+        """The text that tells its settings from those of others, whatever its name is."""
+        return json.dumps({"preset": self.preset, **self.values}, sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Data, network, length and number of samples: what trainings have to share to compare."""
+
+    name: str
+    """Also of its table, `data/NAME.csv`."""
+    words: str
+    """For a caption."""
+    dataset: str
+    base: Values
+    """What differs from the dataset's recipe."""
+    rungs: Sequence[int]
+    """Images seen at which a training is scored; the last is its length."""
+    num_samples: int = 1_000
+    counts: Sequence[int] = ()
+    """Smaller numbers of samples whose scores are kept too, to show how FID depends on N."""
+    omegas: Sequence[float] = OMEGAS
+
+    def experiment(self, arm: Arm, seed: int) -> ExperimentConfig:
+        """Return the configuration of one training.
+
+        A seed means other draws of the training and other noise of the samples.
+        """
+        length = max(self.rungs)
+        found = recipe(self.dataset).for_images(length).experiment.with_values(self.base)
+        steps = length // found.training.batch_size
+        return apply_preset(arm.preset, found).with_values(
+            {
+                "training.grad_ratio_every_steps": max(1, steps // RATIOS_PER_TRAINING),
+                **arm.values,
+                "training.seed": seed,
+                "evaluation.seed": 12_345 + seed,
+            }
+        )
