@@ -40,6 +40,7 @@ from diffrop.analysis.report.trial_table import trial_columns, trial_rows
 from diffrop.record.next_step import StudyEnd, next_step, train_command
 from diffrop.shot_groups import GROUPS
 from diffrop.storage import write_atomically
+from diffrop.study.ranking import order_in_words
 
 NUM_SHOWN = 4
 """Figures that stand open on the page; the others are unfolded."""
@@ -90,7 +91,7 @@ def _context(
         "counts": counts_in_words(study),
         "caption": caption(study),
         "answer": answer(study),
-        "objective": study.objective,
+        "order": order_in_words(study.objectives, bool(study.trials["feasible"].notna().any())),
         "objective_label": score_label(study.objective),
         "reference_scores": _reference_scores(study),
         "figures": figures[:NUM_SHOWN],

@@ -17,6 +17,7 @@ from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.study_folder import StudyFolder
 from diffrop.shot_groups import GROUPS
+from diffrop.study.ranking import order_in_words
 from diffrop.study.space import FORM_KEY
 
 MIN_ROWS, MAX_ROWS = 3, 9
@@ -124,19 +125,13 @@ def protocol(result: StudyResult) -> str:
         return "No trial was completed."
     shots = {n for group, n in card.num_samples.items() if group != "all"}
     per_group = f", N = {shots.pop():,} per shot group" if len(shots) == 1 else ""
+    judged = any(trial.feasible is not None for trial in result.ranked)
+    order = order_in_words(result.config.experiment.evaluation.objectives, judged)
     return (
         f"FID on {card.extractor}, N = {card.num_samples['all']:,} over all classes{per_group}, "
         f"{card.sampler}, against the {card.reference}, {card.images_seen:,} images seen; ranked "
-        f"by {_order(result)}."
+        f"by {order}{' (kept)' if judged else ''}."
     )
-
-
-def _order(result: StudyResult) -> str:
-    """Return in words how the ranked trials are ordered."""
-    objectives = result.config.experiment.evaluation.objectives
-    order = objectives[0] if len(objectives) == 1 else f"the fronts of {' and '.join(objectives)}"
-    judged = any(trial.feasible is not None for trial in result.ranked)
-    return f"{order}, first those that keep the constraints (kept)" if judged else order
 
 
 def metrics_table(

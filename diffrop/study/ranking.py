@@ -44,6 +44,12 @@ def sort_keys(scores: Sequence[RankedScore]) -> list[tuple[float, ...]]:
     return keys
 
 
+def order_in_words(objectives: Sequence[str], constrained: bool) -> str:
+    """Return by what `sort_keys` orders trials, to stand behind "ranked by"."""
+    order = objectives[0] if len(objectives) == 1 else f"the fronts of {' and '.join(objectives)}"
+    return f"{order}, first those that keep the constraints" if constrained else order
+
+
 def _crowding(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Return each row's distance to its neighbours in its front; infinite at a front's ends."""
     distances = np.zeros(len(values))

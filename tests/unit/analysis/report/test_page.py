@@ -88,6 +88,14 @@ def test_difference_within_the_noise_of_samples_is_called_none(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_page_says_by_what_trials_are_ranked(full_dir: Path, page: Page) -> None:
+    assert "Ranked by fid/all, at each trial's own best omega" in page.words
+    several = Page(write_report(full_dir).read_text()).words
+    order = "the fronts of fid/all and fid/few, first those that keep the constraints"
+    assert f"Ranked by {order}, at each trial's own best omega" in several
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> None:
     study = write_study(tmp_path / "metrics")
     rows = read_trials(study)
