@@ -8,189 +8,21 @@ Each training is a process' own, on one thread. `make results` then writes RESUL
 """
 
 import argparse
-import dataclasses
-import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.compiled import Chunked, timed
 from benchmarks.evidence import table
-from benchmarks.evidence.arms import CLASSIFIED_AT, RUNG_OMEGAS, Arm, Setting
-from benchmarks.evidence.stages import SETTINGS, STAGES, Stage
-from diffrop.baselines.augmentation import joined, training_set_row
-from diffrop.baselines.classifier_config import classifier_recipe
-from diffrop.config import ExperimentConfig, Metric
-from diffrop.data import Dataset, LabelledImages, load_dataset
-from diffrop.data.held_out import load_split
-from diffrop.engine.prepare import scoring_inputs
-from diffrop.errors import NonFiniteError
-from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
-from diffrop.provenance import git_commit
-from diffrop.scoring.samples import ScoringInputs, draw_samples
-from diffrop.scoring.score import sampler_name
-from diffrop.training.network import build_network
-from diffrop.training.trainer import Trainer
+from benchmarks.evidence.arms import Arm
+from benchmarks.evidence.stages import STAGES, Stage
+from benchmarks.evidence.training import inputs_of, train
 
 FIRST_GUESS_S = 90.0
 """Processor time of a training before any was timed."""
-METRICS: tuple[Metric, ...] = ("fid", "memorisation")
-DEVICE = torch.device("cpu")
-
-
-@functools.cache
-def inputs_of(setting: str, runs_root: Path) -> ScoringInputs:
-    """Return data, extractor and reference of a setting."""
-    experiment = SETTINGS[setting].experiment(Arm(name="DDPM"), seed=0)
-    dataset = load_dataset(experiment.data)
-    return scoring_inputs(experiment.evaluation, dataset, runs_root)[0]
-
-
-class Networks:
-    """The compiled networks to sample with, one for each architecture."""
-
-    def __init__(self) -> None:
-        """Start without any."""
-        self._compiled: dict[str, Chunked] = {}
-
-    def of(self, config: ExperimentConfig, dataset: Dataset) -> Chunked:
-        """Return that of a configuration; it takes the weights of any training of it."""
-        plain = config.with_values({"model.dropout": 0.0})
-        key = f"{dataset.name} {plain.model} {plain.augmentation}"
-        if key not in self._compiled:
-            network = build_network(plain, dataset.num_classes, dataset.image_shape)
-            self._compiled[key] = Chunked(network, dataset.image_shape)
-        return self._compiled[key]
-
-
-NETWORKS = Networks()
-"""Of this process."""
-
-
-class Training:
-    """One training of an arm, scored at its rungs."""
-
-    def __init__(self, setting: Setting, arm: Arm, seed: int, runs_root: Path) -> None:
-        """Build the model."""
-        self._setting, self._arm, self._seed = setting, arm, seed
-        self._inputs = inputs_of(setting.name, runs_root)
-        self._config = setting.experiment(arm, seed)
-        self._trainer = Trainer(self._config, self._inputs.dataset, DEVICE)
-        self._network = NETWORKS.of(self._config, self._inputs.dataset)
-        self._ratios: list[float] = []
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Train, and return the rows of the table; a training that fails has what came before."""
-        found: list[dict[str, Any]] = []
-        training_s = 0.0
-        for images in self._setting.rungs:
-            last = images == max(self._setting.rungs)
-            try:
-                _, seconds = timed(functools.partial(self._train_until, images))
-            except NonFiniteError:
-                return [*found, self._row(images, float("nan"), 0, {})]
-            training_s += seconds
-            for omega in self._setting.omegas if last else RUNG_OMEGAS:
-                found += self._scored(images, omega, training_s, last)
-        return found
-
-    def _train_until(self, images: int) -> None:
-        self._trainer.train_until(images, log=self._note)
-        self._network.network.load_state_dict(self._trainer.ema.model.state_dict())
-
-    def _note(self, row: Mapping[str, float]) -> None:
-        if "pcl/grad_ratio" in row:
-            self._ratios.append(row["pcl/grad_ratio"])
-
-    def _scored(
-        self, images: int, omega: float, training_s: float, last: bool
-    ) -> list[dict[str, Any]]:
-        """Draw once; return the rows of the whole draw and, at the end, of its first samples."""
-        drawn, seconds = timed(functools.partial(self._drawn, omega))
-        extraction, labels = self._inputs.extractor.extract(drawn.images), drawn.labels
-        at_end: dict[str, Any] = {
-            "training_s": round(training_s, 1),
-            "scoring_s": round(seconds, 1),
-        }
-        if last and omega == CLASSIFIED_AT:
-            at_end |= self._classified(drawn)
-        rows = []
-        few = self._setting.counts if last and omega in RUNG_OMEGAS else ()
-        for count in (*few, self._setting.num_samples):
-            whole = last and count == self._setting.num_samples
-            report = self._report(extraction.rows(torch.arange(count)), labels[:count], whole)
-            scores: dict[str, Any] = {
-                name: round(value, 4)
-                for name, value in report.scores.items()
-                if name in table.COLUMNS
-            }
-            for name in table.FIDS if whole else ():
-                ends = report.intervals[name]
-                scores |= {f"{name} low": round(ends.low, 4), f"{name} high": round(ends.high, 4)}
-            rows.append(self._row(images, omega, count, scores | (at_end if whole else {})))
-        return rows
-
-    def _drawn(self, omega: float) -> LabelledImages:
-        dataset, config = self._inputs.dataset, self._config
-        labels = balanced_labels(self._setting.num_samples, dataset.num_classes)
-        images = draw_samples(
-            self._network,
-            self._trainer.schedule,
-            config.sampling,
-            dataset.image_shape,
-            labels,
-            omega,
-            dataset.num_classes,
-            config.evaluation.seed,
-        )
-        return LabelledImages(images, labels, dataset.train.class_names)
-
-    def _classified(self, generated: LabelledImages) -> dict[str, float]:
-        """Return the accuracy of the classifiers that the arm asks for, by column."""
-        split = load_split(self._config.data)
-        config = dataclasses.replace(classifier_recipe(self._setting.dataset), seed=self._seed)
-        found = {}
-        for name in self._arm.classifiers:
-            data = split.train if name == "long-tailed" else joined(split.train, generated)
-            row = training_set_row(name, config, data, split.test, DEVICE)
-            found[f"classifier {name}"] = round(row.scores.accuracy, 4)
-        return found
-
-    def _report(self, features: Any, labels: torch.Tensor, whole: bool) -> ShotReport:
-        sampler = sampler_name(self._config)
-        metrics = METRICS if whole else METRICS[:1]
-        reference = self._inputs.reference
-        return evaluate(
-            features, labels, reference, sampler=sampler, metrics=metrics, details=whole
-        )
-
-    def _row(
-        self, images: int, omega: float, count: int, scores: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        ratio = sum(self._ratios) / len(self._ratios) if self._ratios else None
-        return {
-            "arm": self._arm.name,
-            "settings": self._arm.key,
-            "seed": self._seed,
-            "images": images,
-            "omega": omega,
-            "num_samples": count,
-            "grad_ratio": ratio and float(f"{ratio:.4g}"),
-            "commit": git_commit(),
-            **scores,
-        }
-
-
-def train(setting: str, arm: Arm, seed: int, runs_root: Path) -> list[dict[str, Any]]:
-    """Train and score one arm in a process of the pool."""
-    torch.set_num_threads(1)
-    return Training(SETTINGS[setting], arm, seed, runs_root).rows()
 
 
 def missing(stage: Stage, folder: Path) -> list[tuple[Arm, int]]:

@@ -1,0 +1,207 @@
+"""The paper's claims that can be tried here, each as a difference of two arms."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmarks.evidence import stages
+from benchmarks.evidence.arms import Arm, Setting
+from benchmarks.evidence.compare import Estimate, Verdict, difference, verdict
+from benchmarks.evidence.stages import (
+    CBDM,
+    CBDM_DIFFROP,
+    CONSTANT,
+    DDPM,
+    DDPM_SHARED,
+    DIFFAUG,
+    EXPONENTIAL,
+    FEW,
+    HINGE,
+    MORE,
+    NEGATIVE_L2,
+    RECIPROCAL,
+    RESAMPLING,
+    REWEIGHTING,
+    SQRT_RESAMPLING,
+    STRONG_OWN,
+    STRONG_SHARED,
+)
+
+GENERATED = "classifier with generated"
+LOWER_IS_BETTER = ("fid/all", "fid/many", "fid/medium", "fid/few")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A difference of two arms of a setting."""
+
+    words: str
+    """What is compared, for a table and a figure."""
+    arm: Arm
+    against: Arm
+    setting: Setting = FEW
+    score: str = "fid/all"
+    source: str = ""
+    """Table or figure of the paper; "" where it claims nothing."""
+    claimed: Verdict = "open"
+    """The side on which the paper has it."""
+    published: str = ""
+    """The paper's own numbers, if it prints any."""
+
+    def estimate(self, read: Callable[[str], pd.DataFrame]) -> Estimate:
+        """Return the difference by the table of the setting."""
+        return difference(read(self.setting.name), self.arm, self.against, self.score)
+
+    def outcome(self, found: Estimate) -> str:
+        """Return in words what was found of the claim."""
+        if found.num < 2:
+            return "not trained"
+        side = verdict(found)
+        if side == "open":
+            return "not decidable at this scale"
+        if self.claimed == "open":
+            return side
+        return "reproduced in direction" if side == self.claimed else "not reproduced"
+
+
+CLAIMS: Sequence[Comparison] = (
+    Comparison(
+        words="DiffROP less DDPM",
+        arm=EXPONENTIAL,
+        against=DDPM,
+        source="Table 1",
+        claimed="lower",
+        published="5.34 - 5.76",
+    ),
+    Comparison(
+        words="DiffROP less DDPM, few-shot classes",
+        arm=EXPONENTIAL,
+        against=DDPM,
+        score="fid/few",
+        source="Table 2",
+        claimed="lower",
+        published="39.23 - 46.51",
+    ),
+    Comparison(
+        words="CBDM less DDPM",
+        arm=CBDM,
+        against=DDPM,
+        source="Table 1",
+        claimed="lower",
+        published="5.46 - 5.76",
+    ),
+    Comparison(
+        words="CBDM + DiffROP less CBDM",
+        arm=CBDM_DIFFROP,
+        against=CBDM,
+        source="Table 1",
+        claimed="lower",
+        published="5.35 - 5.46",
+    ),
+    Comparison(
+        words="CBDM + DiffROP less CBDM, few-shot classes",
+        arm=CBDM_DIFFROP,
+        against=CBDM,
+        score="fid/few",
+        source="Table 2",
+        claimed="lower",
+        published="36.65 - 47.01",
+    ),
+    Comparison(
+        words="resampling less DDPM",
+        arm=RESAMPLING,
+        against=DDPM,
+        source="Table 1",
+        claimed="higher",
+        published="10.50 - 7.38",
+    ),
+    Comparison(
+        words="square-root resampling less DDPM",
+        arm=SQRT_RESAMPLING,
+        against=DDPM,
+        source="Table 1",
+        claimed="higher",
+        published="9.72 - 7.38",
+    ),
+    Comparison(
+        words="DiffAug less DDPM",
+        arm=DIFFAUG,
+        against=DDPM,
+        source="Table 1",
+        claimed="higher",
+        published="9.19 - 7.38",
+    ),
+    Comparison(
+        words="accuracy with DiffROP's images less that with DDPM's, per cent",
+        arm=EXPONENTIAL,
+        against=DDPM,
+        score=GENERATED,
+        source="Table 3",
+        claimed="higher",
+        published="46.41 - 44.08",
+    ),
+    Comparison(
+        words="reweighting less DDPM",
+        arm=REWEIGHTING,
+        against=DDPM,
+        source="Table 4",
+        claimed="higher",
+        published="6.45 - 5.76",
+    ),
+    Comparison(
+        words="exponential form less reciprocal",
+        arm=EXPONENTIAL,
+        against=RECIPROCAL,
+        source="Table 5",
+        claimed="lower",
+        published="5.43 - 5.72",
+    ),
+    Comparison(
+        words="reciprocal form less DDPM",
+        arm=RECIPROCAL,
+        against=DDPM,
+        source="Table 5",
+        claimed="lower",
+        published="5.72 - 5.76",
+    ),
+    Comparison(
+        words="negative L2 distance less DDPM",
+        arm=NEGATIVE_L2,
+        against=DDPM,
+        source="Table 5",
+        claimed="higher",
+        published="11.73 - 5.76",
+    ),
+    Comparison(
+        words="tau(t) less constant tau",
+        arm=EXPONENTIAL,
+        against=CONSTANT,
+        source="Figure 4(a)",
+        claimed="lower",
+    ),
+)
+"""In the order of the paper's tables; it prints numbers for CIFAR10LT or CIFAR100LT."""
+
+FURTHER: Sequence[Comparison] = (
+    Comparison(words="hinge less DDPM", arm=HINGE, against=DDPM),
+    Comparison(words="shared noise less own noise, DDPM", arm=DDPM_SHARED, against=DDPM),
+    Comparison(
+        words="exponential 24, both with shared noise", arm=STRONG_SHARED, against=DDPM_SHARED
+    ),
+    Comparison(
+        words="exponential 24 with shared noise less DDPM", arm=STRONG_SHARED, against=DDPM
+    ),
+    Comparison(words="exponential 24 less DDPM", arm=STRONG_OWN, against=DDPM),
+    Comparison(words="exponential in x0 space less DDPM", arm=stages.X0, against=DDPM),
+    Comparison(words="rarer class of a pair alone, less DDPM", arm=stages.FREQUENT, against=DDPM),
+    Comparison(words="conditional augmentation less DDPM", arm=stages.CONDITIONAL, against=DDPM),
+    Comparison(
+        words="exponential 24 less DDPM, imbalance 0.1",
+        arm=STRONG_OWN,
+        against=DDPM,
+        setting=MORE,
+    ),
+    Comparison(words="CBDM less DDPM, imbalance 0.1", arm=CBDM, against=DDPM, setting=MORE),
+)
+"""What the paper says nothing of."""

@@ -1,0 +1,136 @@
+"""What the tables say: scores of trainings, and differences of arms over the same seeds."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.evidence.arms import Arm
+
+LEVEL = 0.95
+POWER = 0.8
+"""With which a difference of `detectable` would be seen."""
+Verdict = Literal["lower", "higher", "open"]
+
+
+def final_scores(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Return an arm's scores at the end of training, a row a seed, indexed by it.
+
+    Each training is scored at the omega that is best for its fid/all, as a study does. A training
+    that failed is left out.
+    """
+    rows = whole_rows(frame, arm)
+    best = rows.loc[rows.groupby("seed")["fid/all"].idxmin()] if len(rows) else rows
+    return best.set_index("seed").sort_index()
+
+
+def whole_rows(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Return an arm's scores on all samples at the end of training, at every omega."""
+    own = frame[(frame["settings"] == arm.key) & frame["fid/all"].notna()]
+    own = own[own["num_samples"] == own["num_samples"].max()]
+    return own[own["images"] == frame["images"].max()]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, with its t interval."""
+
+    mean: float
+    deviation: float
+    """Of one seed."""
+    num: int
+
+    @classmethod
+    def of(cls, values: pd.Series) -> "Estimate":
+        """Return that of some values, NaN left out."""
+        found = values.dropna().to_numpy(float)
+        if len(found) < 2:
+            return cls(float(found.mean()) if len(found) else math.nan, math.nan, len(found))
+        return cls(float(found.mean()), float(found.std(ddof=1)), len(found))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean."""
+        return self.deviation / math.sqrt(self.num) if self.num else math.nan
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval."""
+        if self.num < 2:
+            return math.nan
+        return float(stats.t.ppf(0.5 + LEVEL / 2, self.num - 1)) * self.error
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
+        return self.mean + self.half_width
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a mean so far from 0, or further, if the true one is 0."""
+        if self.num < 2 or self.error == 0:
+            return 1.0 if self.num < 2 or self.mean == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.num - 1))
+
+    @property
+    def detectable(self) -> float:
+        """The true difference that so many seeds show with probability 0.8."""
+        if self.num < 2:
+            return math.nan
+        return detectable(self.deviation, self.num)
+
+
+def detectable(deviation: float, num: int) -> float:
+    """Return the mean that a two-sided t test at 5 % finds with a power of 0.8.
+
+    Args:
+        deviation: of one seed.
+        num: seeds, 2 or more.
+    """
+    degrees, error = num - 1, deviation / math.sqrt(num)
+    critical = stats.t.ppf(0.5 + LEVEL / 2, degrees)
+
+    def power(effect: float) -> float:
+        shift = effect / error
+        return float(
+            stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift)
+        )
+
+    if error == 0:
+        return 0.0
+    low, high = 0.0, 20 * error
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle) > POWER else (middle, high)
+    return high
+
+
+def difference(frame: pd.DataFrame, arm: Arm, against: Arm, score: str) -> Estimate:
+    """Return what a score of an arm is less another's, over the seeds that both have."""
+    own, other = (final_scores(frame, one)[score] for one in (arm, against))
+    return Estimate.of((own - other).dropna())
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Return p values that hold for all of a family together (Holm, 1979)."""
+    order = np.argsort(p_values)
+    found, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        found[index] = largest
+    return found
+
+
+def verdict(estimate: Estimate) -> Verdict:
+    """Return on which side of 0 the whole interval lies."""
+    if estimate.high < 0:
+        return "lower"
+    return "higher" if estimate.low > 0 else "open"
