@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.aims import AIMS, NOT_MEASURED, STAND_IN
+from benchmarks.marked import replaced
 
 README = Path(__file__).with_name("README.md")
 KEPT = Path(__file__).parent / "data" / "gpu_check.json"
-BEGIN, END = "<!-- gpu-check -->", "<!-- /gpu-check -->"
+PLACE = "gpu-check"
 
 
 def block(check: Mapping[str, Any] | None) -> str:
@@ -72,9 +73,7 @@ def span(values: list[float]) -> str:
 
 def filled(text: str, check: Mapping[str, Any] | None) -> str:
     """Return the README with the table of a check in place of the one it has."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{block(check)}\n{END}{after}"
+    return replaced(text, PLACE, block(check))
 
 
 def kept() -> dict[str, Any] | None:

@@ -200,11 +200,23 @@ def tracked_trials(database: Path, study: str) -> list[str]:
 
 
 def newest_checkpoint(study: StudyFolder) -> Path | None:
-    """Return the newest checkpoint of the trial that trained last and has not ended."""
+    """Return the newest checkpoint of the training that ran last and has not ended.
+
+    One that a rung stopped has ended: nobody reads its checkpoints again.
+    """
+    running = _running(study)
+    trials = [folder for folder in study.trials() if folder.path.name in running]
     found = []
-    for folder in study.trials():
+    for folder in (*trials, *study.retrainings()):
         path = folder.training().path
         files = [file for file in path.glob("images_*.safetensors") if images_of(file)]
         if files and not folder.score_path(IMAGES).exists():
             found.append(max(files))
     return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def _running(study: StudyFolder) -> set[str]:
+    """Return the labels of the trials that run, by the database."""
+    with contextlib.closing(sqlite3.connect(study.database, timeout=30)) as connection:
+        rows = connection.execute("select number from trials where state = 'RUNNING'").fetchall()
+    return {trial_label(number) for (number,) in rows}
