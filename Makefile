@@ -10,7 +10,7 @@ TOOLS := build/tools
 # So is what builds the documentation site.
 DOCS := build/docs
 
-.PHONY: setup study test test-slow test-long faults lint bench gpu-check docs pictures format lock audit clean
+.PHONY: setup study test test-slow test-long faults lint bench evidence results gpu-check docs pictures format lock audit clean
 
 setup: .venv/.ready
 
@@ -60,6 +60,14 @@ bench: setup
 	$(BIN)/python -m benchmarks.search_efficiency --json benchmarks/results/search_efficiency.json
 	$(BIN)/python -m benchmarks.confirmation_power --json benchmarks/results/confirmation_power.json
 	$(BIN)/python -m benchmarks.study_scale --trials 50 --window 20 --json benchmarks/results/study_scale.json
+
+# Trains what RESULTS.md lacks, for hours; a stopped run goes on where it was.
+evidence: setup
+	$(BIN)/python -m benchmarks.evidence
+
+# RESULTS.md's tables and figures, from the tables of the evidence; nothing is trained.
+results: setup
+	$(BIN)/python -m benchmarks.evidence.results
 
 # What runs on a GPU, checked and timed in ten minutes, without `setup`: a bare host with torch will do.
 # STUDY_IMAGES=DIR holds a folder of images for each class, for its study.

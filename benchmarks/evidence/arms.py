@@ -68,6 +68,7 @@ class Setting:
         steps = length // found.training.batch_size
         return apply_preset(arm.preset, found).with_values(
             {
+                "training.num_images": length,
                 "training.grad_ratio_every_steps": max(1, steps // RATIOS_PER_TRAINING),
                 **arm.values,
                 "training.seed": seed,

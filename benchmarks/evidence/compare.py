@@ -106,7 +106,9 @@ def detectable(deviation: float, num: int) -> float:
 
     if error == 0:
         return 0.0
-    low, high = 0.0, 20 * error
+    low, high = 0.0, error
+    while power(high) < POWER:  # far beyond it, the distribution cannot be computed
+        low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) > POWER else (middle, high)

@@ -1,0 +1,167 @@
+"""The figures of RESULTS.md."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from benchmarks.evidence.arms import RUNG_OMEGAS, Setting
+from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
+from benchmarks.evidence.compare import Estimate, final_scores, verdict, whole_rows
+from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL
+from diffrop.analysis.data.words import score_label
+from diffrop.analysis.figures import score_axes, style
+
+Read = Callable[[str], pd.DataFrame]
+COLOURS = {"lower": "#0072B2", "higher": "#D55E00", "open": "#6b7280"}
+WORDS = {"lower": "surely lower", "higher": "surely higher", "open": "not decided"}
+ROW_IN = 0.23
+FOREST_IN = 6.4
+FAR = 3.0
+"""Times the median of how far intervals reach; beyond it a difference is written at the edge."""
+
+
+def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]) -> Figure:
+    """Draw the FID differences of all comparisons, each with its interval over seeds.
+
+    Args:
+        read: returns the table of a setting.
+        groups: heading, and comparisons; those of other scores than FID are left out.
+    """
+    rows: list[tuple[str, Estimate | None]] = []
+    for heading, comparisons in groups:
+        fids = [one for one in comparisons if one.score in LOWER_IS_BETTER]
+        found = [(one.words, one.estimate(read)) for one in fids]
+        trained = [(words, estimate) for words, estimate in found if estimate.num >= 2]
+        if trained:
+            rows += [(heading, None), *trained]
+    figure = style.new_figure(1.0 + ROW_IN * len(rows))
+    figure.set_figwidth(FOREST_IN)
+    axes = figure.add_subplot(label="differences")
+    _limit(axes, [estimate for _, estimate in rows if estimate is not None])
+    for row, (_, estimate) in enumerate(rows):
+        if estimate is not None:
+            _draw_estimate(axes, row, estimate)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [words for words, _ in rows])
+    style.tidy_categories(axes)
+    for tick, (_, estimate) in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_fontsize(style.CAPTION_PT)
+        tick.set_fontweight("bold" if estimate is None else "normal")
+    score_axes.draw_zero(axes, "x")
+    axes.set_xlabel("difference of FID; lower is better")
+    sides = [Line2D([], [], color=COLOURS[s], marker="o", label=WORDS[s]) for s in COLOURS]
+    style.add_legend(figure, sides)
+    return figure
+
+
+def _draw_estimate(axes: Axes, row: float, estimate: Estimate) -> None:
+    """Draw an estimate in its row; one beyond the axis is an arrow with its numbers."""
+    colour, (low, high) = COLOURS[verdict(estimate)], axes.get_xlim()
+    if low <= estimate.mean <= high:
+        ends = [estimate.low, estimate.high]
+        axes.plot(ends, [row] * 2, color=colour, linewidth=1.8, solid_capstyle="butt")
+        axes.plot([estimate.mean], [row], marker="o", markersize=5, color=colour)
+        return
+    right = estimate.mean > high
+    end, marker = (high, ">") if right else (low, "<")
+    axes.plot([end], [row], marker=marker, markersize=5, color=colour, clip_on=False)
+    axes.annotate(
+        f"{estimate.mean:+.0f} [{estimate.low:+.0f}, {estimate.high:+.0f}]",
+        (end, row),
+        xytext=(-6 if right else 6, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=style.CAPTION_PT,
+        color=colour,
+    )
+
+
+def _limit(axes: Axes, drawn: Sequence[Estimate]) -> None:
+    """Let the axis hold the differences that are not far beyond the usual ones."""
+    reach = pd.Series([max(abs(one.low), abs(one.high)) for one in drawn])
+    held = reach[reach <= FAR * reach.median()]
+    most = 1.08 * float(held.max() if len(held) else 1.0)
+    axes.set_xlim(-most, most)
+
+
+def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
+    """Draw the difference at each seed, and their mean with its interval, a row a comparison."""
+    figure = style.new_figure(0.9 + 2 * ROW_IN * len(comparisons))
+    axes = figure.add_subplot(label="seeds")
+    means: dict[float, Estimate] = {}
+    factors = [1 if one.score in LOWER_IS_BETTER else 100 for one in comparisons]
+    for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
+        frame = read(comparison.setting.name)
+        own, other = (
+            final_scores(frame, arm)[comparison.score]
+            for arm in (comparison.arm, comparison.against)
+        )
+        values = factor * (own - other).dropna()
+        axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
+        means[row - 0.12] = Estimate.of(values)
+    for place, mean in means.items():
+        _draw_estimate(axes, place, mean)
+    axes.set_ylim(len(comparisons) - 0.5, -0.6)
+    axes.set_yticks(range(len(comparisons)), [one.words for one in comparisons])
+    style.tidy_categories(axes)
+    axes.tick_params(axis="y", labelsize=style.CAPTION_PT)
+    score_axes.draw_zero(axes, "x")
+    fid = all(factor == 1 for factor in factors)
+    axes.set_xlabel("difference of FID" if fid else "difference in points of accuracy")
+    figure.set_figwidth(6.0)
+    return figure
+
+
+def curve_figure(read: Read) -> Figure:
+    """Draw the baseline's FIDs over the images seen: a line a seed, and their mean."""
+    frame = read(CURVE.name)
+    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    figure = style.new_figure(2.6)
+    for place, score in enumerate(("fid/all", "fid/few")):
+        axes = figure.add_subplot(1, 2, place + 1, label=score)
+        for _, part in own.groupby("seed"):
+            axes.plot(part["images"], part[score], color=style.NEUTRAL, linewidth=0.8)
+        mean = own.groupby("images")[score].mean()
+        axes.plot(mean.index, mean, color="black", marker="s", markersize=4)
+        axes.set_title(score_label(score), fontsize=style.LEGEND_PT, loc="left")
+        axes.set_yscale("log")
+        style.tidy_axes(axes)
+        style.set_log(axes, "x")
+        style.set_log(axes, "y")
+        seen = sorted(own["images"].unique())
+        axes.set_xticks(seen, [f"{images / 1000:.0f}k" for images in seen])
+        axes.set_xlabel("images seen")
+    figure.axes[0].set_ylabel("FID")
+    lines = [
+        Line2D([], [], color=style.NEUTRAL, label="one seed"),
+        Line2D([], [], color="black", marker="s", label="mean"),
+    ]
+    style.add_legend(figure, lines)
+    return figure
+
+
+def omega_figure(read: Read, setting: Setting) -> Figure:
+    """Draw FID over the guidance scale: the mean of seeds, with its interval, a line an arm."""
+    frame = read(setting.name)
+    figure = style.new_figure(2.6)
+    looks = ((DDPM, style.form_style("none")), (EXPONENTIAL, style.form_style("exponential")))
+    for place, score in enumerate(("fid/all", "fid/few")):
+        axes = figure.add_subplot(1, 2, place + 1, label=score)
+        for arm, look in looks:
+            rows = whole_rows(frame, arm)
+            omegas = sorted(rows["omega"].unique().tolist())
+            found = [Estimate.of(rows.loc[rows["omega"] == omega, score]) for omega in omegas]
+            low, high = [one.low for one in found], [one.high for one in found]
+            axes.fill_between(omegas, low, high, color=look.colour, alpha=0.15, lw=0)
+            means = [one.mean for one in found]
+            axes.plot(omegas, means, color=look.colour, marker=look.marker, label=arm.name)
+        axes.set_title(score_label(score), fontsize=style.LEGEND_PT, loc="left")
+        axes.set_xlabel("guidance scale omega")
+        style.tidy_axes(axes)
+    figure.axes[0].set_ylabel("FID")
+    style.add_legend(figure, list(figure.axes[0].get_lines()))
+    return figure

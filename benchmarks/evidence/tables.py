@@ -1,0 +1,227 @@
+"""The tables of RESULTS.md, in Markdown."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+from scipy.stats import spearmanr
+
+from benchmarks.evidence.arms import RUNG_OMEGAS, Arm, Setting
+from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
+from benchmarks.evidence.compare import Estimate, detectable, difference, final_scores, holm
+from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, MORE, STRONG_OWN
+from benchmarks.evidence.table import FIDS
+
+Read = Callable[[str], pd.DataFrame]
+"""Returns the table of a setting by its name."""
+NONE = "-"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def signed(estimate: Estimate, factor: float = 1.0) -> str:
+    """Return a difference with its 95 % interval."""
+    if estimate.num < 2:
+        return NONE
+    numbers = (factor * value for value in (estimate.mean, estimate.low, estimate.high))
+    mean, low, high = (f"{value:+.2f}" for value in numbers)
+    return f"{mean} [{low}, {high}]"
+
+
+def claims_table(read: Read, claims: Sequence[Comparison]) -> str:
+    """Return each claim with the paper's numbers, ours and the outcome."""
+    rows = []
+    for claim, found, adjusted in estimated(read, claims):
+        factor = 1 if claim.score in LOWER_IS_BETTER else 100
+        rows.append(
+            [
+                claim.source,
+                claim.words,
+                claim.published or NONE,
+                signed(found, factor),
+                str(found.num),
+                f"{factor * found.detectable:.1f}",
+                f"{adjusted:.3f}",
+                claim.outcome(found),
+            ]
+        )
+    head = ["paper", "what", "published", "here [95 %]", "seeds", "visible", "p (Holm)", "outcome"]
+    return markdown(head, rows)
+
+
+def estimated(
+    read: Read, comparisons: Sequence[Comparison]
+) -> list[tuple[Comparison, Estimate, float]]:
+    """Return comparisons with their estimates and p values that hold for all of them together."""
+    found = [comparison.estimate(read) for comparison in comparisons]
+    return list(zip(comparisons, found, holm([one.p_value for one in found]), strict=True))
+
+
+def further_table(read: Read, comparisons: Sequence[Comparison]) -> str:
+    """Return what else was compared: FID of all classes and of each shot group."""
+    rows = []
+    for comparison, found, adjusted in estimated(read, comparisons):
+        frame = read(comparison.setting.name)
+        cells = [
+            signed(difference(frame, comparison.arm, comparison.against, score)) for score in FIDS
+        ]
+        rows.append([comparison.words, *cells, str(found.num), f"{adjusted:.3f}"])
+    head = ["what", "all", "many", "medium", "few", "seeds", "p of all (Holm)"]
+    return markdown(head, rows)
+
+
+def noise_table(read: Read) -> str:
+    """Return the spread over trainings beside the interval over samples, by setting and score."""
+    rows = []
+    for setting, partners in ((FEW, (EXPONENTIAL, STRONG_OWN)), (MORE, (STRONG_OWN,))):
+        frame = read(setting.name)
+        scores = final_scores(frame, DDPM)
+        for score in FIDS:
+            own = Estimate.of(scores[score])
+            if own.num < 2:
+                continue
+            within = (scores[f"{score} high"] - scores[f"{score} low"]).mean() / 2
+            paired = [difference(frame, arm, DDPM, score).deviation for arm in partners]
+            rows.append(
+                [
+                    setting.words,
+                    score,
+                    f"{own.mean:.1f}",
+                    f"{own.deviation:.1f}",
+                    f"+-{within:.1f}",
+                    f"{math.sqrt(2) * own.deviation:.1f}",
+                    " and ".join(f"{one:.1f}" for one in paired if not math.isnan(one)) or NONE,
+                    f"{detectable(math.sqrt(2) * own.deviation, 8):.1f}",
+                    str(own.num),
+                ]
+            )
+    head = [
+        "setting",
+        "score",
+        "DDPM",
+        "sd over seeds",
+        "95 % over samples",
+        "sd of a difference, other draws",
+        "same draws",
+        "visible with 8 seeds, other draws",
+        "seeds",
+    ]
+    return markdown(head, rows)
+
+
+def sizes_table(read: Read) -> str:
+    """Return the baseline's scores and their spread over seeds at each number of samples."""
+    frame = read(FEW.name)
+    rows = []
+    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    own = own[own["images"] == own["images"].max()]
+    for count, part in own.groupby("num_samples"):
+        cells = [_spread(part, score) for score in FIDS]
+        rows.append([f"{count:,}", *cells, str(len(part))])
+    return markdown(["N", *FIDS, "seeds"], rows)
+
+
+def curve_table(read: Read) -> str:
+    """Return the baseline's scores over the images seen."""
+    frame = read(CURVE.name)
+    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    rows = [
+        [f"{images:,}", *(_spread(part, score) for score in FIDS), str(len(part))]
+        for images, part in own.groupby("images")
+    ]
+    return markdown(["images seen", *FIDS, "seeds"], rows)
+
+
+def _spread(part: pd.DataFrame, score: str) -> str:
+    found = Estimate.of(part[score])
+    return f"{found.mean:.1f} (sd {found.deviation:.1f})"
+
+
+def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
+    """Return the mean scores of each arm, with what copies of training images there are."""
+    frame = read(setting.name)
+    rows = []
+    for arm in arms:
+        scores = final_scores(frame, arm)
+        if scores.empty:
+            continue
+        ratio = scores["grad_ratio"].mean()
+        rows.append(
+            [
+                arm.name,
+                *(f"{scores[name].mean():.1f}" for name in FIDS),
+                f"{scores['omega'].mean():.2f}",
+                f"{100 * scores['accuracy/few'].mean():.0f} %",
+                f"{100 * scores['memorisation/few'].mean():.0f} %",
+                NONE if math.isnan(ratio) else f"{100 * ratio:.1f} %",
+                str(len(scores)),
+            ]
+        )
+    head = [
+        "arm",
+        *FIDS,
+        "omega",
+        "accuracy/few",
+        "memorisation/few",
+        "gradient ratio",
+        "seeds",
+    ]
+    return markdown(head, rows)
+
+
+def agreement_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
+    """Return how the scores at half of the training rank trainings as those at its end do."""
+    frame = read(setting.name)
+    own = frame[frame["omega"].isin(RUNG_OMEGAS) & frame["settings"].isin([a.key for a in arms])]
+    own = own[own["num_samples"] == setting.num_samples]
+    rows = []
+    for score in FIDS:
+        table = own.pivot_table(index=["seed", "settings"], columns="images", values=score)
+        if len(table.columns) < 2:
+            continue
+        early, late = sorted(table.columns)[-2:]
+        table = table.dropna()
+        by_seed = [part for _, part in table.groupby(level="seed") if len(part) >= 5]
+        within = [float(spearmanr(part[early], part[late]).statistic) for part in by_seed]
+        means = table.groupby(level="settings").mean()
+        overall = float(spearmanr(means[early], means[late]).statistic)
+        rows.append(
+            [
+                score,
+                f"{pd.Series(within).mean():.2f}",
+                f"{overall:.2f}",
+                f"{_kept(by_seed, early, late)} of {len(by_seed)}",
+            ]
+        )
+    head = ["score", "rank correlation within a seed", "of means", "best arm at the end kept"]
+    return markdown(head, rows)
+
+
+def _kept(parts: Sequence[pd.DataFrame], early: str, late: str) -> int:
+    """Return in how many seeds the best at the end is in the better half at the rung."""
+    found = 0
+    for part in parts:
+        best = int(part[late].to_numpy().argmin())
+        found += bool(part[early].rank().iloc[best] <= math.ceil(len(part) / 2))
+    return found
+
+
+def hours(read: Read, settings: Iterable[str]) -> float:
+    """Return the hours of processor time of all trainings of some tables."""
+    seconds = 0.0
+    for name in settings:
+        frame = read(name)
+        groups = frame.groupby(["settings", "seed"])
+        seconds += float(groups["training_s"].max().sum() + frame["scoring_s"].sum())
+    return seconds / 3600
+
+
+def counts_in_words(outcomes: Iterable[str]) -> str:
+    """Return how many claims had each outcome."""
+    ordered = sorted(outcomes)
+    parts = [f"{len(list(group))} {name}" for name, group in itertools.groupby(ordered)]
+    return ", ".join(parts)

@@ -1,0 +1,184 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+from benchmarks.evidence import __main__ as command
+from benchmarks.evidence import results, table, training
+from benchmarks.evidence.arms import Arm
+from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison
+from benchmarks.evidence.compare import (
+    Estimate,
+    detectable,
+    difference,
+    final_scores,
+    holm,
+    verdict,
+)
+from benchmarks.evidence.stages import CBDM, DDPM, EXPONENTIAL, FEW, SETTINGS, STAGES, Stage
+from benchmarks.marked import replaced
+from tests.made.evidence import made_frame
+
+EFFECTS = {"CBDM": -6.0, "reweighting": 40.0}
+
+
+def test_every_arm_of_every_stage_is_a_configuration() -> None:
+    for stage in STAGES.values():
+        names = {arm.name: arm.key for arm in stage.arms}
+        assert len(names) == len(stage.arms) == len(set(names.values()))
+        for arm in stage.arms:
+            config = stage.setting.experiment(arm, seed=3)
+            assert (config.training.seed, config.evaluation.seed) == (3, 12_348)
+            assert config.training.num_images == max(stage.setting.rungs)
+            for key, value in arm.values.items():
+                assert config.to_dict()[key.split(".")[0]][key.split(".")[1]] == value
+
+
+def test_what_is_compared_is_trained_with_the_seeds_of_both() -> None:
+    for one in (*CLAIMS, *FURTHER):
+        seeds: dict[str, set[int]] = {one.arm.key: set(), one.against.key: set()}
+        for stage in STAGES.values():
+            for arm, seed in stage.trainings():
+                if stage.setting == one.setting and arm.key in seeds:
+                    seeds[arm.key].add(seed)
+        assert len(seeds[one.arm.key] & seeds[one.against.key]) >= 8, one.words
+
+
+def test_an_estimate_is_the_t_interval_of_paired_values() -> None:
+    rng = np.random.default_rng(1)
+    a, b = pd.Series(rng.normal(3, 2, 9)), pd.Series(rng.normal(1, 2, 9))
+    found, theirs = Estimate.of(a - b), stats.ttest_rel(a, b)
+    interval = theirs.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p_value == pytest.approx(theirs.pvalue)
+    assert math.isnan(Estimate.of(pd.Series([1.0])).low)
+    assert math.isnan(Estimate.of(pd.Series([], dtype=float)).mean)
+
+
+def test_a_detectable_difference_is_found_in_four_of_five_runs() -> None:
+    effect = detectable(2.0, 8)
+    values = np.random.default_rng(2).normal(effect, 2.0, (20_000, 8))
+    found = stats.ttest_1samp(values, 0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+    assert detectable(0.0, 8) == 0.0
+
+
+def test_holms_values_reject_what_his_steps_reject() -> None:
+    rng = np.random.default_rng(3)
+    for values in rng.beta(0.3, 2, (50, 6)).tolist():
+        rejected, left = set(), sorted(range(6), key=values.__getitem__)
+        while left and values[left[0]] <= 0.05 / len(left):
+            rejected.add(left.pop(0))
+        adjusted = holm(values)
+        assert {i for i in range(6) if adjusted[i] <= 0.05} == rejected
+
+
+def test_a_training_counts_at_its_best_omega_on_all_samples() -> None:
+    frame = made_frame(FEW.name, EFFECTS)
+    scores = final_scores(frame, DDPM)
+    assert len(scores) == 20 and set(scores["omega"]) == {1.0}
+    assert set(scores["num_samples"]) == {1_000} and set(scores["images"]) == {40_960}
+    failed = frame["fid/all"].where((frame["seed"] != 3) | (frame["settings"] != DDPM.key))
+    assert len(final_scores(frame.assign(**{"fid/all": failed}), DDPM)) == 19
+
+
+def test_differences_are_paired_over_seeds() -> None:
+    frame = made_frame(FEW.name, EFFECTS)
+    found = difference(frame, CBDM, DDPM, "fid/all")
+    assert found.num == 8 and found.deviation < 6  # a training's own is 14
+    assert verdict(found) == "lower" and abs(found.mean + 6) < 3
+    assert verdict(difference(frame, DDPM, CBDM, "fid/all")) == "higher"
+
+
+def test_a_claim_is_held_against_the_side_of_the_interval() -> None:
+    below, above = Estimate(-3.0, 1.0, 8), Estimate(3.0, 1.0, 8)
+    near = Estimate(-0.1, 1.0, 8)
+    claim = Comparison(words="", arm=CBDM, against=DDPM, claimed="lower")
+    assert claim.outcome(below) == "reproduced in direction"
+    assert claim.outcome(above) == "not reproduced"
+    assert claim.outcome(near) == "not decidable at this scale"
+    assert claim.outcome(Estimate(1.0, math.nan, 1)) == "not trained"
+    assert dataclasses.replace(claim, claimed="open").outcome(below) == "lower"
+
+
+def test_results_are_written_from_the_tables_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in SETTINGS:
+        rows = made_frame(name, EFFECTS).to_dict("records")
+        table.append(name, rows, tmp_path / "tables")
+    page = tmp_path / "RESULTS.md"
+    page.write_text(results.PAGE.read_text())
+    monkeypatch.setattr(results, "PAGE", page)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setattr("sys.argv", ["results", "--tables", str(tmp_path / "tables")])
+    results.main()
+    words = page.read_text()
+    row = next(line for line in words.splitlines() if line.startswith("| Table 4"))
+    assert "reweighting less DDPM" in row and "reproduced in direction" in row
+    assert "| 6.45 - 5.76 | +4" in row  # the effect of 40, with the noise of its draws
+    drawn = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert "pictures/summary.png" in map(str, drawn)
+    for path in drawn:
+        with Image.open(tmp_path / path) as image:
+            assert image.width > 600
+
+
+def test_committed_results_are_those_of_the_committed_tables() -> None:
+    text = results.PAGE.read_text()
+    for name, content in results.blocks(results.reader(table.FOLDER)).items():
+        assert replaced(text, name, content) == text, f"{name}: run make results"
+    pictures = sorted(results.PICTURES.glob("*.png"))
+    assert all(f"(docs/pictures/results/{path.name})" in text for path in pictures)
+    assert text.count("](docs/pictures/results/") == len(pictures)
+    for path in pictures:
+        with Image.open(path) as image:
+            assert image.text[results.HASH_KEY] == results.tables_hash(table.FOLDER), path
+
+
+def test_a_place_that_is_missing_or_doubled_is_named() -> None:
+    assert replaced("<!-- a -->\nold\n<!-- /a -->", "a", "new") == "<!-- a -->\nnew\n<!-- /a -->"
+    for text in ("", "<!-- /a --><!-- a -->", "<!-- a --><!-- a --><!-- /a -->"):
+        with pytest.raises(ValueError, match="no place for 'a'"):
+            replaced(text, "a", "new")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    setting = dataclasses.replace(
+        FEW, name="tiny", rungs=(64, 128), num_samples=250, counts=(125,), omegas=(0.0, 1.0)
+    )
+    stage = Stage(name="tiny", question="?", setting=setting, arms=(EXPONENTIAL,), seeds=(0, 1))
+    monkeypatch.setitem(SETTINGS, "tiny", setting)
+    monkeypatch.setitem(STAGES, "tiny", stage)
+    monkeypatch.setattr(training, "joined", lambda first, second: first)
+    return stage
+
+
+def test_a_training_adds_its_scores_and_is_not_repeated(
+    tiny: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    arm = Arm(name="loss", preset="diffrop", values=EXPONENTIAL.values)
+    rows = training.train("tiny", arm, 1, tmp_path)
+    torch.set_num_threads(threads)
+    assert [(row["images"], row["omega"], row["num_samples"]) for row in rows] == [
+        (64, 1.0, 250),
+        (128, 0.0, 250),
+        (128, 1.0, 125),
+        (128, 1.0, 250),
+    ]
+    assert all(set(row) <= set(table.COLUMNS) for row in rows)
+    assert rows[-1]["grad_ratio"] > 0 and rows[-1]["fid/few low"] < rows[-1]["fid/few"]
+    table.append("tiny", rows, tmp_path)
+    left = command.missing(tiny, tmp_path)
+    assert [seed for _, seed in left] == [0]
+    seconds = rows[-1]["training_s"] + sum(row.get("scoring_s", 0) for row in rows)
+    assert command.expected_s(tiny, left, tmp_path) == pytest.approx(seconds)
