@@ -71,7 +71,7 @@ def show_one(root: Path, name: str, storage: str | None, as_lines: bool, console
         return
     head, *others = status_lines(status)
     console.print(head)
-    console.print(trials_table(status))
+    console.print(trials_table(status, console.width))
     for line in others:
         console.print(line, soft_wrap=line.startswith("Go on"))
 

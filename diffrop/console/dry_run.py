@@ -1,15 +1,17 @@
 """The plan of a study on the terminal, and beside it, afterwards, what the study did cost."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.table import Table
 
 from diffrop.activity import time_text
-from diffrop.console.tables import plain_table
+from diffrop.console.tables import Column, fitted_table, plain_table
+from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.cost.actual import comparison
 from diffrop.cost.plan import make_plan
 from diffrop.cost.probe import DRY_RUN_LIMIT_S, measure_speeds, stand_ins
@@ -22,6 +24,17 @@ from diffrop.search.sampler_view import num_startup_trials
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.sampling_choice import sampling_choices
 
+PLAN_COLUMNS = {
+    "images": 9,
+    "trials": 5,
+    "N": 4,
+    "steps": 1,
+    "training": 7,
+    "scoring": 6,
+    "samples": 2,
+    "hours": 8,
+}
+"""Headings of the plan by their importance: the least goes first where there is no room."""
 LONG_S = 60.0
 """Of a measurement that has to say why it took so long."""
 
@@ -82,7 +95,7 @@ def print_plan(
     plan = make_plan(config, launch, dataset.num_classes, measured.probe, nodes_of(launch))
     for line in head_lines(config, dataset, path):
         console.print(line, soft_wrap=line.startswith("Study "))
-    console.print(plan_table(plan))
+    console.print(plan_table(plan, console.width))
     for line in plan_lines(plan, config, launch):
         console.print(line)
     if measured.seconds > LONG_S:
@@ -131,14 +144,14 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
     return lines
 
 
-def plan_table(plan: PlannedCost) -> Table:
-    """Return the plan by rung; training and scoring are of one trial, hours of all."""
-    hours = "GPU-hours" if plan.on_gpu else "worker-hours"
-    table = plain_table()
-    headings = ("images", "trials", "N", "steps", "training", "scoring", "samples", hours)
-    for heading in headings:
-        side: JustifyMethod = "left" if heading == "images" else "right"
-        table.add_column(heading, justify=side, no_wrap=True)
+def plan_table(plan: PlannedCost, width: int = TABLE_WIDTH) -> Table:
+    """Return the plan by rung; training and scoring are of one trial, hours of all.
+
+    Args:
+        plan: of the study.
+        width: columns of characters that there are; columns give way where they do not fit.
+    """
+    rows = []
     for part in plan.parts:
         seconds = part.training_s + part.scoring_s
         if isinstance(part, RungCost):
@@ -150,10 +163,19 @@ def plan_table(plan: PlannedCost) -> Table:
             name, scored, steps = "confirmation", f"{plan.rungs[-1].num_samples:,}", "full"
         each = [duration_text(total / part.trials) for total in (part.training_s, part.scoring_s)]
         spent = f"{seconds * plan.units / 3600:,.3g}"
-        row = (name, f"{part.trials:.3g}", scored, steps, *each, f"{part.samples:,}", spent)
-        table.add_row(*row)
+        rows.append((name, f"{part.trials:.3g}", scored, steps, *each, f"{part.samples:,}", spent))
     samples = sum(part.samples for part in plan.parts)
-    table.add_row("in all", *[""] * 5, f"{samples:,}", f"{plan.hours:,.3g}", style="bold")
+    rows.append(("in all", *[""] * 5, f"{samples:,}", f"{plan.hours:,.3g}"))
+    columns = [
+        Column(heading, list(cells), importance, is_text=heading == "images")
+        for (heading, importance), cells in zip(
+            PLAN_COLUMNS.items(), zip(*rows, strict=True), strict=True
+        )
+    ]
+    unit = "GPU-hours" if plan.on_gpu else "worker-hours"
+    columns[-1] = dataclasses.replace(columns[-1], heading=unit)
+    table, _ = fitted_table(columns, width)
+    table.rows[-1].style = "bold"
     return table
 
 

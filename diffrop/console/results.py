@@ -1,13 +1,11 @@
 """A study's results in words and tables for the terminal, at 80 columns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from rich.console import JustifyMethod
 from rich.table import Table
 
-from diffrop.console.tables import number, plain_table
+from diffrop.console.tables import Column, fitted_table, number, plain_table
 from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.protocol import name_note
@@ -26,21 +24,6 @@ HEADINGS = {"contrastive.decay_temperature": "decay"}
 """Of searched keys whose last word is too long."""
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One column of the table of results."""
-
-    heading: str
-    cells: list[str]
-    importance: int
-    """Where there is no room, the columns of the least go first."""
-    is_text: bool = False
-
-    @property
-    def width(self) -> int:
-        return max(map(len, (self.heading, *self.cells)))
-
-
 def results_table(
     result: StudyResult, width: int = TABLE_WIDTH, most: int = MAX_ROWS
 ) -> tuple[Table, list[str]]:
@@ -54,18 +37,7 @@ def results_table(
         width: columns of characters that there are.
         most: rows; the baseline is always among them.
     """
-    columns = _columns(result, _shown(result, most))
-    shown = list(columns)
-    while len(shown) > 1 and sum(column.width + 1 for column in shown) - 1 > width:
-        least = min(column.importance for column in shown)
-        shown.remove([column for column in shown if column.importance == least][-1])
-    table = plain_table()
-    for column in shown:
-        side: JustifyMethod = "left" if column.is_text else "right"
-        table.add_column(column.heading, justify=side, no_wrap=True)
-    for cells in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*cells)
-    return table, [column.heading for column in columns if column not in shown]
+    return fitted_table(_columns(result, _shown(result, most)), width)
 
 
 def _shown(result: StudyResult, most: int) -> list[TrialResult]:
@@ -76,32 +48,32 @@ def _shown(result: StudyResult, most: int) -> list[TrialResult]:
     return [*shown[: most - len(baseline)], *baseline]
 
 
-def _columns(result: StudyResult, trials: list[TrialResult]) -> list[_Column]:
+def _columns(result: StudyResult, trials: list[TrialResult]) -> list[Column]:
     searched = [parameter.name for parameter in result.config.space.parameters]
-    columns = [_Column("trial", [trial.label for trial in trials], 10, is_text=True)]
+    columns = [Column("trial", [trial.label for trial in trials], 10, is_text=True)]
     if FORM_KEY not in searched:
         marks = ["baseline" if trial.number == 0 else "" for trial in trials]
-        columns.append(_Column("", marks, 8, is_text=True))
+        columns.append(Column("", marks, 8, is_text=True))
     for place, key in enumerate(searched):
         cells = [_setting(trial, key) for trial in trials]
         heading = HEADINGS.get(key, key.rpartition(".")[2])
-        columns.append(_Column(heading, cells, 7 - min(place, 4), is_text=key == FORM_KEY))
+        columns.append(Column(heading, cells, 7 - min(place, 4), is_text=key == FORM_KEY))
     cards = [trial.card if trial.rank is not None else None for trial in trials]
     omegas = [number(card.omega if card else None, "g") for card in cards]
-    columns.append(_Column("omega", omegas, 2))
+    columns.append(Column("omega", omegas, 2))
     objectives = result.config.experiment.evaluation.objectives
     for group in GROUPS:
         scores = [card.scores.get(f"fid/{group}") if card else None for card in cards]
         fids = [number(fid, ".2f" if fid is not None and fid < 1000 else ".0f") for fid in scores]
         wanted = f"fid/{group}" in objectives
-        columns.append(_Column(group, fids, 9 if wanted else 2 if group in ("all", "few") else 1))
+        columns.append(Column(group, fids, 9 if wanted else 2 if group in ("all", "few") else 1))
     if any(trial.feasible is not None for trial in trials):
         words = {True: "yes", False: "no", None: ""}
         kept = [words[trial.feasible] for trial in trials]
-        columns.append(_Column("kept", kept, 8, is_text=True))
+        columns.append(Column("kept", kept, 8, is_text=True))
     states = [_state(trial) for trial in trials]
     if set(states) != {"COMPLETE"}:
-        columns.append(_Column("state", states, 8, is_text=True))
+        columns.append(Column("state", states, 8, is_text=True))
     return columns
 
 

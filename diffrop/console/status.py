@@ -10,7 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from diffrop.console.screens import scoring_line
-from diffrop.console.tables import number, plain_table
+from diffrop.console.tables import Column, fitted_table, number, plain_table
+from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.edge import described
 from diffrop.engine.drivers import Drivers
 from diffrop.engine.preparing import Preparing
@@ -184,32 +185,39 @@ def summary(status: StudyStatus | NewStudyStatus) -> str:
     return line if status.state == "running" else line.rpartition(" | ")[0]
 
 
-def trials_table(status: StudyStatus) -> Table:
-    """Return the trials: those that run, then the others, the best first; it fits 80 columns."""
+def trials_table(status: StudyStatus, width: int = TABLE_WIDTH) -> Table:
+    """Return the trials: those that run, then the others, the best first.
+
+    Args:
+        status: of the study.
+        width: columns of characters that there are; columns give way where they do not fit.
+    """
     progress = status.progress
-    table = plain_table()
-    for heading in ("trial", "state", "form"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("images", "img/s", "loss", "pcl ratio", progress.objective, "N", "silent"):
-        table.add_column(heading, justify="right", no_wrap=True)
     rows = sorted(progress.trials, key=_order)
-    for trial in rows[:MOST_ROWS]:
-        state = trial.state
-        if state == "RUNNING" and status.state != "running":
-            state = "unfinished"
-        quiet = status.silent_s[trial.number]
-        table.add_row(
-            trial.label,
-            state,
-            trial.form,
-            f"{trial.images_seen / progress.images:.0%}",
-            number(trial.images_per_s, ",.0f"),
-            number(trial.loss, ".4f"),
-            number(trial.grad_ratio, ".2g"),
-            number(trial.score, ".2f"),
-            number(trial.num_samples, ","),
-            ago(quiet) if trial.state == "RUNNING" else "",
-        )
+    shown = rows[:MOST_ROWS]
+    running = [trial.state == "RUNNING" for trial in shown]
+    unfinished = status.state != "running"
+    states = [
+        "unfinished" if runs and unfinished else trial.state
+        for trial, runs in zip(shown, running, strict=True)
+    ]
+    silent = [
+        ago(status.silent_s[trial.number]) if runs else ""
+        for trial, runs in zip(shown, running, strict=True)
+    ]
+    columns = [
+        Column("trial", [trial.label for trial in shown], 9, is_text=True),
+        Column("state", states, 8, is_text=True),
+        Column("form", [trial.form for trial in shown], 4, is_text=True),
+        Column("images", [f"{trial.images_seen / progress.images:.0%}" for trial in shown], 6),
+        Column("img/s", [number(trial.images_per_s, ",.0f") for trial in shown], 2),
+        Column("loss", [number(trial.loss, ".4f") for trial in shown], 2),
+        Column("pcl ratio", [number(trial.grad_ratio, ".2g") for trial in shown], 1),
+        Column(progress.objective, [number(trial.score, ".2f") for trial in shown], 7),
+        Column("N", [number(trial.num_samples, ",") for trial in shown], 5),
+        Column("silent", silent, 3),
+    ]
+    table, _ = fitted_table(columns, width)
     if len(rows) > MOST_ROWS:
         table.add_row("...", f"and {len(rows) - MOST_ROWS} more")
     return table

@@ -62,6 +62,19 @@ def test_plan_names_what_trials_fork_from_and_the_confirmation_once() -> None:
     assert rows == ["to 32", "64", "128", "confirmation", "in all"]
 
 
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_narrow_plan_drops_columns_and_never_digits(width: int) -> None:
+    plan = make_plan(small_study(), LaunchConfig(confirm=1), 10, PROBE, NODES)
+    whole, narrow = (
+        {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
+        for table in (plan_table(plan), plan_table(plan, width))
+    )
+    assert narrow.items() <= whole.items() and "images" in narrow
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(plan_table(plan, width))
+    assert max(len(line.rstrip()) for line in console.export_text().splitlines()) <= width
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.25, "0.25 s"), (80, "80 s"), (600, "10 min"), (7200, "2.0 h")],

@@ -138,6 +138,8 @@ def shown(store: StudyStore) -> str:
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
+    console.print(trials_table(status, 40))
+    assert max(len(line.rstrip()) for line in console.export_text().splitlines()) <= 40
     return text
 
 
