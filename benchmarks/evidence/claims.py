@@ -133,7 +133,7 @@ CLAIMS: Sequence[Comparison] = (
         published="9.19 - 7.38",
     ),
     Comparison(
-        words="accuracy with DiffROP's images less that with DDPM's, per cent",
+        words="accuracy with DiffROP's images less DDPM's, per cent",
         arm=EXPONENTIAL,
         against=DDPM,
         score=GENERATED,

@@ -145,23 +145,43 @@ def curve_figure(read: Read) -> Figure:
 
 
 def omega_figure(read: Read, setting: Setting) -> Figure:
-    """Draw FID over the guidance scale: the mean of seeds, with its interval, a line an arm."""
+    """Draw FID over the guidance scale, and its differences over the same seeds."""
     frame = read(setting.name)
     figure = style.new_figure(2.6)
+    figure.set_figwidth(6.0)
+    levels, paired = (figure.add_subplot(1, 2, place, label=str(place)) for place in (1, 2))
     looks = ((DDPM, style.form_style("none")), (EXPONENTIAL, style.form_style("exponential")))
-    for place, score in enumerate(("fid/all", "fid/few")):
-        axes = figure.add_subplot(1, 2, place + 1, label=score)
-        for arm, look in looks:
-            rows = whole_rows(frame, arm)
-            omegas = sorted(rows["omega"].unique().tolist())
-            found = [Estimate.of(rows.loc[rows["omega"] == omega, score]) for omega in omegas]
-            low, high = [one.low for one in found], [one.high for one in found]
-            axes.fill_between(omegas, low, high, color=look.colour, alpha=0.15, lw=0)
-            means = [one.mean for one in found]
-            axes.plot(omegas, means, color=look.colour, marker=look.marker, label=arm.name)
-        axes.set_title(score_label(score), fontsize=style.LEGEND_PT, loc="left")
+    for arm, look in looks:
+        found = _by_omega(whole_rows(frame, arm), "fid/all")
+        _draw_band(levels, found, look.colour, look.marker, arm.name)
+    for score, marker, colour in (("fid/all", "o", "#0072B2"), ("fid/few", "^", "#D55E00")):
+        ours, theirs = (
+            whole_rows(frame, arm).set_index(["seed", "omega"])[score]
+            for arm in (EXPONENTIAL, DDPM)
+        )
+        difference = (ours - theirs).dropna().rename(score).reset_index()
+        _draw_band(paired, _by_omega(difference, score), colour, marker, score_label(score))
+    score_axes.draw_zero(paired)
+    levels.set_title("FID of all classes", fontsize=style.LEGEND_PT, loc="left")
+    paired.set_title(f"{EXPONENTIAL.name} less DDPM", fontsize=style.LEGEND_PT, loc="left")
+    for axes in (levels, paired):
         axes.set_xlabel("guidance scale omega")
+        axes.legend(frameon=False, fontsize=style.CAPTION_PT)
         style.tidy_axes(axes)
-    figure.axes[0].set_ylabel("FID")
-    style.add_legend(figure, list(figure.axes[0].get_lines()))
+    levels.set_ylabel("FID")
     return figure
+
+
+def _by_omega(rows: pd.DataFrame, score: str) -> dict[float, Estimate]:
+    omegas = sorted(rows["omega"].unique().tolist())
+    return {omega: Estimate.of(rows.loc[rows["omega"] == omega, score]) for omega in omegas}
+
+
+def _draw_band(
+    axes: Axes, found: dict[float, Estimate], colour: str, marker: str, label: str
+) -> None:
+    estimates = list(found.values())
+    low, high = [one.low for one in estimates], [one.high for one in estimates]
+    axes.fill_between(list(found), low, high, color=colour, alpha=0.15, lw=0)
+    means = [one.mean for one in estimates]
+    axes.plot(list(found), means, color=colour, marker=marker, markersize=4, label=label)
