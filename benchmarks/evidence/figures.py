@@ -150,16 +150,15 @@ def omega_figure(read: Read, setting: Setting) -> Figure:
     figure = style.new_figure(2.6)
     figure.set_figwidth(6.0)
     levels, paired = (figure.add_subplot(1, 2, place, label=str(place)) for place in (1, 2))
-    looks = ((DDPM, style.form_style("none")), (EXPONENTIAL, style.form_style("exponential")))
-    for arm, look in looks:
-        found = _by_omega(whole_rows(frame, arm), "fid/all")
-        _draw_band(levels, found, look.colour, look.marker, arm.name)
+    rows = {arm.name: whole_rows(frame, arm) for arm in (DDPM, EXPONENTIAL)}
+    shared = set.intersection(*(set(own["seed"]) for own in rows.values()))
+    rows = {name: own[own["seed"].isin(shared)] for name, own in rows.items()}
+    for (name, own), form in zip(rows.items(), ("none", "exponential"), strict=True):
+        look = style.form_style(form)
+        _draw_band(levels, _by_omega(own, "fid/all"), look.colour, look.marker, name)
+    theirs, ours = (own.set_index(["seed", "omega"]) for own in rows.values())
     for score, marker, colour in (("fid/all", "o", "#0072B2"), ("fid/few", "^", "#D55E00")):
-        ours, theirs = (
-            whole_rows(frame, arm).set_index(["seed", "omega"])[score]
-            for arm in (EXPONENTIAL, DDPM)
-        )
-        difference = (ours - theirs).dropna().rename(score).reset_index()
+        difference = (ours[score] - theirs[score]).reset_index()
         _draw_band(paired, _by_omega(difference, score), colour, marker, score_label(score))
     score_axes.draw_zero(paired)
     levels.set_title("FID of all classes", fontsize=style.LEGEND_PT, loc="left")
