@@ -3,8 +3,9 @@
 import argparse
 
 from diffrop.console.call import Call
-from diffrop.console.options import add_sampler, command_parser
-from diffrop.console.typed import at_least_0, local_path, new_folder
+from diffrop.console.drawing import add_drawing, drawing_of
+from diffrop.console.options import command_parser
+from diffrop.console.typed import local_path, new_folder
 from diffrop.edge import errors_to_exit
 
 
@@ -14,14 +15,7 @@ def parser(command: str) -> argparse.ArgumentParser:
     add = found.add_argument
     add("--checkpoint", type=local_path, required=True, metavar="FILE", help="a .safetensors file")
     add("--out", type=new_folder, required=True, metavar="DIR", help="new folder")
-    add(
-        "--omega",
-        type=at_least_0,
-        default=0.0,
-        metavar="X",
-        help="guidance scale that the pipeline takes by default (0, no guidance)",
-    )
-    add_sampler(found)
+    add_drawing(found)
     return found
 
 
@@ -32,7 +26,10 @@ def main(call: Call) -> int:
         from diffrop.checkpoint_file import read_checkpoint
         from diffrop.export import export_pipeline
 
-        export_pipeline(read_checkpoint(args.checkpoint), args.out, args.omega, args.sampler)
+        how = drawing_of(args.checkpoint, args.omega, args.sampler)
+        export_pipeline(read_checkpoint(args.checkpoint), args.out, how.omega, how.sampler)
+        for line in filter(None, [how.words]):
+            print(line)
         print(f"pipeline in {args.out}/; load it with")
         print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
         return 0

@@ -4,8 +4,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from diffrop.console.call import Call
-from diffrop.console.options import add_sampler, command_parser
-from diffrop.console.typed import at_least_0, at_least_1, local_path, new_folder, seed
+from diffrop.console.drawing import Drawing, add_drawing, drawing_of
+from diffrop.console.options import command_parser
+from diffrop.console.typed import at_least_1, local_path, new_folder, seed
 from diffrop.edge import errors_to_exit
 
 if TYPE_CHECKING:
@@ -18,15 +19,8 @@ def parser(command: str) -> argparse.ArgumentParser:
     add = found.add_argument
     add("--checkpoint", type=local_path, required=True, metavar="FILE", help="a .safetensors file")
     add("--labels", default="all", metavar="X,X,...", help="class names or numbers (all)")
-    add(
-        "--omega",
-        type=at_least_0,
-        default=0.0,
-        metavar="X",
-        help="guidance scale (0, no guidance)",
-    )
     add("--num", type=at_least_1, default=8, metavar="N", help="images of each label (8)")
-    add_sampler(found)
+    add_drawing(found)
     add("--seed", type=seed, default=0, metavar="N", help="of the noise (0)")
     words = "a folder of PNGs for each class, or samples.npz with arr_0 and arr_1 (folders)"
     add("--format", choices=("folders", "npz"), default="folders", help=words)
@@ -55,7 +49,7 @@ def chosen_labels(text: str, class_names: list[str]) -> list[int]:
     return [numbers[part.strip()] for part in text.split(",")]
 
 
-def draw(args: argparse.Namespace) -> "LabelledImages":
+def draw(args: argparse.Namespace, how: Drawing) -> "LabelledImages":
     """Return the images, with the labels and the names of the checkpoint's classes.
 
     Raises:
@@ -69,9 +63,9 @@ def draw(args: argparse.Namespace) -> "LabelledImages":
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = read_checkpoint(args.checkpoint)
-    sampling = sampling_of(checkpoint, args.sampler)
+    sampling = sampling_of(checkpoint, how.sampler)
     labels = chosen_labels(args.labels, checkpoint.card["class_names"]) * args.num
-    return draw_from(checkpoint, sampling, torch.tensor(labels), args.omega, args.seed, device)
+    return draw_from(checkpoint, sampling, torch.tensor(labels), how.omega, args.seed, device)
 
 
 def write(samples: "LabelledImages", args: argparse.Namespace) -> str:
@@ -92,5 +86,8 @@ def main(call: Call) -> int:
     """Sample and write; return the exit code."""
     args = parser(call.command).parse_args(call.argv)
     with errors_to_exit(call.argv):
-        print(f"{args.out}/: {write(draw(args), args)}")
+        how = drawing_of(args.checkpoint, args.omega, args.sampler)
+        for line in filter(None, [how.words]):
+            print(line)
+        print(f"{args.out}/: {write(draw(args, how), args)}")
         return 0

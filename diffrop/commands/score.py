@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from diffrop.activity import Tell
 from diffrop.console.call import Call
 from diffrop.console.configs import experiment_changes, experiment_config, given, runs_root
+from diffrop.console.drawing import Drawing, add_drawing, drawing_of
 from diffrop.console.options import (
     DATA_OPTIONS,
     EXTRACTOR_OPTIONS,
     add_options,
-    add_sampler,
     add_trust,
     command_parser,
 )
 from diffrop.console.terminal import Terminal
-from diffrop.console.typed import at_least_0, local_path, new_file
+from diffrop.console.typed import local_path, new_file
 from diffrop.edge import errors_to_exit
 from diffrop.storage import write_atomically
 
@@ -52,11 +52,7 @@ def parser(command: str) -> argparse.ArgumentParser:
     found.add_argument("--reference-statistics", type=local_path, metavar="FILE", help=words)
     found.add_argument("--out", type=new_file, metavar="FILE", help="write all scores as JSON")
     drawing = found.add_argument_group("how a checkpoint draws")
-    words = "guidance scale (0, no guidance)"
-    drawing.add_argument(
-        "--omega", type=at_least_0, default=argparse.SUPPRESS, metavar="X", help=words
-    )
-    add_sampler(drawing)
+    add_drawing(drawing)
     study = "as in the checkpoint's study"
     add_options(drawing, "evaluation.num_samples", default=study)
     add_options(drawing, "evaluation.seed", default=study)
@@ -86,9 +82,14 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def configured(
-    args: argparse.Namespace, tell: Tell
+    args: argparse.Namespace, how: Drawing | None, tell: Tell
 ) -> "tuple[ExperimentConfig, Dataset, Checkpoint | None]":
     """Return how to score, against which data set, and the checkpoint if there is one.
+
+    Args:
+        args: the options.
+        how: the checkpoint draws; None without one.
+        tell: is told how far it is.
 
     Raises:
         ValueError: an option is not allowed, or does not fit the data or the checkpoint.
@@ -97,7 +98,7 @@ def configured(
     from diffrop.data import load_dataset
     from diffrop.scoring.score import check_scorable, scored_groups
 
-    if args.checkpoint is None:
+    if how is None:
         config = experiment_config(args, None)
         dataset = load_dataset(config.data, tell)
         scored_groups(dataset)
@@ -107,7 +108,7 @@ def configured(
     from diffrop.scoring.checkpoint_samples import sampling_of
 
     checkpoint = read_checkpoint(args.checkpoint)
-    sampling_of(checkpoint, args.sampler)
+    sampling_of(checkpoint, how.sampler)
     config, dataset = checkpoint_config(checkpoint, experiment_changes(args))
     check_scorable(config, dataset, [config.evaluation.num_samples])
     return config, dataset, checkpoint
@@ -123,21 +124,25 @@ def remarks(samples: "LabelledImages") -> list[str]:
     return [*samples.notes, *([unequal] if len(set(counts)) > 1 else [])]
 
 
-def run(args: argparse.Namespace, screen: "Screen") -> "ShotReport | str":
+def run(args: argparse.Namespace, how: Drawing | None, screen: "Screen") -> "ShotReport | str":
     """Score, or write statistics; return the report, or a sentence of what was written.
+
+    Args:
+        args: the options.
+        how: the checkpoint draws; None without one.
+        screen: is told how far it is.
 
     Raises:
         ValueError: an option or a file is not allowed.
         CheckpointError: the checkpoint is damaged or foreign.
     """
-    check_options(args)
     import torch
 
     from diffrop.data.sample_sets import read_samples
     from diffrop.engine.sample_scores import SampleSet, drawn_samples, score_samples, score_target
     from diffrop.metrics.statistics_file import write_statistics
 
-    config, dataset, checkpoint = configured(args, screen.working)
+    config, dataset, checkpoint = configured(args, how, screen.working)
     samples = None
     if args.samples is not None:
         images = read_samples(args.samples, dataset)
@@ -162,10 +167,9 @@ def run(args: argparse.Namespace, screen: "Screen") -> "ShotReport | str":
             f"{args.write_statistics}: mu and sigma of the {target.reference.name}, "
             f"{statistics.count:,} images, on {target.extractor.name}"
         )
-    if checkpoint is not None:
-        omega = vars(args).get("omega", 0.0)
+    if checkpoint is not None and how is not None:
         screen.working(f"drawing {config.evaluation.num_samples:,} images")
-        samples = drawn_samples(checkpoint, config, args.sampler, omega, device)
+        samples = drawn_samples(checkpoint, config, how.sampler, how.omega, device)
     assert samples is not None  # of three options there is one
     return score_samples(samples, target, device, screen.working)
 
@@ -188,17 +192,23 @@ def main(call: Call) -> int:
     with errors_to_exit(call.argv):
         from diffrop.console.screens import open_screen
 
+        check_options(args)
+        how = None
+        if args.checkpoint is not None:
+            how = drawing_of(args.checkpoint, args.omega, args.sampler)
         with contextlib.closing(open_screen("lines", console)) as screen:
-            report = run(args, screen)
+            report = run(args, how, screen)
         if isinstance(report, str):
             console.print(report, soft_wrap=True)
             return 0
         from diffrop.console.results import metrics_table
 
-        omega = None if args.checkpoint is None else float(vars(args).get("omega", 0.0))
+        omega = None if how is None else how.omega
         table = metrics_table(report.scores, report.intervals, report.protocol.extractor)
         console.print(table)
         console.print(summary(report, omega), soft_wrap=True)
+        if how is not None and how.words:
+            console.print(how.words, soft_wrap=True)
         if args.out is not None:
             values: dict[str, Any] = {**report.to_dict(), "omega": omega}
             write_atomically(args.out, json.dumps(values, indent=2) + "\n")

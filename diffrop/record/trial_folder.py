@@ -10,7 +10,13 @@ from pathlib import Path
 from diffrop.errors import CheckpointError
 from diffrop.record.json_files import parse_record, read_record, write_passing, write_record
 from diffrop.record.kinds import read_stored, set_damaged_aside
-from diffrop.record.names import TRAINING_LINK, files_by_images, images_name, parse_label
+from diffrop.record.names import (
+    TRAINING_LINK,
+    files_by_images,
+    images_name,
+    images_of,
+    parse_label,
+)
 from diffrop.record.score_card import ScoreCard, read_score
 from diffrop.record.scoring_now import ScoringNow
 from diffrop.record.trainings import WEIGHTS, StoredTraining
@@ -257,3 +263,15 @@ class TrialFolder:
         training = StoredTraining(self.training_link)
         noted = [self.log, self.scoring_note, self.scores_path]
         return [*noted, training.curves_path, training.costs_path]
+
+
+def score_of_checkpoint(path: Path) -> ScoreCard | None:
+    """Return the score of a checkpoint in a trial's folder; None without one, or elsewhere.
+
+    Raises:
+        NewerFormatError: a later version wrote it.
+    """
+    seen = images_of(path)
+    if path.parent.name != TRAINING_LINK or seen is None:
+        return None
+    return TrialFolder(path.parent.parent).score(seen)

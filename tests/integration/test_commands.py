@@ -181,20 +181,19 @@ def test_export_trains_and_its_checkpoint_gives_images(
     assert sorted({point.omega for point in card.curve}) == sorted(omegas)
     assert f"fid/all {card.value:.2f} at N = 60" in text
     checkpoint = text.split("checkpoint ")[1].split()[0]
-    run(
+    text = run(
         "sample.py",
         "--checkpoint",
         checkpoint,
         "--labels",
         "7,2",
-        "--omega",
-        "0.5",
         "--num",
         "3",
         "--out",
         "images",
         log=folder / "sample",
     )
+    assert f"Drawn with omega {card.omega:g} and {card.sampler}, as the checkpoint" in text
     images = sorted((folder / "images").glob("*/*.png"))
     names = ["2/000001", "2/000003", "2/000005", "7/000000", "7/000002", "7/000004"]
     assert [f"{path.parent.name}/{path.stem}" for path in images] == names

@@ -7,14 +7,18 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+import torch
 
+from diffrop.checkpoint_file import read_checkpoint
 from diffrop.engine.run import FinishedStudy
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import read_record
 from diffrop.record.rung_agreement import AgreementRecord
 from diffrop.record.study_folder import StudyFolder
+from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import StudyConfig
+from diffrop.training.network import load_ema, load_guide
 from diffrop.training.store import CheckpointStore
 from tests.made.ray_head import ray_head
 from tests.made.small import small_study
@@ -43,11 +47,16 @@ def changed(config: StudyConfig, **evaluation: object) -> StudyConfig:
 
 @pytest.fixture(scope="module")
 def forked(address: str, runs: Path) -> FinishedStudy:
-    """Every trial forks from the baseline at 32 images; one leader is confirmed on two seeds."""
+    """Every trial forks from the baseline at 32 images; one leader is confirmed on two seeds.
+
+    All are drawn with an earlier checkpoint of their own as guide.
+    """
     config = changed(
         small_study("forked", fork_from="baseline@32", scheduler="none"),
         objectives=["fid/few"],
         constraints=["fid/many <= baseline + 500%"],
+        guides=[0.5],
+        guidance_scales=[1.0],
     )
     launch = launch_in(runs, ray_address=address, confirm=1, confirm_seeds=2, keep_trials=1)
     return run_small(config, launch)
@@ -75,6 +84,23 @@ def test_confirmation_trains_fresh_seeds_and_concludes(forked: FinishedStudy) ->
     assert found.conditional_on_prefix is False and found.conclusion
     assert forked.result.best is not None
     assert forked.result.best.number == (found.best or 0)
+
+
+def test_retrainings_are_drawn_with_guides_of_their_own(forked: FinishedStudy) -> None:
+    retrainings = StudyFolder(forked.directory).retrainings()
+    assert len(retrainings) == 4
+    for folder in retrainings:
+        (*_, card) = folder.scores()
+        assert card.final and card.sampler.endswith("-guide-0.5") and card.omega == 1
+    best = forked.result.best
+    assert best is not None and best.card is not None
+    checkpoint = read_checkpoint(TrialFolder(best.directory).scored_checkpoint(128))
+    guide = load_guide(checkpoint, torch.device("cpu"), 0.5)
+    own = CheckpointStore(forked.directory.parent / "checkpoints").folder(best.training_key)
+    weaker = load_ema(read_checkpoint(own.path_of(64)), torch.device("cpu"))
+    assert guide is not None
+    for ours, theirs in zip(guide.parameters(), weaker.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_weights_of_all_but_the_leader_and_the_baseline_are_gone(forked: FinishedStudy) -> None:
