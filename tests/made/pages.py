@@ -18,7 +18,7 @@ HOW_TO = (
     DOCS / "extend.md",
 )
 """Pages whose every command is run by a test, or says what it needs that no test has."""
-ELSEWHERE = re.compile(r"# needs a (cluster|GPU)\b")
+ELSEWHERE = re.compile(r"# needs .*\b(cluster|GPU|webhook|MLflow|weights)\b")
 """First line of a block that no test can run."""
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.S | re.M)
 

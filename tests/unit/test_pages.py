@@ -112,7 +112,8 @@ def test_two_studies_are_compared_as_the_page_says(tmp_path: Path) -> None:
     here = Path(sys.executable).parent
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PATH": f"{here}:{os.environ['PATH']}"}
-    (command,) = [command for block in shell_blocks(page) for command in block.commands]
+    here_alone = [block for block in shell_blocks(page) if block.runs_here]
+    (command,) = [command for block in here_alone for command in block.commands]
     (program,) = [block.text for block in blocks(page, "python")]
     for typed in (["bash", "-ec", command], [sys.executable, "-c", program]):
         done = subprocess.run(

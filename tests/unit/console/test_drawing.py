@@ -45,5 +45,5 @@ def test_a_checkpoint_without_a_score_has_no_guidance(checkpoint: Path, tmp_path
 
 def test_a_damaged_score_is_named(checkpoint: Path) -> None:
     TrialFolder(checkpoint.parents[1]).score_path(128).write_text("{")
-    with pytest.warns(UserWarning, match="is damaged"):
+    with pytest.warns(UserWarning, match="cannot read"):
         assert drawing_of(checkpoint, None, None).omega == 0.0
