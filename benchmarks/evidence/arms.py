@@ -17,8 +17,6 @@ CLASSIFIED_AT = 1.0
 """The omega of the images that a classifier is given."""
 OMEGAS = (0.0, 0.5, 1.0, 2.0)
 """Guidance scales that a training is scored at when it has ended."""
-RUNG_OMEGAS = (1.0,)
-"""Those on the way there: the one that is best for almost every training on digits."""
 RATIOS_PER_TRAINING = 64
 """Steps of a training at which the gradient ratio is measured."""
 
@@ -53,10 +51,15 @@ class Setting:
     """What differs from the dataset's recipe."""
     rungs: Sequence[int]
     """Images seen at which a training is scored; the last is its length."""
+    rung_samples: int
+    """Samples at the rungs before the last."""
+    rung_omegas: Sequence[float]
+    """Guidance scales there."""
     num_samples: int = 1_000
     counts: Sequence[int] = ()
     """Smaller numbers of samples whose scores are kept too, to show how FID depends on N."""
     omegas: Sequence[float] = OMEGAS
+    """Guidance scales at the end."""
 
     def experiment(self, arm: Arm, seed: int) -> ExperimentConfig:
         """Return the configuration of one training.

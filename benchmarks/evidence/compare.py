@@ -22,16 +22,26 @@ def final_scores(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     Each training is scored at the omega that is best for its fid/all, as a study does. A training
     that failed is left out.
     """
-    rows = whole_rows(frame, arm)
-    best = rows.loc[rows.groupby("seed")["fid/all"].idxmin()] if len(rows) else rows
-    return best.set_index("seed").sort_index()
+    rows = at_best_omega(whole_rows(frame, arm))
+    return rows.set_index("seed").sort_index()
 
 
 def whole_rows(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """Return an arm's scores on all samples at the end of training, at every omega."""
-    own = frame[(frame["settings"] == arm.key) & frame["fid/all"].notna()]
-    own = own[own["num_samples"] == own["num_samples"].max()]
-    return own[own["images"] == frame["images"].max()]
+    own = rows_of(frame, arm)
+    own = own[own["images"] == frame["images"].max()]
+    return own[own["num_samples"] == frame["num_samples"].max()]
+
+
+def rows_of(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Return all rows of an arm but those of a training that failed."""
+    return frame[(frame["settings"] == arm.key) & frame["fid/all"].notna()]
+
+
+def at_best_omega(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return, of each training at each rung and number of samples, the row of its best omega."""
+    places = rows.groupby(["settings", "seed", "images", "num_samples"])["fid/all"].idxmin()
+    return rows.loc[places]
 
 
 @dataclass(frozen=True)

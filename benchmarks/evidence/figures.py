@@ -7,9 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.evidence.arms import RUNG_OMEGAS, Setting
+from benchmarks.evidence.arms import Setting
 from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
-from benchmarks.evidence.compare import Estimate, final_scores, verdict, whole_rows
+from benchmarks.evidence.compare import (
+    Estimate,
+    at_best_omega,
+    final_scores,
+    rows_of,
+    verdict,
+    whole_rows,
+)
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
@@ -119,7 +126,7 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
 def curve_figure(read: Read) -> Figure:
     """Draw the baseline's FIDs over the images seen: a line a seed, and their mean."""
     frame = read(CURVE.name)
-    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    own = at_best_omega(rows_of(frame, DDPM))
     figure = style.new_figure(2.6)
     for place, score in enumerate(("fid/all", "fid/few")):
         axes = figure.add_subplot(1, 2, place + 1, label=score)

@@ -55,7 +55,9 @@ CURVE = Setting(
     dataset="digits",
     base=LONG_TAIL,
     rungs=(10_240, 20_480, 40_960, 81_920, 163_840),
-    omegas=(0.0, 1.0),
+    rung_samples=1_000,
+    rung_omegas=(0.0, 0.5, 1.0),
+    omegas=(0.0, 0.5, 1.0),
 )
 FEW = Setting(
     name="digits_0.05",
@@ -63,6 +65,8 @@ FEW = Setting(
     dataset="digits",
     base=LONG_TAIL,
     rungs=(20_480, 40_960),
+    rung_samples=500,
+    rung_omegas=(0.5, 1.0),
     counts=(125, 250, 500),
 )
 MORE = Setting(
@@ -71,6 +75,8 @@ MORE = Setting(
     dataset="digits",
     base={"data.imbalance_factor": 0.1},
     rungs=(20_480, 40_960),
+    rung_samples=500,
+    rung_omegas=(0.5, 1.0),
     counts=(125, 250, 500),
 )
 SETTINGS = {setting.name: setting for setting in (CURVE, FEW, MORE)}
@@ -98,18 +104,11 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage(
-            name="curve",
-            question="How long does the baseline learn?",
-            setting=CURVE,
-            arms=(DDPM,),
-            seeds=range(4),
-        ),
-        Stage(
             name="lead",
             question="Does the setting that looked best in a search help?",
             setting=FEW,
             arms=(DDPM, DDPM_SHARED, STRONG_SHARED),
-            seeds=range(20),
+            seeds=range(8),
         ),
         Stage(
             name="forms",
@@ -146,6 +145,20 @@ STAGES = {
             setting=MORE,
             arms=(DDPM, STRONG_OWN, CBDM),
             seeds=range(8),
+        ),
+        Stage(
+            name="curve",
+            question="How long does the baseline learn?",
+            setting=CURVE,
+            arms=(DDPM,),
+            seeds=range(4),
+        ),
+        Stage(
+            name="power",
+            question="Would more seeds have shown that the setting helps?",
+            setting=FEW,
+            arms=(DDPM, DDPM_SHARED, STRONG_SHARED),
+            seeds=range(8, 20),
         ),
     )
 }

@@ -7,9 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.evidence.arms import RUNG_OMEGAS, Arm, Setting
+from benchmarks.evidence.arms import Arm, Setting
 from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
-from benchmarks.evidence.compare import Estimate, detectable, difference, final_scores, holm
+from benchmarks.evidence.compare import (
+    Estimate,
+    at_best_omega,
+    detectable,
+    difference,
+    final_scores,
+    holm,
+    rows_of,
+)
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, MORE, STRONG_OWN
 from benchmarks.evidence.table import FIDS
 
@@ -117,7 +125,7 @@ def sizes_table(read: Read) -> str:
     """Return the baseline's scores and their spread over seeds at each number of samples."""
     frame = read(FEW.name)
     rows = []
-    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    own = at_best_omega(rows_of(frame, DDPM))
     own = own[own["images"] == own["images"].max()]
     for count, part in own.groupby("num_samples"):
         cells = [_spread(part, score) for score in FIDS]
@@ -128,12 +136,17 @@ def sizes_table(read: Read) -> str:
 def curve_table(read: Read) -> str:
     """Return the baseline's scores over the images seen."""
     frame = read(CURVE.name)
-    own = frame[(frame["settings"] == DDPM.key) & frame["omega"].isin(RUNG_OMEGAS)]
+    own = at_best_omega(rows_of(frame, DDPM))
     rows = [
-        [f"{images:,}", *(_spread(part, score) for score in FIDS), str(len(part))]
+        [
+            f"{images:,}",
+            *(_spread(part, score) for score in FIDS),
+            f"{part['omega'].mean():.2f}",
+            str(len(part)),
+        ]
         for images, part in own.groupby("images")
     ]
-    return markdown(["images seen", *FIDS, "seeds"], rows)
+    return markdown(["images seen", *FIDS, "omega", "seeds"], rows)
 
 
 def _spread(part: pd.DataFrame, score: str) -> str:
@@ -176,8 +189,9 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
 def agreement_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
     """Return how the scores at half of the training rank trainings as those at its end do."""
     frame = read(setting.name)
-    own = frame[frame["omega"].isin(RUNG_OMEGAS) & frame["settings"].isin([a.key for a in arms])]
-    own = own[own["num_samples"] == setting.num_samples]
+    own = at_best_omega(pd.concat([rows_of(frame, arm) for arm in arms]))
+    own = own[own["num_samples"].isin([setting.num_samples, setting.rung_samples])]
+    own = own.sort_values("num_samples").groupby(["settings", "seed", "images"]).tail(1)
     rows = []
     for score in FIDS:
         table = own.pivot_table(index=["seed", "settings"], columns="images", values=score)

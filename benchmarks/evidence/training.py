@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.compiled import Chunked, timed
 from benchmarks.evidence import table
-from benchmarks.evidence.arms import CLASSIFIED_AT, RUNG_OMEGAS, Arm, Setting
+from benchmarks.evidence.arms import CLASSIFIED_AT, Arm, Setting
 from benchmarks.evidence.stages import SETTINGS
 from diffrop.baselines.augmentation import joined, training_set_row
 from diffrop.baselines.classifier_config import classifier_recipe
@@ -82,7 +82,7 @@ class Training:
             except NonFiniteError:
                 return [*found, self._row(images, float("nan"), 0, {})]
             training_s += seconds
-            for omega in self._setting.omegas if last else RUNG_OMEGAS:
+            for omega in self._setting.omegas if last else self._setting.rung_omegas:
                 found += self._scored(images, omega, training_s, last)
         return found
 
@@ -98,33 +98,31 @@ class Training:
         self, images: int, omega: float, training_s: float, last: bool
     ) -> list[dict[str, Any]]:
         """Draw once; return the rows of the whole draw and, at the end, of its first samples."""
-        drawn, seconds = timed(functools.partial(self._drawn, omega))
+        setting = self._setting
+        full = setting.num_samples if last else setting.rung_samples
+        drawn, seconds = timed(functools.partial(self._drawn, omega, full))
         extraction, labels = self._inputs.extractor.extract(drawn.images), drawn.labels
-        at_end: dict[str, Any] = {
-            "training_s": round(training_s, 1),
-            "scoring_s": round(seconds, 1),
-        }
+        more: dict[str, Any] = {"training_s": round(training_s, 1), "scoring_s": round(seconds, 1)}
         if last and omega == CLASSIFIED_AT:
-            at_end |= self._classified(drawn)
+            more |= self._classified(drawn)
         rows = []
-        few = self._setting.counts if last and omega in RUNG_OMEGAS else ()
-        for count in (*few, self._setting.num_samples):
-            whole = last and count == self._setting.num_samples
-            report = self._report(extraction.rows(torch.arange(count)), labels[:count], whole)
+        for count in (*(setting.counts if last else ()), full):
+            details = last and count == full
+            report = self._report(extraction.rows(torch.arange(count)), labels[:count], details)
             scores: dict[str, Any] = {
                 name: round(value, 4)
                 for name, value in report.scores.items()
                 if name in table.COLUMNS
             }
-            for name in table.FIDS if whole else ():
+            for name in table.FIDS if details else ():
                 ends = report.intervals[name]
                 scores |= {f"{name} low": round(ends.low, 4), f"{name} high": round(ends.high, 4)}
-            rows.append(self._row(images, omega, count, scores | (at_end if whole else {})))
+            rows.append(self._row(images, omega, count, scores | (more if count == full else {})))
         return rows
 
-    def _drawn(self, omega: float) -> LabelledImages:
+    def _drawn(self, omega: float, count: int) -> LabelledImages:
         dataset, config = self._inputs.dataset, self._config
-        labels = balanced_labels(self._setting.num_samples, dataset.num_classes)
+        labels = balanced_labels(count, dataset.num_classes)
         images = draw_samples(
             self._network,
             self._trainer.schedule,
@@ -148,12 +146,12 @@ class Training:
             found[f"classifier {name}"] = round(row.scores.accuracy, 4)
         return found
 
-    def _report(self, features: Any, labels: torch.Tensor, whole: bool) -> ShotReport:
+    def _report(self, features: Any, labels: torch.Tensor, details: bool) -> ShotReport:
         sampler = sampler_name(self._config)
-        metrics = METRICS if whole else METRICS[:1]
+        metrics = METRICS if details else METRICS[:1]
         reference = self._inputs.reference
         return evaluate(
-            features, labels, reference, sampler=sampler, metrics=metrics, details=whole
+            features, labels, reference, sampler=sampler, metrics=metrics, details=details
         )
 
     def _row(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence.arms import RUNG_OMEGAS, Arm
+from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.stages import STAGES, Stage
 from benchmarks.evidence.table import COLUMNS, FIDS
 
@@ -33,9 +33,9 @@ def _rows(
     own = DRAW_SD * rng.normal()
     for images in setting.rungs:
         last = images == max(setting.rungs)
-        for omega in setting.omegas if last else RUNG_OMEGAS:
-            counts = setting.counts if last and omega in RUNG_OMEGAS else ()
-            for count in (*counts, setting.num_samples):
+        full = setting.num_samples if last else setting.rung_samples
+        for omega in setting.omegas if last else setting.rung_omegas:
+            for count in (*(setting.counts if last else ()), full):
                 score = level + effect + own + 20 * abs(omega - 1)
                 score += 200_000 / images + 2_000 / count
                 row: dict[str, object] = dict.fromkeys(FIDS, score)

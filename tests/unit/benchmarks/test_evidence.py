@@ -153,7 +153,14 @@ def test_a_place_that_is_missing_or_doubled_is_named() -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Stage:
     setting = dataclasses.replace(
-        FEW, name="tiny", rungs=(64, 128), num_samples=250, counts=(125,), omegas=(0.0, 1.0)
+        FEW,
+        name="tiny",
+        rungs=(64, 128),
+        rung_samples=125,
+        rung_omegas=(1.0,),
+        num_samples=250,
+        counts=(125,),
+        omegas=(0.0, 1.0),
     )
     stage = Stage(name="tiny", question="?", setting=setting, arms=(EXPONENTIAL,), seeds=(0, 1))
     monkeypatch.setitem(SETTINGS, "tiny", setting)
@@ -170,7 +177,8 @@ def test_a_training_adds_its_scores_and_is_not_repeated(
     rows = training.train("tiny", arm, 1, tmp_path)
     torch.set_num_threads(threads)
     assert [(row["images"], row["omega"], row["num_samples"]) for row in rows] == [
-        (64, 1.0, 250),
+        (64, 1.0, 125),
+        (128, 0.0, 125),
         (128, 0.0, 250),
         (128, 1.0, 125),
         (128, 1.0, 250),
