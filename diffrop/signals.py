@@ -1,9 +1,11 @@
 """The signals that end a program, and who answers them."""
 
+import _thread
 import contextlib
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,58 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN_AFTER_S = 1.0
 """A signal that follows another sooner is the same request: `timeout` sends each of its twice."""
 
+REPEATED_AFTER_S = AGAIN_AFTER_S + 0.05
+"""When a signal whose interruption was lost comes again: as one that is not the same request."""
+
 Answer = Callable[[int, FrameType | None], object]
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal interrupts the main thread, and does so again where that was in vain.
+
+    What is raised in a `__del__`, in the callback of a weak reference or amid a collection of
+    garbage goes no further: Python prints it and goes on. Then the signal is answered once more.
+    """
+
+    def __init__(self, number: int, why: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Note what to repeat.
+
+        Args:
+            number: of the signal.
+            why: what interrupts, as the user is told.
+            wanted: whether what was to be interrupted still goes on.
+        """
+        super().__init__(why)
+        self.number, self.wanted = number, wanted
+
+    def repeat(self) -> None:
+        """Have the signal answered again in a while, if somebody answers it then."""
+
+        def again() -> None:
+            if self.wanted():
+                _thread.interrupt_main(signal.Signals(self.number))
+
+        timer = threading.Timer(REPEATED_AFTER_S, again)
+        timer.daemon = True
+        timer.start()
+
+
+@contextlib.contextmanager
+def lost_interruptions_repeated() -> Iterator[None]:
+    """Repeat each interruption that Python could not raise, in place of printing it."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if isinstance(unraisable.exc_value, Interruption):
+            unraisable.exc_value.repeat()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager
@@ -33,7 +86,8 @@ def answered(answer: Answer) -> Iterator[None]:
         if not (number == signal.SIGHUP and handler == signal.SIG_IGN):
             signal.signal(number, answer)
     try:
-        yield
+        with lost_interruptions_repeated():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -62,7 +116,7 @@ def interrupting() -> Answer:
         nonlocal raised_at
         if time.monotonic() - raised_at >= AGAIN_AFTER_S:
             raised_at = time.monotonic()
-            raise KeyboardInterrupt(signal.Signals(number).name)
+            raise Interruption(number, signal.Signals(number).name)
 
     return answer
 
@@ -72,7 +126,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise KeyboardInterrupt in the block once it has taken so long; None is no limit."""
 
     def answer(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("the time limit")
+        raise Interruption(number, "the time limit")
 
     if seconds is None:
         yield
@@ -80,7 +134,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, answer)
     timer = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        with lost_interruptions_repeated():
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from diffrop.signals import AGAIN_AFTER_S, answered
+from diffrop.signals import AGAIN_AFTER_S, Interruption, answered
 from diffrop.storage import RemoteMirror
 from diffrop.training.stop import stop_file
 
@@ -91,7 +91,7 @@ class StopSignal:
         # A terminal that is closed may say so several times; it is not a user who insists.
         insists = before and number != signal.SIGHUP
         if insists or not (before or self._patient):
-            raise KeyboardInterrupt(name)
+            raise Interruption(number, name, lambda: insists or not self._patient)
 
     def _tell(self, why: str) -> None:
         """Tell the user, in a thread: a signal may have come in the midst of a print."""

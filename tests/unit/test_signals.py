@@ -2,11 +2,20 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
-from diffrop.signals import AGAIN_AFTER_S, ENDING, answered, held_back, interrupting, time_limit
+from diffrop.signals import (
+    AGAIN_AFTER_S,
+    ENDING,
+    Interruption,
+    answered,
+    held_back,
+    interrupting,
+    time_limit,
+)
 
 
 def test_answer_receives_every_ending_signal_and_whoever_was_before_is_back() -> None:
@@ -67,3 +76,69 @@ def test_limit_gives_back_the_timer_of_before() -> None:
         assert signal.getitimer(signal.ITIMER_REAL)[0] <= 5
     left, _ = signal.setitimer(signal.ITIMER_REAL, *before)
     assert 900 < left <= 1000
+
+
+class Dropping:
+    """Its `__del__` takes so long that a signal falls into it, where nothing can be raised."""
+
+    def __init__(self, begun: list[str]) -> None:
+        self.begun = begun
+
+    def __del__(self) -> None:
+        self.begun.append("del")
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        self.begun.append("done")
+
+
+def test_limit_that_falls_into_a_destructor_comes_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    steps: list[str] = []
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt, match="the time limit"), time_limit(0.1):
+        Dropping(steps)  # is dropped, and its destructor interrupted
+        while time.monotonic() < start + 20:
+            time.sleep(0.01)
+    assert steps == ["del"]
+    assert time.monotonic() - start < 10
+    assert "Exception ignored" not in capfd.readouterr().err
+
+
+def test_signal_that_falls_into_a_destructor_comes_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    steps: list[str] = []
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), answered(interrupting()):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        Dropping(steps)
+        while time.monotonic() < start + 20:
+            time.sleep(0.01)
+    assert steps == ["del"] and time.monotonic() - start < 10
+    assert "Exception ignored" not in capfd.readouterr().err
+
+
+def test_interruption_that_is_no_longer_wanted_does_not_come_again() -> None:
+    got: list[int] = []
+    with answered(lambda number, frame: got.append(number)):
+        for wanted in (False, True):
+            Interruption(signal.SIGTERM, "SIGTERM", lambda wanted=wanted: wanted).repeat()
+        time.sleep(AGAIN_AFTER_S + 0.5)
+    assert got == [signal.SIGTERM]
+
+
+def test_what_others_could_not_raise_is_shown_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: shown.append(str(args.exc_value)))
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("of another")
+
+    with answered(interrupting()):
+        Failing()
+    assert shown == ["of another"]
