@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.evidence.arms import Arm
+from benchmarks.evidence.table import CLASSIFIED
 
 LEVEL = 0.95
 POWER = 0.8
@@ -24,6 +25,16 @@ def final_scores(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     """
     rows = at_best_omega(whole_rows(frame, arm))
     return rows.set_index("seed").sort_index()
+
+
+def scores_by_seed(frame: pd.DataFrame, arm: Arm, score: str) -> pd.Series:
+    """Return one score of an arm at the end of training, by seed.
+
+    Classifiers are trained on the samples of one omega, so that their accuracy is of that.
+    """
+    if score in CLASSIFIED:
+        return whole_rows(frame, arm).dropna(subset=[score]).set_index("seed")[score]
+    return final_scores(frame, arm)[score]
 
 
 def whole_rows(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -127,7 +138,7 @@ def detectable(deviation: float, num: int) -> float:
 
 def difference(frame: pd.DataFrame, arm: Arm, against: Arm, score: str) -> Estimate:
     """Return what a score of an arm is less another's, over the seeds that both have."""
-    own, other = (final_scores(frame, one)[score] for one in (arm, against))
+    own, other = (scores_by_seed(frame, one, score) for one in (arm, against))
     return Estimate.of((own - other).dropna())
 
 

@@ -12,7 +12,6 @@ from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
 from benchmarks.evidence.compare import (
     Estimate,
     at_best_omega,
-    final_scores,
     rows_of,
     verdict,
     whole_rows,
@@ -104,7 +103,7 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
     for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
         frame = read(comparison.setting.name)
         own, other = (
-            final_scores(frame, arm)[comparison.score]
+            scores_by_seed(frame, arm, comparison.score)
             for arm in (comparison.arm, comparison.against)
         )
         values = factor * (own - other).dropna()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence.arms import Arm
+from benchmarks.evidence.arms import CLASSIFIED_AT, Arm
 from benchmarks.evidence.stages import STAGES, Stage
 from benchmarks.evidence.table import COLUMNS, FIDS
 
@@ -36,7 +36,7 @@ def _rows(
         full = setting.num_samples if last else setting.rung_samples
         for omega in setting.omegas if last else setting.rung_omegas:
             for count in (*(setting.counts if last else ()), full):
-                score = level + effect + own + 20 * abs(omega - 1)
+                score = level + effect + own + 20 * abs(omega - 0.5)
                 score += 200_000 / images + 2_000 / count
                 row: dict[str, object] = dict.fromkeys(FIDS, score)
                 row |= {f"{name} low": score - 5 for name in FIDS}
@@ -44,6 +44,8 @@ def _rows(
                 row |= {"arm": arm.name, "settings": arm.key, "seed": seed, "images": images}
                 row |= {"omega": omega, "num_samples": count, "grad_ratio": 0.02}
                 row |= {"accuracy/few": 0.9, "memorisation/few": 0.4, "training_s": 60.0}
-                row |= {"scoring_s": 3.0, "classifier with generated": 0.8 - effect / 1000}
+                row |= {"scoring_s": 3.0}
+                if last and omega == CLASSIFIED_AT:
+                    row |= {"classifier with generated": 0.8 - effect / 1000}
                 found.append(row)
     return found

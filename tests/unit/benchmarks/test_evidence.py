@@ -82,7 +82,7 @@ def test_holms_values_reject_what_his_steps_reject() -> None:
 def test_a_training_counts_at_its_best_omega_on_all_samples() -> None:
     frame = made_frame(FEW.name, EFFECTS)
     scores = final_scores(frame, DDPM)
-    assert len(scores) == 20 and set(scores["omega"]) == {1.0}
+    assert len(scores) == 20 and set(scores["omega"]) == {0.5}
     assert set(scores["num_samples"]) == {1_000} and set(scores["images"]) == {40_960}
     failed = frame["fid/all"].where((frame["seed"] != 3) | (frame["settings"] != DDPM.key))
     assert len(final_scores(frame.assign(**{"fid/all": failed}), DDPM)) == 19
@@ -94,6 +94,8 @@ def test_differences_are_paired_over_seeds() -> None:
     assert found.num == 8 and found.deviation < 6  # a training's own is 14
     assert verdict(found) == "lower" and abs(found.mean + 6) < 3
     assert verdict(difference(frame, DDPM, CBDM, "fid/all")) == "higher"
+    accuracy = difference(frame, CBDM, DDPM, "classifier with generated")
+    assert accuracy.mean == pytest.approx(0.006) and accuracy.num == 8
 
 
 def test_a_claim_is_held_against_the_side_of_the_interval() -> None:
