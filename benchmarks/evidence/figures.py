@@ -13,6 +13,7 @@ from benchmarks.evidence.compare import (
     Estimate,
     at_best_omega,
     rows_of,
+    scores_by_seed,
     verdict,
     whole_rows,
 )
