@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.evidence import table
 from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.stages import STAGES, Stage
-from benchmarks.evidence.training import inputs_of, train
+from benchmarks.evidence.training import end_with, inputs_of, train
 
 FIRST_GUESS_S = 90.0
 """Processor time of a training before any was timed."""
@@ -76,7 +76,9 @@ def main() -> None:
     stages = [STAGES[name] for name in args.stages]
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that the pool starts
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        args.processes, mp_context=context, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         for stage in stages:
             left = missing(stage, args.tables)
             minutes = expected_s(stage, left, args.tables) / args.processes / 60
