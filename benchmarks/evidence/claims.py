@@ -55,8 +55,6 @@ class Comparison:
 
     def outcome(self, found: Estimate) -> str:
         """Return in words what was found of the claim."""
-        if found.num < 2:
-            return "not trained"
         side = verdict(found)
         if side == "open":
             return "not decidable at this scale"

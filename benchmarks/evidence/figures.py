@@ -40,10 +40,7 @@ def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]
     rows: list[tuple[str, Estimate | None]] = []
     for heading, comparisons in groups:
         fids = [one for one in comparisons if one.score in LOWER_IS_BETTER]
-        found = [(one.words, one.estimate(read)) for one in fids]
-        trained = [(words, estimate) for words, estimate in found if estimate.num >= 2]
-        if trained:
-            rows += [(heading, None), *trained]
+        rows += [(heading, None), *((one.words, one.estimate(read)) for one in fids)]
     figure = style.new_figure(1.0 + ROW_IN * len(rows))
     figure.set_figwidth(FOREST_IN)
     axes = figure.add_subplot(label="differences")

@@ -1,4 +1,4 @@
-"""Write the tables of RESULTS.md and its figures from the tables of the evidence; trains nothing.
+"""Write RESULTS.md and its figures from `page.md` and the tables of the evidence; trains nothing.
 
 make results
 """
@@ -20,8 +20,12 @@ from benchmarks.marked import replaced
 from diffrop.analysis.figures.style import PNG_DPI, write_figure
 
 ROOT = Path(__file__).parents[2]
+SOURCE = Path(__file__).parent / "page.md"
+"""The words of the page, with places for its tables."""
 PAGE = ROOT / "RESULTS.md"
 PICTURES = ROOT / "docs" / "pictures" / "results"
+MIN_SEEDS = 8
+"""Fewer say nothing about a difference of two trainings."""
 HASH_KEY = "tables SHA-256"
 """The text of a PNG file that says which tables it was drawn from."""
 
@@ -52,6 +56,25 @@ def blocks(read: tables.Read) -> dict[str, str]:
         "agreement": tables.agreement_table(read, FEW, arms_of(FEW.name)),
         "hours": f"{tables.hours(read, SETTINGS):.1f} hours of processor time of one core.",
     }
+
+
+def page(read: tables.Read) -> str:
+    """Return the page with its tables.
+
+    Raises:
+        ValueError: some comparison has too few seeds to say anything.
+    """
+    for one in (*CLAIMS, *FURTHER):
+        num = one.estimate(read).num
+        if num < MIN_SEEDS:
+            raise ValueError(
+                f"{one.words!r} has {num} seeds; allowed: {MIN_SEEDS} or more, which "
+                "`make evidence` trains"
+            )
+    text = SOURCE.read_text(encoding="utf-8")
+    for name, content in blocks(read).items():
+        text = replaced(text, name, content)
+    return text
 
 
 def tables_hash(folder: Path) -> str:
@@ -93,16 +116,17 @@ def draw(read: tables.Read, made_from: str, folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Fill the page and draw its figures."""
+    """Write the page and draw its figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tables", type=Path, default=table.FOLDER, help="folder of the tables")
     args = parser.parse_args()
-    read, text = reader(args.tables), PAGE.read_text(encoding="utf-8")
-    for name, content in blocks(read).items():
-        text = replaced(text, name, content)
-    PAGE.write_text(text, encoding="utf-8")
+    read = reader(args.tables)
+    try:
+        PAGE.write_text(page(read), encoding="utf-8")
+    except ValueError as error:
+        parser.error(str(error))
     for path in draw(read, tables_hash(args.tables), PICTURES):
         print(path.relative_to(ROOT))
 
