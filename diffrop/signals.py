@@ -1,6 +1,5 @@
 """The signals that end a program, and who answers them."""
 
-import _thread
 import contextlib
 import math
 import os
@@ -42,11 +41,16 @@ class Interruption(KeyboardInterrupt):
         self.number, self.wanted = number, wanted
 
     def repeat(self) -> None:
-        """Have the signal answered again in a while, if somebody answers it then."""
+        """Have the signal answered again in a while, if somebody answers it then.
+
+        It is sent to the main thread, which may wait for something and wakes up by it.
+        """
+        number, wanted, main = self.number, self.wanted, threading.main_thread().ident
+        assert main is not None  # it runs
 
         def again() -> None:
-            if self.wanted():
-                _thread.interrupt_main(signal.Signals(self.number))
+            if wanted() and callable(signal.getsignal(number)):
+                signal.pthread_kill(main, number)
 
         timer = threading.Timer(REPEATED_AFTER_S, again)
         timer.daemon = True
@@ -124,9 +128,10 @@ def interrupting() -> Answer:
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise KeyboardInterrupt in the block once it has taken so long; None is no limit."""
+    going_on = True
 
     def answer(number: int, frame: FrameType | None) -> None:
-        raise Interruption(number, "the time limit")
+        raise Interruption(number, "the time limit", lambda: going_on)
 
     if seconds is None:
         yield
@@ -137,6 +142,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         with lost_interruptions_repeated():
             yield
     finally:
+        going_on = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, *timer)

@@ -28,8 +28,8 @@ def main(call: Call) -> int:
 
         how = drawing_of(args.checkpoint, args.omega, args.sampler)
         export_pipeline(read_checkpoint(args.checkpoint), args.out, how.omega, how.sampler)
-        for line in filter(None, [how.words]):
-            print(line)
+        if how.words:
+            print(how.words)
         print(f"pipeline in {args.out}/; load it with")
         print(f"DiffusionPipeline.from_pretrained({str(args.out)!r}, trust_remote_code=True)")
         return 0

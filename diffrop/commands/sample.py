@@ -87,7 +87,7 @@ def main(call: Call) -> int:
     args = parser(call.command).parse_args(call.argv)
     with errors_to_exit(call.argv):
         how = drawing_of(args.checkpoint, args.omega, args.sampler)
-        for line in filter(None, [how.words]):
-            print(line)
+        if how.words:
+            print(how.words)
         print(f"{args.out}/: {write(draw(args, how), args)}")
         return 0

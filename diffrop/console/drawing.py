@@ -4,7 +4,6 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffrop.console.options import add_sampler
 from diffrop.console.typed import at_least_0
 from diffrop.record.trial_folder import score_of_checkpoint
 
@@ -17,7 +16,7 @@ class Drawing:
     sampler: str | None
     """As it stands beside scores; None is that of the checkpoint's study."""
     words: str
-    """What was taken from the checkpoint's score, in a sentence; "" for nothing."""
+    """Where what was not asked for comes from, in a sentence; "" if all was asked for."""
 
 
 def add_drawing(container: argparse._ActionsContainer) -> None:
@@ -28,7 +27,12 @@ def add_drawing(container: argparse._ActionsContainer) -> None:
         metavar="X",
         help="guidance scale, 0 for no guidance (that of the checkpoint's score, else 0)",
     )
-    add_sampler(container)
+    container.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="as it stands beside scores, such as ddim-8-guided-0.2-0.7-ema-0.1 (that of the "
+        "checkpoint's score, else of its study)",
+    )
 
 
 def drawing_of(checkpoint: Path, omega: float | None, sampler: str | None) -> Drawing:
@@ -45,13 +49,22 @@ def drawing_of(checkpoint: Path, omega: float | None, sampler: str | None) -> Dr
     Raises:
         NewerFormatError: a later version wrote the score.
     """
-    card = None if None not in (omega, sampler) else score_of_checkpoint(checkpoint)
+    if omega is not None and sampler is not None:
+        return Drawing(omega, sampler, "")
+    card = score_of_checkpoint(checkpoint)
     if card is None:
-        return Drawing(0.0 if omega is None else omega, sampler, "")
-    taken = [f"omega {card.omega:g}"] if omega is None else []
-    taken += [card.sampler] if sampler is None else []
+        words = f"Drawn with omega 0: there is no score beside {checkpoint}."
+        return Drawing(0.0, sampler, words) if omega is None else Drawing(omega, sampler, "")
+    if omega is None and sampler is None:
+        words = (
+            f"Drawn with omega {card.omega:g} and {card.sampler}, as the checkpoint was scored."
+        )
+    elif omega is None:
+        words = f"Drawn with omega {card.omega:g}, which was chosen for {card.sampler}."
+    else:
+        words = f"Drawn with {card.sampler}, as the checkpoint was scored."
     return Drawing(
         card.omega if omega is None else omega,
         card.sampler if sampler is None else sampler,
-        f"Drawn with {' and '.join(taken)}, as the checkpoint was scored.",
+        words,
     )

@@ -242,15 +242,6 @@ def shown(value: Any) -> str:
     return ",".join(parts) if all(parts) else ""
 
 
-def add_sampler(container: argparse._ActionsContainer) -> None:
-    """Add --sampler, for commands that draw from a checkpoint."""
-    words = (
-        "as it stands beside scores, such as ddim-8-guided-0.2-0.7-ema-0.1 (as in the "
-        "checkpoint's study)"
-    )
-    container.add_argument("--sampler", metavar="NAME", help=words)
-
-
 def add_trust(container: argparse._ActionsContainer) -> None:
     """Add --trust-code, for commands that read a configuration from a file."""
     words = "call an extractor of one's own that the file names (else --extractor has to name it)"

@@ -217,10 +217,12 @@ def trials_table(status: StudyStatus, width: int = TABLE_WIDTH) -> Table:
         Column("N", [number(trial.num_samples, ",") for trial in shown], 5),
         Column("silent", silent, 3),
     ]
-    table, _ = fitted_table(columns, width)
     if len(rows) > MOST_ROWS:
-        table.add_row("...", f"and {len(rows) - MOST_ROWS} more")
-    return table
+        for column in columns:
+            column.cells.append(
+                f"{len(rows) - MOST_ROWS} more" if column.heading == "trial" else ""
+            )
+    return fitted_table(columns, width)[0]
 
 
 def _order(trial: TrialProgress) -> tuple[int, float, int]:

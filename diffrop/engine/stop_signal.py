@@ -35,6 +35,8 @@ class StopSignal:
         self._file, self._mirror, self._say = stop_file(directory, driver), mirror, say
         self._everybodys = stop_file(directory)
         self._requested, self._patient, self._signalled_at = False, True, -math.inf
+        self._lost: bool | None = None
+        """Whether an interruption that is to come again is that of a user who insists."""
         self.waits_for = "what runs saves and stops at its next step"
         """What happens after a request, as the user is told."""
 
@@ -88,10 +90,21 @@ class StopSignal:
             return
         self._signalled_at, before = now, self._requested
         self.ask(name)
+        lost, self._lost = self._lost, None
         # A terminal that is closed may say so several times; it is not a user who insists.
-        insists = before and number != signal.SIGHUP
-        if insists or not (before or self._patient):
-            raise Interruption(number, name, lambda: insists or not self._patient)
+        insists = before and number != signal.SIGHUP if lost is None else lost
+        gives_up = not self._patient and not (before and lost is None)
+        if insists or gives_up:
+            self._interrupt(number, insists)
+
+    def _interrupt(self, number: int, insists: bool) -> None:
+        """Raise Interruption; if it is lost, the same signal is no second one of the user's."""
+
+        def note() -> bool:
+            self._lost = insists
+            return True
+
+        raise Interruption(number, signal.Signals(number).name, note)
 
     def _tell(self, why: str) -> None:
         """Tell the user, in a thread: a signal may have come in the midst of a print."""

@@ -216,7 +216,10 @@ def newest_checkpoint(study: StudyFolder) -> Path | None:
 
 
 def _running(study: StudyFolder) -> set[str]:
-    """Return the labels of the trials that run, by the database."""
-    with contextlib.closing(sqlite3.connect(study.database, timeout=30)) as connection:
+    """Return the labels of the trials that run, by the database; none before there is one."""
+    if not study.database.exists():
+        return set()
+    source = f"{study.database.resolve().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(source, uri=True, timeout=30)) as connection:
         rows = connection.execute("select number from trials where state = 'RUNNING'").fetchall()
     return {trial_label(number) for (number,) in rows}

@@ -32,6 +32,7 @@ def test_what_was_asked_for_stays(checkpoint: Path) -> None:
     assert "omega" not in how.words
     how = drawing_of(checkpoint, None, "ddim-7")
     assert (how.omega, how.sampler) == (0.5, "ddim-7")
+    assert how.words.endswith("which was chosen for dpmpp-3-guide-0.25.")
     how = drawing_of(checkpoint, 2.0, "ddim-7")
     assert (how.omega, how.sampler, how.words) == (2.0, "ddim-7", "")
 
@@ -40,7 +41,9 @@ def test_a_checkpoint_without_a_score_has_no_guidance(checkpoint: Path, tmp_path
     other = checkpoint.with_name("images_000000000064.safetensors")
     for path in (other, tmp_path / "copied.safetensors", tmp_path / checkpoint.name):
         how = drawing_of(path, None, None)
-        assert (how.omega, how.sampler, how.words) == (0.0, None, "")
+        assert (how.omega, how.sampler) == (0.0, None)
+        assert how.words == f"Drawn with omega 0: there is no score beside {path}."
+        assert drawing_of(path, 1.0, None).words == ""
 
 
 def test_a_damaged_score_is_named(checkpoint: Path) -> None:

@@ -4,13 +4,15 @@ import os
 import queue
 import signal
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from diffrop.engine import stop_signal
 from diffrop.engine.stop_signal import StopSignal
-from diffrop.signals import AGAIN_AFTER_S
+from diffrop.signals import AGAIN_AFTER_S, REPEATED_AFTER_S
 from diffrop.training.stop import StopNotice, withdraw_stop
 
 
@@ -67,6 +69,38 @@ def test_first_signal_ends_at_once_what_can_be_given_up(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), stop.at_once():
             os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested and told(said) == "SIGINT asks to stop."
+
+
+class Dropping:
+    """Nothing can be raised in its `__del__`, during which a signal comes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self.number)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_interruption_that_was_lost_comes_again_as_the_same(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    stop = StopSignal(tmp_path)
+    with stop.watched():
+        with pytest.raises(KeyboardInterrupt, match=number.name), stop.at_once():
+            Dropping(number)
+            threading.Event().wait(20)  # what waits for a lock is woken up, too
+        assert stop.requested
+
+
+def test_interruption_that_comes_again_too_late_is_no_second_signal(tmp_path: Path) -> None:
+    stop = StopSignal(tmp_path)
+    with stop.watched():
+        with stop.at_once():
+            Dropping(signal.SIGTERM)
+        time.sleep(REPEATED_AFTER_S + 0.5)  # of work that has to be done, and goes on
+        assert stop.requested
 
 
 def test_fault_asks_like_a_signal_and_a_file_by_hand_is_told(tmp_path: Path) -> None:
