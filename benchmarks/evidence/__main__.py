@@ -11,7 +11,7 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ FIRST_GUESS_S = 90.0
 
 def missing(stage: Stage, folder: Path) -> list[tuple[Arm, int]]:
     """Return the trainings of a stage that the table lacks."""
-    known = table.trained(table.read(stage.setting.name, folder))
+    known = table.trained(table.read(stage.setting, folder))
     return [(arm, seed) for arm, seed in stage.trainings() if (arm.key, seed) not in known]
 
 
 def expected_s(stage: Stage, left: Sequence[tuple[Arm, int]], folder: Path) -> float:
     """Return the processor time of trainings, by what others of their setting took."""
-    frame = table.read(stage.setting.name, folder)
+    frame = table.read(stage.setting, folder)
     taken = frame.groupby(["settings", "seed"]).agg(
         {"training_s": "max", "scoring_s": "sum", "arm": "first"}
     )
@@ -49,16 +49,26 @@ def run(stage: Stage, folder: Path, runs_root: Path, pool: ProcessPoolExecutor) 
     waiting: dict[Future[list[dict[str, Any]]], tuple[Arm, int]] = {
         pool.submit(train, name, arm, seed, runs_root): (arm, seed) for arm, seed in left
     }
-    for number, done in enumerate(as_completed(waiting), start=1):
-        arm, seed = waiting.pop(done)
-        rows = done.result()
-        table.append(name, rows, folder)
-        scores = " ".join(f"{rows[-1].get(score, float('nan')):.1f}" for score in table.FIDS)
-        print(
-            f"{time.strftime('%H:%M:%S')} {stage.name} {number}/{len(left)}: {arm.name}, "
-            f"seed {seed}: FID all, many, medium, few {scores} at omega {rows[-1]['omega']:g}",
-            flush=True,
-        )
+    try:
+        for number, done in enumerate(as_completed(waiting), start=1):
+            arm, seed = waiting.pop(done)
+            rows = done.result()
+            table.append(name, rows, folder)
+            print(f"{time.strftime('%H:%M:%S')} {stage.name} {number}/{len(left)}: ", end="")
+            print(f"{arm.name}, seed {seed}: {best_in_words(rows)}", flush=True)
+    finally:
+        if waiting:  # it was interrupted, or a training raised
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def best_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the scores at the end of a training, at its best omega."""
+    last = [row for row in rows if row["images"] == rows[-1]["images"] and "scoring_s" in row]
+    if "fid/all" not in rows[-1]:
+        return f"failed before {rows[-1]['images']:,} images"
+    best = min(last, key=lambda row: float(row["fid/all"]))
+    scores = " ".join(f"{best[score]:.1f}" for score in table.FIDS)
+    return f"FID all, many, medium, few {scores} at omega {best['omega']:g}"
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the evidence compares: methods on a setting, each trained with several seeds."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ TrainingSet = Literal["long-tailed", "with generated"]
 """Of a classifier: the training images alone, or with as many generated ones as are scored."""
 CLASSIFIED_AT = 1.0
 """The omega of the images that a classifier is given."""
-OMEGAS = (0.0, 0.5, 1.0, 2.0)
-"""Guidance scales that a training is scored at when it has ended."""
+OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Guidance scales that every score is searched over: fine enough that the best one is not decided
+by where they lie."""
 RATIOS_PER_TRAINING = 64
 """Steps of a training at which the gradient ratio is measured."""
 
@@ -35,7 +37,15 @@ class Arm:
     @property
     def key(self) -> str:
         """The text that tells its settings from those of others, whatever its name is."""
-        return json.dumps({"preset": self.preset, **self.values}, sort_keys=True)
+        content = {"preset": self.preset, **self.values, "classifiers": list(self.classifiers)}
+        return json.dumps(content, sort_keys=True)
+
+    @classmethod
+    def of_key(cls, key: str) -> "Arm":
+        """Return the arm of such a text, without its name."""
+        values = json.loads(key)
+        preset, classifiers = values.pop("preset"), tuple(values.pop("classifiers"))
+        return cls(name="", preset=preset, values=values, classifiers=classifiers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +63,10 @@ class Setting:
     """Images seen at which a training is scored; the last is its length."""
     rung_samples: int
     """Samples at the rungs before the last."""
-    rung_omegas: Sequence[float]
-    """Guidance scales there."""
     num_samples: int = 1_000
     counts: Sequence[int] = ()
     """Smaller numbers of samples whose scores are kept too, to show how FID depends on N."""
     omegas: Sequence[float] = OMEGAS
-    """Guidance scales at the end."""
 
     def experiment(self, arm: Arm, seed: int) -> ExperimentConfig:
         """Return the configuration of one training.
@@ -78,3 +85,17 @@ class Setting:
                 "evaluation.seed": 12_345 + seed,
             }
         )
+
+    def digest(self, arm: Arm) -> str:
+        """Return what tells how an arm is trained and scored here, but for the seed.
+
+        Trainings of another recipe, length or way to score do not compare, and are not counted.
+        """
+        content = [
+            self.experiment(arm, seed=0).to_dict(),
+            arm.classifiers,
+            [list(each) for each in (self.rungs, self.counts, self.omegas)],
+            [self.rung_samples, self.num_samples],
+        ]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

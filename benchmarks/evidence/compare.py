@@ -14,7 +14,7 @@ from benchmarks.evidence.table import CLASSIFIED
 LEVEL = 0.95
 POWER = 0.8
 """With which a difference of `detectable` would be seen."""
-Verdict = Literal["lower", "higher", "open"]
+Side = Literal["lower", "higher", "open"]
 
 
 def final_scores(frame: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -106,17 +106,16 @@ class Estimate:
         """The true difference that so many seeds show with probability 0.8."""
         if self.num < 2:
             return math.nan
-        return detectable(self.deviation, self.num)
+        return detectable(self.error, self.num - 1)
 
 
-def detectable(deviation: float, num: int) -> float:
+def detectable(error: float, degrees: int) -> float:
     """Return the mean that a two-sided t test at 5 % finds with a power of 0.8.
 
     Args:
-        deviation: of one seed.
-        num: seeds, 2 or more.
+        error: standard error of the mean.
+        degrees: of freedom, 1 or more.
     """
-    degrees, error = num - 1, deviation / math.sqrt(num)
     critical = stats.t.ppf(0.5 + LEVEL / 2, degrees)
 
     def power(effect: float) -> float:
@@ -136,10 +135,26 @@ def detectable(deviation: float, num: int) -> float:
     return high
 
 
-def difference(frame: pd.DataFrame, arm: Arm, against: Arm, score: str) -> Estimate:
-    """Return what a score of an arm is less another's, over the seeds that both have."""
-    own, other = (scores_by_seed(frame, one, score) for one in (arm, against))
-    return Estimate.of((own - other).dropna())
+def difference(
+    frame: pd.DataFrame, arm: Arm, against: Arm, score: str, score_against: str = ""
+) -> Estimate:
+    """Return what a score of an arm is less another's, over the seeds that both have.
+
+    Args:
+        frame: table of a setting.
+        arm: whose score it is.
+        against: whose score is subtracted.
+        score: of the arm.
+        score_against: of the other, if that is another one.
+    """
+    own = scores_by_seed(frame, arm, score)
+    return Estimate.of((own - scores_by_seed(frame, against, score_against or score)).dropna())
+
+
+def num_failed(frame: pd.DataFrame, arm: Arm) -> int:
+    """Return how many trainings of an arm failed, and are in no estimate."""
+    own = frame[(frame["settings"] == arm.key) & frame["fid/all"].isna()]
+    return int(own["seed"].nunique())
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -152,7 +167,7 @@ def holm(p_values: list[float]) -> list[float]:
     return found
 
 
-def verdict(estimate: Estimate) -> Verdict:
+def side_of(estimate: Estimate) -> Side:
     """Return on which side of 0 the whole interval lies."""
     if estimate.high < 0:
         return "lower"

@@ -1,6 +1,6 @@
 """The figures of RESULTS.md."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,22 +8,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.evidence.arms import Setting
-from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
+from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison, Read
 from benchmarks.evidence.compare import (
     Estimate,
     at_best_omega,
     rows_of,
     scores_by_seed,
-    verdict,
+    side_of,
     whole_rows,
 )
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
 
-Read = Callable[[str], pd.DataFrame]
 COLOURS = {"lower": "#0072B2", "higher": "#D55E00", "open": "#6b7280"}
-WORDS = {"lower": "surely lower", "higher": "surely higher", "open": "not decided"}
+WORDS = {"lower": "interval below 0", "higher": "interval above 0", "open": "0 within it"}
 ROW_IN = 0.23
 FOREST_IN = 6.4
 FAR = 3.0
@@ -63,7 +62,7 @@ def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]
 
 def _draw_estimate(axes: Axes, row: float, estimate: Estimate) -> None:
     """Draw an estimate in its row; one beyond the axis is an arrow with its numbers."""
-    colour, (low, high) = COLOURS[verdict(estimate)], axes.get_xlim()
+    colour, (low, high) = COLOURS[side_of(estimate)], axes.get_xlim()
     if low <= estimate.mean <= high:
         ends = [estimate.low, estimate.high]
         axes.plot(ends, [row] * 2, color=colour, linewidth=1.8, solid_capstyle="butt")
@@ -100,10 +99,9 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
     factors = [1 if one.score in LOWER_IS_BETTER else 100 for one in comparisons]
     for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
         frame = read(comparison.setting.name)
-        own, other = (
-            scores_by_seed(frame, arm, comparison.score)
-            for arm in (comparison.arm, comparison.against)
-        )
+        own = scores_by_seed(frame, comparison.arm, comparison.score)
+        score_against = comparison.score_against or comparison.score
+        other = scores_by_seed(frame, comparison.against, score_against)
         values = factor * (own - other).dropna()
         axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
         means[row - 0.12] = Estimate.of(values)

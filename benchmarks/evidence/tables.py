@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 from scipy.stats import spearmanr
 
 from benchmarks.evidence.arms import Arm, Setting
-from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison
+from benchmarks.evidence.claims import LOWER_IS_BETTER, Comparison, Read
 from benchmarks.evidence.compare import (
     Estimate,
     at_best_omega,
@@ -21,9 +22,9 @@ from benchmarks.evidence.compare import (
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, MORE, STRONG_OWN
 from benchmarks.evidence.table import FIDS
 
-Read = Callable[[str], pd.DataFrame]
-"""Returns the table of a setting by its name."""
 NONE = "-"
+EIGHT = 8
+"""Seeds of each of two methods that share no draws."""
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -51,14 +52,19 @@ def claims_table(read: Read, claims: Sequence[Comparison]) -> str:
                 claim.words,
                 claim.published or NONE,
                 signed(found, factor),
-                str(found.num),
+                seeds_in_words(found.num, claim.failed(read)),
                 f"{factor * found.detectable:.1f}",
                 f"{adjusted:.3f}",
-                claim.outcome(found),
+                claim.outcome(found, adjusted),
             ]
         )
     head = ["paper", "what", "published", "here [95 %]", "seeds", "visible", "p (Holm)", "outcome"]
     return markdown(head, rows)
+
+
+def seeds_in_words(num: int, failed: int) -> str:
+    """Return how many seeds an estimate has, and how many trainings failed."""
+    return f"{num} ({failed} failed)" if failed else str(num)
 
 
 def estimated(
@@ -77,7 +83,8 @@ def further_table(read: Read, comparisons: Sequence[Comparison]) -> str:
         cells = [
             signed(difference(frame, comparison.arm, comparison.against, score)) for score in FIDS
         ]
-        rows.append([comparison.words, *cells, str(found.num), f"{adjusted:.3f}"])
+        seeds = seeds_in_words(found.num, comparison.failed(read))
+        rows.append([comparison.words, *cells, seeds, f"{adjusted:.3f}"])
     head = ["what", "all", "many", "medium", "few", "seeds", "p of all (Holm)"]
     return markdown(head, rows)
 
@@ -103,7 +110,7 @@ def noise_table(read: Read) -> str:
                     f"+-{within:.1f}",
                     f"{math.sqrt(2) * own.deviation:.1f}",
                     " and ".join(f"{one:.1f}" for one in paired if not math.isnan(one)) or NONE,
-                    f"{detectable(math.sqrt(2) * own.deviation, 8):.1f}",
+                    f"{detectable(own.deviation * math.sqrt(2 / EIGHT), 2 * EIGHT - 2):.1f}",
                     str(own.num),
                 ]
             )
@@ -157,11 +164,10 @@ def _spread(part: pd.DataFrame, score: str) -> str:
 def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
     """Return the mean scores of each arm, with what copies of training images there are."""
     frame = read(setting.name)
-    rows = []
+    seeds, rows = common_seeds(frame, arms), []
     for arm in arms:
         scores = final_scores(frame, arm)
-        if scores.empty:
-            continue
+        scores = scores[scores.index.isin(seeds)]
         ratio = scores["grad_ratio"].mean()
         rows.append(
             [
@@ -186,10 +192,17 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
     return markdown(head, rows)
 
 
+def common_seeds(frame: pd.DataFrame, arms: Sequence[Arm]) -> set[int]:
+    """Return the seeds with which every arm was trained."""
+    seeds = [set(frame.loc[frame["settings"] == arm.key, "seed"]) for arm in arms]
+    return set.intersection(*seeds)
+
+
 def agreement_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
     """Return how the scores at half of the training rank trainings as those at its end do."""
     frame = read(setting.name)
     own = at_best_omega(pd.concat([rows_of(frame, arm) for arm in arms]))
+    own = own[own["seed"].isin(common_seeds(frame, arms))]
     own = own[own["num_samples"].isin([setting.num_samples, setting.rung_samples])]
     own = own.sort_values("num_samples").groupby(["settings", "seed", "images"]).tail(1)
     rows = []
@@ -215,7 +228,7 @@ def agreement_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
     return markdown(head, rows)
 
 
-def _kept(parts: Sequence[pd.DataFrame], early: str, late: str) -> int:
+def _kept(parts: Sequence[pd.DataFrame], early: Any, late: Any) -> int:
     """Return in how many seeds the best at the end is in the better half at the rung."""
     found = 0
     for part in parts:

@@ -72,6 +72,7 @@ class Training:
         self._config = setting.experiment(arm, seed)
         self._trainer = Trainer(self._config, self._inputs.dataset, DEVICE)
         self._network = NETWORKS.of(self._config, self._inputs.dataset)
+        self._digest, self._commit = setting.digest(arm), git_commit()
         self._ratios: list[float] = []
 
     def rows(self) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ class Training:
             except NonFiniteError:
                 return [*found, self._row(images, float("nan"), 0, {})]
             training_s += seconds
-            for omega in self._setting.omegas if last else self._setting.rung_omegas:
+            for omega in self._setting.omegas:
                 found += self._scored(images, omega, training_s, last)
         return found
 
@@ -101,13 +102,16 @@ class Training:
         self, images: int, omega: float, training_s: float, last: bool
     ) -> list[dict[str, Any]]:
         """Draw once; return the rows of the whole draw and, at the end, of its first samples."""
+        rows, seconds = timed(functools.partial(self._rows_of_draw, images, omega, last))
+        rows[-1] |= {"training_s": round(training_s, 1), "scoring_s": round(seconds, 1)}
+        found: list[dict[str, Any]] = rows
+        return found
+
+    def _rows_of_draw(self, images: int, omega: float, last: bool) -> list[dict[str, Any]]:
         setting = self._setting
         full = setting.num_samples if last else setting.rung_samples
-        drawn, seconds = timed(functools.partial(self._drawn, omega, full))
+        drawn = self._drawn(omega, full)
         extraction, labels = self._inputs.extractor.extract(drawn.images), drawn.labels
-        more: dict[str, Any] = {"training_s": round(training_s, 1), "scoring_s": round(seconds, 1)}
-        if last and omega == CLASSIFIED_AT:
-            more |= self._classified(drawn)
         rows = []
         for count in (*(setting.counts if last else ()), full):
             details = last and count == full
@@ -120,7 +124,9 @@ class Training:
             for name in table.FIDS if details else ():
                 ends = report.intervals[name]
                 scores |= {f"{name} low": round(ends.low, 4), f"{name} high": round(ends.high, 4)}
-            rows.append(self._row(images, omega, count, scores | (more if count == full else {})))
+            rows.append(self._row(images, omega, count, scores))
+        if last and omega == CLASSIFIED_AT:
+            rows[-1] |= self._classified(drawn)
         return rows
 
     def _drawn(self, omega: float, count: int) -> LabelledImages:
@@ -164,12 +170,13 @@ class Training:
         return {
             "arm": self._arm.name,
             "settings": self._arm.key,
+            "digest": self._digest,
             "seed": self._seed,
             "images": images,
             "omega": omega,
             "num_samples": count,
             "grad_ratio": ratio and float(f"{ratio:.4g}"),
-            "commit": git_commit(),
+            "commit": self._commit,
             **scores,
         }
 

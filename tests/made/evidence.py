@@ -1,12 +1,13 @@
 """Tables of the evidence whose differences are known."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.evidence.arms import CLASSIFIED_AT, Arm
-from benchmarks.evidence.stages import STAGES, Stage
+from benchmarks.evidence.stages import SETTINGS, STAGES, Stage
 from benchmarks.evidence.table import COLUMNS, FIDS
 
 SEED_SD, DRAW_SD = 14.0, 2.0
@@ -25,16 +26,22 @@ def made_frame(setting: str, effects: Mapping[str, float]) -> pd.DataFrame:
     return pd.DataFrame([row for own in rows.values() for row in own], columns=list(COLUMNS))
 
 
+@functools.cache
+def digest_of(setting: str, key: str) -> str:
+    """The digest of an arm of a setting, each worked out once."""
+    return SETTINGS[setting].digest(Arm.of_key(key))
+
+
 def _rows(
     stage: Stage, arm: Arm, seed: int, effect: float, rng: np.random.Generator
 ) -> list[dict[str, object]]:
     setting, found = stage.setting, []
     level = 60 + SEED_SD * np.random.default_rng(seed).normal()
-    own = DRAW_SD * rng.normal()
+    own, digest = DRAW_SD * rng.normal(), digest_of(setting.name, arm.key)
     for images in setting.rungs:
         last = images == max(setting.rungs)
         full = setting.num_samples if last else setting.rung_samples
-        for omega in setting.omegas if last else setting.rung_omegas:
+        for omega in setting.omegas:
             for count in (*(setting.counts if last else ()), full):
                 score = level + effect + own + 20 * abs(omega - 0.5)
                 score += 200_000 / images + 2_000 / count
@@ -42,10 +49,11 @@ def _rows(
                 row |= {f"{name} low": score - 5 for name in FIDS}
                 row |= {f"{name} high": score + 5 for name in FIDS}
                 row |= {"arm": arm.name, "settings": arm.key, "seed": seed, "images": images}
+                row |= {"digest": digest}
                 row |= {"omega": omega, "num_samples": count, "grad_ratio": 0.02}
                 row |= {"accuracy/few": 0.9, "memorisation/few": 0.4, "training_s": 60.0}
                 row |= {"scoring_s": 3.0}
                 if last and omega == CLASSIFIED_AT:
-                    row |= {"classifier with generated": 0.8 - effect / 1000}
+                    row |= {f"classifier {name}": 0.8 - effect / 1000 for name in arm.classifiers}
                 found.append(row)
     return found
