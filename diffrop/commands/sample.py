@@ -87,7 +87,8 @@ def main(call: Call) -> int:
     args = parser(call.command).parse_args(call.argv)
     with errors_to_exit(call.argv):
         how = drawing_of(args.checkpoint, args.omega, args.sampler)
+        samples = draw(args, how)
         if how.words:
             print(how.words)
-        print(f"{args.out}/: {write(draw(args, how), args)}")
+        print(f"{args.out}/: {write(samples, args)}")
         return 0
