@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.compiled import Chunked, timed
+from benchmarks.compiled import Networks, drawn, timed
 from benchmarks.landscape_table import (
     SCORES,
     add_options,
@@ -44,11 +44,10 @@ from diffrop.config import ExperimentConfig
 from diffrop.data import load_dataset
 from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import NonFiniteError
-from diffrop.metrics.report import balanced_labels, evaluate
+from diffrop.metrics.report import evaluate
 from diffrop.provenance import git_commit
-from diffrop.scoring.samples import FID_ALONE, draw_samples
+from diffrop.scoring.samples import FID_ALONE
 from diffrop.scoring.score import sampler_name
-from diffrop.training.network import build_network
 from diffrop.training.trainer import Trainer
 
 PREFIXES = (30, 60, 125, 250, 500, 1_000)
@@ -61,7 +60,7 @@ class Filler:
     """Trains the trials of one landscape, and adds them to its table."""
 
     def __init__(
-        self, landscape: Landscape, table: Path, runs_root: Path, compiled: dict[str, Chunked]
+        self, landscape: Landscape, table: Path, runs_root: Path, networks: Networks
     ) -> None:
         """Load the data; make the extractor and the reference.
 
@@ -69,13 +68,13 @@ class Filler:
             landscape: what is trained.
             table: where trials are added.
             runs_root: folder whose cache holds the extractor.
-            compiled: networks to sample with, by architecture; what is missing is added.
+            networks: to sample with.
         """
         self.landscape, self.table = landscape, table
         self._dataset = load_dataset(landscape.baseline.data)
         evaluation = landscape.baseline.evaluation
         self._inputs = scoring_inputs(evaluation, self._dataset, runs_root)[0]
-        self._compiled = compiled
+        self._networks = networks
         self._proposed: list[Trial] = []
 
     def next_trial(self) -> Trial:
@@ -98,7 +97,7 @@ class Filler:
             "commit": git_commit(),
             "rungs": [],
         }
-        sampled = self._to_sample(config)
+        sampled = self._networks.of(config, self._dataset)
         trainer = Trainer(config, self._dataset, DEVICE)
         for images, num_samples in self.landscape.rungs.items():
             try:
@@ -112,16 +111,6 @@ class Filler:
             content["rungs"].append(rung)
         return content
 
-    def _to_sample(self, config: ExperimentConfig) -> Chunked:
-        """Return the compiled network of a configuration's architecture."""
-        plain = config.with_values({"model.dropout": 0.0})
-        key = f"{self._dataset.name} {plain.model}"
-        if key not in self._compiled:
-            shape = self._dataset.image_shape
-            network = build_network(plain, self._dataset.num_classes, shape)
-            self._compiled[key] = Chunked(network, shape)
-        return self._compiled[key]
-
     def _draw(
         self,
         config: ExperimentConfig,
@@ -131,19 +120,9 @@ class Filler:
         omega: float,
     ) -> dict[str, Any]:
         """Draw once and score every prefix of it; the times are of the whole draw."""
-        dataset, labels = self._dataset, balanced_labels(num_samples, self._dataset.num_classes)
-        draw = partial(
-            draw_samples,
-            network,
-            trainer.schedule,
-            config.sampling,
-            dataset.image_shape,
-            labels,
-            omega,
-            dataset.num_classes,
-            config.evaluation.seed,
-        )
-        images, sampling_s = timed(draw)
+        source = network, trainer.schedule, config, self._dataset, omega, num_samples
+        samples, sampling_s = timed(partial(drawn, *source))
+        images, labels = samples.images, samples.labels
         features, features_s = timed(partial(self._inputs.extractor.extract, images))
         scores, metrics_s = {}, 0.0
         for count in (prefix for prefix in PREFIXES if prefix <= num_samples):
@@ -247,9 +226,9 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     args.tables.mkdir(parents=True, exist_ok=True)
-    compiled: dict[str, Chunked] = {}
+    networks = Networks()
     fillers = [
-        Filler(LANDSCAPES[name], table_path(args.tables, name), args.runs_root, compiled)
+        Filler(LANDSCAPES[name], table_path(args.tables, name), args.runs_root, networks)
         for name in args.landscapes
     ]
     fill(fillers, args.max_trials)

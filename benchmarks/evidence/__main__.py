@@ -1,7 +1,7 @@
 """Train what the evidence lacks, stage after stage; a killed run goes on where it stopped.
 
     python -m benchmarks.evidence                       # all that is missing, in order
-    python -m benchmarks.evidence --stages lead forms
+    python -m benchmarks.evidence --stages candidate forms
     python -m benchmarks.evidence --dry-run             # what is missing, and how long it takes
 
 Each training is a process' own, on one thread. `make results` then writes RESULTS.md.
@@ -21,8 +21,8 @@ from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.stages import STAGES, Stage
 from benchmarks.evidence.training import end_with, inputs_of, train
 
-FIRST_GUESS_S = 90.0
-"""Processor time of a training before any was timed."""
+FIRST_GUESS_S = 0.002
+"""Processor time of an image in training, scores included, before any training was timed."""
 
 
 def missing(stage: Stage, folder: Path) -> list[tuple[Arm, int]]:
@@ -38,14 +38,21 @@ def expected_s(stage: Stage, left: Sequence[tuple[Arm, int]], folder: Path) -> f
         {"training_s": "max", "scoring_s": "sum", "arm": "first"}
     )
     seconds = (taken["training_s"] + taken["scoring_s"]).groupby(taken["arm"]).median()
-    usual = float(seconds.median()) if len(seconds) else FIRST_GUESS_S
+    guess = FIRST_GUESS_S * max(stage.setting.rungs)
+    usual = float(seconds.median()) if len(seconds) else guess
     return sum(float(seconds.get(arm.name, usual)) for arm, _ in left)
 
 
-def run(stage: Stage, folder: Path, runs_root: Path, pool: ProcessPoolExecutor) -> None:
+def run(
+    stage: Stage,
+    left: Sequence[tuple[Arm, int]],
+    folder: Path,
+    runs_root: Path,
+    pool: ProcessPoolExecutor,
+) -> None:
     """Train what a stage lacks, and add each training to the table as it ends."""
     inputs_of(stage.setting.name, runs_root)  # one process makes the extractor for all
-    left, name = missing(stage, folder), stage.setting.name
+    name = stage.setting.name
     waiting: dict[Future[list[dict[str, Any]]], tuple[Arm, int]] = {
         pool.submit(train, name, arm, seed, runs_root): (arm, seed) for arm, seed in left
     }
@@ -63,9 +70,9 @@ def run(stage: Stage, folder: Path, runs_root: Path, pool: ProcessPoolExecutor) 
 
 def best_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the scores at the end of a training, at its best omega."""
-    last = [row for row in rows if row["images"] == rows[-1]["images"] and "scoring_s" in row]
     if "fid/all" not in rows[-1]:
         return f"failed before {rows[-1]['images']:,} images"
+    last = [row for row in rows if row["images"] == rows[-1]["images"] and "scoring_s" in row]
     best = min(last, key=lambda row: float(row["fid/all"]))
     scores = " ".join(f"{best[score]:.1f}" for score in table.FIDS)
     return f"FID all, many, medium, few {scores} at omega {best['omega']:g}"
@@ -97,7 +104,7 @@ def main() -> None:
                 flush=True,
             )
             if left and not args.dry_run:
-                run(stage, args.tables, args.runs_root, pool)
+                run(stage, left, args.tables, args.runs_root, pool)
 
 
 if __name__ == "__main__":

@@ -87,13 +87,12 @@ class Setting:
         )
 
     def digest(self, arm: Arm) -> str:
-        """Return what tells how an arm is trained and scored here, but for the seed.
+        """Return what tells how an arm is trained and scored here, but for seed and classifiers.
 
         Trainings of another recipe, length or way to score do not compare, and are not counted.
         """
         content = [
             self.experiment(arm, seed=0).to_dict(),
-            arm.classifiers,
             [list(each) for each in (self.rungs, self.counts, self.omegas)],
             [self.rung_samples, self.num_samples],
         ]

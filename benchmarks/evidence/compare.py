@@ -135,25 +135,15 @@ def detectable(error: float, degrees: int) -> float:
     return high
 
 
-def difference(
-    frame: pd.DataFrame, arm: Arm, against: Arm, score: str, score_against: str = ""
-) -> Estimate:
-    """Return what a score of an arm is less another's, over the seeds that both have.
-
-    Args:
-        frame: table of a setting.
-        arm: whose score it is.
-        against: whose score is subtracted.
-        score: of the arm.
-        score_against: of the other, if that is another one.
-    """
-    own = scores_by_seed(frame, arm, score)
-    return Estimate.of((own - scores_by_seed(frame, against, score_against or score)).dropna())
+def difference(frame: pd.DataFrame, arm: Arm, against: Arm, score: str) -> Estimate:
+    """Return what a score of an arm is less another's, over the seeds that both have."""
+    own, other = (scores_by_seed(frame, one, score) for one in (arm, against))
+    return Estimate.of(own - other)
 
 
-def num_failed(frame: pd.DataFrame, arm: Arm) -> int:
-    """Return how many trainings of an arm failed, and are in no estimate."""
-    own = frame[(frame["settings"] == arm.key) & frame["fid/all"].isna()]
+def num_failed(frame: pd.DataFrame, key: str) -> int:
+    """Return how many trainings of an arm, by its key, failed, and are in no estimate."""
+    own = frame[(frame["settings"] == key) & frame["fid/all"].isna()]
     return int(own["seed"].nunique())
 
 

@@ -13,7 +13,6 @@ from benchmarks.evidence.compare import (
     Estimate,
     at_best_omega,
     rows_of,
-    scores_by_seed,
     side_of,
     whole_rows,
 )
@@ -98,11 +97,7 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
     means: dict[float, Estimate] = {}
     factors = [1 if one.score in LOWER_IS_BETTER else 100 for one in comparisons]
     for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
-        frame = read(comparison.setting.name)
-        own = scores_by_seed(frame, comparison.arm, comparison.score)
-        score_against = comparison.score_against or comparison.score
-        other = scores_by_seed(frame, comparison.against, score_against)
-        values = factor * (own - other).dropna()
+        values = factor * comparison.by_seed(read)
         axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
         means[row - 0.12] = Estimate.of(values)
     for place, mean in means.items():

@@ -85,10 +85,10 @@ class Stage:
 
     name: str
     question: str
-    setting: Setting
     arms: Sequence[Arm]
-    seeds: Sequence[int]
-    """None is 0: that of the search in which a setting was chosen."""
+    setting: Setting = FEW
+    seeds: Sequence[int] = range(1, 9)
+    """Without 0, that of the search in which a setting was chosen."""
 
     def trainings(self) -> Iterator[tuple[Arm, int]]:
         """Yield arms and seeds; every arm has a seed before any has the next."""
@@ -103,21 +103,16 @@ STAGES = {
         Stage(
             name="candidate",
             question="Does the setting that looked best in a search help?",
-            setting=FEW,
             arms=(DDPM, DDPM_SHARED, STRONG_SHARED),
-            seeds=range(1, 9),
         ),
         Stage(
             name="forms",
             question="Table 5, Figure 4(a): which form, and does tau(t) matter?",
-            setting=FEW,
             arms=(EXPONENTIAL, RECIPROCAL, HINGE, NEGATIVE_L2, CONSTANT),
-            seeds=range(1, 9),
         ),
         Stage(
             name="methods",
             question="Tables 1, 2, 4: how do the other methods do?",
-            setting=FEW,
             arms=(
                 CBDM,
                 CBDM_DIFFROP,
@@ -127,21 +122,17 @@ STAGES = {
                 DIFFAUG,
                 CONDITIONAL,
             ),
-            seeds=range(1, 9),
         ),
         Stage(
             name="wider",
             question="What lies outside the paper's settings?",
-            setting=FEW,
             arms=(STRONG_OWN, X0, FREQUENT),
-            seeds=range(1, 9),
         ),
         Stage(
             name="milder",
             question="Is it different with a milder long tail?",
             setting=MORE,
             arms=(DDPM, STRONG_OWN, CBDM),
-            seeds=range(1, 9),
         ),
         Stage(
             name="curve",
@@ -153,7 +144,6 @@ STAGES = {
         Stage(
             name="power",
             question="Would more seeds have shown that the setting helps?",
-            setting=FEW,
             arms=(DDPM, DDPM_SHARED, STRONG_SHARED),
             seeds=range(9, 21),
         ),

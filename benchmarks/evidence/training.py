@@ -11,22 +11,21 @@ from typing import Any
 
 import torch
 
-from benchmarks.compiled import Chunked, timed
+from benchmarks.compiled import Networks, drawn, timed
 from benchmarks.evidence import table
 from benchmarks.evidence.arms import CLASSIFIED_AT, Arm, Setting
 from benchmarks.evidence.stages import SETTINGS
 from diffrop.baselines.augmentation import joined, training_set_row
 from diffrop.baselines.classifier_config import classifier_recipe
-from diffrop.config import ExperimentConfig, Metric
-from diffrop.data import Dataset, LabelledImages, load_dataset
+from diffrop.config import Metric
+from diffrop.data import LabelledImages, load_dataset
 from diffrop.data.held_out import load_split
 from diffrop.engine.prepare import scoring_inputs
 from diffrop.errors import NonFiniteError
-from diffrop.metrics.report import ShotReport, balanced_labels, evaluate
+from diffrop.metrics.report import ShotReport, evaluate
 from diffrop.provenance import git_commit
-from diffrop.scoring.samples import ScoringInputs, draw_samples
+from diffrop.scoring.samples import ScoringInputs
 from diffrop.scoring.score import sampler_name
-from diffrop.training.network import build_network
 from diffrop.training.trainer import Trainer
 
 METRICS: tuple[Metric, ...] = ("fid", "memorisation")
@@ -39,23 +38,6 @@ def inputs_of(setting: str, runs_root: Path) -> ScoringInputs:
     experiment = SETTINGS[setting].experiment(Arm(name="DDPM"), seed=0)
     dataset = load_dataset(experiment.data)
     return scoring_inputs(experiment.evaluation, dataset, runs_root)[0]
-
-
-class Networks:
-    """The compiled networks to sample with, one for each architecture."""
-
-    def __init__(self) -> None:
-        """Start without any."""
-        self._compiled: dict[str, Chunked] = {}
-
-    def of(self, config: ExperimentConfig, dataset: Dataset) -> Chunked:
-        """Return that of a configuration; it takes the weights of any training of it."""
-        plain = config.with_values({"model.dropout": 0.0})
-        key = f"{dataset.name} {plain.model} {plain.augmentation}"
-        if key not in self._compiled:
-            network = build_network(plain, dataset.num_classes, dataset.image_shape)
-            self._compiled[key] = Chunked(network, dataset.image_shape)
-        return self._compiled[key]
 
 
 NETWORKS = Networks()
@@ -110,8 +92,9 @@ class Training:
     def _rows_of_draw(self, images: int, omega: float, last: bool) -> list[dict[str, Any]]:
         setting = self._setting
         full = setting.num_samples if last else setting.rung_samples
-        drawn = self._drawn(omega, full)
-        extraction, labels = self._inputs.extractor.extract(drawn.images), drawn.labels
+        schedule, dataset = self._trainer.schedule, self._inputs.dataset
+        samples = drawn(self._network, schedule, self._config, dataset, omega, full)
+        extraction, labels = self._inputs.extractor.extract(samples.images), samples.labels
         rows = []
         for count in (*(setting.counts if last else ()), full):
             details = last and count == full
@@ -126,23 +109,8 @@ class Training:
                 scores |= {f"{name} low": round(ends.low, 4), f"{name} high": round(ends.high, 4)}
             rows.append(self._row(images, omega, count, scores))
         if last and omega == CLASSIFIED_AT:
-            rows[-1] |= self._classified(drawn)
+            rows[-1] |= self._classified(samples)
         return rows
-
-    def _drawn(self, omega: float, count: int) -> LabelledImages:
-        dataset, config = self._inputs.dataset, self._config
-        labels = balanced_labels(count, dataset.num_classes)
-        images = draw_samples(
-            self._network,
-            self._trainer.schedule,
-            config.sampling,
-            dataset.image_shape,
-            labels,
-            omega,
-            dataset.num_classes,
-            config.evaluation.seed,
-        )
-        return LabelledImages(images, labels, dataset.train.class_names)
 
     def _classified(self, generated: LabelledImages) -> dict[str, float]:
         """Return the accuracy of the classifiers that the arm asks for, by column."""

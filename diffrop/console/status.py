@@ -218,10 +218,10 @@ def trials_table(status: StudyStatus, width: int = TABLE_WIDTH) -> Table:
         Column("silent", silent, 3),
     ]
     if len(rows) > MOST_ROWS:
-        for column in columns:
-            column.cells.append(
-                f"{len(rows) - MOST_ROWS} more" if column.heading == "trial" else ""
-            )
+        first, *others = columns
+        first.cells.append(f"{len(rows) - MOST_ROWS} more")
+        for column in others:
+            column.cells.append("")
     return fitted_table(columns, width)[0]
 
 

@@ -89,7 +89,7 @@ def test_a_training_counts_at_its_best_omega_on_all_samples() -> None:
     failed = frame["fid/all"].where((frame["seed"] != 3) | (frame["settings"] != DDPM.key))
     failed_frame = frame.assign(**{"fid/all": failed})
     assert len(final_scores(failed_frame, DDPM)) == 19
-    assert num_failed(failed_frame, DDPM) == 1 and num_failed(frame, DDPM) == 0
+    assert num_failed(failed_frame, DDPM.key) == 1 and num_failed(frame, DDPM.key) == 0
 
 
 def test_differences_are_paired_over_seeds() -> None:

@@ -143,6 +143,14 @@ def shown(store: StudyStore) -> str:
     return text
 
 
+def test_trials_beyond_the_most_rows_are_counted_in_a_table_that_fits(
+    store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_trials = len(study_status(store).progress.trials)
+    monkeypatch.setattr("diffrop.console.status.MOST_ROWS", 1)
+    assert f"{num_trials - 1} more" in shown(store)
+
+
 def test_stopped_study_says_what_is_left_and_how_to_go_on(store: StudyStore) -> None:
     status = study_status(store)
     assert status.state == "stopped"
