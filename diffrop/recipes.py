@@ -27,6 +27,10 @@ class Recipe:
     first_rung_images: int
     rung_samples: int
     """Images per omega at the rungs before the last."""
+    confirm: int = 0
+    """Leaders that a study confirms unless told otherwise; 0 where a training takes long."""
+    confirm_seeds: int = 3
+    """Fresh seeds of a confirmation."""
 
     def for_images(self, num_images: int) -> "Recipe":
         """Return the recipe for a training of so many images.

@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from diffrop.analysis.data.confirmed import confirmed
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count, format_score, score_label
 from diffrop.analysis.figures.drawing import or_failure
@@ -52,6 +53,7 @@ PIXELS_DPI = 160
 STEPS = {
     "resume": "carry on with the trials that have not ended",
     "confirm": "train the leaders and the baseline again with fresh seeds",
+    "search": "search on with more trials, and confirm the leaders with more seeds",
     "train": "train the best configuration in full",
 }
 """What the words of `next_step` stand for."""
@@ -171,7 +173,7 @@ def _from_here(path: Path) -> str:
 
 def _next_step(study: StudyResults) -> tuple[str, str]:
     """Return what to do next, in words, and the command; both empty if there is nothing."""
-    states, confirmation = study.trials["state"], study.confirmation
+    states, found = study.trials["state"], confirmed(study)
     ended = int((states != "RUNNING").sum())
     complete = study.trials[(states == "COMPLETE") & study.trials["value"].notna()]
     step, command = next_step(
@@ -182,7 +184,9 @@ def _next_step(study: StudyResults) -> tuple[str, str]:
             num_left=int(study.config.get("num_trials", ended)) - ended,
             num_candidates=int((~complete["baseline"].astype(bool)).sum()),
             is_learned=not reasons_for_no_best(study) and bool(study.best),
-            is_confirmed=confirmation is not None and confirmation.judged and confirmation.current,
+            is_confirmed=found is not None,
+            num_trials=int(study.config.get("num_trials", ended)),
+            has_best=found is not None and found.is_best,
         )
     )
     return STEPS.get(step, ""), command

@@ -158,6 +158,8 @@ def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
             f"{words}, has over {seeds} fresh seeds a {label} that is {found.mean:+.2f} "
             f"({ends}) against the baseline's."
         )
+        if found.low < 0:
+            headline += f" A gain of more than {-found.low:.2f} is ruled out."
     note = f"{label}; mean of {seeds} fresh seeds; N = {format_count(found.num_samples)}"
     facts = [
         (f"{trial_label(trial['number'])}, trained again", f"{found.value:.2f}", _bound(note)),

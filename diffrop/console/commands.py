@@ -14,9 +14,11 @@ from typing import Any
 from diffrop.console.call import Call
 from diffrop.console.configs import (
     as_begun,
+    confirmation_asked,
     experiment_changes,
     for_device,
     launch_config,
+    runs_root,
     study_config,
 )
 from diffrop.console.options import study_parser
@@ -87,12 +89,13 @@ class StudyCommand:
             StudyError: the study.yaml of a study that is resumed is damaged.
         """
         config = study_config(args, self.name, self.space, self.settings)
-        launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"))
+        folder = StudyFolder(runs_root(args) / config.name)
+        confirmation = confirmation_asked(args, folder)
+        launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"), confirmation)
         asked = {*self.settings, *experiment_changes(args)}
         experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)
         config = dataclasses.replace(config, experiment=experiment)
         if launch.resume:
-            folder = StudyFolder(Path(launch.runs_root) / config.name)
             config = as_begun(config, {*asked, *vars(args)}, folder)
         return config, launch
 

@@ -14,6 +14,8 @@ from diffrop.console.options import PARTS
 from diffrop.errors import StudyError
 from diffrop.presets import apply_preset
 from diffrop.recipes import SCALED, Recipe, recipe
+from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.json_files import read_record
 from diffrop.record.settings import config_of, read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.schema import FieldError, flatten
@@ -176,14 +178,19 @@ def as_begun(config: StudyConfig, asked: Container[str], folder: StudyFolder) ->
     return dataclasses.replace(config, **changes)
 
 
-def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchConfig:
+def launch_config(
+    args: argparse.Namespace,
+    tracking_uri: str | None,
+    defaults: Mapping[str, Any] | None = None,
+) -> LaunchConfig:
     """Build the launch from parsed options; a GPU is used where there is one.
 
     Args:
         args: what was parsed.
         tracking_uri: MLflow's, where the options name none.
+        defaults: other fields that the options leave open.
     """
-    asked = given(args, "launch")
+    asked = {**(defaults or {}), **given(args, "launch")}
     if "gpus_per_worker" not in asked:
         import torch  # it takes seconds: what was typed wrong is refused before
 
@@ -191,6 +198,23 @@ def launch_config(args: argparse.Namespace, tracking_uri: str | None) -> LaunchC
     asked["tracking_uri"] = asked.get("tracking_uri") or tracking_uri
     with flags_named(args, "launch"):
         return LaunchConfig(**asked)
+
+
+def confirmation_asked(args: argparse.Namespace, folder: StudyFolder) -> dict[str, int]:
+    """Return leaders and seeds of a confirmation, as fields of a launch.
+
+    A study that is gone on with confirms as it began to; another one as its recipe says.
+
+    Args:
+        args: what was parsed.
+        folder: of the study.
+    """
+    resumes = "resume" in given(args, "launch")
+    begun = read_record(folder.confirmation, ConfirmationRecord) if resumes else None
+    if begun is not None:
+        return {"confirm": len(begun.leaders), "confirm_seeds": begun.num_seeds}
+    chosen = chosen_recipe(args)
+    return {"confirm": chosen.confirm, "confirm_seeds": chosen.confirm_seeds}
 
 
 def runs_root(args: argparse.Namespace) -> Path:

@@ -219,9 +219,10 @@ def _recipes() -> tuple[Recipe, ...]:
 def default_of(key: str) -> Any:
     """Return the default of a key's field, `BY_RECIPE` where the recipes differ in it."""
     owner, _, name = key.partition(".")
+    of_recipe = {item.name for item in dataclasses.fields(Recipe)}
     if owner in PARTS:
         values = [getattr(getattr(each.experiment, owner), name) for each in _recipes()]
-    elif owner == "study" and name in {item.name for item in dataclasses.fields(Recipe)}:
+    elif owner in ("study", "launch") and name in of_recipe:
         values = [getattr(each, name) for each in _recipes()]
     elif owner in OWNERS:
         items = {item.name: item for item in dataclasses.fields(OWNERS[owner])}  # type: ignore[arg-type]

@@ -309,4 +309,6 @@ def _end(finished: FinishedStudy) -> StudyEnd:
         num_candidates=sum(trial.number > 0 for trial in result.ranked),
         is_learned=not result.nothing_learned and result.best is not None,
         is_confirmed=confirmation is not None and confirmation.judged and confirmation.current,
+        num_trials=result.config.num_trials,
+        has_best=result.best is not None and result.best.number > 0,
     )

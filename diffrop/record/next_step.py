@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 NUM_LEADERS, NUM_SEEDS = 3, 5
 """Of the confirmation that is advised."""
+NUM_TRIALS = 30
+"""Of a search that is advised where a smaller one has found nothing."""
 NAME, RESUME, CONFIRM, SEEDS = "--study-name", "--resume", "--confirm", "--seeds"
+TRIALS = ("--trials", "--budget-trials")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,10 @@ class StudyEnd:
     """Whether a best can be named."""
     is_confirmed: bool
     """Whether fresh seeds have decided about the present leaders."""
+    num_trials: int
+    """Of the whole search."""
+    has_best: bool
+    """Whether something else than the baseline is the best."""
 
 
 def resume_command(command: str, name: str, *more: str) -> str:
@@ -35,7 +42,7 @@ def resume_command(command: str, name: str, *more: str) -> str:
         name: of the study.
         more: words that come last.
     """
-    return shlex.join([*_unnamed(command), NAME, name, RESUME, *more])
+    return shlex.join([*_without(command, NAME), NAME, name, RESUME, *more])
 
 
 def repeat_command(command: str, name: str) -> str:
@@ -45,7 +52,7 @@ def repeat_command(command: str, name: str) -> str:
         command: of one of its launches.
         name: of the new study.
     """
-    return shlex.join([*_unnamed(command), NAME, name])
+    return shlex.join([*_without(command, NAME), NAME, name])
 
 
 def train_command(folder: str) -> str:
@@ -57,14 +64,14 @@ def train_command(folder: str) -> str:
     return f"diffrop train --config {shlex.quote(f'{folder}/best.yaml')}"
 
 
-def _unnamed(command: str) -> list[str]:
-    """Return a command's words without --resume and without the study's name."""
+def _without(command: str, *options: str) -> list[str]:
+    """Return a command's words without --resume and without some options and their values."""
     kept: list[str] = []
     words = iter(shlex.split(command))
     for word in words:
-        if word == NAME:
+        if word in options:
             next(words, None)
-        elif word != RESUME and not word.startswith(f"{NAME}="):
+        elif word != RESUME and word.partition("=")[0] not in options:
             kept.append(word)
     return kept
 
@@ -73,7 +80,8 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
     """Return what to do next, in one word, and the whole command; both empty if there is nothing.
 
     A search that has not ended is gone on with; its leaders are confirmed, as many as the command
-    asks for already; then the best, which may be the baseline, is trained in full.
+    asks for already; then the best is trained in full. Where a small search has found none, a
+    larger one comes before that.
     """
     if end.num_left > 0 and end.command:
         return "resume", resume_command(end.command, end.name)
@@ -84,4 +92,8 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
         leaders = str(min(NUM_LEADERS, end.num_candidates))
         more = () if asked else (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
         return "confirm", resume_command(end.command, end.name, *more)
+    if end.is_confirmed and not end.has_best and end.num_trials < NUM_TRIALS and end.command:
+        words = _without(end.command, *TRIALS, CONFIRM, SEEDS)
+        larger = (TRIALS[0], str(NUM_TRIALS), CONFIRM, str(NUM_LEADERS), SEEDS, str(NUM_SEEDS))
+        return "search", resume_command(shlex.join(words), end.name, *larger)
     return "train", train_command(end.folder)

@@ -17,13 +17,14 @@ from diffrop.data import load_dataset
 from diffrop.engine.progress import Progress, Screen
 from diffrop.engine.run import FinishedStudy
 from diffrop.errors import FaultError
-from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline
+from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.redaction import storable_words
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.webhook import Webhook
 from tests.made import no_pages
+from tests.made.confirmations import confirmation_record
 from tests.made.progress import progress, trial
 from tests.made.servers import free_port
 from tests.made.small import SPACE
@@ -100,27 +101,7 @@ def test_standstill_is_told_once_also_where_the_driver_stands_still(received: Re
 
 
 def confirmation(best: int | None, current: bool = True) -> ConfirmationRecord:
-    return ConfirmationRecord(
-        seeds=(1, 2),
-        sample_seeds=(),
-        omega={},
-        sampler={},
-        alpha=0.05,
-        num_seeds=2,
-        max_seeds=2,
-        objective="fid/all",
-        objectives=("fid/all",),
-        num_samples=100,
-        leaders=(),
-        baseline=ConfirmedBaseline(),
-        conditional_on_prefix=False,
-        num_trials=4,
-        num_left=0,
-        finding="It is better.",
-        conclusion="It is better.",
-        current=current,
-        best=best,
-    )
+    return confirmation_record(conclusion="It is better.", current=current, best=best)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from diffrop.console.configs import (
     as_begun,
+    confirmation_asked,
     experiment_changes,
     experiment_config,
     for_device,
@@ -18,9 +19,12 @@ from diffrop.console.configs import (
 )
 from diffrop.console.options import study_parser
 from diffrop.recipes import recipe
+from diffrop.record.confirmation import ConfirmedLeader
+from diffrop.record.json_files import write_record
 from diffrop.record.settings import write_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.study.config import STUDY_FORMAT
+from tests.made.confirmations import confirmation_record
 from tests.made.small import SPACE
 
 
@@ -144,3 +148,20 @@ def test_given_names_the_fields_of_one_configuration() -> None:
     args = parsed("--seed", "3", "--dataset", "cifar10", "--image-size", "16")
     assert given(args, "study") == {"seed": 3}
     assert given(args, "data") == {"dataset": "cifar10", "image_size": 16}
+
+
+def test_confirmation_is_the_recipes_unless_the_study_has_begun_one(tmp_path: Path) -> None:
+    folder, start = StudyFolder(tmp_path / "s"), recipe("digits")
+    resumed = parsed("--study-name", "s", "--resume")
+    of_recipe = {"confirm": start.confirm, "confirm_seeds": start.confirm_seeds}
+    assert confirmation_asked(resumed, folder) == of_recipe
+    assert confirmation_asked(parsed("--dataset", "cifar10"), folder)["confirm"] == 0
+    leaders = tuple(ConfirmedLeader(trial=n, name="", objectives={}) for n in (2, 3))
+    folder.path.mkdir()
+    write_record(folder.confirmation, confirmation_record(leaders=leaders, num_seeds=7))
+    begun = {"confirm": 2, "confirm_seeds": 7}
+    assert confirmation_asked(resumed, folder) == begun
+    assert confirmation_asked(parsed("--study-name", "s"), folder) == of_recipe
+    asked = parsed("--confirm", "0", "--gpus-per-worker", "0")
+    assert launch_config(asked, None, begun).confirm == 0
+    assert launch_config(asked, None, begun).confirm_seeds == 7

@@ -27,7 +27,6 @@ from diffrop.console.status import (
 from diffrop.cost.plan import make_plan
 from diffrop.engine.preparing import Preparing
 from diffrop.errors import StudyError
-from diffrop.record.confirmation import ConfirmationRecord, ConfirmedBaseline
 from diffrop.record.cost import CostRecord
 from diffrop.record.json_files import write_record
 from diffrop.record.study_store import StudyStore
@@ -35,6 +34,7 @@ from diffrop.record.trial_state import RUNGS, VALUES
 from diffrop.storage import write_atomically
 from diffrop.study.config import LaunchConfig
 from tests.made.commands import command
+from tests.made.confirmations import confirmation_record
 from tests.made.plans import NODES, PROBE
 from tests.made.processes import HEAVY, run_bare
 from tests.made.scores import write_score
@@ -104,29 +104,6 @@ def test_study_that_is_resumed_says_what_it_prepares(store: StudyStore) -> None:
         assert "is preparing: starting Ray, 0 s; 0 driver(s)" in status_lines(status)[0]
 
 
-def confirmation(conclusion: str, num_left: int = 0) -> ConfirmationRecord:
-    """A confirmation without leaders, with what `study_status` reads of one."""
-    return ConfirmationRecord(
-        seeds=(),
-        sample_seeds=(),
-        omega={},
-        sampler={},
-        alpha=0.05,
-        num_seeds=3,
-        max_seeds=3,
-        objective="fid/all",
-        objectives=("fid/all",),
-        num_samples=None,
-        leaders=(),
-        baseline=ConfirmedBaseline(),
-        conditional_on_prefix=False,
-        num_trials=3,
-        num_left=num_left,
-        finding="",
-        conclusion=conclusion,
-    )
-
-
 def shown(store: StudyStore) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
     status = study_status(store)
@@ -192,7 +169,7 @@ def test_plan_and_conclusion_are_shown(store: StudyStore) -> None:
     plan = make_plan(small_study(), LaunchConfig(budget_gpu_hours=2.0), 10, PROBE, NODES)
     plan = dataclasses.replace(plan, worker_hours=1.5)
     write_record(store.folder.cost, CostRecord(began=0.0, plan=plan))
-    write_record(store.folder.confirmation, confirmation("No difference found."))
+    write_record(store.folder.confirmation, confirmation_record(conclusion="No difference found."))
     write_score(store.path / "confirm" / "t000-s0", 51.0, 128)
     (store.path / "confirm" / "t001-s0").mkdir()
     text = " ".join(shown(store).split())
@@ -206,10 +183,10 @@ def test_interrupted_confirmation_is_stopped_and_not_finished(store: StudyStore)
     study.tell(2, state=TrialState.PRUNED)
     store.resume(small_study(num_trials=3), COMMAND, LaunchConfig(resume=True), {})
     assert study_status(store).state == "finished"
-    write_record(store.folder.confirmation, confirmation("?", num_left=7))
+    write_record(store.folder.confirmation, confirmation_record(conclusion="?", num_left=7))
     assert study_status(store).state == "stopped"
     assert "Go on with: python studies/run_tau_sweep.py" in " ".join(shown(store).split())
-    write_record(store.folder.confirmation, confirmation("!"))
+    write_record(store.folder.confirmation, confirmation_record(conclusion="!"))
     assert study_status(store).state == "finished"
 
 

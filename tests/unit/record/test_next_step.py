@@ -16,6 +16,8 @@ END = StudyEnd(
     num_candidates=8,
     is_learned=True,
     is_confirmed=False,
+    num_trials=9,
+    has_best=True,
 )
 
 
@@ -26,6 +28,11 @@ END = StudyEnd(
         ({"num_candidates": 1}, "confirm", ["--confirm", "1", "--seeds", "5"]),
         ({"num_left": 2}, "resume", ["--study-name", "s1", "--resume"]),
         ({"is_confirmed": True}, "train", ["--config", "my runs/s1/best.yaml"]),
+        (
+            {"is_confirmed": True, "has_best": False, "num_trials": 30},
+            "train",
+            ["--config", "my runs/s1/best.yaml"],
+        ),
         ({"num_candidates": 0}, "train", ["--config", "my runs/s1/best.yaml"]),
         ({"command": ""}, "train", ["--config", "my runs/s1/best.yaml"]),
         ({"is_learned": False}, "", []),
@@ -50,6 +57,18 @@ def test_confirmation_that_a_launch_asked_for_goes_on_as_it_was_asked_for(confir
         "confirm",
         f"{COMMAND} {confirm} --quiet --study-name s1 --resume",
     )
+
+
+def test_small_search_that_found_nothing_is_gone_on_with_as_a_larger_one() -> None:
+    typed = "python studies/run_tau_sweep.py --budget-trials=9 --confirm 1 --quiet --seeds 4"
+    nothing = dataclasses.replace(END, command=typed, is_confirmed=True, has_best=False)
+    step, command = next_step(nothing)
+    assert step == "search"
+    assert command == (
+        "python studies/run_tau_sweep.py --quiet --study-name s1 --resume "
+        "--trials 30 --confirm 3 --seeds 5"
+    )
+    assert next_step(dataclasses.replace(nothing, command=""))[0] == "train"
 
 
 def test_what_an_earlier_launch_asked_for_stands_in_the_command_once() -> None:

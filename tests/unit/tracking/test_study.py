@@ -13,7 +13,6 @@ from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
 from diffrop.record.confirmation import (
-    ConfirmationRecord,
     ConfirmedBaseline,
     ConfirmedLeader,
     Look,
@@ -28,6 +27,7 @@ from diffrop.tracking.experiment import RETRAINING
 from diffrop.tracking.notes import markdown_text
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.views import saved_views
+from tests.made.confirmations import confirmation_record
 from tests.made.full_study import agreement
 from tests.made.mlflow_study import (
     TIME,
@@ -187,16 +187,13 @@ COST = CostRecord(
         disk_mib=12,
     ),
 )
-CONFIRMATION = ConfirmationRecord(
+CONFIRMATION = confirmation_record(
     seeds=(101,),
     sample_seeds=(201,),
     omega={"t000": 0.5, "t003": 0.5},
     sampler={"t000": "ddim-10", "t003": "ddim-10"},
-    alpha=0.05,
     num_seeds=1,
     max_seeds=1,
-    objective="fid/all",
-    objectives=("fid/all",),
     num_samples=1000,
     leaders=(
         ConfirmedLeader(
@@ -213,9 +210,7 @@ CONFIRMATION = ConfirmationRecord(
         ),
     ),
     baseline=ConfirmedBaseline(values=(46.0,)),
-    conditional_on_prefix=False,
     num_trials=8,
-    num_left=0,
     finding="t003 is better",
     conclusion="t003 is better",
 )
