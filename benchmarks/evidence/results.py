@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.evidence import figures, table, tables
-from benchmarks.evidence.arms import Arm
-from benchmarks.evidence.claims import CLAIMS, FURTHER, Read
-from benchmarks.evidence.stages import FEW, MORE, SETTINGS, STAGES
+from benchmarks.evidence.arms import Arm, Setting
+from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
+from benchmarks.evidence.stages import FEW, MORE, SETTINGS, STAGES, Stage
 from benchmarks.marked import replaced
 from diffrop.analysis.figures.style import PNG_DPI, write_figure
 
@@ -24,8 +24,8 @@ SOURCE = Path(__file__).parent / "page.md"
 """The words of the page, with places for its tables."""
 PAGE = ROOT / "RESULTS.md"
 PICTURES = ROOT / "docs" / "pictures" / "results"
-MORE_SEEDS = "power"
-"""The stage without which the page can be written."""
+CLAIMED = ("candidate", "forms", "methods", "curve")
+"""The stages without which there is no page: what the paper claims, and how long DDPM learns."""
 HASH_KEY = "tables SHA-256"
 """The text of a PNG file that says which tables it was drawn from."""
 
@@ -35,25 +35,55 @@ def reader(folder: Path) -> Callable[[str], pd.DataFrame]:
     return functools.cache(lambda setting: table.read(SETTINGS[setting], folder))
 
 
-def arms_of(setting: str) -> list[Arm]:
-    """Return the arms of a setting, in the order of the stages."""
-    found = [arm for one in STAGES.values() if one.setting.name == setting for arm in one.arms]
+def missing(read: Read, stage: Stage) -> list[str]:
+    """Return the arms of the trainings that a stage lacks, one for each of them."""
+    known = table.trained(read(stage.setting.name))
+    return [arm.name for arm, seed in stage.trainings() if (arm.key, seed) not in known]
+
+
+def arms_of(read: Read, setting: Setting) -> list[Arm]:
+    """Return the arms of a setting in the order of the stages, those of whole stages alone."""
+    whole = [stage for stage in STAGES.values() if not missing(read, stage)]
+    found = [arm for one in whole if one.setting == setting for arm in one.arms]
     return list({arm.key: arm for arm in found}.values())
+
+
+def further(read: Read) -> list[Comparison]:
+    """Return what is compared beyond the paper, as far as the stages of its arms are whole."""
+    known = {(each.name, arm.key) for each in SETTINGS.values() for arm in arms_of(read, each)}
+    return [
+        one
+        for one in FURTHER
+        if {(one.setting.name, arm.key) for arm in (one.arm, one.against)} <= known
+    ]
+
+
+def open_stages(read: Read) -> str:
+    """Return what is not trained yet, in a sentence for each stage."""
+    lines = [
+        f"- {stage.question} Stage `{stage.name}` lacks {len(left)} of "
+        f"{len(list(stage.trainings()))} trainings."
+        for stage in STAGES.values()
+        if (left := missing(read, stage))
+    ]
+    return "\n".join(lines) or "Every stage is trained."
 
 
 def blocks(read: Read) -> dict[str, str]:
     """Return what stands between the marks of the page, by their names."""
     outcomes = [claim.outcome(found, p) for claim, found, p in tables.estimated(read, CLAIMS)]
+    few, more = (arms_of(read, setting) for setting in (FEW, MORE))
     return {
         "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
-        "further": tables.further_table(read, FURTHER),
-        "noise": tables.noise_table(read),
+        "further": tables.further_table(read, further(read)),
+        "noise": tables.noise_table(read, {FEW.name: few, MORE.name: more}),
         "sizes": tables.sizes_table(read),
         "curve": tables.curve_table(read),
-        "arms": tables.arms_table(read, FEW, arms_of(FEW.name)),
-        "milder": tables.arms_table(read, MORE, arms_of(MORE.name)),
-        "agreement": tables.agreement_table(read, FEW, arms_of(FEW.name)),
+        "arms": tables.arms_table(read, FEW, few),
+        "milder": tables.arms_table(read, MORE, more) if more else "Not trained yet.",
+        "agreement": tables.agreement_table(read, FEW, few),
+        "open": open_stages(read),
         "hours": f"{tables.hours(read, SETTINGS):.1f} hours of processor time of one core.",
     }
 
@@ -62,14 +92,12 @@ def page(read: Read) -> str:
     """Return the page with its tables.
 
     Raises:
-        ValueError: trainings are missing. Those that only make a comparison surer may be.
+        ValueError: trainings are missing that the paper's claims need; others may be.
     """
-    for stage in STAGES.values():
-        known = table.trained(read(stage.setting.name))
-        left = [arm.name for arm, seed in stage.trainings() if (arm.key, seed) not in known]
-        if left and stage.name != MORE_SEEDS:
+    for name in CLAIMED:
+        if left := missing(read, STAGES[name]):
             raise ValueError(
-                f"{len(left)} trainings of stage {stage.name!r} are missing, such as {left[0]}; "
+                f"{len(left)} trainings of stage {name!r} are missing, such as {left[0]}; "
                 "allowed: none, and `make evidence` trains them"
             )
     text = SOURCE.read_text(encoding="utf-8")
@@ -97,7 +125,7 @@ def draw(read: Read, made_from: str, folder: Path) -> list[Path]:
     """
     drawn = {
         "summary": figures.forest_figure(
-            read, [("The paper's claims", CLAIMS), ("Beyond the paper", FURTHER)]
+            read, [("The paper's claims", CLAIMS), ("Beyond the paper", further(read))]
         ),
         "curve": figures.curve_figure(read),
         "omega": figures.omega_figure(read, FEW),

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -89,11 +89,17 @@ def further_table(read: Read, comparisons: Sequence[Comparison]) -> str:
     return markdown(head, rows)
 
 
-def noise_table(read: Read) -> str:
-    """Return the spread over trainings beside the interval over samples, by setting and score."""
+def noise_table(read: Read, trained: Mapping[str, Sequence[Arm]]) -> str:
+    """Return the spread over trainings beside the interval over samples, by setting and score.
+
+    Args:
+        read: returns the table of a setting.
+        trained: the arms of each setting, by its name.
+    """
     rows = []
-    for setting, partners in ((FEW, (EXPONENTIAL, STRONG_OWN)), (MORE, (STRONG_OWN,))):
-        frame = read(setting.name)
+    for setting in (FEW, MORE):
+        frame, arms = read(setting.name), trained[setting.name]
+        partners = [arm for arm in (EXPONENTIAL, STRONG_OWN) if arm in arms]
         scores = final_scores(frame, DDPM)
         for score in FIDS:
             own = Estimate.of(scores[score])

@@ -16,6 +16,8 @@ HOW_TO = (
     *sorted((DOCS / "how-to").glob("*.md")),
     DOCS / "cluster.md",
     DOCS / "extend.md",
+    DOCS / "methods.md",
+    DOCS / "baselines.md",
 )
 """Pages whose every command is run by a test, or says what it needs that no test has."""
 ELSEWHERE = re.compile(r"# needs .*\b(cluster|GPU|webhook|MLflow|weights)\b")

@@ -22,7 +22,7 @@ from benchmarks.evidence.compare import (
     num_failed,
     side_of,
 )
-from benchmarks.evidence.stages import CBDM, DDPM, EXPONENTIAL, FEW, SETTINGS, STAGES, Stage
+from benchmarks.evidence.stages import CBDM, DDPM, EXPONENTIAL, FEW, MORE, SETTINGS, STAGES, Stage
 from benchmarks.marked import replaced
 from diffrop.baselines.classifier_config import ClassifierConfig
 from tests.made.evidence import made_frame
@@ -160,6 +160,25 @@ def test_results_that_lack_trainings_are_refused(
     with pytest.raises(SystemExit, match="2"):
         results.main()
     assert "2 trainings of stage 'methods' are missing, such as CBDM;" in capsys.readouterr().err
+
+
+def test_stages_beyond_the_paper_are_named_where_they_lack_trainings(tmp_path: Path) -> None:
+    for name in SETTINGS:
+        frame = made_frame(name, EFFECTS)
+        beyond = {arm.key for arm in STAGES["wider"].arms}
+        kept = frame[~(frame["settings"].isin(beyond) & (frame["seed"] > 2))]
+        if name != MORE.name:
+            table.append(name, kept.to_dict("records"), tmp_path)
+    read = results.reader(tmp_path)
+    words = results.page(read)
+    assert "Stage `wider` lacks 18 of 24 trainings." in words
+    assert "Stage `milder` lacks 24 of 24 trainings." in words
+    assert "Stage `power`" not in words
+    names = {arm.name for arm in results.arms_of(read, FEW)}
+    assert names == {arm.name for s in ("candidate", "forms", "methods") for arm in STAGES[s].arms}
+    assert {one.setting.name for one in results.further(read)} == {FEW.name}
+    whole = next(line for line in words.splitlines() if line.startswith("| reweighting |"))
+    assert whole.endswith("| 8 |")
 
 
 def test_committed_results_are_those_of_the_committed_tables() -> None:
