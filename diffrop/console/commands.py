@@ -90,7 +90,7 @@ class StudyCommand:
         """
         config = study_config(args, self.name, self.space, self.settings)
         folder = StudyFolder(runs_root(args) / config.name)
-        confirmation = confirmation_asked(args, folder)
+        confirmation = confirmation_asked(args, folder, self.settings)
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"), confirmation)
         asked = {*self.settings, *experiment_changes(args)}
         experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)

@@ -200,19 +200,26 @@ def launch_config(
         return LaunchConfig(**asked)
 
 
-def confirmation_asked(args: argparse.Namespace, folder: StudyFolder) -> dict[str, int]:
+def confirmation_asked(
+    args: argparse.Namespace, folder: StudyFolder, settings: Mapping[str, Any] | None = None
+) -> dict[str, int]:
     """Return leaders and seeds of a confirmation, as fields of a launch.
 
-    A study that is gone on with confirms as it began to; another one as its recipe says.
+    A study that is gone on with confirms as it began to; another one as its recipe says. A kind
+    of study with a number of trials of its own is no part of the recipe's budget, and confirms
+    nothing.
 
     Args:
         args: what was parsed.
         folder: of the study.
+        settings: as in `study_config`.
     """
     resumes = "resume" in given(args, "launch")
     begun = read_record(folder.confirmation, ConfirmationRecord) if resumes else None
     if begun is not None:
         return {"confirm": len(begun.leaders), "confirm_seeds": begun.num_seeds}
+    if "num_trials" in (settings or {}):
+        return {}
     chosen = chosen_recipe(args)
     return {"confirm": chosen.confirm, "confirm_seeds": chosen.confirm_seeds}
 

@@ -34,6 +34,8 @@ SMALL = [
     "50",
     "--omegas",
     "0,1",
+    "--confirm",
+    "0",
     "--set",
     "sampling.num_steps=2",
     "--set",

@@ -12,7 +12,7 @@ import diffrop
 
 options = dict(
     study_name="s", images=512, first_rung=256, num_samples=100, rung_samples=50, omegas=[0, 1],
-    gpus_per_worker=0,
+    gpus_per_worker=0, confirm=0,
     set={"sampling.num_steps": 2, "training.checkpoint_every_images": 128},
 )
 result = diffrop.Study(trials=2, **options).run()

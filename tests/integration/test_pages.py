@@ -20,7 +20,7 @@ from tests.made.small import ROOT, small_experiment
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 STUDY = (
-    "--images 512 --num-samples 100 --first-rung 256 --rung-samples 50 --omegas 0,1 "
+    "--images 512 --num-samples 100 --first-rung 256 --rung-samples 50 --omegas 0,1 --confirm 0 "
     "--set sampling.num_steps=2 --set training.checkpoint_every_images=128"
 )
 FEWER = {

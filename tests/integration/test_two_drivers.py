@@ -29,6 +29,8 @@ OPTIONS = [
     "40",
     "--omegas",
     "0",
+    "--confirm",
+    "0",
     "--max-concurrent",
     "1",
     "--set",

@@ -37,7 +37,7 @@ def with_settings(*settings: str) -> tuple[str, ...]:
 EXTRACTOR = ("--extractor", "tests.made.small:RowBrightness")
 """It trains nothing."""
 TINY = (
-    *(*EXTRACTOR, "--batch-size", "32", "--omegas", "0"),
+    *(*EXTRACTOR, "--batch-size", "32", "--omegas", "0", "--confirm", "0"),
     *with_settings(
         *SMALL_NETWORK,
         "sampling.num_steps=2",

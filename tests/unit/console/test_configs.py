@@ -159,6 +159,7 @@ def test_confirmation_is_the_recipes_unless_the_study_has_begun_one(tmp_path: Pa
     leaders = tuple(ConfirmedLeader(trial=n, name="", objectives={}) for n in (2, 3))
     folder.path.mkdir()
     write_record(folder.confirmation, confirmation_record(leaders=leaders, num_seeds=7))
+    assert confirmation_asked(parsed(), folder, {"num_trials": 5}) == {}
     begun = {"confirm": 2, "confirm_seeds": 7}
     assert confirmation_asked(resumed, folder) == begun
     assert confirmation_asked(parsed("--study-name", "s"), folder) == of_recipe
