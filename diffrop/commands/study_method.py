@@ -9,7 +9,7 @@ COMMAND = StudyCommand(
     name="method",
     description="Search the space of the distance, the noise and the timesteps of a pair, the "
     "hinge's margin and whose gradient counts, on top of any method (--preset). Without options: "
-    "six trials on scikit-learn's digits, made long-tailed, and fresh seeds of the best, in five "
+    "four trials on scikit-learn's digits, made long-tailed, and fresh seeds of the best, in five "
     "minutes on two cores.",
     space=SPACE,
     pages=render,

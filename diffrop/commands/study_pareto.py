@@ -8,7 +8,7 @@ SPACE = SEARCH_SPACES / "pareto.yaml"
 COMMAND = StudyCommand(
     name="pareto",
     description="Search for the front of fid/all and fid/few: what helps rare classes, and at "
-    "what cost. Without options: six trials on scikit-learn's digits, made long-tailed, and "
+    "what cost. Without options: four trials on scikit-learn's digits, made long-tailed, and "
     "fresh seeds of the best, in five minutes on two cores, by multi-objective TPE. With some "
     "fifty trials and more, --sampler nsga2 is an alternative; --constraint 'fid/many <= baseline "
     "+ 5%' limits what the frequent classes may lose.",

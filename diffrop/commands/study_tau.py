@@ -8,7 +8,7 @@ SPACE = SEARCH_SPACES / "tau.yaml"
 COMMAND = StudyCommand(
     name="tau",
     description="Search the form, the strength tau_0, the decay temperature and the margin of "
-    "DiffROP's contrastive loss. Without options: six trials on scikit-learn's digits, made "
+    "DiffROP's contrastive loss. Without options: four trials on scikit-learn's digits, made "
     "long-tailed, and fresh seeds of the best, in five minutes on two cores.",
     space=SPACE,
     pages=render,
