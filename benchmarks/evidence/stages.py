@@ -120,13 +120,12 @@ STAGES = {
                 RESAMPLING,
                 SQRT_RESAMPLING,
                 DIFFAUG,
-                CONDITIONAL,
             ),
         ),
         Stage(
             name="wider",
             question="What lies outside the paper's settings?",
-            arms=(STRONG_OWN, X0, FREQUENT),
+            arms=(STRONG_OWN, X0, FREQUENT, CONDITIONAL),
         ),
         Stage(
             name="milder",
@@ -139,7 +138,7 @@ STAGES = {
             question="How long does the baseline learn?",
             setting=CURVE,
             arms=(DDPM,),
-            seeds=range(1, 5),
+            seeds=range(1, 4),
         ),
         Stage(
             name="power",

@@ -171,7 +171,7 @@ def test_stages_beyond_the_paper_are_named_where_they_lack_trainings(tmp_path: P
             table.append(name, kept.to_dict("records"), tmp_path)
     read = results.reader(tmp_path)
     words = results.page(read)
-    assert "Stage `wider` lacks 18 of 24 trainings." in words
+    assert "Stage `wider` lacks 24 of 32 trainings." in words
     assert "Stage `milder` lacks 24 of 24 trainings." in words
     assert "Stage `power`" not in words
     names = {arm.name for arm in results.arms_of(read, FEW)}

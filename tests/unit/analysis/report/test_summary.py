@@ -69,6 +69,7 @@ def test_leader_whose_interval_holds_0_is_no_difference(
     found = answer(with_confirmation(full_study, leaders=(leader,), best=None))
     assert not found.is_confirmed and found.certainty == "No difference found over 3 fresh seeds"
     assert "-0.43 (-1.33 to +0.47)" in found.headline
+    assert found.headline.endswith("That rules out that it gains more than 1.33.")
 
 
 def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
@@ -76,7 +77,10 @@ def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
     leader = dataclasses.replace(full_study.confirmation.leaders[0], mean=1.2, low=0.4, high=2.0)
     found = answer(with_confirmation(full_study, leaders=(leader,), best=None))
     assert found.certainty == "Not better over 3 fresh seeds"
-    assert found.headline.startswith("No leader is better. The nearest, reciprocal form")
+    assert found.headline.startswith(
+        "No leader is better than the baseline. The nearest, reciprocal form"
+    )
+    assert "ruled out" not in found.headline
 
 
 def test_search_alone_says_that_it_is_one_seed(full_study: StudyResults) -> None:
