@@ -30,9 +30,7 @@ PARTS = 8
 PACKAGE, PACKAGED = "dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist")
 """Debian's package of fashion_mnist, and where it puts its files, compressed."""
 IDX_FILES = tuple(
-    f"{part}-{kind}-ubyte"
-    for part in ("train", "t10k")
-    for kind in ("images-idx3", "labels-idx1")
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
 """Those that torchvision reads of it."""
 LONGER: Mapping[str, Any] = {

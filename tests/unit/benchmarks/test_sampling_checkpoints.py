@@ -24,6 +24,8 @@ def test_packaged_images_are_unpacked_for_torchvision(tmp_path: Path) -> None:
 
 def test_missing_images_are_refused_with_the_package_that_has_them(tmp_path: Path) -> None:
     (tmp_path / f"{IDX_FILES[0]}.gz").write_bytes(gzip.compress(b"images"))
-    with pytest.raises(ValueError, match="train-labels-idx1-ubyte.*install dataset-fashion-mnist"):
+    with pytest.raises(
+        ValueError, match=r"train-labels-idx1-ubyte.*install dataset-fashion-mnist"
+    ):
         unpack(tmp_path, tmp_path / "raw")
     assert not (tmp_path / "raw").exists()
