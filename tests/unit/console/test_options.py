@@ -50,7 +50,7 @@ FLAGS = {
     "--guidance-intervals --guides --ema-lengths --num-samples --seed --runs-root --name "
     "--extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
-    f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
+    f"--published-sampler --classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --seed --format --out",
     "score": "--samples --checkpoint --write-statistics --reference-statistics --out --omega "
     f"--sampler --num-samples --seed --set --runs-root --trust-code {DATA} {EXTRACTOR}",
