@@ -29,6 +29,7 @@ from diffrop.data.labelled_images import LabelledImages
 from diffrop.models.unet import UNet
 
 RESULTS = Path(__file__).parent / "results"
+NO_GPU = "No GPU: the aims are for one, and the network here is a small one."
 NUM_CLASSES = 10
 Result = TypeVar("Result")
 
@@ -50,7 +51,7 @@ class Row:
     """Share of ours in the rate of bf16 matrix products measured in this run."""
     aim: str = ""
     reached: bool | None = None
-    """Whether the aim, which is for a GPU, was reached on one."""
+    """Whether the aim was reached; an aim that is for a GPU only on one."""
     why: str = ""
     """What stopped the measurement, in one sentence."""
 
@@ -147,10 +148,24 @@ def now() -> str:
     return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def report(name: str, rows: Iterable[Row], facts: dict[str, Any], out: Path | None) -> list[Row]:
+def report(
+    name: str,
+    rows: Iterable[Row],
+    facts: dict[str, Any],
+    out: Path | None,
+    on_a_cpu: str = NO_GPU,
+) -> list[Row]:
     """Write rows as JSON, by default to `results/<name>.json`, print their table, return them.
 
-    The file holds what there is after each row, so that nothing is lost by one that fails.
+    The file holds what there is after each row, so that nothing is lost by one that fails, or by
+    a kill.
+
+    Args:
+        name: of the benchmark.
+        rows: made one by one.
+        facts: kept in the file beside them.
+        out: the file.
+        on_a_cpu: what is said below the table where there is no GPU; nothing for "".
     """
     chip = gpu()
     about = {
@@ -172,8 +187,8 @@ def report(name: str, rows: Iterable[Row], facts: dict[str, Any], out: Path | No
     finally:
         console = Console(width=160)
         console.print(table(about, done))
-    if chip is None:
-        console.print("No GPU: the aims are for one, and the network here is a small one.")
+    if chip is None and on_a_cpu:
+        console.print(on_a_cpu)
     console.print(f"Written to {path}")
     return done
 

@@ -27,8 +27,12 @@ from diffrop.training.trainer import Trainer
 FOLDER = Path("runs/sampling")
 PARTS = 8
 """Checkpoints of a training: the guides' shares are multiples of one over it."""
-IDX_FILES = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's dataset-fashion-mnist puts them."""
+PACKAGE, PACKAGED = "dataset-fashion-mnist", Path("/usr/share/datasets/fashion-mnist")
+"""Debian's package of fashion_mnist, and where it puts its files, compressed."""
+IDX_FILES = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+"""Those that torchvision reads of it."""
 LONGER: Mapping[str, Any] = {
     "data.imbalance_factor": 0.05,
     "contrastive.form": "none",
@@ -69,14 +73,16 @@ def checkpoint_of(name: str, folder: Path, data: Path = Path("data")) -> Path:
         name: of `TRAININGS`.
         folder: with a folder for each training.
         data: where torchvision's sets lie.
+
+    Raises:
+        ValueError: the images are not there; see `unpack`.
     """
+    provide_images(name, data)
     config = config_of(name, data)
     kept = CheckpointDirectory(folder / name, keep=PARTS)
     path, end = kept.path_of(config.training.num_images), config.training.num_images
     if path.exists():
         return path
-    if name == "fashion_mnist":
-        unpack(IDX_FILES, data / "FashionMNIST" / "raw")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(config, load_dataset(config.data), device)
     if (newest := kept.newest(device)) is not None:
@@ -93,15 +99,33 @@ def checkpoint_of(name: str, folder: Path, data: Path = Path("data")) -> Path:
     return path
 
 
+def provide_images(name: str, data: Path) -> None:
+    """Put the images of a training where it reads them, in place of any download.
+
+    Raises:
+        ValueError: the files of Debian's package are not there; see `unpack`.
+    """
+    if name == "fashion_mnist":
+        unpack(PACKAGED, data / "FashionMNIST" / "raw")
+
+
 def unpack(source: Path, target: Path) -> None:
-    """Write the compressed IDX files of a folder to another, as torchvision reads them."""
-    found = sorted(source.glob("*-ubyte.gz"))
+    """Write fashion_mnist's compressed files of a folder to another, as torchvision reads them.
+
+    Raises:
+        ValueError: one is in neither folder.
+    """
+    missing = [name for name in IDX_FILES if not (target / name).exists()]
+    for name in missing:
+        if not (source / f"{name}.gz").exists():
+            raise ValueError(
+                f"fashion_mnist's {name} is not in {target}, nor {name}.gz in {source}. To fix: "
+                f"apt-get install {PACKAGE}"
+            )
     target.mkdir(parents=True, exist_ok=True)
-    for path in found:
-        copy = target / path.stem
-        if not copy.exists():
-            with written_atomically(copy) as temporary:
-                temporary.write_bytes(gzip.decompress(path.read_bytes()))
+    for name in missing:
+        with written_atomically(target / name) as temporary:
+            temporary.write_bytes(gzip.decompress((source / f"{name}.gz").read_bytes()))
 
 
 def main() -> None:
@@ -113,6 +137,11 @@ def main() -> None:
     add("--folder", type=Path, default=FOLDER, help="keeps the checkpoints (%(default)s)")
     add("--data", type=Path, default=Path("data"), help="of torchvision's sets (%(default)s)")
     args = parser.parse_args()
+    try:
+        for name in TRAININGS:
+            provide_images(name, args.data)
+    except ValueError as error:
+        parser.error(str(error))
     for name in TRAININGS:
         print(checkpoint_of(name, args.folder, args.data))
 

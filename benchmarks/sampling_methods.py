@@ -35,10 +35,9 @@ from diffrop.study.sampling_choice import SamplingChoice
 class Meter:
     """Scores a space's candidates on one noise, and counts what has been drawn."""
 
-    def __init__(self, space: Space, repeat: int) -> None:
-        self.space, self._repeat = space, repeat
+    def __init__(self, space: Space, repeat: int, carry: FidAtFullN) -> None:
+        self.space, self._repeat, self._carry = space, repeat, carry
         self.full = len(space.labels)
-        self._carry = FidAtFullN(space.reference)
         self._features: dict[SamplingChoice, Tensor] = {}
         self._known: dict[tuple[SamplingChoice, int], tuple[float, float]] = {}
         self.drawn: dict[SamplingChoice, int] = {}
@@ -141,6 +140,7 @@ def _estimate(meter: Meter, choice: SamplingChoice, count: int, carried: bool) -
     return Estimate(meter.fid(choice, count, carried), influence)
 
 
+ENGINE = "engine: coordinates, carried"
 METHODS: Mapping[str, Callable[[Meter], SamplingChoice]] = {
     "grid": grid,
     "product, plain": functools.partial(product, carried=False),
@@ -148,5 +148,5 @@ METHODS: Mapping[str, Callable[[Meter], SamplingChoice]] = {
     "racing, plain": functools.partial(racing, carried=False),
     "racing, carried": functools.partial(racing, carried=True),
     "coordinates, plain": functools.partial(engine, carried=False),
-    "engine: coordinates, carried": functools.partial(engine, carried=True),
+    ENGINE: functools.partial(engine, carried=True),
 }

@@ -3,16 +3,18 @@
 The methods of `sampling_methods.py` choose among the candidates of `sampling_spaces.py`: those of
 Gaussians and of a small model on digits that this trains, or, with --study, those of the
 checkpoints of a study's trials. The constants of the engine's search were chosen on the model of
-seed 0: others, such as the default, are tests.
+seed 0: others, such as the default, are tests. What was found is printed and written after each
+space.
 
     python -m benchmarks.sampling_search
+    python -m benchmarks.sampling_search --spaces even-2048 tail-2048 uneven-2048
 """
 
 import argparse
 import functools
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,11 +22,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sampling_methods import METHODS, Meter
-from benchmarks.sampling_spaces import Space, checkpoint_spaces, gaussian_space, omega_curve
+from benchmarks.sampling_methods import ENGINE, METHODS, Meter
+from benchmarks.sampling_spaces import MADE, Space, checkpoint_spaces
+from diffrop.metrics.fid_carried import FidAtFullN
+from diffrop.scoring.sampling_search import MOST_DRAWN
 from diffrop.storage import write_atomically
 
 DIGITS_NUM_SAMPLES = 600
+CHECKPOINTS = "checkpoints"
+"""The name of those spaces that are of checkpoints."""
+MOST_REGRET = 0.01
+"""Of the engine's search in a space, in the mean over repeats: the aim."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,9 @@ class Searched:
 def compare(space: Space, repeats: int) -> list[Searched]:
     """Search a space by all methods, on so many noises."""
     rows = []
+    carry = FidAtFullN(space.reference)
     for repeat in range(repeats):
-        meter = Meter(space, repeat)
+        meter = Meter(space, repeat, carry)
         value = functools.cache(functools.partial(space.value, repeat=repeat))
         best = min(value(choice) for choice in space.choices)
         by_grid = float("nan")
@@ -102,12 +111,57 @@ def table_of(rows: Sequence[Searched]) -> Table:
     return table
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the engine's search is to keep to in a space, and whether it did."""
+
+    space: str
+    most_drawn: float
+    """Samples over the full N, in the repeat with most; the aim is `MOST_DRAWN`."""
+    mean_regret: float
+    """The aim is `MOST_REGRET`."""
+    reached: bool
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        return (
+            f"{self.space}: the engine's search drew at most {self.most_drawn:.2f} times the full "
+            f"N (aim: {MOST_DRAWN:g}), its mean regret is {self.mean_regret:.2%} (aim: "
+            f"{MOST_REGRET:.0%}): {'reached' if self.reached else 'missed'}"
+        )
+
+
+def judged(rows: Sequence[Searched]) -> list[Judged]:
+    """Judge the engine's search by its aims, in each space."""
+    found = []
+    for space in dict.fromkeys(row.space for row in rows):
+        part = [row for row in rows if (row.space, row.method) == (space, ENGINE)]
+        drawn, regret = max(row.drawn for row in part), float(np.mean([r.regret for r in part]))
+        reached = drawn <= MOST_DRAWN and regret <= MOST_REGRET
+        found.append(Judged(space, drawn, regret, reached))
+    return found
+
+
+def chosen_spaces(args: argparse.Namespace, scratch: Path) -> Iterator[Space]:
+    """Make the spaces that are asked for, one after another."""
+    names = [CHECKPOINTS] if args.study else [*MADE, CHECKPOINTS]
+    for name in args.spaces or names:
+        if name == CHECKPOINTS:
+            how = args.num_samples, args.parts, args.seed
+            yield from checkpoint_spaces(args.study, args.cache or scratch, scratch, *how)
+        else:
+            yield MADE[name]()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    spaces = [*MADE, CHECKPOINTS]
+    by_default = f"of {', '.join(spaces)}; default: all, with --study {CHECKPOINTS} alone"
+    add("--spaces", nargs="+", choices=spaces, metavar="SPACE", help=by_default)
     add("--study", type=Path, metavar="DIR", help="folder of a study, for its checkpoints")
     add("--cache", type=Path, metavar="DIR", help="keeps the trained checkpoint")
     add("--seed", type=int, default=1, help="of the training and its noise (%(default)s)")
@@ -119,22 +173,16 @@ def main() -> None:
     if args.parts < 2:
         parser.error("--parts: 2 at least, one to search on and one of fresh noise")
     console = Console(width=120, highlight=False)
-    spaces: list[Space] = []
-    if args.study is None:
-        curves = (("even", 0.5), ("tail", 0.5), ("uneven", 1.0))
-        spaces += [omega_curve(f"omega, {shape}", steep, shape) for shape, steep in curves]
-        spaces.append(gaussian_space())
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        folder = args.cache or scratch
-        how = args.num_samples, args.parts, args.seed
-        spaces += checkpoint_spaces(args.study, folder, scratch, *how)
     rows: list[Searched] = []
-    for space in spaces:
-        rows += compare(space, args.repeats)
-        console.print(table_of([row for row in rows if row.space == space.name]))
-    content = {"searches": [asdict(row) for row in rows]}
-    write_atomically(args.out, json.dumps(content, indent=1))
+    with tempfile.TemporaryDirectory() as scratch:
+        for space in chosen_spaces(args, Path(scratch)):
+            found = compare(space, args.repeats)
+            rows += found
+            console.print(table_of(found))
+            console.print(*map(str, judged(found)), sep="\n", soft_wrap=True)
+            aims = [asdict(each) for each in judged(rows)]
+            content = {"aims": aims, "searches": [asdict(row) for row in rows]}
+            write_atomically(args.out, json.dumps(content, indent=1))
     console.print(f"written to {args.out}")
 
 

@@ -5,6 +5,7 @@ compared by paired differences, on the same noise and labels; what was scored is
 checkpoint, so that a killed run goes on. `sampling_quality.py` prints it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class Scorer:
         return replace(self, swept=replace(self.swept, config=config))
 
 
-def evaluation_rows(scorer: Scorer, omega: float) -> list[Row]:
+def evaluation_rows(scorer: Scorer, omega: float) -> Iterator[Row]:
     """Compare samplers with DDIM-50, and with DDIM at as many evaluations.
 
     A sampler is near where the paired 95 % upper bound of its FID lies within 2 % of DDIM-50's;
@@ -108,7 +109,6 @@ def evaluation_rows(scorer: Scorer, omega: float) -> list[Row]:
     """
     standard = scorer.score(STANDARD, omega)
     about = f"{scorer.name}, omega {omega:g}, N = {scorer.num_samples:,}"
-    rows: list[Row] = []
     enough: list[int] = []
     for sampler in COMPARED:
         choice = scorer.choice(sampler, 0.0)
@@ -121,28 +121,25 @@ def evaluation_rows(scorer: Scorer, omega: float) -> list[Row]:
             f"{about}: {sampler} ({spread(over)} of {STANDARD}'s {standard.value:.3g}), "
             f"beside ddim-{choice.evaluations} ({spread(over_alike)})"
         )
-        rows.append(fid_row(what, alike, ours))
+        yield fid_row(what, alike, ours)
     least = min(enough, default=None)
     better = least is not None and any(
         scorer.excess(scorer.score(sampler, omega), scorer.score(f"ddim-{least}", omega)).high < 0
         for sampler in COMPARED
         if scorer.choice(sampler, 0.0).evaluations == least
     )
-    rows.append(
-        Row(
-            what=f"{about}: evaluations within {MARGIN:.0%} of {STANDARD}",
-            plain=50,
-            ours=least,
-            unit="",
-            ratio=None if least is None else least / 50,
-            aim=f"<= {AIM}, better than DDIM",
-            reached=least is not None and least <= AIM and better,
-        )
+    yield Row(
+        what=f"{about}: evaluations within {MARGIN:.0%} of {STANDARD}",
+        plain=50,
+        ours=least,
+        unit="",
+        ratio=None if least is None else least / 50,
+        aim=f"<= {AIM}, better than DDIM",
+        reached=least is not None and least <= AIM and better,
     )
-    return rows
 
 
-def guidance_rows(scorer: Scorer) -> list[Row]:
+def guidance_rows(scorer: Scorer) -> Iterator[Row]:
     """Compare no guidance, intervals and guides with guidance by the null label over all of t.
 
     Each is at the omega that is its best on other noise than the differences are measured on.
@@ -151,7 +148,6 @@ def guidance_rows(scorer: Scorer) -> list[Row]:
     kinds = [f"{GUIDED_BY}{ending}" for ending in GUIDED]
     best = {kind: min(OMEGAS, key=lambda omega: scorer.score(kind, omega).value) for kind in kinds}
     plain = fresh.score(kinds[0], best[kinds[0]])
-    rows = []
     for kind, omega in {f"{GUIDED_BY} unguided": 0.0, **best}.items():
         sampler = kind.removesuffix(" unguided")
         found = fresh.score(sampler, omega)
@@ -161,8 +157,7 @@ def guidance_rows(scorer: Scorer) -> list[Row]:
             f"{scorer.name}, N = {scorer.num_samples:,}: {kind} at omega {omega:g}, "
             f"{count} evaluations ({spread(over)})"
         )
-        rows.append(fid_row(what, plain, found))
-    return rows
+        yield fid_row(what, plain, found)
 
 
 def fid_row(what: str, plain: Estimate, ours: Estimate) -> Row:

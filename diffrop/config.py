@@ -6,13 +6,20 @@ study searches is a set of dotted keys of it (`contrastive.tau_0`).
 """
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from diffrop.constraints import Constraint, parse_constraints
-from diffrop.power_average import MAX_ERROR, MAX_LENGTH, planned_error, planned_lengths
+from diffrop.power_average import (
+    MAX_ERROR,
+    MAX_LENGTH,
+    allowed_lengths,
+    planned_error,
+    snapshot_times,
+)
 from diffrop.schema import Config, FieldError, require, set_key
 
 Form = Literal["none", "negative_l2", "hinge", "reciprocal", "exponential"]
@@ -349,17 +356,26 @@ class TrainingConfig(Config):
         Raises:
             ValueError: there is no such average.
         """
-        kept = self.ema_lengths
-        if length is None or length in kept:
+        if self.average_error(length, images_seen, since) <= MAX_ERROR:
             return
-        times = images_seen or self.num_images, self.batch_size, self.snapshots_per_doubling, since
-        if 0 < length <= MAX_LENGTH and planned_error(length, kept, *times) <= MAX_ERROR:
-            return
-        planned = planned_lengths(kept, *times)
+        end, each = images_seen or self.num_images, self.snapshots_per_doubling
+        times = snapshot_times(end, self.batch_size, each, since)
         at = "" if images_seen is None else f" at {images_seen:,} images"
-        others = f", {planned} from snapshots{at}" if planned else ""
-        allowed = f"one of training.ema_lengths, {list(kept)}{others}, or null"
-        require(False, field, length, allowed)
+        require(False, field, length, allowed_lengths(self.ema_lengths, times, end, at))
+
+    def average_error(
+        self, length: float | None, images_seen: int | None = None, since: int = 0
+    ) -> float:
+        """Return the relative error with which an average is to be had; see `check_average`.
+
+        0 for those that are kept.
+        """
+        if length is None or length in self.ema_lengths:
+            return 0.0
+        if not 0 < length <= MAX_LENGTH:
+            return math.inf
+        end, each = images_seen or self.num_images, self.snapshots_per_doubling
+        return planned_error(length, self.ema_lengths, end, self.batch_size, each, since)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -509,6 +525,12 @@ class ExperimentConfig(Config):
     def scored_lengths(self) -> tuple[float | None, ...]:
         """Averages of the weights that a checkpoint is scored with; None is the exponential."""
         return self.evaluation.ema_lengths or (self.sampling.ema_length,)
+
+    @property
+    def reconstructed_lengths(self) -> tuple[float, ...]:
+        """Those of them that the training does not keep."""
+        lengths, kept = dict.fromkeys(self.scored_lengths), self.training.ema_lengths
+        return tuple(length for length in lengths if length is not None and length not in kept)
 
     @property
     def scored_guides(self) -> tuple[float | None, ...]:

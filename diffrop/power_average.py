@@ -11,7 +11,7 @@ something is computed: the configuration, which commands read first, asks seldom
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -173,14 +173,28 @@ def planned_error(
     return combine(length, kept, times, images_seen).error
 
 
-def planned_lengths(
-    kept: tuple[float, ...], images_seen: int, batch_size: int, per_doubling: int, since: int = 0
+def allowed_lengths(
+    kept: Sequence[float], times: Collection[int], images_seen: int, where: str = ""
 ) -> str:
-    """Return the ranges of lengths that a training gives well enough, in words; see above."""
+    """Return which averages there are where a training stands, as a refusal names them.
+
+    Args:
+        kept: the lengths that it keeps.
+        times: of the snapshots that there are; without any, nothing is reconstructed.
+        images_seen: where it stands.
+        where: added to the ranges that snapshots give, such as " at 512 images".
+    """
+    ranges = reconstructed_ranges(kept, times, images_seen)
+    others = f", {ranges} from snapshots{where}" if ranges else ""
+    return f"one of training.ema_lengths, {list(kept)}{others}, or null"
+
+
+def reconstructed_ranges(kept: Sequence[float], times: Collection[int], images_seen: int) -> str:
+    """Return the ranges of lengths that snapshots give well enough, in words; see above."""
     spans: list[list[float]] = []
-    for number in range(1, round(MAX_LENGTH / _STEP) + 1):
+    for number in range(1, round(MAX_LENGTH / _STEP) + 1) if kept and times else ():
         length = round(number * _STEP, 6)
-        if planned_error(length, kept, images_seen, batch_size, per_doubling, since) > MAX_ERROR:
+        if combine(length, kept, times, images_seen).error > MAX_ERROR:
             continue
         if spans and number - round(spans[-1][1] / _STEP) == 1:
             spans[-1][1] = length

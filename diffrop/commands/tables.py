@@ -27,7 +27,7 @@ from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
-from diffrop.tables.published import TABLES
+from diffrop.tables.published import PUBLISHED_SAMPLER, PUBLISHED_SAMPLING, TABLES
 
 if TYPE_CHECKING:
     from diffrop.tables.plan import ClassifierPlan, TablePlan
@@ -46,6 +46,8 @@ def parser(command: str) -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print rows and cost, start nothing")
     add_options(table, "training.seed", help="of the trainings")
     generated = "Table 3: images that each model adds (1,000; published: 50,000)"
+    words = f"draw as the paper's tables were, with {PUBLISHED_SAMPLER}"
+    add("--published-sampler", action="store_true", help=words)
     add("--num-generated", type=at_least_1, default=1_000, metavar="N", help=generated)
     words = "Table 3: seen by each classifier"
     add_options(table, "classifier.num_images", flags="--classifier-images", help=words)
@@ -80,9 +82,10 @@ def table_plan(args: argparse.Namespace, launch: LaunchConfig, name: str) -> "Ta
     from diffrop.tables.plan import make_plan
 
     asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
+    own = PUBLISHED_SAMPLING if args.published_sampler else None
 
     def configure(preset: str | None) -> ExperimentConfig:
-        return for_device(experiment_config(args, preset), asked, on_gpu)
+        return for_device(experiment_config(args, preset, own), asked, on_gpu)
 
     directory = Path(launch.runs_root).resolve() / name
     return make_plan(args.table, args.rows, configure, classifier_plan(args), directory)

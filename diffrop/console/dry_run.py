@@ -132,6 +132,7 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
         *data_lines(dataset),
         f"Scores: {evaluation.extractor}, {', '.join(samplers)}, omega {omegas} by "
         f"{evaluation.omega_search}; objective {', '.join(evaluation.objectives)}{kept}.",
+        *average_lines(config),
         f"Search: {config.num_trials} trials by {config.sampler}, the baseline among them; "
         f"scheduler {config.scheduler}.",
     ]
@@ -142,6 +143,15 @@ def head_lines(config: StudyConfig, dataset: Dataset, path: Path) -> list[str]:
     if config.fork_from is not None:
         lines.append(f"Every trial forks from {config.fork_from}.")
     return lines
+
+
+def average_lines(config: StudyConfig) -> list[str]:
+    """Return how well averages that trainings do not keep will be reconstructed, if any is."""
+    errors = ", ".join(
+        f"{length:g} ({error:.1%})" for length, error in config.average_errors.items()
+    )
+    words = "Averages reconstructed from snapshots, with their relative errors at most"
+    return [f"{words}: {errors}."] if errors else []
 
 
 def plan_table(plan: PlannedCost, width: int = TABLE_WIDTH) -> Table:

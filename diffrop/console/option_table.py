@@ -42,6 +42,8 @@ class Option:
     default: str | None = None
     """The default in words, where its value does not say it; None takes the value."""
     nargs: str | None = None
+    const: float | None = None
+    """What the flag alone stands for, with nargs "?"."""
     repeated: bool = False
     """Each use adds one value to a list."""
 
@@ -246,10 +248,12 @@ OPTIONS = {
     ),
     "evaluation.prefer_cheap": Option(
         "--prefer-cheap",
-        "take the cheapest sampling whose objective is surely within this share of the best's, "
-        "such as 0.02",
+        "take the cheapest sampling whose objective is surely within this share of the best's; "
+        "0.02 without a number",
         "SHARE",
         default="the best at any cost",
+        nargs="?",
+        const=0.02,
     ),
     "evaluation.objectives": Option(
         "--objective",

@@ -191,7 +191,8 @@ def parsing(option: Option, key: str) -> dict[str, Any]:
     if hint in (int, float):
         kind = kind or (whole if hint is int else number)
         metavar = metavar or ("N" if hint is int else "X")
-    found = {"type": kind, "choices": choices, "metavar": metavar, "nargs": option.nargs}
+    own: dict[str, Any] = {"nargs": option.nargs, "const": option.const}
+    found = {"type": kind, "choices": choices, "metavar": metavar, **own}
     action = {"action": "append"} if option.repeated else {}
     return {name: value for name, value in found.items() if value is not None} | action
 

@@ -61,6 +61,9 @@ def _columns(result: StudyResult, trials: list[TrialResult]) -> list[Column]:
     cards = [trial.card if trial.rank is not None else None for trial in trials]
     omegas = [number(card.omega if card else None, "g") for card in cards]
     columns.append(Column("omega", omegas, 2))
+    evaluations = [card.evaluations if card else None for card in cards]
+    if any(count is not None for count in evaluations):
+        columns.append(Column("NFE", [number(count, ",") for count in evaluations], 0))
     objectives = result.config.experiment.evaluation.objectives
     for group in GROUPS:
         scores = [card.scores.get(f"fid/{group}") if card else None for card in cards]

@@ -17,7 +17,7 @@ from rich.text import Text
 from diffrop.console.alerts import AlertScreen
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
-from diffrop.console.dry_run import comparison_table, measure, print_plan
+from diffrop.console.dry_run import average_lines, comparison_table, measure, print_plan
 from diffrop.console.kept_screen import KeptScreen
 from diffrop.console.live_report import LiveReport
 from diffrop.console.results import (
@@ -141,7 +141,8 @@ def run(
         screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
         edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
         prepared = prepare(config, launch, store, screen.working)
-        for line in (*data_lines(prepared.inputs.dataset), *prepared.warm_start.notes):
+        known = *data_lines(prepared.inputs.dataset), *average_lines(config)
+        for line in (*known, *prepared.warm_start.notes):
             screen.say(line)
         try:
             finished = run_study(config, launch, prepared, command, screen, render, show)

@@ -2,8 +2,10 @@
 
 Each takes x_T, the noise levels at which the network may be evaluated (from the noisiest to the
 clean image), the prediction of the clean image, and a source of noise. Adding a sampler takes such
-a function and its timesteps here, and its name and cost in `diffrop.config.SamplerKind` and
-`diffrop.samplers.EVALUATIONS`.
+a function and its timesteps here, its name and cost in `diffrop.config.SamplerKind` and
+`diffrop.samplers.EVALUATIONS`, and for exports diffusers' scheduler of the same steps in
+`diffrop.export.convert` and its timesteps in `diffrop.export.pipeline`, which stands alone. See
+docs/extend.md.
 """
 
 import functools

@@ -218,8 +218,9 @@ def _score(
     session: TrainingSession,
 ) -> ScoreCard:
     with task.folder.noting_scoring(distributed.rank() == 0) as note:
+        networks, errors = averages(trainer, session.folder)
         scored = score_model(
-            averages(trainer, session.folder),
+            networks,
             trainer.schedule,
             task.config,
             inputs,
@@ -229,6 +230,7 @@ def _score(
             session.joint_stop,
             guides(trainer, session.folder),
             note,
+            errors,
         )
 
     def write() -> None:

@@ -83,6 +83,9 @@ class ScoreCard:
     """What the search was asked for; where that is equal, scoring again would give this card."""
     preference: CostPreference | None = None
     """Why the choice is not simply the best, where `evaluation.prefer_cheap` asked for that."""
+    average_error: float | None = None
+    """Of the choice's average of the weights, relative, where it was reconstructed from snapshots;
+    None for those that trainings keep, and in earlier versions."""
     format: int = SCORE_FORMAT
     """Of the file; those of earlier versions do not say it."""
 

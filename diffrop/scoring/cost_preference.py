@@ -73,9 +73,11 @@ def prefer_cheap(
 def _promising(
     choices: Sequence[SamplingChoice], found: Found, goal: Goal, margin: float
 ) -> list[SamplingChoice]:
-    """Return cheaper candidates that looked nearly as good as the best, one at each cost.
+    """Return cheaper candidates that looked nearly as good as the best, by rising cost.
 
-    Each is compared with the best on as many samples as it has.
+    Each is compared with the best on as many samples as it has. The most promising one at each
+    cost counts, and of these `MAX_CHEAPER`, the most promising: those that only look worse and
+    cheaper would take the place of one that is as good.
     """
     best = found.best
     rows = {(p.omega, p.sampler, p.num_samples): p.at_full or p.scores for p in found.curve}
@@ -91,9 +93,9 @@ def _promising(
         if over <= LOOSENESS * margin:
             excess[choice] = over
     by_cost: dict[int, SamplingChoice] = {}
-    for choice in sorted(excess, key=lambda choice: (choice.evaluations, excess[choice])):
+    for choice in sorted(excess, key=lambda choice: (excess[choice], choice.evaluations)):
         by_cost.setdefault(choice.evaluations, choice)
-    return list(by_cost.values())[:MAX_CHEAPER]
+    return sorted(list(by_cost.values())[:MAX_CHEAPER], key=lambda choice: choice.evaluations)
 
 
 def _difference(theirs: ShotReport, ours: ShotReport, name: str) -> Interval:

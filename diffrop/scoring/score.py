@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -71,6 +71,7 @@ def score_model(
     stop: JointStop = NEVER,
     guides: Guides = MappingProxyType({}),
     note: Note = lambda now: None,
+    average_errors: Mapping[float | None, float] = MappingProxyType({}),
 ) -> Scored:
     """Choose how to sample from a model, and score it; every worker returns the same.
 
@@ -89,6 +90,7 @@ def score_model(
         stop: looked at between the steps of sampling, batches of features, and metrics.
         guides: every one that `evaluation.guides` names, or that of `sampling.guide`.
         note: takes how far it is, every few seconds.
+        average_errors: of those averages that were reconstructed, by length.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
@@ -126,6 +128,7 @@ def score_model(
         seconds={name: round(value, 3) for name, value in samples.seconds.items()},
         asked=_asked(config, inputs, rung, baseline_scores),
         preference=preference,
+        average_error=average_errors.get(found.best.sampling.ema_length),
     )
     return Scored(card, samples.first_images(found.best), _kept_influence(report))
 

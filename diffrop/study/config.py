@@ -106,14 +106,28 @@ class StudyConfig(Config):
 
         Another study's checkpoint, from which this one forks, is taken to have none of its own.
         """
-        training = self.experiment.training
-        others = [each for each in self.experiment.scored_lengths if each is not None]
-        if set(others) <= set(training.ema_lengths):
+        if not (lengths := self.experiment.reconstructed_lengths):
             return
-        fork = self.fork_point
-        since = fork.images if fork is not None and fork.path is not None else 0
-        for rung, length in itertools.product(self.rungs, others):
+        training, since = self.experiment.training, self._no_snapshots_until
+        for rung, length in itertools.product(self.rungs, lengths):
             training.check_average(length, "evaluation.ema_lengths", rung.images, since)
+
+    @property
+    def average_errors(self) -> dict[float, float]:
+        """The relative error of each reconstructed average, at the rung where it is largest."""
+        if not (lengths := self.experiment.reconstructed_lengths):
+            return {}
+        training, since = self.experiment.training, self._no_snapshots_until
+        return {
+            length: max(training.average_error(length, rung.images, since) for rung in self.rungs)
+            for length in lengths
+        }
+
+    @property
+    def _no_snapshots_until(self) -> int:
+        """Images up to which there are none: a checkpoint of another study counts as without."""
+        fork = self.fork_point
+        return fork.images if fork is not None and fork.path is not None else 0
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "StudyConfig":

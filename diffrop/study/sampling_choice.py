@@ -12,7 +12,7 @@ from diffrop.samplers import capped, named_sampler, num_steps, sampler_name
 
 MAX_CHEAPER = 4
 """Where `evaluation.prefer_cheap` is set, so many candidates that are cheaper than the best are
-drawn on the full N, at most: the most promising at each cost."""
+drawn on the full N, at most: the most promising at each cost, and of these the most promising."""
 
 
 @dataclass(frozen=True)

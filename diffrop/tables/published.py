@@ -8,6 +8,7 @@ al., 2023), whose hyperparameters it adheres to (Section 5.4).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 PUBLISHED_DATASETS = {"cifar10": "CIFAR10LT", "cifar100": "CIFAR100LT"}
 """Our name of the images, and the paper's of their long-tailed version."""
@@ -15,6 +16,8 @@ PUBLISHED_IMBALANCE_FACTOR = 0.01
 PUBLISHED_NUM_SAMPLES = 50_000
 PUBLISHED_SAMPLER = "ancestral-1000-unclipped"
 """The code of CBDM takes the posterior mean from the predicted clean image as it is."""
+PUBLISHED_SAMPLING: Mapping[str, Any] = {"sampling.sampler": "ancestral", "sampling.clip": False}
+"""The configuration's keys that make this sampler, with 1,000 timesteps."""
 PUBLISHED_EXTRACTOR = "InceptionV3"
 PUBLISHED_REFERENCE = "full training set"
 """The paper says "the training data"; in the code of CBDM these are the balanced images."""

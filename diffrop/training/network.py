@@ -140,4 +140,4 @@ def _average(checkpoint: Checkpoint, length: float | None) -> dict[str, Tensor]:
     if found or length is None or checkpoint.path is None:
         return found
     folder = TrainingFolder(checkpoint.path.resolve().parent)
-    return reconstruct(checkpoint, folder, length)
+    return reconstruct(checkpoint, folder, length)[0]

@@ -5,14 +5,16 @@ from torch import Tensor
 
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.errors import CheckpointError
-from diffrop.power_average import MAX_ERROR, Snapshot, combine
+from diffrop.power_average import MAX_ERROR, Snapshot, allowed_lengths, combine
 from diffrop.record.kinds import name_damage
 from diffrop.training.checkpoint import average_part, config_of
 from diffrop.training.store import TrainingFolder
 
 
-def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[str, Tensor]:
-    """Return the weights of an average that was not kept.
+def reconstruct(
+    now: Checkpoint, folder: TrainingFolder, length: float
+) -> tuple[dict[str, Tensor], float]:
+    """Return the weights of an average that was not kept, and their relative error.
 
     Sums are of float64, the result has the dtype and device of the averages in `now`. A snapshot
     that is damaged is left out, with a warning.
@@ -44,12 +46,12 @@ def reconstruct(now: Checkpoint, folder: TrainingFolder, length: float) -> dict[
                 break
         else:
             like = now.part(average_part(kept[0]))
-            return {name: total.to(like[name]) for name, total in sums.items()}
+            return {name: total.to(like[name]) for name, total in sums.items()}, found.error
     counted = f"{len(history)} snapshot(s) of them" if kept else "none of them"
     raise CheckpointError(
         f"the average of length {length:g} at {end:,} images was not kept, and cannot be "
         f"reconstructed within {MAX_ERROR:.0%} from {list(kept)}, of which {folder.path} holds "
-        f"{counted} before it; allowed: {list(kept)}, or null"
+        f"{counted} before it; allowed: {allowed_lengths(kept, history, end)}"
     )
 
 

@@ -14,10 +14,13 @@ from diffrop.training.store import TrainingFolder
 from diffrop.training.trainer import Trainer
 
 
-def averages(trainer: Trainer, folder: TrainingFolder) -> dict[float | None, nn.Module]:
-    """Return the averages to sample from where a training stands, by length.
+def averages(
+    trainer: Trainer, folder: TrainingFolder
+) -> tuple[dict[float | None, nn.Module], dict[float | None, float]]:
+    """Return the averages to sample from where a training stands, and errors, both by length.
 
-    They are those that it keeps, and those that scoring asks for beside them.
+    The averages are those that it keeps, and those that scoring asks for beside them; of these
+    the reconstruction's relative errors are returned.
 
     Args:
         trainer: of the training.
@@ -27,11 +30,13 @@ def averages(trainer: Trainer, folder: TrainingFolder) -> dict[float | None, nn.
         CheckpointError: one cannot be reconstructed from what was kept.
     """
     found = trainer.averages
-    if missing := reconstructed_lengths(trainer.config):
+    errors: dict[float | None, float] = {}
+    if missing := trainer.config.reconstructed_lengths:
         now = trainer.snapshot()
         for length in missing:
-            found[length] = _network(trainer, reconstruct(now, folder, length))
-    return found
+            weights, errors[length] = reconstruct(now, folder, length)
+            found[length] = _network(trainer, weights)
+    return found, errors
 
 
 def guides(trainer: Trainer, folder: TrainingFolder) -> dict[float, nn.Module]:
@@ -54,12 +59,6 @@ def guides(trainer: Trainer, folder: TrainingFolder) -> dict[float, nn.Module]:
     return found
 
 
-def reconstructed_lengths(config: ExperimentConfig) -> list[float]:
-    """Return the lengths of averages that are scored and not kept."""
-    lengths, kept = dict.fromkeys(config.scored_lengths), config.training.ema_lengths
-    return [length for length in lengths if length is not None and length not in kept]
-
-
 def leads_to_averages(
     config: ExperimentConfig, folder: TrainingFolder, start: int, images: int
 ) -> bool:
@@ -67,7 +66,7 @@ def leads_to_averages(
 
     Whoever trained up to there may have kept no snapshots.
     """
-    missing, training = reconstructed_lengths(config), config.training
+    missing, training = config.reconstructed_lengths, config.training
     if not missing:
         return True
     planned = snapshot_times(images, training.batch_size, training.snapshots_per_doubling, start)

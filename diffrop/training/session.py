@@ -20,7 +20,7 @@ from diffrop.record.trainings import TrainingSegment, own_rows
 from diffrop.training.identity import TrainingIdentity
 from diffrop.training.joint_stop import JointStop
 from diffrop.training.room import Room
-from diffrop.training.scored_networks import leads_to_averages, reconstructed_lengths
+from diffrop.training.scored_networks import leads_to_averages
 from diffrop.training.stop import StopNotice
 from diffrop.training.store import CheckpointStore, TrainingFolder
 from diffrop.training.trainer import Trainer
@@ -135,7 +135,7 @@ class TrainingSession:
             return True
         warnings.warn(
             f"the checkpoint at {start:,} images is passed over: the snapshots before it do not "
-            f"give averages of the lengths {reconstructed_lengths(self.config)}",
+            f"give averages of the lengths {list(self.config.reconstructed_lengths)}",
             stacklevel=2,
         )
         return False

@@ -7,7 +7,7 @@ from typing import Any
 
 from diffrop.metrics.interval import LEVEL, Interval
 from diffrop.record import score_card as stored
-from diffrop.record.score_card import CurvePoint, ScoreCard
+from diffrop.record.score_card import CostPreference, CurvePoint, ScoreCard
 from diffrop.record.trial_folder import TrialFolder
 
 
@@ -67,6 +67,13 @@ def score_card(
         scores=found,
     )
     return ScoreCard(**({"curve": [whole]} | fields))
+
+
+def cost_preference(reason: str) -> CostPreference:
+    """What a score says where the cheapest choice was asked for that is almost as good."""
+    return CostPreference(
+        margin=0.02, omega=1.0, sampler="ddim-16", evaluations=32, differences={}, reason=reason
+    )
 
 
 def write_score(trial: Path, value: float, images: int) -> None:

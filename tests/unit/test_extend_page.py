@@ -12,6 +12,7 @@ CHANGED_FILES = {
     "Add your dataset": 2,
     "Add your loss": 2,
     "Add your metric": 2,
+    "Add your sampler": 5,
     "Add your study": 2,
     "Add your stopping rule": 1,
     "Add your stored field": 1,
@@ -113,6 +114,32 @@ rows[1]["mean_distance/few"] = str(found)
 write_trials(directory, rows)
 assert ("mean distance", "t001", ["-", "-", "-", "4.90"]) in metric_rows(load_study(directory))
 """
+SAMPLER = """
+import tempfile
+from pathlib import Path
+import torch
+from diffrop.config import ExperimentConfig
+from diffrop.diffusion.sampling import num_guided_evaluations
+from diffrop.diffusion.sampling import sample
+from diffrop.diffusion.schedule import NoiseSchedule
+from diffrop.export import export_pipeline
+from diffrop.study.sampling_choice import with_sampler
+from diffrop.training.network import load_ema
+from tests.made.pipelines import load
+from tests.made.pipelines import trained
+checkpoint = trained(**{"diffusion.num_timesteps": 20})
+config = with_sampler(ExperimentConfig.from_dict(checkpoint.card["config"]), "euler-5")
+assert num_guided_evaluations(config.sampling, config.diffusion, 0.0) == 5
+schedule = NoiseSchedule.linear(config.diffusion)
+labels, generator = torch.tensor([1, 2]), torch.Generator().manual_seed(0)
+how = schedule, config.sampling, (1, 8, 8), labels, 0.0, 10, generator
+ours = sample(load_ema(checkpoint, torch.device("cpu")), *how)
+folder = Path(tempfile.mkdtemp()) / "out"
+export_pipeline(checkpoint, folder, omega=0.0, sampler="euler-5")
+generator = torch.Generator().manual_seed(0)
+theirs = load(folder)([1, 2], generator=generator, output_type="pt").images
+torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-3)
+"""
 STUDY = """
 from diffrop.main import load_command
 from diffrop.recipes import recipe
@@ -167,8 +194,8 @@ def test_changes_cost_as_many_files_as_the_page_says() -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [DATASET, LOSS, LOSS_IN_FIGURES, METRIC, STUDY, RULE, FIELD],
-    ids=["dataset", "loss", "loss-in-figures", "metric", "study", "rule", "field"],
+    [DATASET, LOSS, LOSS_IN_FIGURES, METRIC, SAMPLER, STUDY, RULE, FIELD],
+    ids=["dataset", "loss", "loss-in-figures", "metric", "sampler", "study", "rule", "field"],
 )
 def test_what_the_page_adds_works(checkout: Path, program: str) -> None:
     done = subprocess.run(

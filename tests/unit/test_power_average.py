@@ -8,11 +8,12 @@ from diffrop.power_average import (
     SPAN,
     Combination,
     Snapshot,
+    allowed_lengths,
     combine,
     is_snapshot_time,
     planned_error,
-    planned_lengths,
     power_exponent,
+    reconstructed_ranges,
     snapshot_times,
 )
 
@@ -103,11 +104,34 @@ def test_planned_times_are_those_at_which_a_training_takes_them(
     assert snapshot_times(images, batch, 0) == []
 
 
-def test_four_snapshots_a_doubling_give_the_documented_ranges() -> None:
-    assert len(snapshot_times(19_200_000, 64, 4)) == 12
-    assert planned_lengths((0.05, 0.1), 19_200_000, 64, 4) == "0.04 to 0.175"
-    assert planned_lengths((0.05, 0.1, 0.2), 19_200_000, 64, 4) == "0.03 to 0.265"
-    for number in range(40, 176):  # nothing lies badly between the lengths that were tried
+@pytest.mark.parametrize(
+    ("per_doubling", "num_times", "of_two", "of_three"),
+    [
+        (1, 3, "0.04 to 0.125", "0.03 to 0.245"),
+        (2, 6, "0.04 to 0.135", "0.03 to 0.26"),
+        (4, 12, "0.04 to 0.175", "0.03 to 0.265"),
+    ],
+)
+def test_snapshots_give_the_documented_ranges(
+    per_doubling: int, num_times: int, of_two: str, of_three: str
+) -> None:
+    times = snapshot_times(19_200_000, 64, per_doubling)
+    assert len(times) == num_times
+    assert reconstructed_ranges((0.05, 0.1), times, 19_200_000) == of_two
+    assert reconstructed_ranges((0.05, 0.1, 0.2), times, 19_200_000) == of_three
+
+
+def test_averages_that_there_are_are_named_with_the_ranges_of_their_snapshots() -> None:
+    start, end = "one of training.ema_lengths, [0.05, 0.1]", "or null"
+    assert allowed_lengths([0.05, 0.1], [], END) == f"{start}, {end}"
+    ranges = reconstructed_ranges([0.05, 0.1], TIMES, END)
+    found = allowed_lengths((0.05, 0.1), TIMES, END, " at 1,024 images")
+    assert found == f"{start}, {ranges} from snapshots at 1,024 images, {end}"
+    assert allowed_lengths([], TIMES, END) == f"one of training.ema_lengths, [], {end}"
+
+
+def test_nothing_lies_badly_within_the_documented_ranges() -> None:
+    for number in range(40, 176):  # between the lengths that were tried, too
         assert planned_error(number / 1000, (0.05, 0.1), 19_200_000, 64, 4) <= MAX_ERROR
     assert planned_error(0.1, (), 19_200_000, 64, 4) == math.inf
     assert planned_error(0.1, (0.05,), 19_200_000, 64, 0) == math.inf

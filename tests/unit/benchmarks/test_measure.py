@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.aims import NOT_MEASURED
-from benchmarks.measure import Row, alternating, cells, flops_per_image, report
+from benchmarks.measure import NO_GPU, Row, alternating, cells, flops_per_image, report
 from benchmarks.study_overhead import idle_share, read_utilisations
 from diffrop.config import ModelConfig
 
@@ -44,6 +44,16 @@ def test_table_is_written_as_json(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "deep" / "speed.json").read_text())
     assert content["note"] == 3 and content["torch"] and content["date"]
     assert content["rows"][0]["what"] == "step" and content["rows"][0]["ours"] is None
+
+
+def test_what_is_said_without_a_gpu_is_the_benchmarks_choice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.measure.gpu", lambda: None)
+    report("speed", [Row(what="step")], {}, tmp_path / "speed.json")
+    assert NO_GPU in capsys.readouterr().out
+    report("errors", [Row(what="step")], {}, tmp_path / "errors.json", on_a_cpu="")
+    assert "GPU" not in capsys.readouterr().out
 
 
 def test_works_are_timed_in_turns() -> None:

@@ -1,6 +1,9 @@
+import itertools
+
+import pytest
 import torch
 
-from benchmarks.sampling_quality import ExactScore, Mixture
+from benchmarks.sampling_quality import SPACINGS, ExactScore, Mixture, spacing_rows
 from diffrop.config import DiffusionConfig, SamplingConfig
 from diffrop.diffusion.sampling import sample
 from diffrop.diffusion.schedule import NoiseSchedule
@@ -30,6 +33,18 @@ def test_fine_solution_is_reached_by_many_steps_and_better_by_second_order() -> 
     )
     assert many[0] < few[0] / 5 and many[1] < few[1] / 5
     assert few[1] < few[0] / 5 and many[1] < 1e-3
+
+
+def test_spacings_are_of_distinct_timesteps_and_dpmpps_own_is_among_them() -> None:
+    score = ExactScore(Mixture.random(num_modes=3, num_values=2, std=0.4), 32, fine_steps=500)
+    for name, spacing in SPACINGS.items():
+        steps = spacing(score.schedule, 10)
+        assert steps[0] == 999 and len(steps) == 10 and steps[-1] >= 0, name
+        assert all(a > b for a, b in itertools.pairwise(steps)), name
+    rows = list(spacing_rows("plane", score))
+    own = score.error(SamplingConfig(sampler="dpmpp", num_steps=10, clip=False))
+    assert rows[0].ours == pytest.approx(own)
+    assert len({row.ours for row in rows}) == len(rows) == len(SPACINGS)
 
 
 def test_samples_have_the_moments_of_the_mixture() -> None:

@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -6,8 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.sampling_search import compare
-from benchmarks.sampling_spaces import Drawn, Gaussians, drawn_space
+from benchmarks.sampling_methods import ENGINE, METHODS
+from benchmarks.sampling_search import Searched, compare, judged, main
+from benchmarks.sampling_spaces import (
+    INCEPTION_DIM,
+    Drawn,
+    Gaussians,
+    drawn_space,
+    omega_curve,
+)
 from diffrop.engine.guidance_sweep import SweptCheckpoint
 from diffrop.metrics.frechet import GaussianStatistics, frechet_distance
 from diffrop.recipes import recipe
@@ -43,6 +52,44 @@ def test_all_methods_find_what_is_far_better_and_draw_what_they_may(space: Gauss
     for method, row in rows.items():
         assert row.omega == 1 and row.regret == row.from_best == 0, method
         assert method == "grid" or 0 < row.drawn <= MOST_DRAWN
+
+
+def test_engines_search_is_judged_by_what_it_drew_and_missed() -> None:
+    def row(method: str, drawn: float, regret: float) -> Searched:
+        return Searched("made", method, 0, 1.0, "ddim-8", 40.0, regret, regret, drawn)
+
+    others = row("grid", 90.0, 0.5)
+    (found,) = judged([others, row(ENGINE, 2.9, 0.015), row(ENGINE, 3.0, 0.004)])
+    assert (found.most_drawn, found.mean_regret, found.reached) == (3.0, 0.0095, True)
+    assert "drew at most 3.00 times the full N (aim: 3)" in str(found)
+    assert str(found).endswith("0.95% (aim: 1%): reached")
+    (dear,) = judged([others, row(ENGINE, 3.1, 0.0)])
+    (wrong,) = judged([others, row(ENGINE, 1.0, 0.011)])
+    assert not dear.reached and not wrong.reached
+
+
+def test_what_a_space_gave_is_written_before_the_next_begins(
+    space: Gaussians, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken() -> Gaussians:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.sampling_search.MADE", {"made": lambda: space, "next": broken})
+    out = tmp_path / "found.json"
+    words = ["--spaces", "made", "next", "--repeats", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["sampling_search", *words])
+    with pytest.raises(KeyboardInterrupt):
+        main()
+    content = json.loads(out.read_text())
+    assert [row["method"] for row in content["searches"]] == list(METHODS)
+    assert [(aim["space"], aim["reached"]) for aim in content["aims"]] == [("made", True)]
+
+
+def test_curves_over_omega_have_more_features_than_samples() -> None:
+    curve = omega_curve("tail", INCEPTION_DIM)
+    mean, std = curve.of(curve.choices[-1])
+    assert len(mean) == len(std) == len(curve.real) == 2_048 > len(curve.labels)
+    assert float(curve.real.square().sum()) == pytest.approx(100)
 
 
 def test_parts_of_what_was_drawn_are_balanced_and_alike_for_all_candidates() -> None:

@@ -64,7 +64,7 @@ def test_fewest_evaluations_are_those_surely_near_ddim_50(
             return 10.0
         return ddim if sampler.startswith("ddim") else 10 + excess.get(sampler, 5.0)
 
-    last = evaluation_rows(given(fids), 0.0)[-1]
+    *_, last = evaluation_rows(given(fids), 0.0)
     assert (last.plain, last.ours, last.reached) == (50, least, reached)
 
 
@@ -74,7 +74,7 @@ def test_each_guidance_is_compared_at_the_omega_of_other_noise() -> None:
             return 10 - omega - 0.1 * len(sampler)
         return 10 + abs(omega - OMEGAS[len(sampler) % len(OMEGAS)])
 
-    rows = guidance_rows(given(fids))
+    rows = list(guidance_rows(given(fids)))
     assert len(rows) == len(GUIDED) + 1 and " unguided at omega 0," in rows[0].what
     plain = 10 - OMEGAS[len(GUIDED_BY) % len(OMEGAS)] - 0.1 * len(GUIDED_BY)
     for ending, row in zip(GUIDED, rows[1:], strict=True):

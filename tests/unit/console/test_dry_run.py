@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from diffrop.console.dry_run import (
+    average_lines,
     comparison_table,
     duration_text,
     head_lines,
@@ -19,7 +20,7 @@ from diffrop.record.codec import decode, encode
 from diffrop.record.cost import PlannedCost
 from diffrop.study.config import LaunchConfig
 from tests.made.plans import NODES, PROBE
-from tests.made.small import small_study
+from tests.made.small import small_experiment, small_study
 
 
 def test_plan_fits_80_columns_and_survives_the_disk() -> None:
@@ -60,6 +61,23 @@ def test_plan_names_what_trials_fork_from_and_the_confirmation_once() -> None:
     console.print(plan_table(make_plan(study, LaunchConfig(confirm=1), 10, PROBE, NODES)))
     rows = [line.partition("  ")[0] for line in console.export_text().splitlines()[1:]]
     assert rows == ["to 32", "64", "128", "confirmation", "in all"]
+
+
+def test_error_of_each_reconstructed_average_is_named() -> None:
+    assert average_lines(small_study()) == []
+    experiment = small_experiment(
+        training__num_images=512,
+        training__batch_size=8,
+        training__ema_lengths=[0.05, 0.1],
+        training__snapshots_per_doubling=4,
+        evaluation__ema_lengths=[0.05, 0.07, 0.12],
+    )
+    study = dataclasses.replace(small_study(), experiment=experiment)
+    (line,) = average_lines(study)
+    named = ", ".join(f"{length:g} ({e:.1%})" for length, e in study.average_errors.items())
+    assert list(study.average_errors) == [0.07, 0.12] and line.endswith(f": {named}.")
+    dataset = load_dataset(experiment.data)
+    assert line in head_lines(study, dataset, Path("runs/small"))
 
 
 @pytest.mark.parametrize("width", [20, 40, 60])

@@ -50,7 +50,7 @@ FLAGS = {
     "--guidance-intervals --guides --ema-lengths --num-samples --seed --runs-root --name "
     "--extractor --trust-code",
     "run_paper_tables": "--table --rows --name --resume --dry-run --seed --num-generated "
-    f"--classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
+    f"--published-sampler --classifier-images --test-root {DATA} {TRIAL} {LAUNCH}",
     "sample": "--checkpoint --labels --omega --num --sampler --seed --format --out",
     "score": "--samples --checkpoint --write-statistics --reference-statistics --out --omega "
     f"--sampler --num-samples --seed --set --runs-root --trust-code {DATA} {EXTRACTOR}",
@@ -144,7 +144,8 @@ def test_defaults_without_a_value_are_not_shown(value: object, text: str) -> Non
         ),
         ("--guides none,0.25", "evaluation.guides", (None, 0.25)),
         ("--ema-lengths none,0.1", "evaluation.ema_lengths", (None, 0.1)),
-        ("--prefer-cheap 0.02", "evaluation.prefer_cheap", 0.02),
+        ("--prefer-cheap 0.05", "evaluation.prefer_cheap", 0.05),
+        ("--prefer-cheap", "evaluation.prefer_cheap", 0.02),
         ("--samplers ddim-8,ancestral", "evaluation.samplers", ["ddim-8", "ancestral"]),
         ("--diffaug color,", "augmentation.diffaug", ["color"]),
         ("--budget-wall 30m", "launch.budget_wall_s", 1800.0),

@@ -78,6 +78,27 @@ def test_table_fits_80_columns_and_shows_no_fid_of_a_pruned_trial(result: StudyR
     assert lines[4].split()[-1] == "FAIL"
 
 
+def test_evaluations_of_the_network_have_a_column_that_is_the_first_to_go(
+    result: StudyResult,
+) -> None:
+    def known(one: TrialResult, count: int) -> TrialResult:
+        assert one.card is not None
+        curve = [dataclasses.replace(point, evaluations=count) for point in one.card.curve]
+        return dataclasses.replace(one, card=dataclasses.replace(one.card, curve=curve))
+
+    first, second, third, last = result.trials
+    trials = [known(first, 5), known(second, 1_999), known(third, 10), last]
+    found = dataclasses.replace(result, trials=trials)
+    table, left_out = results_table(found, 120)
+    head, *rows = lines_of(table)
+    assert left_out == [] and head.split().index("NFE") == head.split().index("omega") + 1
+    place = head.split().index("NFE")
+    assert [row.split()[place] for row in rows] == ["1,999", "5", "-", "-"]
+    width = max(len(line.rstrip()) for line in (head, *rows))
+    assert results_table(found, width)[1] == []
+    assert results_table(found, width - 1)[1] == ["NFE"]
+
+
 @pytest.mark.parametrize("width", range(20, 120, 7))
 def test_narrow_table_drops_columns_and_never_digits(result: StudyResult, width: int) -> None:
     whole = lines_of(results_table(result)[0])

@@ -8,7 +8,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+)
 from torch import Tensor
 
 from benchmarks.sampling_quality import Mixture
@@ -20,6 +25,8 @@ from diffrop.samplers import EVALUATIONS
 
 DIFFUSION = DiffusionConfig()
 EXACT = NoiseSchedule.linear(DIFFUSION, torch.float64)
+SHORT = DiffusionConfig(num_timesteps=20, beta_end=0.5)
+EXACT_SHORT = NoiseSchedule.linear(SHORT, torch.float64)
 FEW_STEP = ("ddim", "dpmpp", "heun")
 SHAPE, NUM_IMAGES = (1, 3, 3), 4
 
@@ -36,18 +43,36 @@ class TableDenoiser:
         return torch.sin(1.5 * x_t + time) * (0.6 + 0.4 * time) + 0.1 * labels.view(-1, 1, 1, 1)
 
 
-def drawn(sampler: SamplerKind, num_steps: int, clip: bool, model: Any = None) -> Tensor:
+def drawn(
+    sampler: SamplerKind,
+    num_steps: int,
+    clip: bool,
+    model: Any = None,
+    schedule: NoiseSchedule = EXACT,
+) -> Tensor:
     config = SamplingConfig(sampler=sampler, num_steps=num_steps, clip=clip)
     labels, generator = torch.arange(NUM_IMAGES), torch.Generator().manual_seed(0)
     model = model or TableDenoiser()
-    return sample(model, EXACT, config, SHAPE, labels, 0.0, NUM_IMAGES, generator)
+    return sample(model, schedule, config, SHAPE, labels, 0.0, NUM_IMAGES, generator)
 
 
-def drawn_by_diffusers(sampler: str, timesteps: list[int], clip: bool) -> Tensor:
+def options_of(diffusion: DiffusionConfig) -> dict[str, Any]:
+    """What makes a scheduler of diffusers take these levels of noise."""
+    ends = {"beta_start": diffusion.beta_start, "beta_end": diffusion.beta_end}
+    return {"num_train_timesteps": diffusion.num_timesteps, **ends}
+
+
+def first_noise(generator: torch.Generator) -> Tensor:
+    return torch.randn(NUM_IMAGES, *SHAPE, generator=generator).double()
+
+
+def drawn_by_diffusers(
+    sampler: str, timesteps: list[int], clip: bool, diffusion: DiffusionConfig = DIFFUSION
+) -> Tensor:
     """The same images by diffusers' scheduler, which takes its steps in float32."""
-    options = {"beta_start": DIFFUSION.beta_start, "beta_end": DIFFUSION.beta_end}
+    options = options_of(diffusion)
     generator = torch.Generator().manual_seed(0)
-    x_t = torch.randn(NUM_IMAGES, *SHAPE, generator=generator).double()
+    x_t = first_noise(generator)
     kwargs: dict[str, Any] = {}
     match sampler:
         case "heun":
@@ -91,6 +116,40 @@ def test_images_are_those_of_diffusers_scheduler_on_the_same_timesteps(
     assert ours.dtype == torch.float64
     error = (ours - theirs).norm() / theirs.norm()
     assert error < 1e-4 * (10 if sampler == "ancestral" else 1)  # its variances lose digits
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("sampler", FEW_STEP)
+def test_run_over_every_timestep_is_that_of_diffusers_scheduler(
+    sampler: SamplerKind, clip: bool
+) -> None:
+    ours = drawn(sampler, SHORT.num_timesteps, clip, schedule=EXACT_SHORT)
+    every = list(reversed(range(SHORT.num_timesteps)))
+    theirs = drawn_by_diffusers(sampler, every, clip, SHORT)
+    assert (ours - theirs).norm() / theirs.norm() < 1e-4
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("all_steps", [True, False])
+@pytest.mark.parametrize("diffusion", [SHORT, DIFFUSION], ids=["short", "published"])
+def test_ddim_is_diffusers_ddim_where_both_take_the_same_timesteps(
+    diffusion: DiffusionConfig, all_steps: bool, clip: bool
+) -> None:
+    """That is with one step and with all T: between them diffusers goes down by T // N."""
+    count = diffusion.num_timesteps if all_steps else 1
+    options = {**options_of(diffusion), "timestep_spacing": "trailing", "clip_sample": clip}
+    scheduler = DDIMScheduler(**options)
+    scheduler.set_timesteps(count)
+    schedule = NoiseSchedule.linear(diffusion, torch.float64)
+    assert scheduler.timesteps.tolist() == SOLVERS["ddim"].timesteps(schedule, count)
+    x_t, model = first_noise(torch.Generator().manual_seed(0)), TableDenoiser()
+    labels = torch.arange(NUM_IMAGES)
+    for t in scheduler.timesteps.tolist():
+        eps = model(x_t, torch.full_like(labels, t), labels)
+        # The noise that the clipped image leaves, as in Song et al.; not the network's own.
+        x_t = scheduler.step(eps, t, x_t, use_clipped_model_output=True).prev_sample
+    ours = drawn("ddim", count, clip, schedule=schedule)
+    assert (ours - x_t).norm() / x_t.norm() < 1e-4
 
 
 @pytest.mark.parametrize("sampler", FEW_STEP)

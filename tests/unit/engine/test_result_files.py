@@ -13,6 +13,7 @@ from diffrop.record.study_store import StudyStore
 from diffrop.scoring.paired_differences import with_differences
 from diffrop.study.sampling_choice import sampling_choices
 from tests.made.finished_study import reader
+from tests.made.scores import cost_preference
 from tests.made.small import constrained
 
 Finished = tuple[StudyStore, StudyResult]
@@ -58,6 +59,23 @@ def test_export_keeps_the_interval_of_guidance(finished: Finished) -> None:
     assert table.loc[best.number, "sampler"] == name
     (choice,) = sampling_choices(load_export(store.folder.best).experiment)
     assert (choice.omega, choice.sampler) == (1.0, name)
+
+
+def test_export_says_why_a_cheaper_choice_was_taken(finished: Finished) -> None:
+    store, result = finished
+    best = result.best
+    assert best is not None and best.card is not None
+    write_results(result, store.folder)
+    provenance = yaml.safe_load(store.folder.best.read_text())["provenance"]
+    assert provenance["cost_preference"] is None
+    card = dataclasses.replace(best.card, preference=cost_preference("it is nearly as good"))
+    trials = [
+        dataclasses.replace(trial, card=card) if trial.number == best.number else trial
+        for trial in result.trials
+    ]
+    write_results(dataclasses.replace(result, trials=trials), store.folder)
+    provenance = yaml.safe_load(store.folder.best.read_text())["provenance"]
+    assert provenance["cost_preference"] == "it is nearly as good"
 
 
 @pytest.mark.parametrize(

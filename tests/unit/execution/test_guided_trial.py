@@ -87,7 +87,8 @@ def test_model_as_its_own_guide_scores_as_without_guidance(
     task = small_task(tmp_path / "study/t000", config, (last_rung(config),))  # of one batch
     run(task, inputs)
     ((none, by_itself),) = curve(task)
-    assert none[0] == 0 and by_itself[0] == 1 and none[2] == by_itself[2]
+    assert (none[0], by_itself[0]) == (0, 1)
+    assert by_itself[2] == pytest.approx(none[2], rel=1e-12)  # sums are not the same to the bit
 
 
 def test_guides_that_were_not_kept_are_trained_again_to_the_bit(

@@ -52,13 +52,15 @@ def test_expected_overlap_ends_at_that_of_the_populations() -> None:
     assert expected_overlap(padded, 30) == pytest.approx(expected_overlap(spectrum, 30))
 
 
-@pytest.mark.parametrize("count", [20, 60])  # below and above the number of features
+@pytest.mark.parametrize(
+    ("count", "full"),
+    [(20, 400), (60, 400), (12, 40), (20, 40)],  # the features are between, below, above them
+)
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.3])
-def test_carried_fid_is_the_mean_fid_of_many_samples(scale: float, count: int) -> None:
+def test_carried_fid_is_the_mean_fid_of_many_samples(scale: float, count: int, full: int) -> None:
     real = population(SPECTRA["shallow"])
     of = population(scale * SPECTRA["shallow"], mean=1.5)
-    carry, full = FidAtFullN(real), 400
-    labels = torch.zeros(count, dtype=torch.int64)
+    carry, labels = FidAtFullN(real), torch.zeros(count, dtype=torch.int64)
     raw, carried, expected = [], [], []
     for seed in range(30):
         few, many = drawn(of, count, seed), drawn(of, full, 1000 + seed)

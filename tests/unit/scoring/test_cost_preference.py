@@ -22,7 +22,7 @@ from tests.made.denoiser import Denoiser
 from tests.made.small import small_experiment, small_inputs
 
 CPU, FULL, MARGIN = torch.device("cpu"), 1_000, 0.02
-FIDS = {2: 60.0, 4: 41.0, 8: 40.3, 16: 40.0}
+FIDS = {2: 60.0, 3: 60.0, 4: 41.0, 5: 60.0, 6: 60.0, 7: 60.0, 8: 40.3, 16: 40.0}
 """By the steps of the choice."""
 CHOICES = {
     steps: SamplingChoice(1.0, SamplingConfig(num_steps=steps), 2 * steps) for steps in FIDS
@@ -122,6 +122,13 @@ def test_one_candidate_is_drawn_for_each_cost() -> None:
     choices = [twin, *CHOICES.values()]
     found, _ = prefer_cheap(choices, Found(CHOICES[16], curve), goal, MARGIN, reports, CPU)
     assert found.best is CHOICES[8] and reports.asked == [16, 4, 8]
+
+
+def test_of_many_costs_the_four_that_looked_best_are_drawn_the_cheapest_first() -> None:
+    early = {3: 41.5, 4: 41.4, 5: 41.3, 6: 41.2, 7: 41.1, 8: 40.2, 16: 40.0}  # all within 4 %
+    reports = Reports(spread=5.0)
+    assert preferred(reports, searched(early))[0].best is CHOICES[8]
+    assert reports.asked == [16, 5, 6, 7, 8]  # the four cheapest would all have failed
 
 
 def test_checkpoint_is_scored_at_the_cheaper_choice_and_its_card_says_why(tmp_path: Path) -> None:

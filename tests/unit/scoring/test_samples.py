@@ -6,9 +6,15 @@ import torch
 from torch import Tensor
 
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.scoring.samples import draw_samples
+from diffrop.scoring.samples import CandidateSamples, ScoringInputs, draw_samples
+from diffrop.study.sampling_choice import fixed_choice, sampling_choices
 from tests.made.denoiser import Denoiser
-from tests.made.small import small_experiment
+from tests.made.small import small_experiment, small_inputs
+
+
+@pytest.fixture(scope="module")
+def inputs() -> ScoringInputs:
+    return small_inputs()
 
 
 def draw(count: int, omega: float = 0.0, start: int = 0, **changes: Any) -> Tensor:
@@ -54,6 +60,38 @@ def test_any_part_is_that_part_of_all_where_guidance_has_an_interval(sampler: st
     assert torch.equal(draw(29, 2.0, start=13, **changes), whole[13:42])
     plain = draw(50, 2.0, **changes | {"sampling__guidance_interval": [0, 1]})
     assert not torch.equal(plain, whole)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "dpmpp-3-unclipped",
+        "ddim-3-guide-0.25",
+        "dpmpp-3-ema-0.1",
+        "heun-2-unclipped-guided-0.2-0.7-guide-0.25-ema-0.1",
+        "ancestral-12-unclipped-guide-0.25-ema-0.1",
+    ],
+)
+def test_first_samples_of_more_are_the_same_for_every_choice(
+    sampler: str, inputs: ScoringInputs
+) -> None:
+    config = small_experiment(training__ema_lengths=[0.1], diffusion__num_timesteps=12)
+    networks, guides = {None: Denoiser(), 0.1: Denoiser(0.25)}, {0.25: Denoiser(0.1)}
+    schedule = NoiseSchedule.linear(config.diffusion)
+
+    def drawn(name: str, *counts: int) -> Tensor:
+        (choice,) = sampling_choices(fixed_choice(config, 2.0, name))
+        samples = CandidateSamples(networks, schedule, config, inputs, guides=guides)
+        for count in counts:
+            samples.scores([choice], count, 90)
+        return samples.first_images(choice)
+
+    few, grown, whole = drawn(sampler, 30), drawn(sampler, 30, 90), drawn(sampler, 90)
+    assert torch.equal(grown, whole)  # in batches of 20
+    assert torch.equal(few, whole[:30])
+    if sampler != "dpmpp-3-unclipped":  # clipping at the end alone gives the same of this network
+        plain = "-".join(sampler.split("-")[:2])
+        assert not torch.equal(whole, drawn(plain, 90))
 
 
 @pytest.mark.parametrize("workers", [2, 3])

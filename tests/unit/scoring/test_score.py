@@ -44,6 +44,22 @@ def scored(
     return score_model(models, schedule, config, inputs, rung, 128, baseline)
 
 
+def test_error_of_a_reconstructed_average_stays_with_its_score(
+    inputs: ScoringInputs, tmp_path: Path
+) -> None:
+    changes = {"training__ema_lengths": [0.05], "evaluation__ema_lengths": [0.05]}
+    config = small_experiment(**changes, evaluation__guidance_scales=[0.0])
+    schedule, found = NoiseSchedule.linear(config.diffusion), []
+    for errors in ({}, {0.05: 0.01, 0.1: 0.02}):
+        networks = {0.05: Denoiser()}
+        scored = score_model(networks, schedule, config, inputs, EARLY, 64, average_errors=errors)
+        found.append(scored.card.average_error)
+    assert found == [None, 0.01]
+    path = tmp_path / "images_000000000064.json"
+    write_score(path, scored.card)
+    assert read_score(path).average_error == 0.01
+
+
 def test_one_omega_serves_all_columns_and_the_curve_is_kept(inputs: ScoringInputs) -> None:
     card = scored(small_experiment(evaluation__omega_search="grid"), inputs).card
     assert [point.omega for point in card.curve] == [0.0, 1.0]

@@ -1,7 +1,31 @@
 import pytest
 
+from diffrop.commands import tables
+from diffrop.config import ExperimentConfig
+from diffrop.console.configs import launch_config
 from diffrop.presets import PRESETS
-from diffrop.tables.published import TABLES
+from diffrop.samplers import sampler_name
+from diffrop.tables.published import PUBLISHED_SAMPLER, TABLES
+
+
+@pytest.mark.parametrize(
+    ("words", "sampler"),
+    [
+        ("--published-sampler", PUBLISHED_SAMPLER),
+        ("--published-sampler --set sampling.clip=true", "ancestral-1000"),
+        ("", "dpmpp-5"),
+    ],
+)
+def test_table_is_drawn_with_the_published_sampler_where_that_is_asked_for(
+    words: str, sampler: str
+) -> None:
+    args = tables.parser("").parse_args(["--table", "4", *words.split()])
+    plan = tables.table_plan(args, launch_config(args, None), "made")
+
+    def named(config: ExperimentConfig) -> str:
+        return sampler_name(config.sampling, config.diffusion.num_timesteps)
+
+    assert {named(config) for config in plan.configs.values()} == {sampler}
 
 
 @pytest.mark.parametrize(

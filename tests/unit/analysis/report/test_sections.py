@@ -16,8 +16,10 @@ from diffrop.analysis.report.summary import answer
 from diffrop.record.confirmation import Look
 from diffrop.record.cost import StudyCost
 from diffrop.record.names import trial_label
+from diffrop.record.score_card import read_score, write_score
 from tests.made.analysed_study import write_study
 from tests.made.full_study import with_confirmation
+from tests.made.scores import cost_preference
 
 
 def test_confirmation_of_earlier_leaders_is_shown_but_is_no_answer(
@@ -131,6 +133,18 @@ def test_cost_account_is_one_sentence_with_or_without_a_plan(full_study: StudyRe
         section = cost_section(dataclasses.replace(full_study, cost=cost))
         assert section.sentences == [text, "No plan was written before the study began."]
         assert section.rows == []
+
+
+def test_cost_says_why_the_best_trial_is_sampled_cheaply(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path / "s"))
+    best = best_trial(study)
+    assert best is not None
+    before = cost_section(study).sentences
+    path = study.folder(int(best["number"])).score_files()[-1]
+    why = cost_preference("16 evaluations an image in place of 32 change fid/all +0.7%")
+    write_score(path, dataclasses.replace(read_score(path), preference=why))
+    added = f"How {trial_label(int(best['number']))} is sampled: {why.reason}."
+    assert cost_section(study).sentences == [before[0], added, *before[1:]]
 
 
 def cost_fields(cost: StudyCost) -> dict[str, Any]:
