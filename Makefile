@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.sampling_quality
 	$(BIN)/python -m benchmarks.study_overhead
 	$(BIN)/python -m benchmarks.metrics --no-sqrtm --report-samples 2000 --precision-recall-images 5000
+	$(BIN)/python -m benchmarks.interval_coverage --json benchmarks/results/interval_coverage.json
 	$(BIN)/python -m benchmarks.sampling_search --out benchmarks/results/sampling_search.json
 	$(BIN)/python -m benchmarks.search_efficiency --json benchmarks/results/search_efficiency.json
 	$(BIN)/python -m benchmarks.confirmation_power --json benchmarks/results/confirmation_power.json

@@ -5,6 +5,7 @@ The process takes what nobody else wants: it has a low priority, one thread, and
 
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from diffrop.signals import ENDING, answered, interrupting
 
 NICENESS = 10
 """Beside a process of the usual priority it has about a tenth of a core."""
+USED_UP = 128 + signal.SIGXCPU
+"""Exit code of a process that has taken all the processor seconds that it may take."""
 END_S = 2.0
 """Seconds in which a process that is to end may remove half-written files."""
 
@@ -32,17 +35,21 @@ class Outcome:
     """Processor seconds that the process took, its imports included."""
     fault: str
     """What went wrong, in words; empty if nothing did, and after a request to end."""
+    used_up: bool = False
+    """Whether it was ended because it took all the processor seconds that it may take."""
 
 
 class BackgroundCall:
     """One call of a function, from its start until `poll` has returned how it ended."""
 
-    def __init__(self, function: Callable[..., object], *arguments: str) -> None:
+    def __init__(self, function: Callable[..., object], *arguments: str, cpu_s: int) -> None:
         """Start it.
 
         Args:
             function: of a module, which is imported as this process would import it.
             arguments: of the function.
+            cpu_s: processor seconds that the process may take, its imports included, at least 2;
+                in the last of them it is asked to end, and after it killed.
 
         Raises:
             OSError: no process can be started.
@@ -55,9 +62,10 @@ class BackgroundCall:
             "CUDA_VISIBLE_DEVICES": "",
         }
         target = f"{function.__module__}:{function.__qualname__}"
+        self._cpu_s = cpu_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, target, *arguments],
+            [sys.executable, "-P", "-m", __name__, str(cpu_s), target, *arguments],
             stdin=subprocess.PIPE,  # nothing is written: it closes when this process ends
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
@@ -91,7 +99,13 @@ class BackgroundCall:
         if not pid:
             return None
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        return self._closed(Outcome(used.ru_utime + used.ru_stime, self._fault()))
+        return self._closed(self._collected(used.ru_utime + used.ru_stime))
+
+    def _collected(self, cpu_s: float) -> Outcome:
+        code = self._process.returncode
+        killed = -code == signal.SIGKILL and cpu_s > self._cpu_s - 1
+        used_up = killed or code == USED_UP or -code == signal.SIGXCPU
+        return Outcome(cpu_s, "" if used_up else self._fault(), used_up)
 
     def _fault(self) -> str:
         code = self._process.returncode
@@ -110,20 +124,29 @@ class BackgroundCall:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Call `MODULE:FUNCTION` with the other arguments; return the exit code."""
-    target, *arguments = argv
+    """Call `MODULE:FUNCTION` in so many processor seconds; return the exit code."""
+    cpu_s, target, *arguments = argv
     os.nice(NICENESS)
     threading.Thread(target=_end_with_caller, daemon=True).start()
     module, _, name = target.partition(":")
     with answered(interrupting()):
         try:
+            signal.signal(signal.SIGXCPU, interrupting())
+            _limit_processor(int(cpu_s))
             getattr(importlib.import_module(module), name)(*arguments)
-        except KeyboardInterrupt:
-            return INTERRUPTED
+        except KeyboardInterrupt as error:
+            return USED_UP if str(error) == signal.SIGXCPU.name else INTERRUPTED
         except Exception as error:
             print(described(error)[1], file=sys.stderr)
             return FAULT
     return 0
+
+
+def _limit_processor(seconds: int) -> None:
+    """Have the kernel ask this process to end after so many processor seconds but one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    most = seconds if hard == resource.RLIM_INFINITY else min(seconds, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (most - 1, most))
 
 
 def _end_with_caller() -> None:

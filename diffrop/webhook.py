@@ -8,6 +8,7 @@ message, error or log of this module.
 
 import http.client
 import json
+import math
 import queue
 import threading
 import time
@@ -19,7 +20,9 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 10.0
 PAUSES_S = (1.0, 3.0, 10.0, 30.0)
-"""Between the tries of one message."""
+"""Between the tries of one message, if the server does not ask for a longer one."""
+LONGEST_PAUSE_S = 120.0
+"""Of those that a server asks for."""
 MOST_WAITING = 100
 """Messages; while a server is away, further ones are dropped."""
 LONGEST = 1_900
@@ -125,26 +128,39 @@ class Webhook:
 
     def _sent(self, body: bytes) -> str:
         """Post a message; return why it was given up, or nothing."""
-        failure = ""
+        failure, asked_s = "", 0.0
         for pause in (0.0, *self._pauses_s):
-            if self._closed.wait(pause):
+            if self._closed.wait(max(pause, asked_s)):
                 break
-            failure, lasting = self._tried(body)
-            if not failure or lasting:
+            failure, asked_s = self._tried(body)
+            if not failure or asked_s == math.inf:
                 break
         return failure
 
-    def _tried(self, body: bytes) -> tuple[str, bool]:
-        """Post once; return why that failed, and whether it would fail again."""
+    def _tried(self, body: bytes) -> tuple[str, float]:
+        """Post once; return why that failed, and for how long the server asks to wait.
+
+        It is for good where what was refused would be refused again.
+        """
         request = urllib.request.Request(self._url, body, HEADERS, method="POST")
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 answer.read(1024)
-            return "", False
+            return "", 0.0
         except urllib.error.HTTPError as error:
             error.close()
-            return f"HTTP {error.code}", error.code < 500 and error.code not in (408, 425, 429)
+            lasting = error.code < 500 and error.code not in (408, 425, 429)
+            return f"HTTP {error.code}", math.inf if lasting else _asked_pause_s(error)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # Its text may hold the URL.
             cause = error.reason if isinstance(error, urllib.error.URLError) else error
-            return type(cause).__name__, False
+            return type(cause).__name__, 0.0
+
+
+def _asked_pause_s(error: urllib.error.HTTPError) -> float:
+    """Return for how long a server asks to wait, in seconds; a date is passed over."""
+    try:
+        asked_s = float(error.headers.get("Retry-After", "0"))
+    except ValueError:
+        return 0.0
+    return min(max(asked_s, 0.0), LONGEST_PAUSE_S)

@@ -17,7 +17,7 @@ STILL_S = 3600.0
 """Without any image trained, score or end of a trial: then a message says so."""
 NEAR = 0.9
 """Share of the budget from which on it is near its end."""
-FLUSH_S = 5.0
+FLUSH_S = 20.0
 """At the end of a launch, the last messages may take so long."""
 
 
@@ -82,10 +82,11 @@ class AlertScreen(PassingScreen):
             best = confirmation.best
             if best is not None and best != self._best_before:
                 self._send(f"a new best is confirmed, t{best:03d}: {confirmation.conclusion}")
+                self._best_before = best
         self._send(words)
 
     def finish(self) -> None:
-        """Send what is left, which takes a few seconds at most."""
+        """Send what is left, which takes `FLUSH_S` at most."""
         self._over.set()
         self._webhook.close(FLUSH_S)
         self._say_failures()

@@ -14,23 +14,26 @@ from diffrop.record.study_folder import StudyFolder
 SHARE = 0.02
 """Of the driver's time at most that is spent on drawing."""
 FIRST_S = 20.0
-"""Processor seconds that a launch's first drawing is expected to take; later ones, what the last
-one took."""
+"""Processor seconds that must be there for a launch's first drawing."""
+LEAST_S = 2.0
+"""Processor seconds that must be there for any drawing."""
+GROWTH = 2.0
+"""For the next drawing there must be so many times what the last one took: it has more trials, and
+one that was ended for want of more shall not be again."""
 STANDING_S = 20.0
 """Seconds after which the page is told anew how far the study is."""
 LONGEST_S = 1800.0
 """A drawing that has taken so long is given up."""
 
 
-def drawing_at(began: float, spent_s: float, expected_s: float) -> float:
-    """Return when a drawing may begin, so that all together have their share of the time at most.
+def allowance_s(elapsed_s: float, spent_s: float) -> float:
+    """Return the processor seconds that a drawing may take, so that all have their share at most.
 
     Args:
-        began: when the launch did, in seconds of any clock.
+        elapsed_s: seconds since the launch began.
         spent_s: processor seconds that its drawings took so far.
-        expected_s: that the next one will take; it is paid in advance.
     """
-    return began + (spent_s + expected_s) / SHARE
+    return SHARE * elapsed_s - spent_s
 
 
 def has_results(progress: Progress) -> bool:
@@ -49,7 +52,7 @@ class LiveReport(PassingScreen):
         self._drawn: object = None
         """Where the study stood when it was drawn last."""
         self._began = time.monotonic()
-        self._spent_s, self._expected_s = 0.0, FIRST_S
+        self._spent_s, self._needed_s = 0.0, FIRST_S
         self._told_at = -STANDING_S
         self._closed = self._warned = False
 
@@ -64,8 +67,12 @@ class LiveReport(PassingScreen):
                 self._note(outcome, late)
         elif self._closed:
             return
-        elif self._is_due(now) and progress.steps != self._drawn and has_results(progress):
-            self._begin(progress)
+        elif (
+            (allowed_s := allowance_s(now - self._began, self._spent_s)) >= self._needed_s
+            and progress.steps != self._drawn
+            and has_results(progress)
+        ):
+            self._begin(progress, allowed_s)
         elif progress.trainings and now - self._told_at >= STANDING_S:
             self._tell(progress)
             self._told_at = now
@@ -78,13 +85,10 @@ class LiveReport(PassingScreen):
             self._call = None
         super().close()
 
-    def _is_due(self, now: float) -> bool:
-        return now >= drawing_at(self._began, self._spent_s, self._expected_s)
-
-    def _begin(self, progress: Progress) -> None:
-        render = self._pages.render_study
+    def _begin(self, progress: Progress, allowed_s: float) -> None:
+        render, arguments = self._pages.render_study, (str(self._folder.path), progress.standing)
         try:
-            self._call = BackgroundCall(render, str(self._folder.path), progress.standing)
+            self._call = BackgroundCall(render, *arguments, cpu_s=int(allowed_s))
         except OSError as error:
             self._warn(str(error))
             self._spent_s += 1.0
@@ -96,7 +100,9 @@ class LiveReport(PassingScreen):
         if late or outcome.fault:
             self._warn(outcome.fault or f"it took more than {LONGEST_S / 60:.0f} minutes")
         else:
-            self._expected_s = outcome.cpu_s
+            self._needed_s = max(LEAST_S, GROWTH * outcome.cpu_s)
+        if outcome.used_up:
+            self._drawn = None
 
     def _tell(self, progress: Progress) -> None:
         """Tell the page how far the study is, while no drawing is about to replace it."""

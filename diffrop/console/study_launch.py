@@ -133,7 +133,7 @@ def run(
         show_results(finished, view, console)
         kept.keep(*captured(lambda text: print_results(finished, text)))
 
-    with _told(alerts), contextlib.closing(screen), contextlib.ExitStack() as stack:
+    with _told(alerts, folder), contextlib.closing(screen), contextlib.ExitStack() as stack:
         store = check_launch(config, launch)
         stack.enter_context(preparing.run())
         for line in warnings_before(config):
@@ -163,8 +163,11 @@ def _alerts(screen: Screen, config: StudyConfig, folder: StudyFolder, notify: st
 
 
 @contextlib.contextmanager
-def _told(alerts: AlertScreen | None) -> Iterator[None]:
-    """Have a launch that is ended by an error or a signal told of, and the last messages sent."""
+def _told(alerts: AlertScreen | None, folder: StudyFolder) -> Iterator[None]:
+    """Have a launch that is ended by an error or a signal told of, and the last messages sent.
+
+    What it confirmed before is told too: the next launch takes it as known.
+    """
     if alerts is None:
         yield
         return
@@ -172,7 +175,10 @@ def _told(alerts: AlertScreen | None) -> Iterator[None]:
         yield
     except BaseException as error:
         why = described(error)[1] if isinstance(error, Exception) else "it was interrupted"
-        alerts.ended(f"the launch has ended: {why.rstrip('.')}.", None)
+        record = None
+        with contextlib.suppress(ValueError, DiffropError):  # that error is not this one
+            record = read_record(folder.confirmation, ConfirmationRecord)
+        alerts.ended(f"the launch has ended: {why.rstrip('.')}.", record)
         raise
     finally:
         alerts.finish()

@@ -1,9 +1,11 @@
 """A folder with a folder of images for each class, read whole or refused with a hint."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ def read_folder(
     skip_damaged: bool = False,
     max_pixels: int = MAX_IMAGE_PIXELS,
     resized: bool = True,
+    by_number: bool = False,
     tell: Tell = untold,
 ) -> LabelledImages:
     """Read the images of a folder's class folders, in the order of their names.
@@ -45,6 +48,8 @@ def read_folder(
         max_pixels: that an image in a file may have.
         resized: whether images of another size are resized; else they count as ones that cannot
             be read.
+        by_number: whether numbers in names are ordered as such, so that 2.png is before 10.png; of
+            images to train on, whose order is part of what a training is, names are plain texts.
         tell: is told how many of the files are read.
 
     Raises:
@@ -57,11 +62,12 @@ def read_folder(
             f"{name} is {root!r}. To fix: name a folder with {option} that holds one folder of "
             "images for each class."
         )
-    entries = _entries(Path(root))
+    order = _by_number if by_number else None
+    entries = _entries(Path(root), order)
     folders = [path for path in entries if path.is_dir()]
     if not folders:
         raise ValueError(f"{root!r} holds no folders; allowed: one folder for each class")
-    inside = {folder: _entries(folder) for folder in folders}
+    inside = {folder: _entries(folder, order) for folder in folders}
     _check_layout(Path(root), option, inside)
     left_out = [path for path in entries if path not in inside]
     images: list[np.ndarray] = []
@@ -90,10 +96,16 @@ def read_folder(
     return LabelledImages(stacked, labels, tuple(map(_class_name, folders)), notes)
 
 
-def _entries(folder: Path) -> list[Path]:
+def _by_number(path: Path) -> tuple[list[str | int], str]:
+    """Return a key that orders the numbers in names by their value; equal ones by the name."""
+    parts = re.split("([0-9]+)", path.name)  # texts, and between each two a number
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
+
+
+def _entries(folder: Path, order: Callable[[Path], Any] | None) -> list[Path]:
     """Return what a folder holds, by name, without what systems leave there."""
     try:
-        found = sorted(folder.iterdir())
+        found = sorted(folder.iterdir(), key=order)
     except OSError as error:
         raise ValueError(f"folder {str(folder)!r} cannot be read ({error.strerror})") from error
     return [p for p in found if not p.name.startswith(".") and p.name not in SYSTEM_NAMES]

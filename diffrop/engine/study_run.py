@@ -22,6 +22,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.scoring.samples import ScoringInputs
 from diffrop.search.ownership import PeerDrivers, known_drivers, num_remaining
 from diffrop.study.config import LaunchConfig, StudyConfig
+from diffrop.tracking.experiment import SAMPLES_SEED, SEED
 from diffrop.tracking.launch import open_tracker
 from diffrop.tracking.tracker import Tracker
 from diffrop.tracking.views import saved_views
@@ -130,7 +131,7 @@ class StudyRun:
     def observer(self) -> StudyObserver:
         """It follows the trials for MLflow and the screen."""
         experiment = self.config.experiment
-        seeds = {"seed": experiment.training.seed, "samples_seed": experiment.evaluation.seed}
+        seeds = {SEED: experiment.training.seed, SAMPLES_SEED: experiment.evaluation.seed}
         return StudyObserver(
             self.reader.read,
             self.reader.account,

@@ -19,6 +19,8 @@ class Protocol:
     reference: str
     num_samples: int
     """N over all classes."""
+    neighbours: int = NEIGHBOURS
+    """k of improved precision and recall, which published ones have as 3 or 5."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

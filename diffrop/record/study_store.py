@@ -171,6 +171,9 @@ class StudyStore:
                 f"the database's study {self.name!r} was started with something else: "
                 f"{'; '.join(differing)}; resume it as it was, or start another study"
             )
+        objectives = config.experiment.evaluation.objectives
+        if study.metric_names != list(objectives):  # an earlier version named none
+            _name_metrics(study, objectives)
         try:
             identity_of(self.folder)
             self._write(config, command)

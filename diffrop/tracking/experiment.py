@@ -37,6 +37,9 @@ RUN_BY = f"{HIDDEN}diffrop.run_by"
 """The tags of a launch's and of a trial's run that name the driver."""
 SYNCED = f"{HIDDEN}diffrop.synced"
 """The tag of a trial's run that says what of it lies there; see `TrackedTrial.mark`."""
+SEED = f"{HIDDEN}diffrop.seed"
+SAMPLES_SEED = f"{HIDDEN}diffrop.samples_seed"
+"""The tags of a trial's run with the seeds of training and of sampling, which all trials share."""
 EARLIER_STUDY = "diffrop.study"
 _EARLIER_NAMES = {
     EARLIER_STUDY: STUDY,
@@ -46,6 +49,8 @@ _EARLIER_NAMES = {
     "diffrop.driver": LAUNCHED_BY,
     "driver": RUN_BY,
     "diffrop.synced": SYNCED,
+    "seed": SEED,
+    "samples_seed": SAMPLES_SEED,
 }
 SEPARATOR = "@"
 """Between name and token; no name holds it."""

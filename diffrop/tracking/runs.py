@@ -26,10 +26,15 @@ from diffrop.tracking.confirmation import ConfirmedTrial
 from diffrop.tracking.experiment import CONFIRMED, RETRAINING, STUDY, SYNCED, TRIAL
 from diffrop.tracking.images import BY_RUNG, FINAL, logged_images, read_grid, shown_as
 from diffrop.tracking.metrics import model_metrics
-from diffrop.tracking.mlflow_private import IMAGE_FOLDER, NOTE, PARENT_RUN
+from diffrop.tracking.mlflow_private import HIDDEN, IMAGE_FOLDER, NOTE, PARENT_RUN
 from diffrop.tracking.record_files import RECORD, trial_record
 from diffrop.tracking.tracked_trial import STATUSES, LoggedState, Stamp, TrackedTrial, stamp
 
+TENSORS = f"{HIDDEN}diffrop.sha256"
+DATA = f"{HIDDEN}diffrop.data_digest"
+"""The tags of a logged model with the digests of its checkpoint's tensors and of the images that
+it was trained on."""
+EARLIER_TENSORS = "sha256"
 _MAX_TEXT_LENGTH = 6000  # of parameters; tags may have 8000
 _UPLOAD_BYTES_PER_S = 5e6  # the slowest link that an upload's deadline allows for
 _MAX_METRICS = 500  # that travel with tags in one request, so that these are written last
@@ -268,10 +273,10 @@ class RunWriter:
             outputs = self._mlflow.get_run(run_id).outputs
             linked = [output.model_id for output in outputs.model_outputs] if outputs else []
         else:
-            tags = {STUDY: self._token, TRIAL: str(trial.number), "sha256": sha256}
-            tags |= {"data_digest": card["data_digest"]}
-            tags["images_seen"] = str(card["images_seen"])
-            params = self.texts({**trial.tags, **trial.params})
+            tags = {STUDY: self._token, TRIAL: str(trial.number), TENSORS: sha256}
+            tags |= {DATA: card["data_digest"], "images_seen": str(card["images_seen"])}
+            shown = {key: text for key, text in trial.tags.items() if not key.startswith(HIDDEN)}
+            params = self.texts({**shown, **trial.params})
             model = self._mlflow.create_logged_model(
                 self._experiment_id, trial.label, run_id, tags, params, "diffusion"
             )
@@ -292,4 +297,9 @@ class RunWriter:
         """Return the model of a run that was made from the checkpoint with this SHA-256."""
         of_run = f"source_run_id = '{run_id}'"
         found = self._mlflow.search_logged_models([self._experiment_id], of_run)
-        return next((model for model in found if model.tags.get("sha256") == sha256), None)
+        return next((model for model in found if sha256 in _tensors_of(model)), None)
+
+
+def _tensors_of(model: LoggedModel) -> set[str | None]:
+    """Return the digest that a logged model's tags give its tensors, by the name that it has."""
+    return {model.tags.get(name) for name in (TENSORS, EARLIER_TENSORS)}

@@ -30,6 +30,8 @@ from tests.made.servers import free_port, serving
 Found = TypeVar("Found")
 FORMS = {0: ("none", 60.0), 1: ("reciprocal", 50.0), 2: ("hinge", 55.0)}
 """Form and final fid/few of each trial."""
+SECTION = "[data-testid='experiment-view-compare-runs-section-header']"
+"""The heading of a section of charts."""
 WAIT_S = 60.0
 
 
@@ -100,6 +102,19 @@ def test_saved_view_lists_the_trials_best_first_with_their_columns(
     assert "75" not in cells and "80" not in cells
 
 
+def test_runs_page_lists_the_trials_without_a_view(browser: WebDriver, runs_page: str) -> None:
+    """Whoever opens the experiment knows of no view: each trial is a row, none is folded away."""
+    look(browser, 2400, "light")
+    browser.get(runs_page)
+    expected = {"t000 none", "t001 reciprocal", "t002 hinge", "launch-1"}
+
+    def shown(browser: WebDriver) -> bool:
+        rows = "\n".join(texts(browser, ".ag-row"))
+        return expected <= set(re.findall(r"t\d{3} \w+|launch-\d", rows))
+
+    wait_for(browser, shown)
+
+
 def test_charts_and_sample_grids_are_there_without_set_up(
     browser: WebDriver, runs_page: str
 ) -> None:
@@ -108,6 +123,8 @@ def test_charts_and_sample_grids_are_there_without_set_up(
     page = wait_for(browser, lambda b: "fid/few" in (t := texts(b, "body")[0]) and t)
     for words in ("fid/few", "fid_by_rung", "t001 reciprocal", "t000 none"):
         assert words in page
+    sections = wait_for(browser, lambda b: len(found := texts(b, SECTION)) > 2 and found)
+    assert [text.split()[0] for text in sections[:2]] == ["fid", "fid_by_rung"]
     box = browser.find_element(By.CSS_SELECTOR, "input[placeholder='Search metric charts']")
     box.send_keys("samples/final")
     wait_for(browser, lambda b: len(_grids(b)) == 2)  # of the two complete trials

@@ -43,6 +43,23 @@ def dwell(folder: str, words: str) -> list[Path]:
     return []
 
 
+def burn(folder: str, words: str) -> list[Path]:
+    """Never end, and take a processor; what is half written goes at a request to end."""
+    path = Path(folder) / "half-written"
+    path.write_text(str(os.getpid()))
+    try:
+        while True:
+            pass
+    finally:
+        path.unlink()
+
+
+def burn_on(folder: str, words: str) -> list[Path]:
+    """Never end, and take a processor, whatever is asked."""
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    return burn(folder, words)
+
+
 def insist(folder: str, words: str) -> list[Path]:
     """Never end, whatever is asked."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -11,7 +11,7 @@ from PIL import Image
 from diffrop.checkpoint_file import Checkpoint, write_checkpoint
 from diffrop.record.score_card import CurvePoint, ScoreCard, write_score
 from diffrop.record.study_folder import StudyFolder
-from diffrop.tracking.experiment import TRIAL
+from diffrop.tracking.experiment import RUN_BY, SEED, TRIAL
 from diffrop.tracking.tracked_trial import TrackedTrial
 from diffrop.tracking.tracker import Tracker
 
@@ -48,7 +48,7 @@ def make_trial(
     values: dict[str, Any] = {
         "name": f"t{number:03d} reciprocal tau_0=3.2",
         "params": {"contrastive.tau_0": 3.2, "contrastive.form": "reciprocal", "long": "x" * 9000},
-        "tags": {"form": "reciprocal", "seed": "0"},
+        "tags": {"form": "reciprocal", SEED: "0", RUN_BY: "host-1"},
         "message": "",
     }
     return TrackedTrial(number=number, folder=folder, state=state, **(values | more))

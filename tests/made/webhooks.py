@@ -21,6 +21,10 @@ class Received:
     url: str = ""
     answers: list[int] = field(default_factory=list)
     """Status of the next answers, then 200; 0 gives none for a second."""
+    retry_after: str | None = None
+    """What answers other than 200 ask for."""
+    arrived: list[float] = field(default_factory=list)
+    """When each request did, on the monotonic clock."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -47,6 +51,7 @@ def receiving(*answers: int) -> Iterator[Received]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.arrived.append(time.monotonic())
             received.requests.append(json.loads(body))
             received.headers.append(dict(self.headers.items()))
             received.paths.append(self.path)
@@ -55,6 +60,8 @@ def receiving(*answers: int) -> Iterator[Received]:
                 time.sleep(1.0)
                 return
             self.send_response(status)
+            if status != 200 and received.retry_after is not None:
+                self.send_header("Retry-After", received.retry_after)
             if status in (301, 302):
                 self.send_header("Location", received.url)
             self.end_headers()

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from diffrop import webhook as webhook_module
 from diffrop.webhook import LONGEST, Webhook, check_url
 from tests.made.servers import free_port
 from tests.made.webhooks import SECRET, as_shown, receiving
@@ -47,6 +48,36 @@ def test_faults_of_the_server_are_tried_again(answers: tuple[int, ...]) -> None:
         webhook.send("twice")
         assert closed(webhook) == []
     assert received.texts == ["once"] * 4 + ["twice"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "least_s", "most_s"),
+    [("0.6", 0.6, 5.0), ("1", 1.0, 5.0), ("9999", 1.5, 5.0), ("0", 0.01, 0.5)]
+    + [(odd, 0.01, 0.5) for odd in ("Wed, 21 Oct 2099 07:28:00 GMT", "-3", "nan", "", "soon")],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_server_says_how_long_to_wait(
+    monkeypatch: pytest.MonkeyPatch, status: int, asked: str, least_s: float, most_s: float
+) -> None:
+    monkeypatch.setattr(webhook_module, "LONGEST_PAUSE_S", 1.5)
+    with receiving(status) as received:
+        received.retry_after = asked
+        webhook = Webhook(received.url, pauses_s=(0.01,))
+        webhook.send("once")
+        assert closed(webhook) == []
+    first, second = received.arrived
+    assert received.texts == ["once"] * 2 and least_s <= second - first < most_s
+
+
+def test_close_does_not_wait_as_long_as_a_server_asks() -> None:
+    with receiving(429) as received:
+        received.retry_after = "100"
+        webhook = Webhook(received.url, pauses_s=(0.01,))
+        webhook.send("once")
+        received.wait_for(1)
+        began = time.monotonic()
+        assert closed(webhook, 0.3) == ["no answer in time"]
+        assert time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from diffrop.console import alerts as alerts_module
 from diffrop.console import study_launch
-from diffrop.console.alerts import AlertScreen
+from diffrop.console.alerts import FLUSH_S, AlertScreen
 from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
 from diffrop.console.screens import QuietScreen
@@ -18,6 +19,7 @@ from diffrop.engine.progress import Progress, Screen
 from diffrop.engine.run import FinishedStudy
 from diffrop.errors import FaultError
 from diffrop.record.confirmation import ConfirmationRecord
+from diffrop.record.json_files import write_record
 from diffrop.record.results import StudyResult
 from diffrop.record.study_store import StudyStore
 from diffrop.redaction import storable_words
@@ -125,6 +127,14 @@ def test_confirmed_best_is_told_where_it_is_new(
     assert received.texts == [*expected, "Study s: the launch has ended, 4 of 4 trials."]
 
 
+def test_confirmed_best_is_told_once(received: Received) -> None:
+    alerts = alerts_of(received)
+    for _ in range(2):
+        alerts.ended("the launch has ended.", confirmation(3))
+    alerts.finish()
+    assert sum("confirmed" in text for text in received.texts) == 1
+
+
 def test_message_that_is_not_taken_is_said_without_the_url() -> None:
     heard = Heard()
     with receiving(404) as received:
@@ -142,6 +152,7 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
     """A study's command whose launch makes the study's folder, and then ends as it is told to."""
     _, result = finished
     faults: list[BaseException] = []
+    confirmed: list[ConfirmationRecord | str] = []
 
     def prepared(
         config: StudyConfig, launch: LaunchConfig, store: StudyStore, tell: object
@@ -161,12 +172,23 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
         prepared.store.create(config, command, launch, {})
         screen.show(progress(trial(0)))
         screen.show(progress(trial(0, "FAIL", message="NaN")))
+        for record in confirmed:
+            if isinstance(record, str):
+                prepared.store.folder.confirmation.write_text(record)
+            else:
+                write_record(prepared.store.folder.confirmation, record)
         if faults:
             raise faults[0]
         return FinishedStudy(result, prepared.store.path, {}, "", [], False, "no budget")
 
-    def run(*argv: str, fault: BaseException | None = None, **environment: str) -> int:
+    def run(
+        *argv: str,
+        fault: BaseException | None = None,
+        record: ConfirmationRecord | str | None = None,
+        **environment: str,
+    ) -> int:
         faults[:] = [] if fault is None else [fault]
+        confirmed[:] = [] if record is None else [record]
         made = StudyCommand("run_x", "A study.", SPACE, pages=no_pages)
         words = [*argv, "--study-name", "s", "--json"]
         return made.main(Call("diffrop study x", words, environment))
@@ -232,9 +254,40 @@ def test_fault_is_told_and_its_trace_has_no_url(
     assert written_below(root, [SECRET]) == []
 
 
-def test_dead_server_costs_a_launch_a_few_seconds_at_most(
-    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (confirmation(3), ["Study s: a new best is confirmed, t003: It is better."]),
+        (confirmation(None), []),
+        (confirmation(3, current=False), []),
+        ("no JSON", []),
+    ],
+)
+@pytest.mark.parametrize("fault", [RuntimeError("boom"), KeyboardInterrupt()])
+def test_best_that_was_confirmed_before_a_launch_failed_is_told(
+    command: Command,
+    received: Received,
+    tmp_path: Path,
+    record: ConfirmationRecord | str,
+    told: list[str],
+    fault: BaseException,
 ) -> None:
+    """The next launch takes it as known, and would not tell it."""
+    argv = ("--notify", received.url, "--runs-root", str(tmp_path / "new"))
+    with pytest.raises(SystemExit):
+        command(*argv, fault=fault, record=record)
+    _, *found, last = received.texts
+    assert found == told and last.startswith("Study s: the launch has ended: ")
+
+
+def test_dead_server_costs_a_launch_so_many_seconds_at_most(
+    command: Command,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert FLUSH_S == 20.0
+    monkeypatch.setattr(alerts_module, "FLUSH_S", 1.0)
     began = time.monotonic()
     url = f"http://127.0.0.1:{free_port()}/{SECRET}"
     assert command("--notify", url, "--runs-root", str(tmp_path / "new")) == 0

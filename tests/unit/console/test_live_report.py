@@ -15,7 +15,6 @@ from diffrop.console.live_report import (
     SHARE,
     STANDING_S,
     LiveReport,
-    drawing_at,
 )
 from diffrop.console.screens import QuietScreen
 from diffrop.engine.progress import Progress, Render
@@ -29,8 +28,8 @@ class Call:
 
     every: "list[Call]"
 
-    def __init__(self, function: object, folder: str, standing: str) -> None:
-        self.began, self.standing = live_report.time.monotonic(), standing
+    def __init__(self, function: object, folder: str, standing: str, cpu_s: int) -> None:
+        self.began, self.standing, self.cpu_s = live_report.time.monotonic(), standing, cpu_s
         self.function = function
         self.outcome: Outcome | None = None
         self.ended = False
@@ -108,15 +107,40 @@ def log(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_drawings_never_have_more_than_their_share_of_the_time() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        began, spent, now = float(rng.uniform(0, 100)), 0.0, 0.0
-        for cost in rng.gamma(2.0, 5.0, size=30):
-            now = max(now, drawing_at(began, spent, cost)) + float(rng.exponential(5.0))
-            spent += cost  # all of it at once, which is the worst that it can do
-            assert spent <= SHARE * (now - began) + 1e-9
-    assert drawing_at(10.0, 4.0, 6.0) == 10.0 + 50 * (4.0 + 6.0)
+@pytest.mark.parametrize("least_s", [0.5, 15.0, 39.0, 400.0])
+def test_drawings_never_have_more_than_their_share_of_the_time(
+    tmp_path: Path, pages: Told, clock: Clock, least_s: float
+) -> None:
+    """Whatever they take: the first is expected to take 20 s, and none is known before."""
+    rng, spent_s, began = np.random.default_rng(0), 0.0, clock.now
+    report, num_drawn = LiveReport(QuietScreen(), pages, StudyFolder(tmp_path)), 0
+    for images in range(400):
+        clock.now += float(rng.uniform(0.0, 600.0))
+        report.show(at(images))
+        if Call.every and Call.every[-1].outcome is None:
+            call = Call.every[-1]
+            cost = least_s + float(rng.gamma(2.0, 0.2 * least_s))
+            used_up = cost > call.cpu_s
+            cost = min(cost, float(call.cpu_s))  # all of it at once, the worst that it can do
+            call.outcome = Outcome(cost, "", used_up)
+            spent_s, num_drawn = spent_s + cost, num_drawn + (not used_up)
+            assert spent_s <= SHARE * (clock.now - began) + 1e-9
+    assert num_drawn >= 2 and log(tmp_path) == []
+
+
+def test_drawing_that_was_ended_has_twice_as_much_the_next_time(
+    report: LiveReport, clock: Clock
+) -> None:
+    report.show(at(0))
+    assert Call.every[0].cpu_s == FIRST_S
+    Call.every[0].outcome = Outcome(FIRST_S, "", used_up=True)
+    report.show(at(0))
+    clock.now = 1000.0 + 3 * PAID_S - 1
+    report.show(at(0))
+    assert len(Call.every) == 1
+    clock.now += 1
+    report.show(at(0))  # the study is where it was, but that was not drawn
+    assert Call.every[1].cpu_s == 2 * FIRST_S
 
 
 def test_short_launch_spends_nothing_on_drawing_and_its_page_is_there_from_the_start(
@@ -150,9 +174,10 @@ def test_first_score_is_drawn_once_that_is_paid_and_then_what_has_changed(
     clock.now += 30
     report.show(at(200))
     assert len(Call.every) == 1 and len(pages.told) == 1  # the page is about to be replaced
-    first.outcome = Outcome(cpu_s=30.0, fault="")
+    assert first.cpu_s == FIRST_S
+    first.outcome = Outcome(cpu_s=15.0, fault="")
     report.show(at(300))
-    clock.now = 1000.0 + 50 * (30.0 + 30.0) - 1
+    clock.now = 1000.0 + 50 * (15.0 + 2 * 15.0) - 1
     report.show(at(400))
     assert len(Call.every) == 1 and len(pages.told) == 2  # not due
     clock.now += 1
@@ -187,7 +212,7 @@ def test_drawing_that_does_not_end_is_given_up(
 def test_no_process_for_a_drawing_costs_a_warning(
     report: LiveReport, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(live_report, "BackgroundCall", refuse)
@@ -206,7 +231,7 @@ def test_close_ends_the_drawing_and_no_other_begins(report: LiveReport, clock: C
 
 
 def test_real_process_is_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_report, "FIRST_S", 0.0)
+    monkeypatch.setattr(live_report, "SHARE", 1e9)  # there is something to spend at once
     report = LiveReport(QuietScreen(), Told(background_calls.dwell), StudyFolder(tmp_path))
     start = time.process_time()
     report.show(at(0))

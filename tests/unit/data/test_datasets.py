@@ -43,6 +43,16 @@ def test_folder_keeps_its_own_counts_and_class_names(tmp_path: Path) -> None:
     assert dataset.image_shape == (3, 16, 16)
 
 
+def test_images_to_train_on_keep_the_order_of_their_names_as_texts(tmp_path: Path) -> None:
+    """It decides which images a long tail keeps, and so is part of what a training is."""
+    write_folder(tmp_path, {"a": 11, "b": 11}, (16, 16))
+    read = load_dataset(folder(tmp_path)).train.images[:11].permute(0, 2, 3, 1).numpy()
+    names = sorted(f"{number}.png" for number in range(11))
+    assert names[:3] == ["0.png", "1.png", "10.png"]
+    for pixels, name in zip(read, names, strict=True):
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / "a" / name)))
+
+
 def test_folder_made_long_tailed_starts_at_its_rarest_class(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 12, "b": 10, "c": 11})
     assert load_dataset(folder(tmp_path, 0.1)).train.class_counts == [10, 3, 1]

@@ -88,6 +88,19 @@ def test_class_folders_may_be_numbered(digits: Dataset, tmp_path: Path) -> None:
     assert found.labels.tolist() == [label for label in range(10) for _ in range(2)]
 
 
+def test_numbers_in_names_of_samples_are_ordered_by_value(digits: Dataset, tmp_path: Path) -> None:
+    """In a class, the order decides which images stand for it in a shot group."""
+    names = ["1", "2", "10", "a1b9", "a1b10", "a01b11", "a2", "b"]
+    for label in range(10):
+        (tmp_path / str(label)).mkdir()
+        for number, name in enumerate(names):
+            pixels = np.full((8, 8), 10 * number + label, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / str(label) / f"{name}.png")
+    found = read_samples(tmp_path, digits)
+    expected = [10 * number for number in range(len(names))]
+    assert found.images[found.labels == 0, 0, 0, 0].tolist() == expected
+
+
 IMAGES = np.zeros((20, 8, 8, 1), dtype=np.uint8)
 LABELS = np.arange(20) % 10
 

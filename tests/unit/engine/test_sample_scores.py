@@ -84,14 +84,15 @@ def written_by_another_tool(samples: LabelledImages, path: Path) -> None:
         images = np.transpose(samples.images.numpy(), (0, 2, 3, 1))[rows]
         np.savez_compressed(path, images, samples.labels.numpy()[rows])
         return
+    names = "{}.png" if path.name == "unpadded" else "sample_{:05d}.PNG"
     for number, label in enumerate(samples.labels.tolist()):
         (path / str(label)).mkdir(parents=True, exist_ok=True)
         grey = samples.images[number, 0].numpy()
         rgb = np.stack([grey, grey, grey], axis=2)
-        Image.fromarray(rgb).save(path / str(label) / f"sample_{number:05d}.PNG")
+        Image.fromarray(rgb).save(path / str(label) / names.format(number))
 
 
-@pytest.mark.parametrize("name", ["theirs", "theirs.npz"])
+@pytest.mark.parametrize("name", ["theirs", "unpadded", "theirs.npz"])
 def test_images_of_another_tool_score_as_the_checkpoint_that_drew_them(
     scored: tuple[SampleSet, Target, ShotReport], tmp_path: Path, name: str
 ) -> None:
@@ -166,7 +167,9 @@ def test_command_scores_what_the_command_sample_wrote(
     for name, words in sources.items():
         out = tmp_path / f"{name}.json"
         assert run(*words, *root, "--out", out) == 0
-        scores[name] = json.loads(out.read_text())["scores"]
+        found = json.loads(out.read_text())
+        assert found["protocol"]["neighbours"] == 5  # of precision and recall
+        scores[name] = found["scores"]
         for key, value in scores["checkpoint"].items():
             assert scores[name][key] == pytest.approx(value, abs=1e-6), (name, key)
     text = capsys.readouterr().out

@@ -8,7 +8,13 @@ from diffrop.metrics.protocol import Protocol, check_comparable, name_note
 def test_scores_under_different_protocols_do_not_compare() -> None:
     one = Protocol("inception-v3-compat", "ddim-50", "full training set", 10_000)
     check_comparable([one, one])
-    for change in ({"num_samples": 50_000}, {"extractor": "clip-vit-b-32"}, {"sampler": "ddim-8"}):
+    assert one.to_dict()["neighbours"] == 5
+    for change in (
+        {"num_samples": 50_000},
+        {"extractor": "clip-vit-b-32"},
+        {"sampler": "ddim-8"},
+        {"neighbours": 3},
+    ):
         with pytest.raises(ValueError, match=f"different {next(iter(change))}"):
             check_comparable([one, dataclasses.replace(one, **change)])  # type: ignore[arg-type]
 

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -65,6 +66,19 @@ def test_folder_tells_the_number_of_trials_of_the_newest_launch(store: StudyStor
 def test_optuna_names_the_objectives(store: StudyStore) -> None:
     with store.open_read_only(None) as study:
         assert study.metric_names == list(small_study().experiment.evaluation.objectives)
+
+
+def test_optuna_names_the_objectives_of_an_earlier_study_once_it_is_resumed(
+    store: StudyStore,
+) -> None:
+    with contextlib.closing(sqlite3.connect(store.folder.database)) as database:
+        names = "study_system_attributes WHERE key = 'study:metric_names'"
+        assert database.execute(f"DELETE FROM {names}").rowcount == 1
+        database.commit()
+    assert store.open(RESUME).metric_names is None
+    store.resume(small_study(), "command", RESUME, FINGERPRINTS)
+    objectives = list(small_study().experiment.evaluation.objectives)
+    assert store.open(RESUME).metric_names == objectives
 
 
 @fault(20, "another configuration")

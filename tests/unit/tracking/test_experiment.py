@@ -124,6 +124,7 @@ EARLIER_NAMES = {
     "retraining": "diffrop.confirmation",
     "driver": "diffrop.driver",
     "synced": "diffrop.synced",
+    "seed": "seed",
 }
 """The tags that the UI showed, by the ends of their present names."""
 
@@ -175,6 +176,7 @@ def test_study_with_the_tags_of_the_version_before_is_read_and_goes_on(
     assert runs.keys() - before.keys() == {"launch-2", f"{trials[0].name}, fresh seeds"}
     for run in runs.values():
         assert not [name for name in run.data.tags if name.startswith("diffrop.")]
+        assert "seed" not in run.data.tags
         parent = run.data.tags.get("mlflow.parentRunId")
         together = runs[f"{trials[0].name}, fresh seeds"].info.run_id
         assert parent == (together if RETRAINING in run.data.tags else None)

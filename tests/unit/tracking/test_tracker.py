@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 
 from diffrop.record.trial_folder import TrainingFailure
 from diffrop.tracking.experiment import LAUNCHED_BY, SYNCED
+from diffrop.tracking.runs import DATA, TENSORS
 from diffrop.tracking.tracker import Tracker
 from tests.made.mlflow_study import (
     CANARY,
@@ -232,20 +233,52 @@ def test_models_are_found_in_the_order_of_their_few_shot_fid(uri: str, tmp_path:
     best = models[0]
     fids = {metric.key: metric.value for metric in best.metrics}
     assert fids == {"fid/all": 40.0, "fid/many": 30.0, "fid/medium": 50.0, "fid/few": 30.0}
-    assert best.tags["data_digest"] == "d1ge57" * 9
+    assert best.tags[DATA] == "d1ge57" * 9 and len(best.tags[TENSORS]) == 64
+    assert [tag for tag in best.tags if not tag.startswith("mlflow.")] == ["images_seen"]
+    assert not [key for key in best.params if key.startswith("mlflow.")]
     run = runs_of(uri)[1]["2"]
     assert len(history(uri, run, "fid/few")) == 1  # the model's is the run's own
     assert str(best.status) == "READY"
     assert best.source_run_id == runs_of(uri)[1]["2"].info.run_id
     assert best.params["form"] == "reciprocal"
     assert best.tags["images_seen"] == "192"
-    assert len(best.tags["sha256"]) == 64
     folder = Path(best.artifact_location.removeprefix("file://").replace("%20", " "))
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.json",
         "images_000000000192.safetensors",
     ]
     assert json.loads((folder / "card.json").read_text())["images_seen"] == 192
+
+
+def test_model_that_an_earlier_version_logged_is_not_logged_again(
+    uri: str, tmp_path: Path
+) -> None:
+    trial = make_full_trial(tmp_path)
+    assert make_tracker(uri, tmp_path).sync(trial)
+    client, [model] = MlflowClient(uri), models_of(uri)
+    client.set_logged_model_tags(model.model_id, {"sha256": model.tags[TENSORS]})
+    client.delete_logged_model_tag(model.model_id, TENSORS)
+    client.delete_tag(runs_of(uri)[1]["7"].info.run_id, SYNCED)
+    later = make_tracker(uri, tmp_path, launch="launch-2")
+    assert later.sync(trial) and later.close("FINISHED") == []
+    assert [found.model_id for found in models_of(uri)] == [model.model_id]
+
+
+def test_nothing_internal_is_shown_and_fid_is_first_among_the_charts(
+    uri: str, tmp_path: Path
+) -> None:
+    """The UI shows no tag of MLflow's own, and orders charts by the part before the last "/"."""
+    tracker = make_tracker(uri, tmp_path)
+    trial = make_full_trial(tmp_path)
+    for found in (trial, make_full_trial(tmp_path, seed=1, name="t007-s1 reciprocal tau_0=3.2")):
+        tracker.sync(found)
+    assert tracker.close("FINISHED") == []
+    others, children = runs_of(uri)
+    shown = {tag for run in children.values() for tag in run.data.tags if "mlflow." not in tag}
+    assert shown == {"form", "state"}
+    keys = {key for run in [*others, *children.values()] for key in run.data.metrics}
+    sections = sorted({key.rpartition("/")[0] for key in keys if "/" in key})
+    assert sections[:2] == ["fid", "fid_by_rung"] and len(sections) > 2
 
 
 def test_credentials_reach_neither_tags_nor_params_nor_artifacts(uri: str, tmp_path: Path) -> None:
