@@ -5,11 +5,13 @@ once.
 """
 
 import argparse
+import contextlib
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from diffrop.activity import Tell, untold
 from diffrop.analysis.figures.registry import OTHER_TITLES, TITLES, study_figure
 from diffrop.edge import errors_to_exit
 
@@ -25,6 +27,9 @@ NAMES = (*ACTIONS, *TITLES, *OTHER_TITLES)
 FIGURES = Path("figures")
 """Where figures go that belong to no single study."""
 
+Watched = Callable[[], contextlib.AbstractContextManager[Tell]]
+"""Returns what shows, for as long as it is entered, what is being done."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -37,10 +42,16 @@ def ended(folder: Path) -> str:
     return ""
 
 
+def unwatched() -> contextlib.AbstractContextManager[Tell]:
+    """Show nothing of what is being done; see `main`."""
+    return contextlib.nullcontext(untold)
+
+
 def main(
     argv: Sequence[str],
     command: str = "diffrop figures",
     standing: Callable[[Path], str] = ended,
+    watched: Watched = unwatched,
 ) -> int:
     """Do what the command line asks for, and print the files that were written.
 
@@ -48,28 +59,32 @@ def main(
         argv: what was typed after the command.
         command: as it was typed.
         standing: returns how far the study of a folder is; empty if it does not run.
+        watched: shows what is being done; the files are printed after it.
 
     Returns:
         the exit code.
     """
     with errors_to_exit(argv):
         _check_name(argv, command)
-        return _write(figures_parser(command).parse_args(argv), standing)
+        return _write(figures_parser(command).parse_args(argv), standing, watched)
 
 
 def report_main(
     argv: Sequence[str],
     command: str = "diffrop report",
     standing: Callable[[Path], str] = ended,
+    watched: Watched = unwatched,
 ) -> int:
     """Write a study's report, and print its file; see `main`."""
     with errors_to_exit(argv):
-        return _write(report_parser(command).parse_args(argv), standing)
+        return _write(report_parser(command).parse_args(argv), standing, watched)
 
 
-def _write(args: argparse.Namespace, standing: Callable[[Path], str]) -> int:
+def _write(args: argparse.Namespace, standing: Callable[[Path], str], watched: Watched) -> int:
     args.standing = standing
-    for line in args.run(args):
+    with watched() if args.takes_long else unwatched() as args.tell:
+        lines = args.run(args)
+    for line in lines:
         print(line)
     return 0
 
@@ -101,7 +116,7 @@ def figures_parser(command: str) -> argparse.ArgumentParser:
         own = names.add_parser(name, help=title, description=f"{title}.")
         match name:
             case "list":
-                _set_run(own, _list)
+                _set_run(own, _list, takes_long=False)
             case "toy_landscape":
                 _set_run(own, _draw_toy_landscape)
                 own.add_argument("--tau", type=float, default=0.2, help="weight of the loss (0.2)")
@@ -125,9 +140,10 @@ def figures_parser(command: str) -> argparse.ArgumentParser:
 
 def _set_run(
     parser: argparse.ArgumentParser,
-    run: Callable[[argparse.Namespace], Iterable[object]],
+    run: Callable[[argparse.Namespace], Sequence[object]],
+    takes_long: bool = True,
 ) -> None:
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, takes_long=takes_long)
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
 
 
@@ -155,6 +171,7 @@ def _address(study: str, args: argparse.Namespace) -> str:
 
 
 def _load(study: str, args: argparse.Namespace) -> "StudyResults":
+    args.tell(f"reading {study}", None)
     from diffrop.analysis.data.load import load_study
 
     return load_study(_address(study, args), trusted=args.trust_code)
@@ -173,44 +190,48 @@ def _name_in_mlflow(args: argparse.Namespace) -> str | None:
     return tracked[1] if tracked else None
 
 
-def _list(args: argparse.Namespace) -> Iterable[str]:
+def _list(args: argparse.Namespace) -> Sequence[str]:
     width = max(map(len, TITLES | OTHER_TITLES))
     return [f"{name:{width}}  {title}" for name, title in (TITLES | OTHER_TITLES).items()]
 
 
-def _draw_figure(args: argparse.Namespace) -> Iterable[Path]:
+def _draw_figure(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.style import save_figure
 
     study = _load(args.study, args)
+    args.tell(f"drawing {args.name}", None)
     figure = study_figure(args.name).draw(study)
     return save_figure(figure, args.out or _folder(args) / "figures", args.name)
 
 
-def _draw_all(args: argparse.Namespace) -> Iterable[Path]:
+def _draw_all(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.drawing import draw_figures, save_figures
 
     study = _load(args.study, args)
-    return save_figures(draw_figures(study), args.out or _folder(args) / "figures")
+    drawn = draw_figures(study, tell=args.tell)
+    return save_figures(drawn, args.out or _folder(args) / "figures")
 
 
-def _write_report(args: argparse.Namespace) -> Iterable[Path]:
+def _write_report(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.drawing import draw_figures
     from diffrop.analysis.report.page import write_page
 
     study = _load(args.study, args)
     standing = args.standing(_folder(args)) if _name_in_mlflow(args) is None else ""
-    return [write_page(study, draw_figures(study), args.out or _folder(args), standing)]
+    drawn = draw_figures(study, tell=args.tell)
+    return [write_page(study, drawn, args.out or _folder(args), standing)]
 
 
-def _draw_study_comparison(args: argparse.Namespace) -> Iterable[Path]:
+def _draw_study_comparison(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.study_comparison import study_comparison_figure
     from diffrop.analysis.figures.style import save_figure
 
     studies = [_load(study, args) for study in args.studies]
+    args.tell(f"drawing {args.name}", None)
     return save_figure(study_comparison_figure(studies), args.out or FIGURES, args.name)
 
 
-def _draw_guidance_sweep(args: argparse.Namespace) -> Iterable[Path]:
+def _draw_guidance_sweep(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.guidance_sweep import guidance_sweep_figure, read_guidance_sweep
     from diffrop.analysis.figures.style import save_figure
 
@@ -218,7 +239,7 @@ def _draw_guidance_sweep(args: argparse.Namespace) -> Iterable[Path]:
     return save_figure(figure, args.out or args.folder, args.name)
 
 
-def _draw_toy_landscape(args: argparse.Namespace) -> Iterable[Path]:
+def _draw_toy_landscape(args: argparse.Namespace) -> Sequence[Path]:
     from diffrop.analysis.figures.style import save_figure
     from diffrop.analysis.figures.toy_landscape import toy_landscape_figure
 

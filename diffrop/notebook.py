@@ -15,6 +15,7 @@ import yaml
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand, notify_url
+from diffrop.console.configs import on_this_machine
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge
 from diffrop.main import STUDY, command_modules, load_command
@@ -106,8 +107,12 @@ class Study:
         self._args = _parsed(parser, self._argv)
 
     @functools.cached_property
-    def _configs(self) -> tuple[StudyConfig, LaunchConfig]:
+    def _typed_configs(self) -> tuple[StudyConfig, LaunchConfig]:
         return self._command.configs(self._args, os.environ)
+
+    @functools.cached_property
+    def _configs(self) -> tuple[StudyConfig, LaunchConfig]:
+        return on_this_machine(*self._typed_configs, self._command.asked(self._args))
 
     @property
     def command(self) -> str:
@@ -140,8 +145,8 @@ class Study:
 
         console = Terminal()
         finished = study_launch.run(
-            self.config,
-            self.launch,
+            *self._typed_configs,
+            self._command.asked(self._args),
             self.command,
             study_launch.chosen_view(json_lines=False, quiet=self._args.quiet),
             console,

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
+from diffrop.activity import Tell, untold
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.model import can_read_model
 from diffrop.analysis.figures.registry import TITLES, StudyFigure, study_figure
@@ -28,17 +29,20 @@ def _applies(figure: StudyFigure, study: StudyResults) -> bool:
 
 
 def draw_figures(
-    study: StudyResults, of_networks: bool = True
+    study: StudyResults, of_networks: bool = True, tell: Tell = untold
 ) -> Iterator[tuple[StudyFigure, Figure]]:
     """Draw the figures that the study has something for; one that fails says so in its place.
 
     Args:
         study: what they show.
         of_networks: whether those are drawn that read checkpoints, which take longest.
+        tell: is told which is drawn, and how far all are.
     """
-    for item in applicable_figures(study):
+    items = list(applicable_figures(study))
+    for place, item in enumerate(items):
         if item.applies is can_read_model and not of_networks:
             continue
+        tell(f"drawing: {item.name}", place / len(items))
         try:
             figure = item.draw(study)
         except Exception as error:  # whatever it is, one figure must not cost the reader the rest

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from diffrop.activity import Tell, untold
 from diffrop.baselines.classifier import predicted_labels, train_classifier
 from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.gan_trainer import gan_samples
@@ -44,12 +45,17 @@ class TableRow:
 
 
 def generated_images(
-    checkpoint: Checkpoint, num_images: int, omega: float, seed: int, device: torch.device
+    checkpoint: Checkpoint,
+    num_images: int,
+    omega: float,
+    seed: int,
+    device: torch.device,
+    tell: Tell = untold,
 ) -> LabelledImages:
     """Draw images from a checkpoint of ours, class-balanced where the model takes labels.
 
     A diffusion model's by its study's own sampler; those of CBGAN, which takes no labels, are
-    labelled by its frozen classifier.
+    labelled by its frozen classifier. How far it is, is told.
 
     Raises:
         ValueError: `num_images` or `omega` is not allowed.
@@ -63,9 +69,9 @@ def generated_images(
     if "gan" in card:
         if omega != 0:
             raise ValueError(f"omega is {omega} with a GAN; allowed: 0, GANs take no guidance")
-        return LabelledImages(*gan_samples(checkpoint, num_images, seed, device), names)
+        return LabelledImages(*gan_samples(checkpoint, num_images, seed, device, tell), names)
     labels, sampling = balanced_labels(num_images, len(names)), config_of(card).sampling
-    return draw_from(checkpoint, sampling, labels, omega, seed, device)
+    return draw_from(checkpoint, sampling, labels, omega, seed, device, tell)
 
 
 def check_same_data(checkpoint: Checkpoint, split: SplitDataset) -> None:
@@ -86,6 +92,7 @@ def classifier_table(
     generated: LabelledImages | None,
     device: torch.device,
     report: Callable[[TableRow], object] = lambda row: None,
+    tell: Tell = untold,
 ) -> list[TableRow]:
     """Train one classifier for each training set and score all of them on the held-out images.
 
@@ -96,6 +103,7 @@ def classifier_table(
         generated: what the last row adds to the long-tailed images; None leaves that row out.
         device: of the training.
         report: receives each row as it is done.
+        tell: is told how far the row is.
     """
     sets = {"balanced": split.balanced, "long-tailed": split.train}
     if len(split.balanced.labels) == len(split.train.labels):
@@ -105,7 +113,7 @@ def classifier_table(
         sets[name] = joined(split.train, generated)
     rows = []
     for name, data in sets.items():
-        rows.append(training_set_row(name, config, data, split.test, device))
+        rows.append(training_set_row(name, config, data, split.test, device, tell))
         report(rows[-1])
     return rows
 
@@ -116,10 +124,11 @@ def training_set_row(
     data: LabelledImages,
     test: LabelledImages,
     device: torch.device,
+    tell: Tell = untold,
 ) -> TableRow:
-    """Train a classifier on `data` and score it on the held-out images `test`."""
-    network = train_classifier(config, data, device)
-    predicted = predicted_labels(network, test.images)
+    """Train a classifier on `data` and score it on the held-out images `test`; tell how far."""
+    network = train_classifier(config, data, device, tell)
+    predicted = predicted_labels(network, test.images, tell)
     scores = classification_scores(predicted, test.labels, range(len(data.class_names)))
     return TableRow(name, len(data.labels), scores)
 

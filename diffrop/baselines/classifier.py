@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.baselines.classifier_config import ClassifierConfig
 from diffrop.baselines.resnet import ResNet32
 from diffrop.data import LabelledImages
@@ -30,12 +31,12 @@ def class_weights(class_counts: list[int]) -> Tensor:
 
 
 def train_classifier(
-    config: ClassifierConfig, data: LabelledImages, device: torch.device
+    config: ClassifierConfig, data: LabelledImages, device: torch.device, tell: Tell = untold
 ) -> ResNet32:
     """Train a ResNet-32 by SGD on cross-entropy; returns it frozen, in evaluation mode.
 
     With `deferred_reweighting` as in Cao et al. (2019), Algorithm 1, with cross-entropy in place
-    of their margin loss.
+    of their margin loss. How far it is, is told at every step.
 
     Raises:
         NonFiniteError: the loss became NaN or infinite.
@@ -63,7 +64,9 @@ def train_classifier(
     weights = class_weights(data.class_counts).to(device)
     order = ImageOrder(data.labels, "natural", config.seed)
     rng = generator("cpu", config.seed, CLASSIFIER)
+    look = counted(tell, f"training a classifier on {len(data.labels):,} images", steps)
     for step in range(steps):
+        look()
         picked = order.indices(step * config.batch_size, config.batch_size).to(device)
         x = augmented(from_uint8(images[picked]), config, rng)
         late = config.deferred_reweighting and step >= DEFERRED_SHARE * steps
@@ -97,8 +100,15 @@ def augmented(x: Tensor, config: ClassifierConfig, rng: torch.Generator) -> Tens
 
 
 @torch.no_grad()
-def predicted_labels(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the most probable label (N,), int64 on the CPU, of uint8 images (N, C, H, W)."""
-    device = next(network.parameters()).device
+def predicted_labels(network: nn.Module, images: Tensor, tell: Tell = untold) -> Tensor:
+    """Return the most probable label (N,), int64 on the CPU, of uint8 images (N, C, H, W).
+
+    How far it is, is told of every batch.
+    """
+    device, found = next(network.parameters()).device, []
     parts = images.split(EVALUATION_BATCH)
-    return torch.cat([network(from_uint8(x.to(device))).argmax(1).cpu() for x in parts])
+    look = counted(tell, f"classifying {len(images):,} images", len(parts))
+    for part in parts:
+        look()
+        found.append(network(from_uint8(part.to(device))).argmax(1).cpu())
+    return torch.cat(found)

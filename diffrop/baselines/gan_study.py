@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from diffrop.activity import Tell, untold
 from diffrop.baselines.classifier import train_classifier
 from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.baselines.gan_config import GanConfig
@@ -17,6 +17,7 @@ from diffrop.baselines.resnet import ResNet32
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import DataConfig, EvaluationConfig
 from diffrop.data import Dataset
+from diffrop.engine.progress import Screen
 from diffrop.metrics.report import ShotReport, evaluate
 from diffrop.scoring.grid import save_grid
 from diffrop.scoring.reference_scores import fid_lines
@@ -36,7 +37,7 @@ def run_gan(
     inputs: ScoringInputs,
     directory: Path,
     device: torch.device,
-    say: Callable[[str], object],
+    screen: Screen,
 ) -> ShotReport:
     """Train, save and score a GAN, from the newest checkpoint in `directory` if there is one.
 
@@ -49,7 +50,7 @@ def run_gan(
         inputs: dataset, extractor and reference, as for the trials of a study.
         directory: of the training's files.
         device: of everything.
-        say: receives lines of progress.
+        screen: is told how far it is, and the losses.
 
     Raises:
         ValueError: the images do not fit the networks.
@@ -60,7 +61,7 @@ def run_gan(
     newest = files.newest(device)
     classifier = None
     if config.model == "cbgan":
-        classifier = _classifier(config, inputs.dataset, device, newest, say)
+        classifier = _classifier(config, inputs.dataset, device, newest, screen)
     trainer = GanTrainer(config, data, inputs.dataset, device, classifier)
     if newest is not None:
         trainer.load(newest)
@@ -70,12 +71,13 @@ def run_gan(
         losses = ", ".join(
             f"{key.removeprefix('loss/')} {value:.3f}" for key, value in row.items() if "/" in key
         )
-        say(f"{trainer.images_seen:,} images: {losses}")
+        screen.say(f"{trainer.images_seen:,} images: {losses}")
         files.save(trainer.images_seen, trainer.checkpoint())
 
-    trainer.train_until(config.num_images, every, log)
+    trainer.train_until(config.num_images, every, log, screen.working)
     checkpoint = trainer.checkpoint()
-    report = score_gan(checkpoint, evaluation, inputs, device, directory / "samples.png")
+    grid = directory / "samples.png"
+    report = score_gan(checkpoint, evaluation, inputs, device, grid, screen.working)
     card = {"images_seen": trainer.images_seen}
     plain = {**card, "config": config.to_dict(), **report.to_dict()}
     write_atomically(directory / "report.json", json.dumps(plain, indent=1))
@@ -88,8 +90,11 @@ def score_gan(
     inputs: ScoringInputs,
     device: torch.device,
     grid: Path,
+    tell: Tell = untold,
 ) -> ShotReport:
     """Score a GAN's checkpoint as a trial is scored, and write a grid of its first samples.
+
+    How far it is, is told.
 
     CBGAN takes no labels, so its shot groups are those of its frozen classifier's labels: their
     sizes are what the GAN makes of them, and there is no accuracy.
@@ -97,10 +102,13 @@ def score_gan(
     Raises:
         NonFiniteError: a score is not finite.
     """
-    images, labels = gan_samples(checkpoint, evaluation.num_samples, evaluation.seed, device)
+    num_samples, seed = evaluation.num_samples, evaluation.seed
+    images, labels = gan_samples(checkpoint, num_samples, seed, device, tell)
     num_classes = inputs.dataset.num_classes
     save_grid(images[: GRID_IMAGES_PER_CLASS * num_classes], num_classes, grid)
-    samples = inputs.extractor.extract(images.to(device))
+    what = f"{num_samples:,} images"
+    samples = inputs.extractor.extract_told(images.to(device), what, tell)
+    tell("metrics", None)
     model = checkpoint.card["gan"]["model"]
     if model == "cbgan":
         samples = dataclasses.replace(samples, predictions=None)
@@ -134,7 +142,7 @@ def _classifier(
     dataset: Dataset,
     device: torch.device,
     newest: Checkpoint | None,
-    say: Callable[[str], object],
+    screen: Screen,
 ) -> ResNet32:
     """Return CBGAN's frozen classifier: the checkpoint's, or one trained on the long-tailed set.
 
@@ -143,7 +151,7 @@ def _classifier(
     if newest is not None:  # its weights follow with the rest of the state
         network = ResNet32(dataset.image_shape[0], dataset.num_classes).to(device)
         return network.eval().requires_grad_(False)
-    say("Training the long-tail classifier (ResNet-32, deferred re-weighting).")
+    screen.say("Training the long-tail classifier (ResNet-32, deferred re-weighting).")
     recipe = classifier_recipe(dataset.name)
     own = dataclasses.replace(recipe, deferred_reweighting=True, seed=config.seed)
-    return train_classifier(own, dataset.train, device)
+    return train_classifier(own, dataset.train, device, screen.working)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.baselines import gan_losses
 from diffrop.baselines.classifier import predicted_labels
 from diffrop.baselines.gan_config import GanConfig
@@ -102,11 +103,19 @@ class GanTrainer:
         }
 
     def train_until(
-        self, images: int, log_every: int, log: Callable[[dict[str, float]], object]
+        self,
+        images: int,
+        log_every: int,
+        log: Callable[[dict[str, float]], object],
+        tell: Tell = untold,
     ) -> None:
-        """Train until `images_seen` is at least `images`; log means over `log_every` images."""
+        """Train until `images_seen` is at least `images`, and tell at every step how far that is.
+
+        Means over `log_every` images are logged.
+        """
         rows: list[dict[str, Tensor]] = []
         while self.images_seen < images:
+            tell("training the GAN", self.images_seen / images)
             before = self.images_seen
             rows.append(self.step())
             if before // log_every != self.images_seen // log_every or self.images_seen >= images:
@@ -235,9 +244,13 @@ class GanTrainer:
 
 @torch.no_grad()
 def gan_samples(
-    checkpoint: Checkpoint, num_images: int, seed: int, device: torch.device
+    checkpoint: Checkpoint,
+    num_images: int,
+    seed: int,
+    device: torch.device,
+    tell: Tell = untold,
 ) -> tuple[Tensor, Tensor]:
-    """Draw from a GAN's checkpoint.
+    """Draw from a GAN's checkpoint, and tell how far that is.
 
     Returns:
         Images uint8 (N, C, H, W) and labels int64 (N,), on the CPU: balanced labels that were
@@ -252,7 +265,10 @@ def gan_samples(
     network.load_state_dict(checkpoint.part("generator"))
     network.to(device).eval()
     labels, images = balanced_labels(num_images, conditions), []
-    for chunk, part in enumerate(labels.split(SAMPLING_BATCH)):
+    parts = labels.split(SAMPLING_BATCH)
+    look = counted(tell, f"drawing {num_images:,} images", len(parts))
+    for chunk, part in enumerate(parts):
+        look()
         rng = generator(device, seed, SAMPLES, chunk)
         z = torch.randn(len(part), config.z_dim, generator=rng, device=device)
         images.append(to_uint8(network(z, part.to(device))).cpu())
@@ -260,7 +276,7 @@ def gan_samples(
     if config.model == "cbgan":
         classifier = ResNet32(channels, num_classes)
         classifier.load_state_dict(checkpoint.part("classifier"))
-        labels = predicted_labels(classifier.to(device).eval(), drawn)
+        labels = predicted_labels(classifier.to(device).eval(), drawn, tell)
     return drawn, labels
 
 

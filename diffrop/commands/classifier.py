@@ -5,14 +5,13 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from diffrop.baselines.classifier_config import ClassifierConfig, classifier_recipe
 from diffrop.config import DataConfig
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, flags_named, given, runs_root
 from diffrop.console.options import add_options, command_parser
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_0, at_least_1, folder, local_path
 from diffrop.edge import errors_to_exit
@@ -21,6 +20,7 @@ from diffrop.study.config import check_name
 if TYPE_CHECKING:
     from diffrop.baselines.augmentation import TableRow
     from diffrop.data.held_out import SplitDataset
+    from diffrop.engine.progress import Screen
 
 
 def parser(command: str) -> argparse.ArgumentParser:
@@ -48,9 +48,9 @@ def configs(args: argparse.Namespace) -> tuple[ClassifierConfig, DataConfig]:
 
 
 def scored(
-    args: argparse.Namespace, config: ClassifierConfig, data: DataConfig, console: Console
+    args: argparse.Namespace, config: ClassifierConfig, data: DataConfig, screen: "Screen"
 ) -> tuple["SplitDataset", list["TableRow"]]:
-    """Train and score a classifier on each training set; print its row.
+    """Train and score a classifier on each training set; show how far it is, and its row.
 
     Raises:
         ValueError: an option does not fit the images or the checkpoint.
@@ -63,19 +63,22 @@ def scored(
     from diffrop.data.held_out import load_split
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    split, generated = load_split(data, args.test_root), None
+    tell = screen.working
+    split, generated = load_split(data, args.test_root, tell), None
     for note in dict.fromkeys([*split.train.notes, *split.test.notes]):
-        console.print(note, soft_wrap=True)
+        screen.say(note)
     if args.checkpoint is not None:
         checkpoint = read_checkpoint(args.checkpoint)
         augmentation.check_same_data(checkpoint, split)
         generated = augmentation.generated_images(
-            checkpoint, args.num_generated, args.omega, config.seed, device
+            checkpoint, args.num_generated, args.omega, config.seed, device, tell
         )
-    console.print(augmentation.TABLE_HEAD)
-    rows = augmentation.classifier_table(
-        config, split, generated, device, lambda row: console.print(augmentation.table_line(row))
-    )
+    screen.say(augmentation.TABLE_HEAD)
+
+    def show(row: "TableRow") -> None:
+        screen.say(augmentation.table_line(row))
+
+    rows = augmentation.classifier_table(config, split, generated, device, show, tell)
     return split, rows
 
 
@@ -88,7 +91,8 @@ def main(call: Call) -> int:
         if directory.exists():
             raise ValueError(f"folder {str(directory)!r} exists. To fix: give a new --name")
         config, data = configs(args)
-        split, rows = scored(args, config, data, console)
+        with command_screen(console) as screen:
+            split, rows = scored(args, config, data, screen)
         from diffrop.baselines.augmentation import table_notes, write_results
         from diffrop.provenance import git_commit
 

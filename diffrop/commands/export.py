@@ -5,6 +5,7 @@ import argparse
 from diffrop.console.call import Call
 from diffrop.console.drawing import add_drawing, drawing_of
 from diffrop.console.options import command_parser
+from diffrop.console.shown import told_apart
 from diffrop.console.typed import local_path, new_folder
 from diffrop.edge import errors_to_exit
 
@@ -23,11 +24,14 @@ def main(call: Call) -> int:
     """Export; return the exit code."""
     args = parser(call.command).parse_args(call.argv)
     with errors_to_exit(call.argv):
-        from diffrop.checkpoint_file import read_checkpoint
-        from diffrop.export import export_pipeline
-
         how = drawing_of(args.checkpoint, args.omega, args.sampler)
-        export_pipeline(read_checkpoint(args.checkpoint), args.out, how.omega, how.sampler)
+        with told_apart() as tell:
+            from diffrop.checkpoint_file import read_checkpoint
+            from diffrop.export import export_pipeline
+
+            checkpoint = read_checkpoint(args.checkpoint)
+            tell("writing the pipeline", None)
+            export_pipeline(checkpoint, args.out, how.omega, how.sampler)
         if how.words:
             print(how.words)
         print(f"pipeline in {args.out}/; load it with")

@@ -1,9 +1,10 @@
 """Train a GAN baseline (CBGAN, gSR or SNGAN) and score it as a trial is scored."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffrop.baselines.gan_config import GanConfig, gan_recipe
 from diffrop.config import DataConfig, EvaluationConfig
@@ -11,8 +12,12 @@ from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.configs import chosen_recipe, flags_named, given, training_folder
 from diffrop.console.options import DATA_OPTIONS, EXTRACTOR_OPTIONS, add_options, command_parser
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.edge import errors_to_exit
+
+if TYPE_CHECKING:
+    from diffrop.engine.progress import Screen
 
 
 def parser(command: str) -> argparse.ArgumentParser:
@@ -44,34 +49,50 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
         return GanConfig.from_dict(gan | asked | settings), data, evaluation
 
 
+def trained(
+    gan: GanConfig,
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    directory: Path,
+    screen: "Screen",
+) -> list[str]:
+    """Train and score; return the report in lines.
+
+    Raises:
+        ValueError: something does not fit the images, or parts of the extractor are missing.
+        CheckpointError: the newest checkpoint is of another training.
+    """
+    import torch
+
+    from diffrop.baselines.gan_study import report_lines, run_gan
+    from diffrop.data import load_dataset
+    from diffrop.engine.prepare import scoring_inputs
+    from diffrop.scoring.data_summary import data_lines
+    from diffrop.scoring.score import scored_groups
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = load_dataset(data, screen.working)
+    scored_groups(dataset)  # refuses what has none
+    for line in data_lines(dataset):
+        screen.say(line)
+    inputs, reference_scores = scoring_inputs(
+        evaluation, dataset, directory.parent, trusted=True, tell=screen.working
+    )
+    report = run_gan(gan, data, evaluation, inputs, directory, device, screen)
+    stored = json.dumps(reference_scores)
+    (directory / "anchors.json").write_text(stored, encoding="utf-8")
+    return report_lines(report, reference_scores, gan, inputs.extractor.name)
+
+
 def main(call: Call) -> int:
     """Train, score, print; return the exit code."""
     args, console = parser(call.command).parse_args(call.argv), Terminal()
     with errors_to_exit(call.argv):
         gan, data, evaluation = configs(args)
         directory = training_folder(args, gan.model)
-        import torch
-
-        from diffrop.baselines.gan_study import report_lines, run_gan
-        from diffrop.console.screens import open_screen
-        from diffrop.data import load_dataset
-        from diffrop.engine.prepare import scoring_inputs
-        from diffrop.scoring.data_summary import data_lines
-        from diffrop.scoring.score import scored_groups
-
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with contextlib.closing(open_screen("lines", console)) as screen:
-            dataset = load_dataset(data, screen.working)
-            scored_groups(dataset)  # refuses what has none
-            for line in data_lines(dataset):
-                screen.say(line)
-            inputs, reference_scores = scoring_inputs(
-                evaluation, dataset, directory.parent, trusted=True, tell=screen.working
-            )
-        report = run_gan(gan, data, evaluation, inputs, directory, device, console.print)
-        stored = json.dumps(reference_scores)
-        (directory / "anchors.json").write_text(stored, encoding="utf-8")
-        for line in report_lines(report, reference_scores, gan, inputs.extractor.name):
+        with command_screen(console) as screen:
+            lines = trained(gan, data, evaluation, directory, screen)
+        for line in lines:
             console.print(line)
         console.print(
             f"checkpoint, report.json, samples.png: {relative(directory)}", soft_wrap=True

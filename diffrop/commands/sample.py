@@ -3,9 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from diffrop.activity import Tell
 from diffrop.console.call import Call
 from diffrop.console.drawing import Drawing, add_drawing, drawing_of
 from diffrop.console.options import command_parser
+from diffrop.console.shown import told_apart
 from diffrop.console.typed import at_least_1, local_path, new_folder, seed
 from diffrop.edge import errors_to_exit
 
@@ -49,8 +51,10 @@ def chosen_labels(text: str, class_names: list[str]) -> list[int]:
     return [numbers[part.strip()] for part in text.split(",")]
 
 
-def draw(args: argparse.Namespace, how: Drawing) -> "LabelledImages":
+def draw(args: argparse.Namespace, how: Drawing, tell: Tell) -> "LabelledImages":
     """Return the images, with the labels and the names of the checkpoint's classes.
+
+    How far it is, is told.
 
     Raises:
         ValueError: an option does not fit the checkpoint.
@@ -65,18 +69,22 @@ def draw(args: argparse.Namespace, how: Drawing) -> "LabelledImages":
     checkpoint = read_checkpoint(args.checkpoint)
     sampling = sampling_of(checkpoint, how.sampler)
     labels = chosen_labels(args.labels, checkpoint.card["class_names"]) * args.num
-    return draw_from(checkpoint, sampling, torch.tensor(labels), how.omega, args.seed, device)
+    wanted = torch.tensor(labels)
+    return draw_from(checkpoint, sampling, wanted, how.omega, args.seed, device, tell)
 
 
-def write(samples: "LabelledImages", args: argparse.Namespace) -> str:
-    """Write the images, and a grid with a column for each label; return what was written."""
+def write(samples: "LabelledImages", args: argparse.Namespace, tell: Tell) -> str:
+    """Write the images, and a grid with a column for each label; return what was written.
+
+    How far it is, is told.
+    """
     from diffrop.data.sample_sets import write_class_folders, write_npz
     from diffrop.scoring.grid import save_grid
 
     if args.format == "npz":
         write_npz(samples, args.out / "samples.npz")
     else:
-        write_class_folders(samples, args.out)
+        write_class_folders(samples, args.out, tell)
     save_grid(samples.images, len(samples.images) // args.num, args.out / "grid.png")
     held = "in samples.npz" if args.format == "npz" else "in a folder for each class"
     return f"{len(samples.images)} images {held}, and grid.png (one column for each label)"
@@ -87,8 +95,9 @@ def main(call: Call) -> int:
     args = parser(call.command).parse_args(call.argv)
     with errors_to_exit(call.argv):
         how = drawing_of(args.checkpoint, args.omega, args.sampler)
-        samples = draw(args, how)
+        with told_apart() as tell:
+            written = write(draw(args, how, tell), args, tell)
         if how.words:
             print(how.words)
-        print(f"{args.out}/: {write(samples, args)}")
+        print(f"{args.out}/: {written}")
         return 0

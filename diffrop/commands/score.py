@@ -1,7 +1,6 @@
 """Score images: a folder of each class, an .npz with labels, or what a checkpoint draws."""
 
 import argparse
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from diffrop.console.options import (
     add_trust,
     command_parser,
 )
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path, new_file
 from diffrop.edge import errors_to_exit
@@ -109,7 +109,7 @@ def configured(
 
     checkpoint = read_checkpoint(args.checkpoint)
     sampling_of(checkpoint, how.sampler)
-    config, dataset = checkpoint_config(checkpoint, experiment_changes(args))
+    config, dataset = checkpoint_config(checkpoint, experiment_changes(args), tell)
     check_scorable(config, dataset, [config.evaluation.num_samples])
     return config, dataset, checkpoint
 
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace, how: Drawing | None, screen: "Screen") -> "Sho
     config, dataset, checkpoint = configured(args, how, screen.working)
     samples = None
     if args.samples is not None:
-        images = read_samples(args.samples, dataset)
+        images = read_samples(args.samples, dataset, screen.working)
         samples = SampleSet(images, args.samples.resolve().name)
         for line in remarks(images):
             screen.say(line)
@@ -168,8 +168,8 @@ def run(args: argparse.Namespace, how: Drawing | None, screen: "Screen") -> "Sho
             f"{statistics.count:,} images, on {target.extractor.name}"
         )
     if checkpoint is not None and how is not None:
-        screen.working(f"drawing {config.evaluation.num_samples:,} images")
-        samples = drawn_samples(checkpoint, config, how.sampler, how.omega, device)
+        asked = how.sampler, how.omega
+        samples = drawn_samples(checkpoint, config, *asked, device, screen.working)
     assert samples is not None  # of three options there is one
     return score_samples(samples, target, device, screen.working)
 
@@ -190,13 +190,11 @@ def main(call: Call) -> int:
     """Score, print, write; return the exit code."""
     args, console = parser(call.command).parse_args(call.argv), Terminal()
     with errors_to_exit(call.argv):
-        from diffrop.console.screens import open_screen
-
         check_options(args)
         how = None
         if args.checkpoint is not None:
             how = drawing_of(args.checkpoint, args.omega, args.sampler)
-        with contextlib.closing(open_screen("lines", console)) as screen:
+        with command_screen(console) as screen:
             report = run(args, how, screen)
         if isinstance(report, str):
             console.print(report, soft_wrap=True)

@@ -4,17 +4,15 @@ By itself it scores every guidance scale omega (Figure 4b).
 """
 
 import argparse
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
 from diffrop.console.configs import experiment_changes, runs_root
 from diffrop.console.options import add_options, add_trust, command_parser, shown
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path, whole_numbers
 from diffrop.edge import errors_to_exit
@@ -22,6 +20,8 @@ from diffrop.study.config import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from diffrop.engine.progress import Screen
 
 OMEGAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
@@ -81,28 +81,24 @@ def checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     return study_checkpoints(study, args.trials)
 
 
-def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFrame":
-    """Score every checkpoint at every choice, and print which they are.
+def scored(args: argparse.Namespace, root: Path, screen: "Screen") -> "pd.DataFrame":
+    """Score every checkpoint at every choice, and show which they are.
 
     Raises:
         ValueError: an option is not allowed, or does not fit the checkpoints.
     """
     import torch
 
-    from diffrop.console.screens import open_screen
     from diffrop.engine.guidance_sweep import ready_to_sample, score_choices
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     changes = {"evaluation.guidance_scales": OMEGAS, **experiment_changes(args)}
     files, trusted, cache = checkpoints(args), args.trust_code, root / ".cache"
-    with contextlib.closing(open_screen("lines", console)) as screen:
-        tell = screen.working
-        swept, inputs = ready_to_sample(
-            files, changes, cache, device, trust_code=trusted, tell=tell
-        )
-        for each in swept:
-            screen.say(f"{each.label}, {each.images_seen:,} images seen")
-        return score_choices(swept, inputs, tell)
+    tell = screen.working
+    swept, inputs = ready_to_sample(files, changes, cache, device, trust_code=trusted, tell=tell)
+    for each in swept:
+        screen.say(f"{each.label}, {each.images_seen:,} images seen")
+    return score_choices(swept, inputs, tell)
 
 
 def main(call: Call) -> int:
@@ -113,7 +109,8 @@ def main(call: Call) -> int:
         folder = root / check_name(args.name or time.strftime("guidance-%Y%m%d-%H%M%S"))
         if folder.exists():
             raise ValueError(f"folder {str(folder)!r} exists. To fix: give a new --name")
-        frame = scored(args, root, console)
+        with command_screen(console) as screen:
+            frame = scored(args, root, screen)
         from diffrop.analysis.figures.guidance_sweep import write_guidance_sweep
         from diffrop.engine.guidance_sweep import sweep_tables
 

@@ -1,7 +1,6 @@
 """Train the rows of a table of the paper, and write them beside the published numbers."""
 
 import argparse
-import contextlib
 import dataclasses
 import sys
 import time
@@ -21,8 +20,10 @@ from diffrop.console.configs import (
     for_device,
     given,
     launch_config,
+    with_gpu,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, command_parser
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
@@ -100,13 +101,12 @@ def run(plan: "TablePlan", done: list[str], launch: LaunchConfig, console: Conso
         launch: how it runs.
         console: where it is printed.
     """
-    from diffrop.console.screens import open_screen
     from diffrop.scoring.data_summary import data_lines
     from diffrop.tables.run import run_table, table_inputs
     from diffrop.tables.written import terminal_lines, write_table, written_table
 
     try:
-        with contextlib.closing(open_screen("lines", console)) as screen:
+        with command_screen(console) as screen:
             runs_root = Path(launch.runs_root).resolve()
             inputs = table_inputs(plan, runs_root, done, screen.working)
             for line in data_lines(inputs.scoring.dataset) if inputs.scoring else ():
@@ -132,12 +132,14 @@ def main(call: Call) -> int:
         name = check_name(args.name or time.strftime(f"table{args.table}-%Y%m%d-%H%M%S"))
         experiment_config(args, preset=None)  # refuses wrong options before anything slow
         launch = launch_config(args, call.environment.get("MLFLOW_TRACKING_URI"))
-        from diffrop.tables.plan import check_folder, cost_lines
-        from diffrop.tables.run import check_table, stored_result
+        with command_screen(console) as screen:
+            from diffrop.tables.plan import check_folder, cost_lines
+            from diffrop.tables.run import check_table, stored_result
 
-        plan = table_plan(args, launch, name)
-        check_folder(plan, launch.resume)
-        check_table(plan, launch)
+            launch = with_gpu(launch, vars(args))
+            plan = table_plan(args, launch, name)
+            check_folder(plan, launch.resume)
+            check_table(plan, launch, screen.working)
         done = [row for row in plan.rows if stored_result(plan, row) is not None]
         if args.dry_run:
             print(*cost_lines(plan, done), sep="\n")

@@ -1,10 +1,11 @@
 """Train an exported configuration, or a method of the paper, to its end, and score it."""
 
 import argparse
-import contextlib
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -19,14 +20,20 @@ from diffrop.console.configs import (
     given,
     launch_config,
     training_folder,
+    with_gpu,
 )
 from diffrop.console.options import TRAINING_GROUPS, add_options, add_trust, command_parser
+from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path
 from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
 from diffrop.record.exported_config import Export, load_export
 from diffrop.study.config import LaunchConfig
+
+if TYPE_CHECKING:
+    from diffrop.engine.final_training import FinalResult
+    from diffrop.engine.progress import Screen
 
 OMEGAS = "evaluation.guidance_scales"
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
@@ -92,36 +99,42 @@ def trusts_extractor(args: argparse.Namespace) -> bool:
     return typed or bool(args.trust_code)
 
 
-def run(
+def trained(
     config: ExperimentConfig,
     launch: LaunchConfig,
     directory: Path,
-    console: Console,
+    screen: "Screen",
     trusted: bool,
     omega: str = "",
-) -> int:
-    """Check, train, score, print; return the exit code.
+) -> "tuple[FinalResult, dict[str, Any]]":
+    """Check, train and score; return what came out, and the scores of real images and noise.
 
     Args:
         config: what is trained.
         launch: how it runs.
         directory: of the training.
-        console: where it is shown.
+        screen: is told how far it is.
         trusted: whether an extractor of one's own may be called.
         omega: how its omega comes about, in a sentence, if that needs saying.
     """
-    from diffrop.console.results import metrics_table
-    from diffrop.console.screens import open_screen
-    from diffrop.engine.final_training import final_lines, prepare_final, train_final
-    from diffrop.record.trial_folder import TrialFolder
+    from diffrop.engine.final_training import prepare_final, train_final
     from diffrop.scoring.data_summary import data_lines
 
-    with contextlib.closing(open_screen("lines", console)) as screen:
-        tell = screen.working
-        inputs, reference_scores = prepare_final(config, launch, trusted=trusted, tell=tell)
-        for line in (*data_lines(inputs.dataset), *filter(None, [omega])):
-            screen.say(line)
-        result = train_final(config, inputs, directory, launch, screen)
+    tell = screen.working
+    inputs, reference_scores = prepare_final(config, launch, trusted=trusted, tell=tell)
+    for line in (*data_lines(inputs.dataset), *filter(None, [omega])):
+        screen.say(line)
+    return train_final(config, inputs, directory, launch, screen), reference_scores
+
+
+def show(
+    result: "FinalResult", reference_scores: Mapping[str, Any], directory: Path, console: Console
+) -> int:
+    """Print what came out of a training; return the exit code."""
+    from diffrop.console.results import metrics_table
+    from diffrop.engine.final_training import final_lines
+    from diffrop.record.trial_folder import TrialFolder
+
     if result.interrupted:
         print(f"Interrupted: {RESUME_HINT.format(name=directory.name)}.", file=sys.stderr)
         return 130
@@ -146,8 +159,11 @@ def main(call: Call) -> int:
         exported = None if args.config is None else load_export(args.config)
         config, directory = final_config(args, exported), training_folder(args, "final")
         launch = launch_config(args, call.environment.get("MLFLOW_TRACKING_URI"))
-        if exported is None:
-            asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
-            config = for_device(config, asked, on_gpu)
-        trusted, omega = trusts_extractor(args), omega_line(exported, config)
-        return run(config, launch, directory, console, trusted, omega)
+        with command_screen(console) as screen:
+            launch = with_gpu(launch, vars(args))
+            if exported is None:
+                asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
+                config = for_device(config, asked, on_gpu)
+            trusted, omega = trusts_extractor(args), omega_line(exported, config)
+            result, scores = trained(config, launch, directory, screen, trusted, omega)
+        return show(result, scores, directory, console)

@@ -5,7 +5,6 @@ so that help and wrong input are answered at once.
 """
 
 import argparse
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from diffrop.console.configs import (
     as_begun,
     confirmation_asked,
     experiment_changes,
-    for_device,
     launch_config,
     runs_root,
     study_config,
@@ -58,16 +56,18 @@ class StudyCommand:
         console = Terminal(stderr=args.json)
         with errors_to_exit(call.argv) as edge:
             config, launch = self.configs(args, call.environment)
+            asked = self.asked(args)
             notify = notify_url(args, call.environment)
             from diffrop.console import study_launch
 
             if args.dry_run:
-                study_launch.show_plan(config, launch, console)
+                study_launch.show_plan(config, launch, asked, console)
                 return 0
             view = study_launch.chosen_view(args.json, args.quiet)
             finished = study_launch.run(
                 config,
                 launch,
+                asked,
                 study_launch.typed_command(call),
                 view,
                 console,
@@ -84,6 +84,8 @@ class StudyCommand:
     ) -> tuple[StudyConfig, LaunchConfig]:
         """Return the study and the launch of parsed options; a study that resumes, as begun.
 
+        They lack what the machine adds: see `on_this_machine`.
+
         Raises:
             ValueError: an option is not allowed.
             StudyError: the study.yaml of a study that is resumed is damaged.
@@ -92,12 +94,13 @@ class StudyCommand:
         folder = StudyFolder(runs_root(args) / config.name)
         confirmation = confirmation_asked(args, folder, self.settings)
         launch = launch_config(args, environment.get("MLFLOW_TRACKING_URI"), confirmation)
-        asked = {*self.settings, *experiment_changes(args)}
-        experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)
-        config = dataclasses.replace(config, experiment=experiment)
         if launch.resume:
-            config = as_begun(config, {*asked, *vars(args)}, folder)
+            config = as_begun(config, self.asked(args), folder)
         return config, launch
+
+    def asked(self, args: argparse.Namespace) -> set[str]:
+        """Return the keys that parsed options, or the command itself, ask for."""
+        return {*self.settings, *experiment_changes(args), *vars(args)}
 
 
 def notify_url(args: argparse.Namespace, environment: Mapping[str, str]) -> str | None:

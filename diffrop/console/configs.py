@@ -183,7 +183,7 @@ def launch_config(
     tracking_uri: str | None,
     defaults: Mapping[str, Any] | None = None,
 ) -> LaunchConfig:
-    """Build the launch from parsed options; a GPU is used where there is one.
+    """Build the launch from parsed options; without a GPU where they name none: see `with_gpu`.
 
     Args:
         args: what was parsed.
@@ -191,13 +191,38 @@ def launch_config(
         defaults: other fields that the options leave open.
     """
     asked = {**(defaults or {}), **given(args, "launch")}
-    if "gpus_per_worker" not in asked:
-        import torch  # it takes seconds: what was typed wrong is refused before
-
-        asked["gpus_per_worker"] = float(torch.cuda.is_available())
     asked["tracking_uri"] = asked.get("tracking_uri") or tracking_uri
     with flags_named(args, "launch"):
         return LaunchConfig(**asked)
+
+
+def with_gpu(launch: LaunchConfig, asked: Container[str]) -> LaunchConfig:
+    """Return a launch that uses a GPU where there is one, unless the options say how many.
+
+    Args:
+        launch: of `launch_config`.
+        asked: the keys that were asked for.
+    """
+    if "launch.gpus_per_worker" in asked:
+        return launch
+    import torch  # it takes seconds: what was typed wrong is refused before
+
+    return dataclasses.replace(launch, gpus_per_worker=float(torch.cuda.is_available()))
+
+
+def on_this_machine(
+    config: StudyConfig, launch: LaunchConfig, asked: Container[str]
+) -> tuple[StudyConfig, LaunchConfig]:
+    """Return a study and a launch, as they were typed, with what depends on the machine's GPUs.
+
+    Args:
+        config: as `study_config` gives it.
+        launch: as `launch_config` gives it.
+        asked: the keys that were asked for; they stay.
+    """
+    launch = with_gpu(launch, asked)
+    experiment = for_device(config.experiment, asked, launch.gpus_per_worker > 0)
+    return dataclasses.replace(config, experiment=experiment), launch
 
 
 def confirmation_asked(

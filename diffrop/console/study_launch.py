@@ -1,4 +1,7 @@
-"""One launch of a study from the terminal: its plan, or its run and its results."""
+"""One launch of a study from the terminal: its plan, or its run and its results.
+
+Ray, torch and MLflow are imported once there are a screen and the study's folder.
+"""
 
 import contextlib
 import dataclasses
@@ -6,9 +9,9 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +20,7 @@ from rich.text import Text
 from diffrop.console.alerts import AlertScreen
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
-from diffrop.console.dry_run import average_lines, comparison_table, measure, print_plan
+from diffrop.console.configs import on_this_machine
 from diffrop.console.kept_screen import KeptScreen
 from diffrop.console.live_report import LiveReport
 from diffrop.console.results import (
@@ -30,12 +33,11 @@ from diffrop.console.results import (
     scale,
 )
 from diffrop.console.screens import View, open_screen
+from diffrop.console.shown import LOADING, command_screen
 from diffrop.console.terminal import Terminal
 from diffrop.edge import Edge, described
-from diffrop.engine.prepare import check_launch, check_study, prepare
 from diffrop.engine.preparing import Preparing
 from diffrop.engine.progress import Pages, Screen
-from diffrop.engine.run import FinishedStudy, run_study
 from diffrop.errors import DiffropError
 from diffrop.record.confirmation import ConfirmationRecord
 from diffrop.record.cost import CostRecord
@@ -44,11 +46,13 @@ from diffrop.record.next_step import StudyEnd, next_step
 from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import storable_words
-from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
 from diffrop.study.learned import within_warmup
 from diffrop.tracking.uri import ui_command
 from diffrop.webhook import Webhook
+
+if TYPE_CHECKING:
+    from diffrop.engine.run import FinishedStudy
 
 SCREEN_LINES = 24
 """In which the end of what is printed, and the shell's prompt, fit on a terminal of 80 columns."""
@@ -75,15 +79,21 @@ def warnings_before(config: StudyConfig) -> list[str]:
     return [" ".join(["warning:", *found, fix])] if found else []
 
 
-def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> None:
-    """Check a study and print what it would do.
+def show_plan(
+    config: StudyConfig, launch: LaunchConfig, asked: Container[str], console: Console
+) -> None:
+    """Check a study and print what it would do; the arguments are those of `run`.
 
     Raises:
         ValueError: something in it is not allowed.
         StudyError: the folder's state forbids it.
         ResourceError: it needs more than there is.
     """
-    with contextlib.closing(open_screen("lines", console)) as screen:
+    with command_screen(console) as screen:
+        from diffrop.console.dry_run import measure, print_plan
+        from diffrop.engine.prepare import check_study
+
+        config, launch = on_this_machine(config, launch, asked)
         store, dataset = check_study(config, launch, screen.working)
         screen.working("measuring how fast this machine is, up to a minute")
         measured = measure(config, launch, dataset, store.path.parent)
@@ -95,18 +105,20 @@ def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> No
 def run(
     config: StudyConfig,
     launch: LaunchConfig,
+    asked: Container[str],
     command: str,
     view: View,
     console: Console,
     pages: Pages,
     edge: Edge,
     notify: str | None = None,
-) -> FinishedStudy:
+) -> "FinishedStudy":
     """Check, prepare and run a study, showing where it stands and what came out.
 
     Args:
-        config: what the study is.
-        launch: how it runs this time.
+        config: what the study is, as it was typed: see `on_this_machine`.
+        launch: how it runs this time, likewise.
+        asked: the keys that were asked for.
         command: what was typed; see `typed_command`.
         view: what is shown while it runs.
         console: where.
@@ -128,18 +140,32 @@ def run(
     render, answer = pages.render_study, pages.study_answer
     again = RESUME_HINT.format(name=config.name)
 
-    def show(finished: FinishedStudy) -> None:
+    def show(finished: "FinishedStudy") -> None:
         finished = dataclasses.replace(finished, answer=_answer(answer, folder))
         show_results(finished, view, console)
         kept.keep(*captured(lambda text: print_results(finished, text)))
 
     with _told(alerts, folder), contextlib.closing(screen), contextlib.ExitStack() as stack:
-        store = check_launch(config, launch)
-        stack.enter_context(preparing.run())
-        for line in warnings_before(config):
-            screen.say(line)
-        screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
-        edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
+
+        def begin() -> None:
+            stack.enter_context(preparing.run())
+            for line in warnings_before(config):
+                screen.say(line)
+            screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
+            edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
+
+        if is_first := preparing.is_first and not launch.resume:
+            begin()
+        screen.working(LOADING)
+        from diffrop.console.dry_run import average_lines
+        from diffrop.engine.prepare import check_launch, prepare
+        from diffrop.engine.run import run_study
+        from diffrop.scoring.data_summary import data_lines
+
+        config, launch = on_this_machine(config, launch, asked)
+        store = check_launch(config, launch, preparing)
+        if not is_first:  # a folder that is there is touched once it is known to be the study's
+            begin()
         prepared = prepare(config, launch, store, screen.working)
         known = *data_lines(prepared.inputs.dataset), *average_lines(config)
         for line in (*known, *prepared.warm_start.notes):
@@ -184,7 +210,7 @@ def _told(alerts: AlertScreen | None, folder: StudyFolder) -> Iterator[None]:
         alerts.finish()
 
 
-def ended_words(finished: FinishedStudy, answer: str) -> str:
+def ended_words(finished: "FinishedStudy", answer: str) -> str:
     """Return in a message's words how a launch ended."""
     trials, asked = finished.result.trials, finished.result.config.num_trials
     ended = sum(trial.state != "RUNNING" for trial in trials)
@@ -203,7 +229,7 @@ def _answer(answer: Callable[[Path], str], folder: StudyFolder) -> str:
         return f"The answer cannot be given: {error}."
 
 
-def show_results(finished: FinishedStudy, view: View, console: Console) -> None:
+def show_results(finished: "FinishedStudy", view: View, console: Console) -> None:
     """Print a study's results: as one line of JSON, or as a table with all that belongs to it."""
     if view == "json":
         print(json.dumps(results_event(finished)), flush=True)
@@ -218,7 +244,7 @@ def captured(show: Callable[[Console], object]) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def results_event(finished: FinishedStudy) -> dict[str, Any]:
+def results_event(finished: "FinishedStudy") -> dict[str, Any]:
     """Return a study's results as the last line of --json."""
     rows = json.loads(finished.result.frame.to_json(orient="records"))
     return {
@@ -231,7 +257,7 @@ def results_event(finished: FinishedStudy) -> dict[str, Any]:
     }
 
 
-def print_results(finished: FinishedStudy, console: Console) -> None:
+def print_results(finished: "FinishedStudy", console: Console) -> None:
     """Print what belongs to the results, and last the answer and the ranked table."""
     result = finished.result
     console.print()
@@ -244,6 +270,8 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
         console.print(line, soft_wrap=False)
     cost = read_record(StudyFolder(finished.directory).cost, CostRecord)
     if cost is not None and cost.plan and cost.actual:
+        from diffrop.console.dry_run import comparison_table
+
         console.print()
         console.print(comparison_table(cost.plan, cost.actual))
     table, note = _fitting(finished, console)
@@ -256,7 +284,7 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
         console.print(line)
 
 
-def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
+def _fitting(finished: "FinishedStudy", console: Console) -> tuple[Table, str]:
     """Return the table of as many trials as the last screen has room for, and the text below it.
 
     What is left out of the table the text names.
@@ -277,13 +305,13 @@ def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
     return table, note
 
 
-def _early_end(finished: FinishedStudy) -> list[str]:
+def _early_end(finished: "FinishedStudy") -> list[str]:
     """Return why a launch ended before all was done that it was asked for."""
     lines = [f"Ended early: {finished.refusal}."] if finished.refusal else []
     return lines + ["Interrupted."] * finished.interrupted
 
 
-def print_places(finished: FinishedStudy, console: Console) -> None:
+def print_places(finished: "FinishedStudy", console: Console) -> None:
     """Print what MLflow lacks, where the figures and tracked runs are, how to train the best."""
     for line in finished.untracked:
         console.print(line, soft_wrap=False)
@@ -297,14 +325,14 @@ def print_places(finished: FinishedStudy, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _commands(finished: FinishedStudy) -> list[str]:
+def _commands(finished: "FinishedStudy") -> list[str]:
     """Return what may be typed next: to see what was tracked, and to go on."""
     step, command = next_step(_end(finished))
     further = [f"{step:8} {command}"] if step else []
     return [f"MLflow   {ui_command(finished.tracking_uri)}", *further]
 
 
-def _end(finished: FinishedStudy) -> StudyEnd:
+def _end(finished: "FinishedStudy") -> StudyEnd:
     """Return what the next step depends on."""
     result, folder = finished.result, StudyFolder(finished.directory)
     confirmation = result.confirmation

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from diffrop.activity import Tell, untold
 from diffrop.config import DataConfig
 from diffrop.data.datasets import DATASETS, folder_images, load_dataset
 from diffrop.data.labelled_images import LabelledImages
@@ -26,8 +27,10 @@ class SplitDataset:
     test: LabelledImages
 
 
-def load_split(config: DataConfig, test_root: str | None = None) -> SplitDataset:
-    """Load a dataset and its held-out images.
+def load_split(
+    config: DataConfig, test_root: str | None = None, tell: Tell = untold
+) -> SplitDataset:
+    """Load a dataset and its held-out images, and tell how far that is.
 
     Torchvision's sets have test images, an image_folder those in `test_root`. Digits have none:
     held out are up to 40 images of each class from those outside the long-tailed training set.
@@ -42,9 +45,10 @@ def load_split(config: DataConfig, test_root: str | None = None) -> SplitDataset
             "held-out images with image_folder, none with other datasets"
         )
     # What samples are scored against says nothing about what a classifier may learn from.
-    data = load_dataset(dataclasses.replace(config, reference="train", reference_root=None))
+    data = load_dataset(dataclasses.replace(config, reference="train", reference_root=None), tell)
     if test_root is not None:
-        test = folder_images(config, test_root, "test root", data.train.images.shape[-1])
+        size = data.train.images.shape[-1]
+        test = folder_images(config, test_root, "test root", size, tell=tell)
     elif DATASETS[config.dataset].load_test is not None and data.heldout is not None:
         test = data.heldout
     else:

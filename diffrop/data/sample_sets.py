@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.data.datasets import Dataset
 from diffrop.data.image_folder import read_folder
 from diffrop.data.labelled_images import LabelledImages
@@ -34,10 +35,15 @@ def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{label:04d}-{name}" for label, name in enumerate(names))
 
 
-def write_class_folders(samples: LabelledImages, out: Path) -> None:
-    """Write a folder of PNGs for each class that has images, numbered in their order."""
+def write_class_folders(samples: LabelledImages, out: Path, tell: Tell = untold) -> None:
+    """Write a folder of PNGs for each class that has images, numbered in their order.
+
+    How far it is, is told of every image.
+    """
     folders = folder_names(samples.class_names)
+    look = counted(tell, f"writing {len(samples.labels):,} images", len(samples.labels))
     for number, (image, label) in enumerate(zip(samples.images, samples.labels, strict=True)):
+        look()
         folder = out / folders[int(label)]
         folder.mkdir(parents=True, exist_ok=True)
         pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
@@ -52,13 +58,14 @@ def write_npz(samples: LabelledImages, path: Path) -> None:
         np.savez(file, images, labels)
 
 
-def read_samples(path: Path, dataset: Dataset) -> LabelledImages:
+def read_samples(path: Path, dataset: Dataset, tell: Tell = untold) -> LabelledImages:
     """Read images that are to be scored against a data set.
 
     Args:
         path: a folder with a folder of images for each class, named like the class or numbered by
             its label; or an `.npz`.
         dataset: whose classes and image shape they have.
+        tell: is told how far it is.
 
     Returns:
         The images with the labels of the data set.
@@ -68,7 +75,7 @@ def read_samples(path: Path, dataset: Dataset) -> LabelledImages:
             of a class.
     """
     read = _read_class_folders if path.is_dir() else _read_npz
-    found = read(path, dataset)
+    found = read(path, dataset, tell)
     counts = torch.bincount(found.labels, minlength=dataset.num_classes).tolist()
     scarce = [
         f"{name} {count}"
@@ -83,11 +90,13 @@ def read_samples(path: Path, dataset: Dataset) -> LabelledImages:
     return found
 
 
-def _read_class_folders(path: Path, dataset: Dataset) -> LabelledImages:
+def _read_class_folders(path: Path, dataset: Dataset, tell: Tell) -> LabelledImages:
     channels, height, _ = dataset.image_shape
     mode = "L" if channels == 1 else "RGB"
     _labels_of([entry.name for entry in sorted(path.iterdir()) if entry.is_dir()], path, dataset)
-    found = read_folder(str(path), "samples", height, mode, resized=False, by_number=True)
+    found = read_folder(
+        str(path), "samples", height, mode, resized=False, by_number=True, tell=tell
+    )
     labels = _labels_of(found.class_names, path, dataset)
     return LabelledImages(
         found.images, labels[found.labels], dataset.train.class_names, found.notes
@@ -123,7 +132,8 @@ def _labels_of(folders: Iterable[str], path: Path, dataset: Dataset) -> Tensor:
     return torch.tensor(labels)
 
 
-def _read_npz(path: Path, dataset: Dataset) -> LabelledImages:
+def _read_npz(path: Path, dataset: Dataset, tell: Tell) -> LabelledImages:
+    tell(f"reading {path}", None)
     arrays = read_arrays(path, f"a folder with a folder of images for each class, or {NPZ}")
     images, labels = arrays.get("arr_0"), arrays.get("arr_1")
     if images is None or labels is None:

@@ -55,10 +55,18 @@ def check_study(
     return store, check_data(config, tell)
 
 
-def check_launch(config: StudyConfig, launch: LaunchConfig) -> StudyStore:
-    """Check what needs no data, which takes no time; raises as `check_study`."""
+def check_launch(
+    config: StudyConfig, launch: LaunchConfig, preparing: Preparing | None = None
+) -> StudyStore:
+    """Check what needs no data, which takes no time; raises as `check_study`.
+
+    Args:
+        config: the study.
+        launch: how it runs this time.
+        preparing: by which this process may be seen to prepare it already.
+    """
     store = StudyStore(Path(launch.runs_root), config.name)
-    preparing = Preparing(store.folder)
+    preparing = preparing or Preparing(store.folder)
     if preparing.others():
         raise StudyError(
             f"study {config.name!r} is being prepared by another process. To fix: wait until it "
@@ -66,7 +74,7 @@ def check_launch(config: StudyConfig, launch: LaunchConfig) -> StudyStore:
         )
     if launch.resume and launch.storage_path is not None and not store.path.exists():
         RemoteMirror(launch.storage_path, store.path.parent).pull(store.path)
-    store.check(config, launch, abandoned=preparing.is_abandoned)
+    store.check(config, launch, unclaimed=preparing.is_unclaimed)
     check_tracking(launch)
     for experiment in (config.experiment, *config.space.corners(config.experiment)):
         check_batch_fits_workers(experiment, launch.workers_per_trial)

@@ -5,6 +5,7 @@ ends without a study.
 """
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -50,8 +51,16 @@ class Preparing:
         return [] if self._folder.config.exists() else self._processes.others()
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether the folder is but what a preparation that was killed has left."""
+    def is_first(self) -> bool:
+        """Whether nothing at all is in the study's place."""
+        return not os.path.lexists(self._folder.path)
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether the folder holds a preparation alone that nobody else is at.
+
+        It is this process's, or what one that was killed has left.
+        """
         begun = self._folder.preparing.exists() and self._holds_no_study
         return begun and not self._processes.others()
 
@@ -80,7 +89,7 @@ class Preparing:
             StudyError: the folder cannot be written, or another process made it just now.
         """
         folder = self._folder
-        if self.is_abandoned:
+        if self.is_unclaimed:
             shutil.rmtree(folder.path)
         made = [path for path in folder.path.parents if not path.exists()]
         try:

@@ -36,15 +36,17 @@ class SampleSet:
 
 
 def checkpoint_config(
-    checkpoint: Checkpoint, changes: Mapping[str, Any]
+    checkpoint: Checkpoint, changes: Mapping[str, Any], tell: Tell = untold
 ) -> tuple[ExperimentConfig, Dataset]:
     """Return a checkpoint's configuration with changes of its data and score, and its data set.
+
+    How far the data set is loaded, is told.
 
     Raises:
         ValueError: the data set is not the one that the checkpoint was trained on.
     """
     config = config_of(checkpoint.card).with_values(changes)
-    dataset = load_dataset(config.data)
+    dataset = load_dataset(config.data, tell)
     if checkpoint.card["data_digest"] != dataset.train_digest:
         raise ValueError(
             f"{checkpoint.path} was trained on other images than those of {dataset.name}, or they "
@@ -59,6 +61,7 @@ def drawn_samples(
     sampler: str | None,
     omega: float,
     device: torch.device,
+    tell: Tell = untold,
 ) -> SampleSet:
     """Draw as many images as a score takes, equally many of each class, as a study draws them.
 
@@ -68,13 +71,14 @@ def drawn_samples(
         sampler: as it stands beside scores; None is the checkpoint's own.
         omega: guidance scale.
         device: to sample on.
+        tell: is told how far it is.
 
     Raises:
         ValueError: there is no such sampler or average.
     """
     evaluation, sampling = config.evaluation, sampling_of(checkpoint, sampler)
     labels = balanced_labels(evaluation.num_samples, len(checkpoint.card["class_names"]))
-    images = draw_from(checkpoint, sampling, labels, omega, evaluation.seed, device)
+    images = draw_from(checkpoint, sampling, labels, omega, evaluation.seed, device, tell)
     limit = config_of(checkpoint.card).diffusion.num_timesteps
     return SampleSet(images, sampler_name(sampling, limit))
 

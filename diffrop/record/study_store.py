@@ -50,13 +50,13 @@ class StudyStore:
         self.path = self.folder.path
         self.name = name
 
-    def check(self, config: StudyConfig, launch: LaunchConfig, *, abandoned: bool = False) -> None:
+    def check(self, config: StudyConfig, launch: LaunchConfig, *, unclaimed: bool = False) -> None:
         """Refuse what would mix or lose results, before anything starts.
 
         Args:
             config: the study.
             launch: how it runs this time.
-            abandoned: whether the folder is but what a preparation that was killed has left.
+            unclaimed: whether the folder holds a preparation alone that nobody else is at.
 
         Raises:
             StudyError: the name is taken, or there is nothing to resume, or the configuration
@@ -76,7 +76,7 @@ class StudyStore:
                     "that is read-only. To fix: make it writable"
                 )
         if not launch.resume:
-            if self.path.exists() and not abandoned:
+            if self.path.exists() and not unclaimed:
                 way = "carry it on with --resume" if self.folder.config.exists() else "remove it"
                 raise StudyError(
                     f"study {self.name!r} exists in {self.path}; {way}, or name another with "

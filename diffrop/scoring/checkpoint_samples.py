@@ -2,13 +2,15 @@
 
 import torch
 
+from diffrop.activity import Tell, counted, untold
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import SamplingConfig
 from diffrop.data import LabelledImages
 from diffrop.diffusion.schedule import NoiseSchedule
-from diffrop.scoring.samples import draw_samples
+from diffrop.scoring.samples import draw_samples, drawing_pieces
 from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.checkpoint import config_of
+from diffrop.training.joint_stop import NEVER
 from diffrop.training.network import load_ema, load_guide
 
 
@@ -35,6 +37,7 @@ def draw_from(
     omega: float,
     seed: int,
     device: torch.device,
+    tell: Tell = untold,
 ) -> LabelledImages:
     """Draw an image for each label (N,); they are on the CPU.
 
@@ -48,6 +51,7 @@ def draw_from(
         omega: guidance scale.
         seed: of the noise.
         device: to sample on.
+        tell: is told how far it is.
 
     Raises:
         ValueError: the training no longer holds the checkpoint to guide with.
@@ -55,17 +59,20 @@ def draw_from(
         OutOfMemoryError: naming the batch size to lower.
     """
     card = checkpoint.card
-    names = tuple(card["class_names"])
+    names, diffusion = tuple(card["class_names"]), config_of(card).diffusion
+    pieces = drawing_pieces(diffusion, sampling, len(labels))
+    look = counted(tell, f"drawing {len(labels):,} images", pieces)
     channels, height, width = card["image_shape"]
     images = draw_samples(
         load_ema(checkpoint, device, sampling.ema_length),
-        NoiseSchedule.linear(config_of(card).diffusion).to(device),
+        NoiseSchedule.linear(diffusion).to(device),
         sampling,
         (channels, height, width),
         labels,
         omega,
         len(names),
         seed,
+        stop=NEVER.watched(look),
         guide=load_guide(checkpoint, device, sampling.guide),
     )
     return LabelledImages(images.cpu(), labels, names)

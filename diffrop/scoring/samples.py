@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from diffrop import distributed
-from diffrop.config import ExperimentConfig, Metric, SamplingConfig
+from diffrop.config import DiffusionConfig, ExperimentConfig, Metric, SamplingConfig
 from diffrop.constraints import Scores
 from diffrop.data import Dataset
 from diffrop.diffusion.sampling import sample, to_uint8
@@ -110,6 +110,12 @@ def draw_samples(
     if workers > 1:
         dist.all_reduce(images)
     return images
+
+
+def drawing_pieces(diffusion: DiffusionConfig, sampling: SamplingConfig, num_images: int) -> int:
+    """Return how often `draw_samples` looks at the stop: before every evaluation of a batch."""
+    each = len(evaluated_timesteps(diffusion, sampling.sampler, sampling.num_steps))
+    return pieces_of(num_images, sampling.batch_size, each)
 
 
 class CandidateSamples:
@@ -215,8 +221,8 @@ class CandidateSamples:
         model = self._averages[choice.sampling.ema_length]
         share = choice.sampling.guide
         self._watch.draw(choice, self._count)
-        count, each = self._count - start, self._num_evaluations(choice.sampling)
-        pieces = pieces_of(count, choice.sampling.batch_size, each)
+        count = self._count - start
+        pieces = drawing_pieces(self._diffusion, choice.sampling, count)
         with self._timed("sampling", count, pieces):
             images = draw_samples(
                 model,
@@ -242,10 +248,6 @@ class CandidateSamples:
 
     def _labels(self, start: int) -> Tensor:
         return balanced_labels(self._count, self._inputs.dataset.num_classes)[start:]
-
-    def _num_evaluations(self, sampling: SamplingConfig) -> int:
-        """Return how often the stop is looked at for each batch of samples."""
-        return len(evaluated_timesteps(self._diffusion, sampling.sampler, sampling.num_steps))
 
     @contextlib.contextmanager
     def _timed(self, part: Part, images: int = 0, pieces: int = 1) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Running a table: each row in its own folder, finished ones read from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,10 @@ class TableInputs:
     """The held-out images of Table 3; None for the other tables."""
 
 
-def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
+def check_table(plan: TablePlan, launch: LaunchConfig, tell: Tell = untold) -> None:
     """Check data, networks, workers and stores of every row, before anything is started.
+
+    How far the data are loaded, is told.
 
     Raises:
         ValueError: a configuration does not fit the data or the workers.
@@ -73,13 +75,13 @@ def check_table(plan: TablePlan, launch: LaunchConfig) -> None:
     """
     check_tracking(launch)
     cluster.check_this_machine(launch)
-    dataset = load_dataset(plan.data)
+    dataset = load_dataset(plan.data, tell)
     for config in plan.configs.values():
         check_batch_fits_workers(config, launch.workers_per_trial)
         check_network(config, dataset)
         check_scorable(config, dataset, [config.evaluation.num_samples])
     if plan.classifier is not None:
-        load_split(plan.data, plan.classifier.test_root)
+        load_split(plan.data, plan.classifier.test_root, tell)
 
 
 def table_inputs(
@@ -101,7 +103,7 @@ def table_inputs(
             tell=tell,
         )
     if plan.classifier is not None:
-        split = load_split(plan.data, plan.classifier.test_root)
+        split = load_split(plan.data, plan.classifier.test_root, tell)
     return TableInputs(scoring, split)
 
 
@@ -207,7 +209,7 @@ def _classified(
     inputs: TableInputs,
     card: ScoreCard | None,
     device: torch.device,
-    working: Callable[[str], object],
+    tell: Tell,
 ) -> TableRow:
     """Train and score the classifier of a row of Table 3.
 
@@ -223,6 +225,5 @@ def _classified(
         )
         check_same_data(checkpoint, split)
         num, seed = classifier.num_generated, classifier.config.seed
-        data = joined(data, generated_images(checkpoint, num, card.omega, seed, device))
-    working(f"training a classifier on {len(data.labels):,} images")
-    return training_set_row(row, classifier.config, data, split.test, device)
+        data = joined(data, generated_images(checkpoint, num, card.omega, seed, device, tell))
+    return training_set_row(row, classifier.config, data, split.test, device, tell)

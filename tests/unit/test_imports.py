@@ -23,6 +23,7 @@ LARGE = (
     [
         "diffrop.checkpoint_header",
         "diffrop.config",
+        "diffrop.console.study_launch",
         "diffrop.errors",
         "diffrop.metrics",
         "diffrop.metrics.extractors",

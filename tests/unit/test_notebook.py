@@ -98,11 +98,12 @@ def test_run_launches_what_the_command_would(
     monkeypatch.setattr("diffrop.console.study_launch.print_places", lambda *_: None)
     study = diffrop.Study("loss", study_name="s", quiet=True, gpus_per_worker=0)
     result = study.run()
-    config, launch, typed, view, _, pages, _, notify = launched[0]
+    config, launch, asked, typed, view, _, pages, _, notify = launched[0]
     own = load_command("study loss").COMMAND  # type: ignore[attr-defined]
     assert (config, launch, view) == (study.config, study.launch, "quiet")
     assert typed == "diffrop study loss --study-name=s --quiet --gpus-per-worker=0"
     assert (pages, notify) == (own.pages, None)
+    assert "launch.gpus_per_worker" in asked and "training.precision" not in asked
     assert result.study.directory == directory
 
 

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from diffrop.console import alerts as alerts_module
-from diffrop.console import study_launch
 from diffrop.console.alerts import FLUSH_S, AlertScreen
 from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
@@ -193,8 +192,8 @@ def command(monkeypatch: pytest.MonkeyPatch, finished: tuple[StudyStore, StudyRe
         words = [*argv, "--study-name", "s", "--json"]
         return made.main(Call("diffrop study x", words, environment))
 
-    monkeypatch.setattr(study_launch, "prepare", prepared)
-    monkeypatch.setattr(study_launch, "run_study", launched)
+    monkeypatch.setattr("diffrop.engine.prepare.prepare", prepared)
+    monkeypatch.setattr("diffrop.engine.run.run_study", launched)
     return run
 
 

@@ -8,8 +8,10 @@ from diffrop.analysis.data.load import load_study
 from diffrop.analysis.report.render import study_answer
 from diffrop.analysis.report.summary import answer
 from diffrop.console.call import Call
+from diffrop.console.commands import StudyCommand
 from diffrop.console.results import MAX_ROWS
 from diffrop.console.screens import View
+from diffrop.console.shown import LOADING
 from diffrop.console.study_launch import (
     SCREEN_LINES,
     chosen_view,
@@ -19,10 +21,13 @@ from diffrop.console.study_launch import (
     warnings_before,
 )
 from diffrop.console.terminal import Terminal
+from diffrop.engine.preparing import Preparing
 from diffrop.engine.result_files import write_results
 from diffrop.engine.run import FinishedStudy
+from diffrop.record.study_folder import StudyFolder
+from tests.made import no_pages
 from tests.made.finished_study import open_finished_study, write_finished_study
-from tests.made.small import small_experiment, small_study
+from tests.made.small import SPACE, small_experiment, small_study
 from tests.made.written_report import write_report
 
 LONG = "python studies/run_tau_sweep.py --data-root 'my photos' " + " ".join(
@@ -52,6 +57,40 @@ def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
     (line,) = warnings_before(dataclasses.replace(small_study(), experiment=experiment))
     assert line.startswith("warning: training.warmup_images is 128,000 in a training of 128")
     assert "No best will be named" in line and "To fix: " in line
+
+
+def refused(root: Path) -> None:
+    """Run the command of a study that must be refused."""
+    argv = ["--runs-root", str(root), "--study-name", "s"]
+    with pytest.raises(SystemExit) as ended:
+        StudyCommand("tau", "A study.", SPACE, pages=no_pages).main(Call("x", argv, {}))
+    assert ended.value.code == 2
+
+
+def test_new_study_is_seen_to_prepare_before_its_libraries_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def refusal(*_: object) -> None:
+        preparing = Preparing(StudyFolder(tmp_path / "runs" / "s"))
+        seen.extend(activity.what for activity in preparing.activities())
+        raise ValueError("it does not fit this machine")
+
+    monkeypatch.setattr("diffrop.console.study_launch.on_this_machine", refusal)
+    refused(tmp_path / "runs")
+    assert seen == [LOADING] and not (tmp_path / "runs").exists()
+
+
+def test_folder_that_is_there_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "mine").touch()
+    refused(tmp_path)
+    shown = capsys.readouterr()
+    assert "exists in" in shown.err and "preparing" not in shown.out
+    assert [path.name for path in tmp_path.glob("**/*")] == ["s", "mine"]
 
 
 def shown_lines(lines: list[str], width: int) -> list[str]:

@@ -34,7 +34,7 @@ def test_folder_says_what_is_done_and_goes_without_a_study(folder: StudyFolder) 
     mine, another = Preparing(folder), Preparing(folder)
     mine.note("nothing yet", None)  # it has no place
     with contextlib.suppress(ValueError), mine.run():
-        assert another.others() and not another.is_abandoned
+        assert another.others() and not another.is_unclaimed
         assert another.activities() == []  # nothing was said
         mine.note("features: 1 of 9", 0.1)
         mine.note("features: 2 of 9", 0.2)  # so soon it is not written
@@ -64,7 +64,7 @@ def test_study_whose_configuration_is_lost_is_not_removed(folder: StudyFolder, k
     run_bare(KILLED, str(folder.path.with_name("other")))
     other = StudyFolder(folder.path.with_name("other"))
     (other.path / kept).mkdir(parents=True)
-    assert list(other.preparing.iterdir()) and not Preparing(other).is_abandoned
+    assert list(other.preparing.iterdir()) and not Preparing(other).is_unclaimed
 
 
 def test_two_processes_do_not_prepare_one_study(folder: StudyFolder, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_a_killed_preparation_left_gives_way(folder: StudyFolder, tmp_path:
     run_bare(KILLED, str(folder.path))
     assert list(folder.preparing.iterdir())
     found = Preparing(folder)
-    assert found.is_abandoned and found.activities() == []
+    assert found.is_unclaimed and found.activities() == []
     assert check_launch(small_study(), launch_in(tmp_path)).path == folder.path
     assert folder.preparing.exists()  # a check changes nothing
     with found.run():

@@ -23,6 +23,7 @@ from diffrop.tables.written import terminal_lines, written_table
 from tests.made.commands import command
 from tests.made.small import small_inputs
 from tests.made.tables import card_of, plan_of
+from tests.made.told import ToldScreen
 
 QUIET = QuietScreen()
 TINY = ["--table", "4", "--rows", "ddpm,reweighting", "--images", "64", "--num-samples", "20"]
@@ -107,8 +108,9 @@ def test_classifier_table_trains_model_and_classifiers(tmp_path: Path) -> None:
     short = dataclasses.replace(plan.classifier.config, num_images=64, batch_size=32)
     plan = dataclasses.replace(plan, classifier=dataclasses.replace(plan.classifier, config=short))
     inputs = TableInputs(small_inputs(), load_split(plan.data))
-    launch = LaunchConfig(runs_root=str(tmp_path))
-    results = run_table(plan, inputs, launch, QUIET)
+    launch, screen = LaunchConfig(runs_root=str(tmp_path)), ToldScreen()
+    results = run_table(plan, inputs, launch, screen)
+    assert {"drawing 20 images", "training a classifier on 710 images"} <= {*screen.words}
     counts = [r.classification["num_training_images"] for r in results if r.classification]
     assert counts[1] == counts[0] + 20
     assert results[1].card is not None
