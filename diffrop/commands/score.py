@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from diffrop.activity import Tell
 from diffrop.console.call import Call
-from diffrop.console.configs import experiment_changes, experiment_config, given, runs_root
+from diffrop.console.configs import (
+    experiment_changes,
+    experiment_config,
+    flags_named,
+    given,
+    runs_root,
+)
 from diffrop.console.drawing import Drawing, add_drawing, drawing_of
 from diffrop.console.options import (
     DATA_OPTIONS,
@@ -109,7 +115,8 @@ def configured(
 
     checkpoint = read_checkpoint(args.checkpoint)
     sampling_of(checkpoint, how.sampler)
-    config, dataset = checkpoint_config(checkpoint, experiment_changes(args))
+    with flags_named(args):
+        config, dataset = checkpoint_config(checkpoint, experiment_changes(args))
     check_scorable(config, dataset, [config.evaluation.num_samples])
     return config, dataset, checkpoint
 

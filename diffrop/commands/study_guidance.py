@@ -13,7 +13,7 @@ from rich.console import Console
 
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
-from diffrop.console.configs import experiment_changes, runs_root
+from diffrop.console.configs import experiment_changes, flags_named, runs_root
 from diffrop.console.options import add_options, add_trust, command_parser, shown
 from diffrop.console.terminal import Terminal
 from diffrop.console.typed import local_path, whole_numbers
@@ -97,9 +97,10 @@ def scored(args: argparse.Namespace, root: Path, console: Console) -> "pd.DataFr
     files, trusted, cache = checkpoints(args), args.trust_code, root / ".cache"
     with contextlib.closing(open_screen("lines", console)) as screen:
         tell = screen.working
-        swept, inputs = ready_to_sample(
-            files, changes, cache, device, trust_code=trusted, tell=tell
-        )
+        with flags_named(args):
+            swept, inputs = ready_to_sample(
+                files, changes, cache, device, trust_code=trusted, tell=tell
+            )
         for each in swept:
             screen.say(f"{each.label}, {each.images_seen:,} images seen")
         return score_choices(swept, inputs, tell)

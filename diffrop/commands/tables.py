@@ -48,7 +48,8 @@ def parser(command: str) -> argparse.ArgumentParser:
     generated = "Table 3: images that each model adds (1,000; published: 50,000)"
     add("--num-generated", type=at_least_1, default=1_000, metavar="N", help=generated)
     words = "Table 3: seen by each classifier"
-    add_options(table, "classifier.num_images", flags="--classifier-images", help=words)
+    flag = "--classifier-images"
+    add_options(table, "classifier.num_images", flags=flag, parse=at_least_1, help=words)
     add(
         "--test-root",
         type=folder,
