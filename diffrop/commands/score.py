@@ -211,8 +211,8 @@ def main(call: Call) -> int:
         from diffrop.console.results import metrics_table
 
         omega = None if how is None else how.omega
-        table = metrics_table(report.scores, report.intervals, report.protocol.extractor)
-        console.print(table)
+        extractor = report.protocol.extractor
+        console.print(metrics_table(report.scores, report.intervals, extractor, console.width))
         console.print(summary(report, omega), soft_wrap=True)
         if how is not None and how.words:
             console.print(how.words, soft_wrap=True)

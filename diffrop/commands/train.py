@@ -130,7 +130,7 @@ def run(
     for line in final_lines(result.card, reference_scores):
         console.print(line)
     card = result.card
-    console.print(metrics_table(card.scores, card.intervals, card.extractor))
+    console.print(metrics_table(card.scores, card.intervals, card.extractor, console.width))
     for line in result.untracked:
         console.print(line)
     checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)

@@ -148,6 +148,7 @@ def run(
             if alerts is not None:
                 words = ended_words(finished, _answer(answer, folder))
                 alerts.ended(words, finished.result.confirmation)
+            kept.keep(*finished.untracked)
             return finished
         finally:
             if folder.config.exists():  # it is made once its cluster stands
@@ -238,7 +239,7 @@ def print_results(finished: FinishedStudy, console: Console) -> None:
     cost = read_record(StudyFolder(finished.directory).cost, CostRecord)
     if cost is not None and cost.plan and cost.actual:
         console.print()
-        console.print(comparison_table(cost.plan, cost.actual))
+        console.print(comparison_table(cost.plan, cost.actual, console.width))
     table, note = _fitting(finished, console)
     console.print()
     if finished.answer:
@@ -256,6 +257,7 @@ def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
     """
     result, width = finished.result, console.width
     below = sum(math.ceil(len(line) / width) for line in _commands(finished))
+    below += bool(finished.untracked)  # while this is printed, more may come to be missing
     for most in range(MAX_ROWS, MIN_ROWS - 1, -1):
         table, left_out = results_table(result, width, most)
         more = len(result.trials) - table.row_count
@@ -263,7 +265,8 @@ def _fitting(finished: FinishedStudy, console: Console) -> tuple[Table, str]:
         note = protocol(result)
         if left_out:
             note += f" Not shown, but in trials.csv: {', '.join(left_out)}."
-        texts = filter(None, (finished.answer, note, *_early_end(finished)))
+        named = (*_early_end(finished), *finished.untracked[:1])
+        texts = filter(None, (finished.answer, note, *named))
         lines = below + sum(len(Text(text).wrap(console, width)) for text in texts)
         if lines + table.row_count + OTHER_LINES <= SCREEN_LINES:
             break
@@ -276,9 +279,16 @@ def _early_end(finished: FinishedStudy) -> list[str]:
     return lines + ["Interrupted."] * finished.interrupted
 
 
+def _untracked(finished: FinishedStudy) -> list[str]:
+    """Return what MLflow lacks, in two sentences at most."""
+    more = len(finished.untracked) - 1
+    others = [f"So are {more:,} more, which {finished.directory.name}/study.log names."]
+    return finished.untracked[:1] + others * (more > 0)
+
+
 def print_places(finished: FinishedStudy, console: Console) -> None:
     """Print what MLflow lacks, where the figures and tracked runs are, how to train the best."""
-    for line in finished.untracked:
+    for line in _untracked(finished):
         console.print(line, soft_wrap=False)
     shown, folder = relative(finished.directory), StudyFolder(finished.directory)
     console.print()

@@ -75,9 +75,13 @@ def last_screen(finished: FinishedStudy, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["command", LONG])
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize(("interrupted", "num_untracked"), [(False, 0), (True, 0), (False, 9)])
 def test_last_screen_fits_whatever_stands_below_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, interrupted: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    interrupted: bool,
+    num_untracked: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_finished_study(tmp_path, command)
@@ -89,10 +93,17 @@ def test_last_screen_fits_whatever_stands_below_the_table(
     shown = dataclasses.replace(result, trials=[*result.trials, *more])
     uri = f"sqlite:////home/somebody/{'projects/' * 4}diffrop/runs/mlflow.db"
     refusal = "the budget of 2 GPU-hours is spent, and another trial takes 0.4" * interrupted
+    untracked = [
+        f"trial t{number:03d} is not completely in MLflow at http://localhost:5000: the server "
+        "did not answer in time"
+        for number in range(num_untracked)
+    ]
     finished = FinishedStudy(
-        shown, store.path, {}, uri, [], interrupted, refusal, study_answer(store.path)
+        shown, store.path, {}, uri, untracked, interrupted, refusal, study_answer(store.path)
     )
     lines = shown_lines(last_screen(finished, 80), 80)
+    told = [line for line in lines if "not completely in MLflow" in line or "So are 8" in line]
+    assert len(told) == 2 * (num_untracked > 0)
     assert len(lines) < SCREEN_LINES
     num_rows = sum(line.startswith("t0") for line in lines)
     assert len(lines) == SCREEN_LINES - 1 or num_rows == MAX_ROWS
