@@ -27,6 +27,7 @@ from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
+from diffrop.study.learned import warmup_warnings
 from diffrop.tables.published import TABLES
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ def main(call: Call) -> int:
         check_folder(plan, launch.resume)
         check_table(plan, launch)
         done = [row for row in plan.rows if stored_result(plan, row) is not None]
+        left = [config.training for row, config in plan.configs.items() if row not in done]
+        for line in warmup_warnings(left):
+            console.print(line)
         if args.dry_run:
             print(*cost_lines(plan, done), sep="\n")
             return 0

@@ -27,6 +27,7 @@ from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
 from diffrop.record.exported_config import Export, load_export
 from diffrop.study.config import LaunchConfig
+from diffrop.study.learned import warmup_warnings
 
 OMEGAS = "evaluation.guidance_scales"
 RESUME_HINT = "carry on with the same command, --name {name} and --resume"
@@ -149,5 +150,7 @@ def main(call: Call) -> int:
         if exported is None:
             asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
             config = for_device(config, asked, on_gpu)
+        for line in warmup_warnings([config.training]):
+            console.print(line)
         trusted, omega = trusts_extractor(args), omega_line(exported, config)
         return run(config, launch, directory, console, trusted, omega)

@@ -46,7 +46,7 @@ from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import storable_words
 from diffrop.scoring.data_summary import data_lines
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.learned import within_warmup
+from diffrop.study.learned import warmup_warnings, within_warmup
 from diffrop.tracking.uri import ui_command
 from diffrop.webhook import Webhook
 
@@ -68,11 +68,11 @@ def typed_command(call: Call) -> str:
 
 
 def warnings_before(config: StudyConfig) -> list[str]:
-    """Return what makes a study meaningless and is known before it starts, with a remedy."""
+    """Return what takes its meaning from a study or a trial, before it starts, with a remedy."""
     training = config.experiment.training
-    found = within_warmup(training.num_images, training.warmup_images)
-    fix = "No best will be named. To fix: a longer training (--images), or a shorter warm-up."
-    return [" ".join(["warning:", *found, fix])] if found else []
+    ends = [corner.training for corner in config.space.corners(config.experiment)]
+    learns = not within_warmup(training.num_images, training.warmup_images)
+    return warmup_warnings([training, *ends], "" if learns else "No best will be named.")
 
 
 def show_plan(config: StudyConfig, launch: LaunchConfig, console: Console) -> None:

@@ -15,7 +15,7 @@ from tests.made.small import ROOT
 
 
 def installed_in(folder: Path) -> ModuleType:
-    """Import the module from a folder of installed packages, beside a stranger's pyproject.toml."""
+    """Import the module from a folder of packages, beside a stranger's pyproject.toml."""
     (folder / "diffrop").mkdir(parents=True)
     (folder / "pyproject.toml").write_text('[project]\nname = "another"\n')
     copy = shutil.copyfile(ROOT / "diffrop/extras.py", folder / "diffrop/extras.py")

@@ -21,6 +21,7 @@ from diffrop.console.study_launch import (
 from diffrop.console.terminal import Terminal
 from diffrop.engine.result_files import write_results
 from diffrop.engine.run import FinishedStudy
+from diffrop.study.space import Parameter, SearchSpace
 from tests.made.finished_study import open_finished_study, write_finished_study
 from tests.made.small import small_experiment, small_study
 from tests.made.written_report import write_report
@@ -47,11 +48,26 @@ def test_view_is_that_of_the_options(json_lines: bool, quiet: bool, view: View) 
 
 
 def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
-    assert warnings_before(small_study()) == []
+    experiment = small_experiment(training__warmup_images=63)
+    assert warnings_before(dataclasses.replace(small_study(), experiment=experiment)) == []
     experiment = small_experiment(training__warmup_images=128_000)
     (line,) = warnings_before(dataclasses.replace(small_study(), experiment=experiment))
     assert line.startswith("warning: training.warmup_images is 128,000 in a training of 128")
     assert "No best will be named" in line and "To fix: " in line
+
+
+@pytest.mark.parametrize(("longest", "warned"), [(63, False), (120, True), (128, True)])
+def test_warmups_that_are_searched_are_judged_too(longest: int, warned: bool) -> None:
+    searched = Parameter(
+        name="training.warmup_images", low=8, high=longest, source="the test's own"
+    )
+    space = SearchSpace(parameters=(searched,))
+    experiment = small_experiment(training__warmup_images=16)
+    lines = warnings_before(dataclasses.replace(small_study(), experiment=experiment, space=space))
+    assert len(lines) == warned
+    for line in lines:
+        assert f"training.warmup_images is {longest} in a training of 128 images" in line
+        assert "Others have shorter ones." in line and "No best" not in line
 
 
 def shown_lines(lines: list[str], width: int) -> list[str]:
