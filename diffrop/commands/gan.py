@@ -41,7 +41,8 @@ def configs(args: argparse.Namespace) -> tuple[GanConfig, DataConfig, Evaluation
     start = chosen_recipe(args).experiment
     with flags_named(args, "data"):
         data = dataclasses.replace(start.data, **given(args, "data"))
-    evaluation = dataclasses.replace(start.evaluation, **given(args, "evaluation"))
+    with flags_named(args, "evaluation"):
+        evaluation = dataclasses.replace(start.evaluation, **given(args, "evaluation"))
     asked = given(args, "gan")
     gan = gan_recipe(asked.get("model", GanConfig().model), data.dataset).to_dict()
     settings = dict(vars(args).get("settings", ()))

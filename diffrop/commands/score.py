@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from diffrop.activity import Tell
 from diffrop.console.call import Call
-from diffrop.console.configs import experiment_changes, experiment_config, given, runs_root
+from diffrop.console.configs import (
+    experiment_changes,
+    experiment_config,
+    flags_named,
+    given,
+    runs_root,
+)
 from diffrop.console.drawing import Drawing, add_drawing, drawing_of
 from diffrop.console.options import (
     DATA_OPTIONS,
@@ -109,7 +115,8 @@ def configured(
 
     checkpoint = read_checkpoint(args.checkpoint)
     sampling_of(checkpoint, how.sampler)
-    config, dataset = checkpoint_config(checkpoint, experiment_changes(args), tell)
+    with flags_named(args):
+        config, dataset = checkpoint_config(checkpoint, experiment_changes(args), tell)
     check_scorable(config, dataset, [config.evaluation.num_samples])
     return config, dataset, checkpoint
 
@@ -202,8 +209,8 @@ def main(call: Call) -> int:
         from diffrop.console.results import metrics_table
 
         omega = None if how is None else how.omega
-        table = metrics_table(report.scores, report.intervals, report.protocol.extractor)
-        console.print(table)
+        extractor = report.protocol.extractor
+        console.print(metrics_table(report.scores, report.intervals, extractor, console.width))
         console.print(summary(report, omega), soft_wrap=True)
         if how is not None and how.words:
             console.print(how.words, soft_wrap=True)

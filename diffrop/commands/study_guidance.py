@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from diffrop.console.call import Call
 from diffrop.console.commands import relative
-from diffrop.console.configs import experiment_changes, runs_root
+from diffrop.console.configs import experiment_changes, flags_named, runs_root
 from diffrop.console.options import add_options, add_trust, command_parser, shown
 from diffrop.console.shown import command_screen
 from diffrop.console.terminal import Terminal
@@ -95,7 +95,10 @@ def scored(args: argparse.Namespace, root: Path, screen: "Screen") -> "pd.DataFr
     changes = {"evaluation.guidance_scales": OMEGAS, **experiment_changes(args)}
     files, trusted, cache = checkpoints(args), args.trust_code, root / ".cache"
     tell = screen.working
-    swept, inputs = ready_to_sample(files, changes, cache, device, trust_code=trusted, tell=tell)
+    with flags_named(args):
+        swept, inputs = ready_to_sample(
+            files, changes, cache, device, trust_code=trusted, tell=tell
+        )
     for each in swept:
         screen.say(f"{each.label}, {each.images_seen:,} images seen")
     return score_choices(swept, inputs, tell)

@@ -28,6 +28,7 @@ from diffrop.console.terminal import Terminal
 from diffrop.console.typed import at_least_1, folder, names, whole
 from diffrop.edge import FAULT, errors_to_exit
 from diffrop.study.config import LaunchConfig, check_name
+from diffrop.study.learned import warmup_warnings
 from diffrop.tables.published import PUBLISHED_SAMPLER, PUBLISHED_SAMPLING, TABLES
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def parser(command: str) -> argparse.ArgumentParser:
     add("--published-sampler", action="store_true", help=words)
     add("--num-generated", type=at_least_1, default=1_000, metavar="N", help=generated)
     words = "Table 3: seen by each classifier"
-    add_options(table, "classifier.num_images", flags="--classifier-images", help=words)
+    flag = "--classifier-images"
+    add_options(table, "classifier.num_images", flags=flag, parse=at_least_1, help=words)
     add(
         "--test-root",
         type=folder,
@@ -141,6 +143,9 @@ def main(call: Call) -> int:
             check_folder(plan, launch.resume)
             check_table(plan, launch, screen.working)
         done = [row for row in plan.rows if stored_result(plan, row) is not None]
+        left = [config.training for row, config in plan.configs.items() if row not in done]
+        for line in warmup_warnings(left):
+            console.print(line)
         if args.dry_run:
             print(*cost_lines(plan, done), sep="\n")
             return 0

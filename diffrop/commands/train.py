@@ -30,6 +30,7 @@ from diffrop.edge import errors_to_exit
 from diffrop.errors import FaultError
 from diffrop.record.exported_config import Export, load_export
 from diffrop.study.config import LaunchConfig
+from diffrop.study.learned import warmup_warnings
 
 if TYPE_CHECKING:
     from diffrop.engine.final_training import FinalResult
@@ -143,7 +144,7 @@ def show(
     for line in final_lines(result.card, reference_scores):
         console.print(line)
     card = result.card
-    console.print(metrics_table(card.scores, card.intervals, card.extractor))
+    console.print(metrics_table(card.scores, card.intervals, card.extractor, console.width))
     for line in result.untracked:
         console.print(line)
     checkpoint = TrialFolder(relative(directory)).scored_checkpoint(result.card.images_seen)
@@ -164,6 +165,8 @@ def main(call: Call) -> int:
             if exported is None:
                 asked, on_gpu = experiment_changes(args), launch.gpus_per_worker > 0
                 config = for_device(config, asked, on_gpu)
+            for line in warmup_warnings([config.training]):
+                screen.say(line)
             trusted, omega = trusts_extractor(args), omega_line(exported, config)
             result, scores = trained(config, launch, directory, screen, trusted, omega)
         return show(result, scores, directory, console)

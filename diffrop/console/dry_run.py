@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diffrop.activity import time_text
-from diffrop.console.tables import Column, fitted_table, plain_table
+from diffrop.console.tables import Column, fitted_table
 from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.cost.actual import comparison
 from diffrop.cost.plan import make_plan
@@ -246,15 +246,15 @@ def plan_lines(plan: PlannedCost, config: StudyConfig, launch: LaunchConfig) -> 
     return lines
 
 
-def comparison_table(plan: PlannedCost, actual: StudyCost) -> Table:
-    """Return planned and actual cost side by side."""
-    table = plain_table(2)
-    table.add_column("", no_wrap=True)
-    for heading in ("planned", "actual"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in comparison(plan, actual):
-        table.add_row(*row)
-    return table
+def comparison_table(plan: PlannedCost, actual: StudyCost, width: int = TABLE_WIDTH) -> Table:
+    """Return planned and actual cost side by side; the plan gives way where both do not fit."""
+    names, planned, done = map(list, zip(*comparison(plan, actual), strict=True))
+    columns = [
+        Column("", names, 3, is_text=True),
+        Column("planned", planned, 1),
+        Column("actual", done, 2),
+    ]
+    return fitted_table(columns, width)[0]
 
 
 def duration_text(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from diffrop.console.tables import Column, fitted_table, number, plain_table
+from diffrop.console.tables import Column, fitted_table, number
 from diffrop.console.terminal import TABLE_WIDTH
 from diffrop.metrics.interval import Interval
 from diffrop.metrics.protocol import name_note
@@ -18,8 +18,10 @@ from diffrop.shot_groups import GROUPS
 from diffrop.study.ranking import order_in_words
 from diffrop.study.space import FORM_KEY
 
-MIN_ROWS, MAX_ROWS = 3, 9
+MIN_ROWS, MAX_ROWS = 2, 9
 """Trials on the last screen, as many as fit."""
+GROUP_IMPORTANCE = dict(zip(GROUPS, (3, 1, 0, 2), strict=True))
+"""Of all, many, medium and few: where there is no room, the least goes first."""
 HEADINGS = {"contrastive.decay_temperature": "decay"}
 """Of searched keys whose last word is too long."""
 
@@ -110,30 +112,38 @@ def protocol(result: StudyResult) -> str:
 
 
 def metrics_table(
-    scores: Mapping[str, float], intervals: Mapping[str, Interval], extractor: str
+    scores: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    extractor: str,
+    width: int = TABLE_WIDTH,
 ) -> Table:
-    """Return every metric, per group, for the terminal; it fits 80 columns.
+    """Return every metric, per group, for the terminal.
 
-    FIDs carry half the width of their 95 % interval.
+    FIDs carry half the width of their 95 % interval. Below the table stand what belongs to the
+    metrics' names, and the groups for which there is no room.
 
     Args:
         scores: by `metric/group`.
         intervals: of those that have one.
         extractor: of the features.
+        width: columns of characters that there are.
     """
-    table = plain_table(2)
-    table.add_column("metric")
-    for group in GROUPS:
-        table.add_column(group, justify="right", no_wrap=True)
-    for metric in dict.fromkeys(name.partition("/")[0] for name in scores):
-        cells = []
-        for group in GROUPS:
-            name = f"{metric}/{group}"
-            ends = intervals.get(name) if metric in ("fid", "fid_full") else None
-            width = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""
-            cells.append(number(scores.get(name), ".4g") + width)
-        table.add_row(f"{metric} {name_note(metric, extractor)}".rstrip(), *cells)
+    metrics = list(dict.fromkeys(name.partition("/")[0] for name in scores))
+    columns = [Column("metric", metrics, len(GROUP_IMPORTANCE), is_text=True)]
+    for group, importance in GROUP_IMPORTANCE.items():
+        cells = [_metric_cell(f"{metric}/{group}", scores, intervals) for metric in metrics]
+        columns.append(Column(group, cells, importance))
+    table, left_out = fitted_table(columns, width)
+    notes = [f"{name} {note}" for name in metrics if (note := name_note(name, extractor))]
+    table.caption = "\n".join(notes + [f"not shown: {', '.join(left_out)}"] * bool(left_out))
+    table.caption_justify, table.caption_style = "left", ""
     return table
+
+
+def _metric_cell(name: str, scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> str:
+    ends = intervals.get(name) if name.startswith(("fid/", "fid_full/")) else None
+    half = f" +-{(ends.high - ends.low) / 2:.3g}" if ends else ""
+    return number(scores.get(name), ".4g") + half
 
 
 def scale(result: StudyResult, reference_scores: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ from diffrop.record.settings import read_settings
 from diffrop.record.study_folder import StudyFolder
 from diffrop.redaction import storable_words
 from diffrop.study.config import LaunchConfig, StudyConfig
-from diffrop.study.learned import within_warmup
+from diffrop.study.learned import warmup_warnings, within_warmup
 from diffrop.tracking.uri import ui_command
 from diffrop.webhook import Webhook
 
@@ -72,11 +72,11 @@ def typed_command(call: Call) -> str:
 
 
 def warnings_before(config: StudyConfig) -> list[str]:
-    """Return what makes a study meaningless and is known before it starts, with a remedy."""
+    """Return what takes its meaning from a study or a trial, before it starts, with a remedy."""
     training = config.experiment.training
-    found = within_warmup(training.num_images, training.warmup_images)
-    fix = "No best will be named. To fix: a longer training (--images), or a shorter warm-up."
-    return [" ".join(["warning:", *found, fix])] if found else []
+    ends = [corner.training for corner in config.space.corners(config.experiment)]
+    learns = not within_warmup(training.num_images, training.warmup_images)
+    return warmup_warnings([training, *ends], "" if learns else "No best will be named.")
 
 
 def show_plan(
@@ -175,6 +175,7 @@ def run(
             if alerts is not None:
                 words = ended_words(finished, _answer(answer, folder))
                 alerts.ended(words, finished.result.confirmation)
+            kept.keep(*finished.untracked)
             return finished
         finally:
             if folder.config.exists():  # it is made once its cluster stands
@@ -273,7 +274,7 @@ def print_results(finished: "FinishedStudy", console: Console) -> None:
         from diffrop.console.dry_run import comparison_table
 
         console.print()
-        console.print(comparison_table(cost.plan, cost.actual))
+        console.print(comparison_table(cost.plan, cost.actual, console.width))
     table, note = _fitting(finished, console)
     console.print()
     if finished.answer:
@@ -291,6 +292,7 @@ def _fitting(finished: "FinishedStudy", console: Console) -> tuple[Table, str]:
     """
     result, width = finished.result, console.width
     below = sum(math.ceil(len(line) / width) for line in _commands(finished))
+    below += bool(finished.untracked)  # while this is printed, more may come to be missing
     for most in range(MAX_ROWS, MIN_ROWS - 1, -1):
         table, left_out = results_table(result, width, most)
         more = len(result.trials) - table.row_count
@@ -298,7 +300,8 @@ def _fitting(finished: "FinishedStudy", console: Console) -> tuple[Table, str]:
         note = protocol(result)
         if left_out:
             note += f" Not shown, but in trials.csv: {', '.join(left_out)}."
-        texts = filter(None, (finished.answer, note, *_early_end(finished)))
+        named = (*_early_end(finished), *finished.untracked[:1])
+        texts = filter(None, (finished.answer, note, *named))
         lines = below + sum(len(Text(text).wrap(console, width)) for text in texts)
         if lines + table.row_count + OTHER_LINES <= SCREEN_LINES:
             break
@@ -311,9 +314,16 @@ def _early_end(finished: "FinishedStudy") -> list[str]:
     return lines + ["Interrupted."] * finished.interrupted
 
 
+def _untracked(finished: "FinishedStudy") -> list[str]:
+    """Return what MLflow lacks, in two sentences at most."""
+    more = len(finished.untracked) - 1
+    others = [f"So are {more:,} more, which {finished.directory.name}/study.log names."]
+    return finished.untracked[:1] + others * (more > 0)
+
+
 def print_places(finished: "FinishedStudy", console: Console) -> None:
     """Print what MLflow lacks, where the figures and tracked runs are, how to train the best."""
-    for line in finished.untracked:
+    for line in _untracked(finished):
         console.print(line, soft_wrap=False)
     shown, folder = relative(finished.directory), StudyFolder(finished.directory)
     console.print()

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from diffrop.errors import StudyError
 from diffrop.storage import try_lock
 
@@ -104,7 +106,8 @@ class Drivers:
 def _has_died_here(name: str) -> bool:
     """Whether a driver was a process of this machine that is no more; see `Drivers.own`."""
     host, _, rest = name.rpartition("-")[0].rpartition("-")
-    return host == socket.gethostname() and not Path("/proc", rest).exists()
+    runs = rest.isdecimal() and psutil.pid_exists(int(rest))  # macOS has no /proc
+    return host == socket.gethostname() and not runs
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class FinishedStudy:
     """Of pure noise and of real images."""
     tracking_uri: str
     untracked: list[str]
-    """One sentence for each thing that is missing in MLflow."""
+    """One sentence for each thing that is missing in MLflow, as far as it is known."""
     interrupted: bool
     """Whether it was asked to stop."""
     refusal: str
@@ -165,7 +165,7 @@ def _close(
         folder.path,
         reference_scores=run.prepared.reference_scores,
         tracking_uri=tracking_uri(run.launch),
-        untracked=[],
+        untracked=run.tracker.missing(),
         interrupted=run.stop.requested,
         refusal=refusal,
     )

@@ -59,8 +59,10 @@ def resources_per_trial(launch: LaunchConfig) -> tuple[int, float]:
 
 
 def local_resources() -> tuple[int, int]:
-    """Return the CPUs that this process may use, and the GPUs of this machine."""
-    return len(os.sched_getaffinity(0)), torch.cuda.device_count()
+    """Return the CPUs that this process may use, all where no limit is told, and the GPUs."""
+    known = hasattr(os, "sched_getaffinity")  # macOS lacks it
+    cpus = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return cpus, torch.cuda.device_count()
 
 
 def nodes() -> list[dict[str, float]]:

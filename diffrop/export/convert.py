@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffrop.checkpoint_file import Checkpoint
 from diffrop.config import ExperimentConfig
 from diffrop.errors import CheckpointError
+from diffrop.extras import install_command
 from diffrop.models.unet import Downsample, ResBlock, UNet, group_norm
 from diffrop.study.sampling_choice import with_sampler
 from diffrop.training.checkpoint import config_of
@@ -43,7 +44,7 @@ def export_pipeline(
         import diffusers
     except ImportError as error:
         raise ValueError(
-            "diffusers is not installed. To fix: pip install 'diffrop-studies[diffusers]'"
+            f"diffusers is not installed. To fix: {install_command('diffusers')}"
         ) from error
     if directory.exists() and any(directory.iterdir()):
         raise ValueError(f"folder {str(directory)!r} is not empty. To fix: name a new one.")

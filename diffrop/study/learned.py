@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from diffrop.config import TrainingConfig
+
+LONG_WARMUP = 0.5
+"""Share of a training from which on its warm-up is warned of."""
 EQUAL = 1e-4
 """Scores that differ by less than this share of themselves are equal: FID shows no more."""
 
@@ -19,6 +23,28 @@ def within_warmup(num_images: int, warmup_images: int) -> list[str]:
         f"training.warmup_images is {warmup_images:,} in a training of {num_images:,} images: it "
         "ends before its learning rate is reached."
     ]
+
+
+def warmup_warnings(trainings: Sequence[TrainingConfig], then: str = "") -> list[str]:
+    """Return a warning, with a remedy, of the longest warm-up, if it is long; else none.
+
+    Args:
+        trainings: those that are begun together.
+        then: what it means for them, in a sentence.
+    """
+    if not trainings:
+        return []
+    longest = max(trainings, key=lambda training: training.warmup_images / training.num_images)
+    warmup, images = longest.warmup_images, longest.num_images
+    if warmup < LONG_WARMUP * images:
+        return []
+    found = within_warmup(images, warmup) or [
+        f"training.warmup_images is {warmup:,} in a training of {images:,} images: "
+        f"{100 * warmup // images}% of it pass before its learning rate is reached."
+    ]
+    others = "Others have shorter ones." * any(each.warmup_images < warmup for each in trainings)
+    fix = "To fix: a longer training (--images), or a shorter warm-up."
+    return [" ".join(filter(None, ["warning:", *found, others, then, fix]))]
 
 
 def nothing_learned(

@@ -181,6 +181,10 @@ class Tracker:
                 what = f"the record of {trial.label}"
                 self._attempt(what, functools.partial(self._log_record, trial))
         self._attempt("the launch", lambda: self._end(status))
+        return self.missing()
+
+    def missing(self) -> list[str]:
+        """Return one sentence for each thing that is not completely in MLflow."""
         return [
             f"{what} is not completely in MLflow at {self._shown_uri}: {reason}"
             for what, (reason, _) in self._missing.items()

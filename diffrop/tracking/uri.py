@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy
 
+from diffrop.extras import install_command
 from diffrop.redaction import redact
 from diffrop.schema import require
 from diffrop.sqlite_file import database_file, mlflow_url
@@ -94,7 +95,7 @@ def _postgresql_uri(url: sqlalchemy.URL, timeout_s: float) -> str:
     if url.drivername == "postgresql" and drivers:
         url = url.set(drivername=f"postgresql+{drivers[0]}")
     installed = url.drivername.partition("+")[2] in drivers
-    hint = "one whose driver is installed (pip install 'diffrop-studies[postgresql]')"
+    hint = f"one whose driver is installed ({install_command('postgresql')})"
     require(installed, "tracking_uri", redact(str(url)), hint)
     connect_timeout = str(max(2, math.ceil(timeout_s)))  # libpq takes 1 for 2
     keepalives = {"keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}

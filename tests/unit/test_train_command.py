@@ -9,7 +9,7 @@ import yaml
 
 from diffrop.commands.train import export_command, final_config, omega_line, parser
 from diffrop.config import ExperimentConfig
-from diffrop.main import load_command
+from diffrop.main import load_command, run
 from diffrop.record.exported_config import load_export
 from tests.made.small import small_experiment
 
@@ -65,6 +65,21 @@ def test_omega_that_cannot_be_kept_is_refused(tmp_path: Path, words: list[str]) 
     args = parser("diffrop train").parse_args(["--preset", "ddpm", *words])
     with pytest.raises(ValueError, match="--keep-omega is for --config"):
         final_config(args, None)
+
+
+@pytest.mark.parametrize(("images", "warned"), [("96", True), ("129", False)])
+def test_warmup_that_the_file_brings_along_is_warned_of_before_anything_is_loaded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    images: str,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("diffrop.commands.train.run", lambda *rest: 0)
+    words = ["--config", str(exported(tmp_path)), "--images", images, "--runs-root", str(tmp_path)]
+    assert run(["train", *words], "diffrop") == 0
+    sentence = f"warning: training.warmup_images is 64 in a training of {images} images: 66% of it"
+    assert (sentence in " ".join(capsys.readouterr().out.split())) is warned
 
 
 def test_checkpoint_is_exported_by_the_command_that_is_printed() -> None:

@@ -48,6 +48,7 @@ def test_classifier_command_refuses_a_checkpoint_of_other_images(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--num-samples", "0"], "error: --num-samples: num_samples is 0; allowed: at least 2"),
         (["--set", "spectral_weight=-1"], "spectral_weight is -1.0; allowed: 0 or more"),
         (["--set", "lambda=1"], "unknown configuration key 'lambda'; nearest: "),
         (["--resume"], "--resume needs --name"),

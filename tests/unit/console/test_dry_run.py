@@ -93,6 +93,17 @@ def test_narrow_plan_drops_columns_and_never_digits(width: int) -> None:
     assert max(len(line.rstrip()) for line in console.export_text().splitlines()) <= width
 
 
+@pytest.mark.parametrize(("width", "headings"), [(40, ["planned", "actual"]), (32, ["actual"])])
+def test_narrow_comparison_keeps_what_the_study_took(width: int, headings: list[str]) -> None:
+    plan = make_plan(small_study(), LaunchConfig(confirm=1), 10, PROBE, NODES)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(comparison_table(plan, plan, width))
+    head, *rows = [line.rstrip() for line in console.export_text().splitlines()]
+    assert head.split() == headings and max(map(len, rows)) <= width
+    (images,) = [row for row in rows if row.startswith("images trained")]
+    assert images.split()[2:] == [f"{plan.images:,}"] * len(headings)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.25, "0.25 s"), (80, "80 s"), (600, "10 min"), (7200, "2.0 h")],

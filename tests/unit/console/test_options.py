@@ -73,6 +73,14 @@ def help_of(key: str, **changes: str) -> str:
     return str(field_options(parser)[key].help)
 
 
+def test_images_of_a_tables_classifiers_are_refused_by_their_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parser_of("run_paper_tables").parse_args(["--table", "3", "--classifier-images", "0"])
+    assert "argument --classifier-images: 0 is too little" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_flags_of_every_script_stay(name: str) -> None:
     parser = parser_of(name)

@@ -204,6 +204,23 @@ def test_every_metric_of_a_card_fits_80_columns() -> None:
     assert lines[2].split() == ["accuracy", "0.5", "-", "-", "-"]
 
 
+@pytest.mark.parametrize(
+    ("width", "left_out"), [(80, []), (33, ["medium"]), (20, ["many", "medium", "few"])]
+)
+def test_narrow_metrics_drop_groups_and_never_digits(width: int, left_out: list[str]) -> None:
+    card = full_card(37.4069)
+    scores = card.scores | {"precision/all": 0.75, "recall/all": 0.25}
+    lines = lines_of(metrics_table(scores, card.intervals, "inception-v3-compat", width))
+    assert max(len(line.rstrip()) for line in lines) <= width
+    shown = [group for group in ("all", "many", "medium", "few") if group not in left_out]
+    assert lines[0].split() == ["metric", *shown]
+    assert lines[1].split()[:3] == ["fid", "37.41", "+-3"]
+    below = "".join("".join(lines[5:]).split())
+    notes = "precision (k = 5, inception-v3-compat) recall (k = 5, inception-v3-compat)"
+    named = [f"not shown: {', '.join(left_out)}"] * bool(left_out)
+    assert below == "".join("".join([notes, *named]).split())
+
+
 def test_conclusions_are_those_of_the_records(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     assert conclusions(folder) == []

@@ -25,6 +25,7 @@ from diffrop.engine.preparing import Preparing
 from diffrop.engine.result_files import write_results
 from diffrop.engine.run import FinishedStudy
 from diffrop.record.study_folder import StudyFolder
+from diffrop.study.space import Parameter, SearchSpace
 from tests.made import no_pages
 from tests.made.finished_study import open_finished_study, write_finished_study
 from tests.made.small import SPACE, small_experiment, small_study
@@ -52,7 +53,8 @@ def test_view_is_that_of_the_options(json_lines: bool, quiet: bool, view: View) 
 
 
 def test_training_within_its_warmup_is_told_before_anything_starts() -> None:
-    assert warnings_before(small_study()) == []
+    experiment = small_experiment(training__warmup_images=63)
+    assert warnings_before(dataclasses.replace(small_study(), experiment=experiment)) == []
     experiment = small_experiment(training__warmup_images=128_000)
     (line,) = warnings_before(dataclasses.replace(small_study(), experiment=experiment))
     assert line.startswith("warning: training.warmup_images is 128,000 in a training of 128")
@@ -93,6 +95,20 @@ def test_folder_that_is_there_is_left_as_it_is(
     assert [path.name for path in tmp_path.glob("**/*")] == ["s", "mine"]
 
 
+@pytest.mark.parametrize(("longest", "warned"), [(63, False), (120, True), (128, True)])
+def test_warmups_that_are_searched_are_judged_too(longest: int, warned: bool) -> None:
+    searched = Parameter(
+        name="training.warmup_images", low=8, high=longest, source="the test's own"
+    )
+    space = SearchSpace(parameters=(searched,))
+    experiment = small_experiment(training__warmup_images=16)
+    lines = warnings_before(dataclasses.replace(small_study(), experiment=experiment, space=space))
+    assert len(lines) == warned
+    for line in lines:
+        assert f"training.warmup_images is {longest} in a training of 128 images" in line
+        assert "Others have shorter ones." in line and "No best" not in line
+
+
 def shown_lines(lines: list[str], width: int) -> list[str]:
     """Return the lines that a terminal shows: it breaks what is longer than it is wide."""
     return [
@@ -114,9 +130,13 @@ def last_screen(finished: FinishedStudy, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["command", LONG])
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize(("interrupted", "num_untracked"), [(False, 0), (True, 0), (False, 9)])
 def test_last_screen_fits_whatever_stands_below_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, interrupted: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    interrupted: bool,
+    num_untracked: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_finished_study(tmp_path, command)
@@ -128,10 +148,17 @@ def test_last_screen_fits_whatever_stands_below_the_table(
     shown = dataclasses.replace(result, trials=[*result.trials, *more])
     uri = f"sqlite:////home/somebody/{'projects/' * 4}diffrop/runs/mlflow.db"
     refusal = "the budget of 2 GPU-hours is spent, and another trial takes 0.4" * interrupted
+    untracked = [
+        f"trial t{number:03d} is not completely in MLflow at http://localhost:5000: the server "
+        "did not answer in time"
+        for number in range(num_untracked)
+    ]
     finished = FinishedStudy(
-        shown, store.path, {}, uri, [], interrupted, refusal, study_answer(store.path)
+        shown, store.path, {}, uri, untracked, interrupted, refusal, study_answer(store.path)
     )
     lines = shown_lines(last_screen(finished, 80), 80)
+    told = [line for line in lines if "not completely in MLflow" in line or "So are 8" in line]
+    assert len(told) == 2 * (num_untracked > 0)
     assert len(lines) < SCREEN_LINES
     num_rows = sum(line.startswith("t0") for line in lines)
     assert len(lines) == SCREEN_LINES - 1 or num_rows == MAX_ROWS

@@ -1,6 +1,8 @@
 """Who drives a study."""
 
 import os
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -39,6 +41,19 @@ def test_driver_learns_whether_it_is_the_last_to_leave(tmp_path: Path) -> None:
     with first.join(exclusive=False), second.join(exclusive=False):
         assert not first.leave()
         assert second.others() == [] and second.leave()
+
+
+def test_process_of_this_machine_is_known_to_be_gone_before_its_heartbeat_is_old(
+    tmp_path: Path,
+) -> None:
+    drivers = Drivers(folder(tmp_path))
+    drivers._directory.mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    names = [f"{socket.gethostname()}-{pid}-abc" for pid in (ended.pid, os.getppid())]
+    for name in names:
+        (drivers._directory / name).touch()
+    assert [drivers.alive(name) for name in names] == [False, True]
 
 
 def test_driver_that_was_killed_is_gone_and_swept(tmp_path: Path) -> None:

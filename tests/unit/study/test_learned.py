@@ -2,7 +2,8 @@
 
 import pytest
 
-from diffrop.study.learned import nothing_learned, within_warmup
+from diffrop.config import TrainingConfig
+from diffrop.study.learned import nothing_learned, warmup_warnings, within_warmup
 
 NOISE = {"fid/all": 300.0, "fid/few": 320.0}
 
@@ -20,6 +21,26 @@ def test_training_is_all_warmup_until_it_outlasts_it(num_images: int, is_short: 
 def test_warmup_sentence_names_both_numbers() -> None:
     (sentence,) = within_warmup(2_048, 128_000)
     assert "warmup_images is 128,000 in a training of 2,048 images" in sentence
+
+
+def of(*warmups: int, num_images: int = 2_000) -> list[TrainingConfig]:
+    return [TrainingConfig(num_images=num_images, warmup_images=images) for images in warmups]
+
+
+@pytest.mark.parametrize(("warmup", "words"), [(999, ""), (1_000, "50%"), (1_999, "99%")])
+def test_warmup_is_warned_of_from_half_of_the_training_on(warmup: int, words: str) -> None:
+    lines = warmup_warnings(of(warmup))
+    assert len(lines) == bool(words)
+    for line in lines:
+        assert line.startswith(f"warning: training.warmup_images is {warmup:,} in a training of")
+        assert f"{words} of it pass before its learning rate is reached. To fix: a longer" in line
+
+
+def test_longest_of_several_warmups_is_told_with_what_it_means() -> None:
+    assert warmup_warnings([]) == []
+    (line,) = warmup_warnings(of(10, 5_000, 1_500), "No best will be named.")
+    assert "is 5,000 in a training of 2,000 images: it ends before" in line
+    assert "Others have shorter ones. No best will be named. To fix: " in line
 
 
 def test_trials_of_one_score_are_told_and_a_single_one_is_not() -> None:

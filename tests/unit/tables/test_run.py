@@ -143,6 +143,10 @@ def test_command_trains_writes_resumes_and_refuses_another_budget(
         "--set",
     ]
     assert main([*options, "training.seed=1", "--dry-run"], {}) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert main([*options, "training.warmup_images=60", "--dry-run"], {}) == 0
+    warned = "warning: training.warmup_images is 60 in a training of 64 images: 93% of it pass"
+    assert warned in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "t").exists()
     assert main([*options, "training.seed=1"], {}) == 0
     first = (tmp_path / "t" / "table.csv").read_text()

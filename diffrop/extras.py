@@ -1,0 +1,30 @@
+"""The optional extras of the package, and how one is added to what is installed here."""
+
+import importlib.util
+import shlex
+from pathlib import Path
+from typing import Literal
+
+PACKAGE = "diffrop-studies"
+
+Extra = Literal["diffusers", "efficientnet", "postgresql"]
+"""Those whose lack the program meets."""
+
+
+def install_command(extra: Extra) -> str:
+    """Return what is typed to add an extra: to the checkout that runs, else to the package.
+
+    Environments of uv have no pip.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    what = ["-e", str(checkout)] if _is_checkout(checkout) else [PACKAGE]
+    installer = ["python", "-m", "pip"] if importlib.util.find_spec("pip") else ["uv", "pip"]
+    return shlex.join([*installer, "install", *what[:-1], f"{what[-1]}[{extra}]"])
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Whether a folder that holds the package is that of its sources, not of installed ones."""
+    try:
+        return f'name = "{PACKAGE}"' in (folder / "pyproject.toml").read_text("utf-8")
+    except OSError:
+        return False
