@@ -148,11 +148,11 @@ def run(
     with _told(alerts, folder), contextlib.closing(screen), contextlib.ExitStack() as stack:
 
         def begin() -> None:
+            edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
             stack.enter_context(preparing.run())
             for line in warnings_before(config):
                 screen.say(line)
             screen.say(f"Study {config.name}: {config.num_trials} trials; preparing.")
-            edge.advice = f"To go on, {again if launch.resume else 'give the same command again'}."
 
         if is_first := preparing.is_first and not launch.resume:
             begin()
