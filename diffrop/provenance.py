@@ -41,9 +41,19 @@ def git_commit() -> str:
 def git_changes() -> bytes:
     """Return the changes of this checkout since its commit, as `git apply` takes them.
 
-    Nothing without a checkout. Files that git does not track are not in it.
+    Nothing without a checkout. Files that git does not track are not in it: `git_untracked`.
     """
     return _git("diff", "HEAD", "--binary") or b""
+
+
+@functools.cache
+def git_untracked() -> list[str]:
+    """Return the package's Python files that git does not track, from the top of the checkout.
+
+    Neither the commit nor the changes have them, though they may be imported.
+    """
+    found = _git("ls-files", "--others", "--full-name", "-z", "--", "*.py") or b""
+    return sorted(filter(None, found.decode("utf-8", "replace").split("\0")))
 
 
 def card_changes() -> str:
@@ -56,14 +66,16 @@ def card_changes() -> str:
 def environment() -> dict[str, Any]:
     """Return what this process runs on, as study.yaml and checkpoints keep it.
 
-    Its keys: git_commit; git_changes (SHA-256 of `git_changes`, "" without any); python; platform;
-    cpu; num_cpus; gpus (name and driver of each of the machine); threads (what limits or counts
-    them, by name); packages (the version of each that is installed, by name).
+    Its keys: git_commit; git_changes (SHA-256 of `git_changes`, "" without any); git_untracked
+    (names); python; platform; cpu; num_cpus; gpus (name and driver of each of the machine);
+    threads (what limits or counts them, by name); packages (the version of each that is installed,
+    by name).
     """
     changes = git_changes()
     return {
         "git_commit": git_commit(),
         "git_changes": hashlib.sha256(changes).hexdigest() if changes else "",
+        "git_untracked": git_untracked(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),

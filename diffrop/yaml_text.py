@@ -1,4 +1,4 @@
-"""The one reader of YAML: plain data, each key once, any fault as one sentence."""
+"""The one reader of YAML: plain data, each key once, any fault as one sentence; and a writer."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -69,3 +69,9 @@ def load_yaml(path: Path) -> Any:
         return parse_yaml(text)
     except ValueError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
+
+
+def yaml_text(content: Any) -> str:
+    """Return plain data as YAML for people to read: innermost collections in one line each."""
+    options: dict[str, Any] = {"default_flow_style": None, "allow_unicode": True, "width": 95}
+    return str(yaml.safe_dump(content, sort_keys=False, **options))

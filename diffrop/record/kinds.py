@@ -63,7 +63,8 @@ FILES = (
     StoredFile("trials.csv", Kind.DERIVED, RESUMED),
     StoredFile("front.csv", Kind.DERIVED, RESUMED),
     StoredFile("warm_start.json", Kind.RECORDED, "what earlier studies taught is not shown"),
-    StoredFile("changes.diff", Kind.RECORDED, "the code that the study ran with is not known"),
+    StoredFile("launches.jsonl", Kind.RECORDED, "what those launches ran on is not known"),
+    StoredFile("changes*.diff", Kind.RECORDED, "the code that the study ran with is not known"),
     StoredFile("preparing/*", Kind.RECORDED, "what a study that prepares is doing is not shown"),
     StoredFile("artifacts/*", Kind.DERIVED, RESUMED),
     # In the folder of a trial or retraining.

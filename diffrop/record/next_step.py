@@ -1,6 +1,7 @@
 """What to type after a study: the same on the screen, in `diffrop status` and in the report."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NUM_LEADERS, NUM_SEEDS = 3, 5
@@ -45,14 +46,17 @@ def resume_command(command: str, name: str, *more: str) -> str:
     return shlex.join([*_without(command, NAME), NAME, name, RESUME, *more])
 
 
-def repeat_command(command: str, name: str) -> str:
+def repeat_command(command: str, name: str, options: Mapping[str, str]) -> str:
     """Return the command that runs a study anew from its beginning, under another name.
 
     Args:
         command: of one of its launches.
         name: of the new study.
+        options: flags and values that take the place of those in the command.
     """
-    return shlex.join([*_without(command, NAME), NAME, name])
+    given = {NAME: name, **options}
+    words = [word for pair in given.items() for word in pair]
+    return shlex.join([*_without(command, *given), *words])
 
 
 def train_command(folder: str) -> str:

@@ -23,6 +23,15 @@ class StudyFolder:
         """The changes to the checkout that its newest launch ran with; none without any."""
         return self.path / "changes.diff"
 
+    def changes_of(self, digest: str) -> Path:
+        """Return where the changes with a SHA-256 lie once a later launch ran with others."""
+        return self.path / f"changes-{digest[:12]}.diff"
+
+    @property
+    def launches(self) -> Path:
+        """The command of every launch, and what it ran on, as JSON lines."""
+        return self.path / "launches.jsonl"
+
     @property
     def log(self) -> Path:
         """study.log: what every launch said, and the traces of its faults."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,16 +19,16 @@ from diffrop.errors import StudyError
 from diffrop.extras import install_command
 from diffrop.file_rights import create_private
 from diffrop.patience import Patience
-from diffrop.provenance import MAX_CHANGES, environment, git_changes
+from diffrop.provenance import environment, git_changes
 from diffrop.record.creation_lock import creation_lock
 from diffrop.record.identity import identity_of
+from diffrop.record.launches import Launch, keep_launch
 from diffrop.record.patient_storage import open_patiently
 from diffrop.record.settings import config_of, read_settings, write_settings
 from diffrop.record.study_folder import StudyFolder, study_names
 from diffrop.redaction import redact
 from diffrop.schema import flatten, value_differences
 from diffrop.sqlite_file import read_only_url, sqlite_url
-from diffrop.storage import written_atomically
 from diffrop.study.config import STUDY_FORMAT, LaunchConfig, StudyConfig
 
 LOCK_WAIT_S = 5
@@ -183,14 +184,10 @@ class StudyStore:
         return study
 
     def _write(self, config: StudyConfig, command: str) -> None:
+        launch = Launch(command=command, environment=environment(), time=time.time())
+        keep_launch(self.folder, launch, git_changes())
         content = {"format": STUDY_FORMAT, "command": command, **config.to_dict()}
-        write_settings(self.folder, content | {"environment": environment()})
-        changes = git_changes()
-        if 0 < len(changes) <= MAX_CHANGES:
-            with written_atomically(self.folder.changes) as temporary:
-                temporary.write_bytes(changes)
-        else:
-            self.folder.changes.unlink(missing_ok=True)
+        write_settings(self.folder, content | {"environment": launch.environment})
 
     def read_config(self) -> StudyConfig:
         """Return the configuration of the study's newest launch.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diffrop.config import ExperimentConfig
 from diffrop.schema import Config, coerce, plain, require, short, type_of_key
 from diffrop.study.prior import SPREAD, Confidence
-from diffrop.yaml_text import load_yaml
+from diffrop.yaml_text import load_yaml, yaml_text
 
 if TYPE_CHECKING:
     import optuna
@@ -234,6 +234,19 @@ class SearchSpace(Config):
         return cls.from_dict(
             {"parameters": [{**entry, "name": key} for key, entry in parameters.items()]}
         )
+
+    def text(self) -> str:
+        """Return the space as YAML, of which `load` makes an equal one."""
+        parameters = {
+            parameter.name: {
+                item.name: plain(value)
+                for item in dataclasses.fields(parameter)
+                if (value := getattr(parameter, item.name)) is not item.default
+                and item.name != "name"
+            }
+            for parameter in self.parameters
+        }
+        return yaml_text({"parameters": parameters})
 
     def corners(self, experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
         """Yield the configuration at both ends of every range, and at every choice.

@@ -22,7 +22,9 @@ def study_files(folder: StudyFolder) -> list[Path]:
     """Return the tables and records of a whole study, which need not exist."""
     return [
         folder.config,
+        folder.launches,
         folder.changes,
+        *sorted(folder.path.glob(folder.changes_of("*").name)),
         folder.trials_table,
         folder.best,
         folder.reference_scores,

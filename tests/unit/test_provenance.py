@@ -1,4 +1,3 @@
-import hashlib
 import re
 import shutil
 import subprocess
@@ -12,16 +11,9 @@ import torch
 from diffrop import provenance
 from diffrop.checkpoint_file import read_checkpoint, write_checkpoint
 from diffrop.data import load_dataset
-from diffrop.main import run
 from diffrop.provenance import PACKAGES, differences, environment, git_commit, package_versions
-from diffrop.record.settings import read_settings
-from diffrop.record.study_store import StudyStore
-from diffrop.study.config import LaunchConfig
 from diffrop.training.trainer import Trainer
-from tests.made.small import ROOT, small_experiment, small_study
-
-CHANGES = b"diff --git a/x b/x\n\xff"
-TYPED = "diffrop study tau --trials 3 --study-name=s --resume"
+from tests.made.small import ROOT, small_experiment
 
 
 def test_every_package_has_its_version() -> None:
@@ -52,7 +44,9 @@ def test_changes_make_the_commit_what_ran_and_another_project_is_not_recorded(
     """In a checkout with a change, and in a wheel's folder inside another project's checkout."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); from diffrop import provenance as p; "
-        "sys.stdout.buffer.write(p.git_commit().encode() + b'\\n' + p.git_changes())"
+        "names = p.environment()['git_untracked']; "
+        "sys.stdout.buffer.write(','.join(names).encode() + b'\\n')"
+        "; sys.stdout.buffer.write(p.git_commit().encode() + b'\\n' + p.git_changes())"
     )
 
     def git(*words: str) -> bytes:
@@ -62,7 +56,7 @@ def test_changes_make_the_commit_what_ran_and_another_project_is_not_recorded(
 
     def found() -> list[bytes]:
         command = [sys.executable, "-c", program, str(tmp_path)]
-        return subprocess.run(command, check=True, capture_output=True).stdout.split(b"\n", 1)
+        return subprocess.run(command, check=True, capture_output=True).stdout.split(b"\n", 2)
 
     package = tmp_path / "diffrop"
     package.mkdir()
@@ -70,14 +64,19 @@ def test_changes_make_the_commit_what_ran_and_another_project_is_not_recorded(
         shutil.copyfile(ROOT / "diffrop" / name, package / name)
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "-m", "x")
-    assert found() == [b"unknown", b""]
+    assert found() == [b"", b"unknown", b""]
     git("add", ".")
     git("commit", "--quiet", "-m", "y")
     head = git("rev-parse", "HEAD").strip()
-    assert found() == [head, b""]
+    assert found() == [b"", head, b""]
     changed = (package / "provenance.py").read_text("utf-8") + "# edited: é\n"
     (package / "provenance.py").write_text(changed, "utf-8")
-    commit, changes = found()
+    (package / "losses").mkdir()
+    for name in ("own.py", "é.py", "notes.txt"):
+        (package / "losses" / name).touch()
+    (tmp_path / "other.py").touch()
+    untracked, commit, changes = found()
+    assert untracked.decode() == "diffrop/losses/own.py,diffrop/losses/é.py"
     assert commit == head + b"+changes"
     git("checkout", "--quiet", ".")
     subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=changes, check=True)
@@ -94,72 +93,6 @@ def test_differences_are_named_with_both_sides() -> None:
         "c: none there, 4 here",
     ]
     assert differences(there, there) == []
-
-
-def made_study(
-    root: Path, monkeypatch: pytest.MonkeyPatch, changes: bytes = CHANGES
-) -> StudyStore:
-    monkeypatch.setattr("diffrop.record.study_store.git_changes", lambda: changes)
-    monkeypatch.setattr(
-        "diffrop.record.study_store.environment",
-        lambda: (
-            environment()
-            | {
-                "git_commit": "0" * 40 + "+changes",
-                "git_changes": hashlib.sha256(changes).hexdigest(),
-                "cpu": "Another",
-            }
-        ),
-    )
-    store = StudyStore(root, "s")
-    store.create(small_study(), TYPED, LaunchConfig(runs_root=str(root)), {})
-    return store
-
-
-def test_study_keeps_what_it_ran_on_and_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = made_study(tmp_path, monkeypatch)
-    assert store.read_config() == small_study()
-    kept = read_settings(store.folder)["environment"]
-    assert kept["packages"] == environment()["packages"]
-    assert store.folder.changes.read_bytes() == CHANGES
-    name = str(read_settings(store.folder)["name"])
-    assert run(["reproduce", "s", "--runs-root", str(tmp_path)], "diffrop") == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"git checkout {'0' * 40}",
-        f"git apply {store.folder.changes}",
-        "make setup",
-        "source .venv/bin/activate",
-        f"diffrop study tau --trials 3 --study-name {name}-again",
-        "",
-        "What differs here:",
-        *(f"  {line}" for line in differences(kept, environment())),
-    ]
-    assert f"cpu: Another there, {environment()['cpu']} here" in differences(kept, environment())
-
-
-def test_large_changes_are_told_by_their_hash_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("diffrop.record.study_store.MAX_CHANGES", len(CHANGES) - 1)
-    store = made_study(tmp_path, monkeypatch)
-    assert not store.folder.changes.exists()
-    assert run(["reproduce", "s", "--runs-root", str(tmp_path)], "diffrop") == 0
-    printed = capsys.readouterr().out
-    assert "too large" in printed and hashlib.sha256(CHANGES).hexdigest() in printed
-
-
-def test_study_of_an_earlier_version_says_what_is_not_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = made_study(tmp_path, monkeypatch, b"")
-    lines = store.folder.config.read_text("utf-8").splitlines(keepends=True)
-    begin = lines.index("environment:\n")
-    store.folder.config.write_text("".join(lines[1:begin]), "utf-8")
-    assert run(["reproduce", "s", "--runs-root", str(tmp_path)], "diffrop") == 0
-    printed = capsys.readouterr().out
-    assert "The commit is not known" in printed and "neither packages nor machine" in printed
 
 
 def test_checkpoint_keeps_what_it_ran_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

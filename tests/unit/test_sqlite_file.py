@@ -46,7 +46,7 @@ def test_study_database_lies_where_it_was_asked_for(
     root = tmp_path / name
     store, launch = StudyStore(root, "s"), LaunchConfig(runs_root=str(root))
     store.create(small_study(), "command", launch, {})
-    made = ("study.db", "study.yaml", "identity.json")
+    made = ("study.db", "study.yaml", "identity.json", "launches.jsonl")
     assert files_in(tmp_path) == {f"{name}/s/{file}" for file in made}
     assert list(tmp_path.iterdir()) == [root]
     with store.open_read_only(None) as study:
