@@ -6,16 +6,24 @@ from collections.abc import Callable
 import pandas as pd
 
 from diffrop.analysis.data.load import StudyResults
+from diffrop.metrics.protocol import MIN_SHOWN
 
 PROTOCOL = ("sampler", "extractor", "reference")
 """What scores depend on beside the model and N."""
 BROKEN = 1.5
 """A trial whose score is this many times the median of all is broken: no axis is to hold it."""
+FAR = 3.0
+"""The same of scores that differ by what they are of: classes, studies, ways of sampling."""
 
 
 def num_samples_column(score: str) -> str:
     """Return the column of `StudyResults.trials` with the N behind a score such as "fid/few"."""
     return f"num_samples/{score.rpartition('/')[2]}"
+
+
+def enough_samples(counts: pd.Series) -> pd.Series:
+    """Return which numbers of samples are enough for a score to be drawn; unknown ones are."""
+    return counts.isna() | (counts.fillna(0) >= MIN_SHOWN)
 
 
 def comparable_trials(study: StudyResults) -> pd.DataFrame:
@@ -75,9 +83,16 @@ def baseline_and_best(study: StudyResults) -> list[pd.Series]:
     return [trial for trial in (baseline_trial(study), best_trial(study)) if trial is not None]
 
 
-def broken(values: pd.Series) -> pd.Series:
-    """Return which scores are so far above the others that an axis of all would hide those."""
-    return values > BROKEN * values.median()
+def broken(values: pd.Series, among: pd.Series | None = None, times: float = BROKEN) -> pd.Series:
+    """Return which scores are so far above the others that an axis of all would hide those.
+
+    Args:
+        values: the scores.
+        among: those whose median they are compared with (of two the lower); all if None.
+        times: how many times the median is too far.
+    """
+    others = values if among is None else among
+    return values > times * others.quantile(0.5, interpolation="lower")
 
 
 def beside_baseline(study: StudyResults, trials: pd.DataFrame, score: str = "") -> pd.DataFrame:
@@ -90,10 +105,12 @@ def beside_baseline(study: StudyResults, trials: pd.DataFrame, score: str = "") 
 
     Returns:
         `trials` with the columns shown, low and high (95 % over samples, NaN where unknown):
-        differences, paired over samples, or the score itself where there is no baseline.
+        differences, paired over samples, or the score itself where there is no baseline; and
+        beyond, whether the score is broken among all comparable trials, the baseline included.
     """
     baseline, own = baseline_trial(study), score in ("", study.objective)
     column, of = ("value", "") if own else (score, f"/{score}")
+    trials = trials.assign(beyond=broken(trials[column], comparable_trials(study)[column]))
     if baseline is None:
         ends = {"low": "value_low", "high": "value_high"} if own else {}
         known = {name: trials[end] for name, end in ends.items()}

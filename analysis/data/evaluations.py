@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from diffrop.analysis.data.compare import enough_samples
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_score
 from diffrop.record.names import trial_label
@@ -20,7 +21,8 @@ def checkpoint_rows(study: StudyResults) -> pd.DataFrame:
     if two have as many; and those of a rung are of the round that most of its checkpoints share.
 
     Returns:
-        rows of `study.measurements` that say their evaluations, with these as whole numbers.
+        rows of `study.measurements` that say their evaluations, with these as whole numbers; none
+        of a rung whose round has too few samples.
     """
     rows = study.measurements
     rows = rows[(rows["score"] == study.objective) & rows["evaluations"].notna()]
@@ -33,6 +35,7 @@ def checkpoint_rows(study: StudyResults) -> pd.DataFrame:
     widest = tried.groupby(checkpoint)["round_samples"].last().rename("widest")
     shared = widest.groupby("images_seen").agg(lambda found: found.mode().max())
     kept = rows["round_samples"] == rows["images_seen"].map(shared)
+    kept &= enough_samples(rows["num_samples"])
     return rows[kept].astype({"evaluations": int})
 
 

@@ -5,8 +5,9 @@ into one set of frames.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from diffrop.record.tables import (
 )
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.record.warm_start import WarmStartRecord
+from diffrop.redaction import redact
 from diffrop.schema import flatten
 from diffrop.study.config import StudyConfig
 
@@ -88,10 +90,13 @@ class StudyResults(StudyFrames):
     warm_start: tuple[str, ...] = ()
     """What the sampler knew of earlier studies, a sentence each."""
     front: pd.DataFrame | None = None
-    """front.csv: number, omega, sampler, a column a score, feasible (NA where
-    that is unknown), front; None without one."""
+    """front.csv: number, omega, sampler, num_samples (over all classes), extractor, reference and
+    images_seen (as far as it says them), a column a score, feasible (NA where that is unknown),
+    front; None without one."""
     trusted: bool = False
     """Whether an extractor of one's own that study.yaml names may be called: it is code."""
+    address: str = ""
+    """What it was read from, without passwords: its folder, or TRACKING_URI#NAME."""
 
     @property
     def name(self) -> str:
@@ -168,6 +173,7 @@ def load_study(
         warm_start=warm_start.notes if warm_start else (),
         front=_read_front(folder, experiment.evaluation.objectives),
         trusted=trusted,
+        address=redact(str(study)),
     )
 
 
@@ -211,22 +217,46 @@ def load_studies(studies: Sequence[StudyResults | Path | str]) -> StudyFrames:
         studies: as `load_study` takes them, or already loaded.
 
     Raises:
-        ValueError: there is none, one cannot be read, or two have the same name.
+        ValueError: there is none, one cannot be read, or one is there twice.
     """
-    loaded = [s if isinstance(s, StudyResults) else load_study(s) for s in studies]
+    loaded = told_apart([s if isinstance(s, StudyResults) else load_study(s) for s in studies])
     if not loaded:
         raise ValueError(
             "no study was named; allowed: one folder at least, such as runs/tau-sweep"
         )
-    names = [study.name for study in loaded]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"two studies are called {twice!r}; allowed: each once")
     return StudyFrames(
         trials=_stacked([study.trials for study in loaded]),
         measurements=_stacked([study.measurements for study in loaded]),
         curves=_stacked([study.curves for study in loaded]),
         costs=_stacked([study.costs for study in loaded]),
+    )
+
+
+def told_apart(studies: Sequence[StudyResults]) -> list[StudyResults]:
+    """Return studies under names of their own: those of one name also say where they are.
+
+    Raises:
+        ValueError: one is there twice.
+    """
+    names = Counter(study.name for study in studies)
+    found = [
+        _renamed(study, f"{study.name} ({study.address})") if names[study.name] > 1 else study
+        for study in studies
+    ]
+    [(name, count), *_] = Counter(study.name for study in found).most_common(1) or [("", 0)]
+    if count > 1:
+        raise ValueError(f"the study {name!r} is there twice; allowed: each once")
+    return found
+
+
+def _renamed(study: StudyResults, name: str) -> StudyResults:
+    return replace(
+        study,
+        config=study.config | {"name": name},
+        trials=study.trials.assign(study=name),
+        measurements=study.measurements.assign(study=name),
+        curves=study.curves.assign(study=name),
+        costs=study.costs.assign(study=name),
     )
 
 

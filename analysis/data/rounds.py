@@ -1,9 +1,15 @@
-"""Which round of the search for omega a figure can draw: its samples are equally many."""
+"""Which measurements a figure can draw: their samples are many enough, and equally many."""
 
 import pandas as pd
 
-from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.compare import comparable_trials, enough_samples
 from diffrop.analysis.data.load import StudyResults
+
+
+def measured(study: StudyResults, score: str) -> pd.DataFrame:
+    """Return the rows of `study.measurements` of one score, those of enough samples."""
+    rows = study.measurements
+    return rows[(rows["score"] == score) & enough_samples(rows["num_samples"])]
 
 
 def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFrame:
@@ -20,17 +26,18 @@ def omega_rows(study: StudyResults, numbers: list[int], score: str) -> pd.DataFr
 
     Returns:
         rows of `study.measurements`, all with one `round_samples`, with the sampler that the
-        comparable trials share.
+        comparable trials share; none where that round has too few samples.
     """
-    rows = study.measurements
     samplers = comparable_trials(study)["sampler"].unique()
+    rows = study.measurements
     rows = rows[rows["final"] & (rows["score"] == score) & rows["sampler"].isin(samplers)]
     rows = rows[rows["number"].isin(numbers)]
     tried = rows.groupby("round_samples").size()
     if tried.empty:
         return rows.iloc[:0]
     widest = tried[tried == tried.max()].index.max()
-    return rows[rows["round_samples"] == widest].sort_values(["number", "omega"])
+    rows = rows[rows["round_samples"] == widest].sort_values(["number", "omega"])
+    return rows[enough_samples(rows["num_samples"])]
 
 
 def round_note(rows: pd.DataFrame, full: int | None) -> str:

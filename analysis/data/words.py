@@ -7,18 +7,20 @@ import pandas as pd
 
 from diffrop.shot_groups import SHOT_GROUPS
 
+NO_VALUE = "-"
+
 
 def format_score(value: float) -> str:
     """Return a score with three or four digits, or a dash where there is none."""
     if math.isnan(value):
-        return "-"
+        return NO_VALUE
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def format_metric(metric: str, value: Any) -> str:
     """Return a metric's value: FIDs as scores, KID with three digits, shares with three places."""
     if value is None or pd.isna(value):
-        return "-"
+        return NO_VALUE
     if metric.startswith("fid"):
         return format_score(value)
     if metric == "kid":
@@ -29,7 +31,7 @@ def format_metric(metric: str, value: Any) -> str:
 def format_change(metric: str, change: float) -> str:
     """Return a difference of two values of a metric, with its sign."""
     if math.isnan(change):
-        return "-"
+        return NO_VALUE
     text = format_metric(metric, abs(change))
     if float(text.replace(",", "")) == 0:
         return "0"
@@ -42,7 +44,9 @@ def format_count(value: Any) -> str:
 
 
 def beyond_text(shown: float, is_difference: bool) -> str:
-    """Return the number beside an arrow at the end of an axis: "+78.2", or a score."""
+    """Return the number beside an arrow at the end of an axis: "+78.2", a score, "" for NaN."""
+    if math.isnan(shown):
+        return ""
     return f"{shown:+.1f}" if is_difference else format_score(shown)
 
 
@@ -60,9 +64,21 @@ def difference_text(trial: pd.Series, baseline: pd.Series | None) -> str:
     if baseline is None:
         return format_score(trial["value"])
     change = float(trial["value"] - baseline["value"])
-    if pd.isna(trial["difference_low"]):
-        return f"{change:+.2f}"
-    return f"{change:+.2f} [{trial['difference_low']:+.2f}, {trial['difference_high']:+.2f}]"
+    return f"{change:+.2f} {ends_text(trial)}".rstrip()
+
+
+def ends_text(trial: pd.Series, of: str = "") -> str:
+    """Return the interval of a trial's difference to the baseline: "[-1.50, -0.10]".
+
+    Args:
+        trial: a row of `StudyResults.trials`.
+        of: the end of the columns' names, such as "/fid/few"; the objective's if empty.
+
+    Returns:
+        "" where it is not known.
+    """
+    low, high = (trial.get(f"difference_{end}{of}", math.nan) for end in ("low", "high"))
+    return "" if pd.isna(low) else f"[{low:+.2f}, {high:+.2f}]"
 
 
 def parameter_label(name: str) -> str:

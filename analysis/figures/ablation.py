@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.compare import (
     baseline_trial,
     beside_baseline,
-    broken,
     comparable_trials,
     meets_constraints,
 )
@@ -19,8 +18,6 @@ from diffrop.analysis.figures import score_axes, style
 
 ROW_IN = 0.46
 """Height of a row."""
-HEADROOM = 0.25
-"""Of the axis, as a share of its length, for what lies beyond it."""
 
 
 def ablation_figure(
@@ -43,36 +40,28 @@ def ablation_figure(
     baseline = baseline_trial(study)
     trials = beside_baseline(study, comparable_trials(study))
     rows = {choice: _of_choice(trials, key, choice) for choice in choices}
-    beyond = broken(trials["value"])
     figure = style.new_figure(1.2 + ROW_IN * (len(choices) + 1))
     axes = figure.add_subplot(label=key)
     if baseline is not None:
         score_axes.draw_zero(axes, "x")
         _draw_best(axes, 0, "baseline", trials[trials["baseline"]].iloc[0])
     for place, (choice, found) in enumerate(rows.items(), start=1):
-        _draw_row(axes, place, choice, found[~beyond[found.index]])
-        far = found[beyond[found.index]]
-        texts = [beyond_text(value, baseline is not None) for value in far["shown"]]
-        if len(far) == len(found):  # the best one's number stands at the right
-            texts = texts[1:]
-        _draw_far(axes, place, far, ", ".join(texts))
+        _draw_row(axes, place, choice, found[~found["beyond"]])
     names = [label(choice) + _counts(study, key, choice) for choice in choices]
     axes.set_yticks(range(len(choices) + 1), ["baseline", *names])
     axes.set_ylim(len(choices) + 0.5, -0.6)
     axes.margins(x=0.1)
-    if beyond.any():  # the arrow and its number stand beside what is on the axis
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, high + HEADROOM * (high - low))
     words = score_label(study.objective)
     axes.set_xlabel(words if baseline is None else f"{words} less the baseline's")
     style.tidy_categories(axes)
     _write_differences(axes, baseline, rows)
+    _draw_far(axes, baseline is not None, rows)
     notes = "large: best of a row, with its 95 % interval over samples"
     if baseline is not None:
         notes += ", paired with the baseline's"
     if not meets_constraints(trials).all():
         notes += "; hollow: breaks a constraint"
-    if beyond.any():
+    if any(found["beyond"].any() for found in rows.values()):
         notes += "; arrow: beyond the axis"
     style.add_caption(figure, style.caption(study), f"{notes}; one training seed a trial")
     return figure
@@ -108,11 +97,16 @@ def _draw_row(axes: Axes, place: int, choice: str, found: pd.DataFrame) -> None:
         _draw_best(axes, place, f"{choice} best", found.iloc[0])
 
 
-def _draw_far(axes: Axes, place: int, far: pd.DataFrame, text: str) -> None:
-    """Mark the trials of a row that lie beyond the axis by one arrow."""
-    first = far.iloc[:1]
-    places = pd.Series(place, first.index)
-    score_axes.draw_beyond(axes, places, first["form"], [text] * len(first), "x")
+def _draw_far(axes: Axes, is_difference: bool, rows: dict[str, pd.DataFrame]) -> None:
+    """Mark the trials of each row that lie beyond the axis by one arrow."""
+    places, forms, texts = [], [], []
+    for place, found in enumerate(rows.values(), start=1):
+        far = found[found["beyond"]].sort_values("shown")
+        at_right = far["number"].isin(found["number"].head(1))  # the best one's number
+        places += [place] * len(far)
+        forms += list(far["form"])
+        texts += [beyond_text(value, is_difference) for value in far["shown"].mask(at_right)]
+    score_axes.draw_beyond(axes, places, forms, texts, "x")
 
 
 def _draw_best(axes: Axes, place: int, label: str, trial: pd.Series) -> None:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffrop.analysis.data.classes import class_scores
-from diffrop.analysis.data.compare import baseline_and_best
+from diffrop.analysis.data.compare import FAR, baseline_and_best, broken
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count
 from diffrop.analysis.figures import score_axes, style
@@ -46,25 +46,36 @@ def class_fid_figure(study: StudyResults) -> Figure:
         )
     figure = style.new_figure(2.9)
     axes = figure.add_subplot(label="class_fid")
-    for place, (trial, scores) in enumerate(zip(trials, found, strict=True)):
-        _draw(axes, trial, scores, BESIDE * (2 * place + 1 - len(trials)))
+    found = [
+        scores.assign(
+            place=scores.index + BESIDE * (2 * order + 1 - len(trials)), form=trial["form"]
+        )
+        for order, (trial, scores) in enumerate(zip(trials, found, strict=True))
+    ]
+    levels = pd.concat(found)["value"]
+    for trial, scores in zip(trials, found, strict=True):
+        _draw(axes, trial, scores[~broken(scores["value"], levels, FAR)])
     classes = next(scores for scores in found if len(scores))
-    score_axes.scale_scores(axes, pd.concat(found)["value"])
+    score_axes.scale_scores(axes, levels[~broken(levels, times=FAR)])
     axes.set_ylabel("FID of the class")
     style.tidy_categories(axes, "x")
     if len(classes) <= MAX_NAMED:
         axes.set_xticks(range(len(classes)), [_name(row) for _, row in classes.iterrows()])
+    far = pd.concat(scores[broken(scores["value"], levels, FAR)] for scores in found)
+    texts = [f"{value:,.0f}" for value in far["value"]]
+    score_axes.draw_beyond(axes, far.index, far["form"], texts)
     known = classes["images"].notna().all()
     order = "class, the most frequent first" if known else "class, in label order"
     counts = "; below it its training images" if known and len(classes) <= MAX_NAMED else ""
     axes.set_xlabel(order + counts)
     style.add_legend(figure, style.form_handles(pd.DataFrame(trials)))
-    style.add_caption(
-        figure,
-        f"trials scored by {style.caption(study)}",
-        f"N = {format_count(classes['num_samples'].max())} a class; bars: 95 % over samples, of "
-        "each trial by itself; one training seed a trial",
-    )
+    notes = [
+        f"N = {format_count(classes['num_samples'].max())} a class",
+        "bars: 95 % over samples, of each trial by itself",
+        "one training seed a trial",
+        *(["arrow: beyond the axis"] if len(far) else []),
+    ]
+    style.add_caption(figure, f"trials scored by {style.caption(study)}", "; ".join(notes))
     return figure
 
 
@@ -72,9 +83,8 @@ def _name(row: pd.Series) -> str:
     return str(row["name"]) + ("" if pd.isna(row["images"]) else f"\n{row['images']:,}")
 
 
-def _draw(axes: Axes, trial: pd.Series, scores: pd.DataFrame, shift: float) -> None:
-    look = style.form_style(str(trial["form"]))
-    places = scores.index + shift
+def _draw(axes: Axes, trial: pd.Series, scores: pd.DataFrame) -> None:
+    look, places = style.form_style(str(trial["form"])), scores["place"]
     axes.vlines(places, scores["low"].clip(lower=0), scores["high"], color=look.colour, lw=1.4)
     axes.plot(
         places,

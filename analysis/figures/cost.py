@@ -127,4 +127,5 @@ def _draw_bars(axes: Axes, hours: pd.DataFrame) -> None:
             va="center",
             textcoords="offset points",
             fontsize=style.CAPTION_PT,
+            bbox=style.ON_GRID,
         )

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -13,18 +12,19 @@ from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import format_score, score_label
 from diffrop.analysis.figures import score_axes, style
+from diffrop.record.names import trial_label
 
 READING = (
     "The objective over tau_0 and the decay temperature: dark is low, and low is better. "
-    "Few trials are drawn as they are, and more of them as cells that show the best of the "
-    "trials in them, which are the dots; empty cells were not tried. A dark diagonal would mean "
-    "that a slower decay makes up for a weaker tau_0. The ring is the best trial, of each form "
-    "where these have maps of their own."
+    "Few trials of a form are drawn as they are, and more of them as cells that show the best of "
+    "the trials in them, which are the dots; empty cells were not tried. A dark diagonal would "
+    "mean that a slower decay makes up for a weaker tau_0. The ring is the best trial, of each "
+    "form where these have panels of their own."
 )
 MIN_TRIALS = 3
 """Fewer trials in all are no map."""
 MIN_MAPPED = 20
-"""Fewer trials fill too few cells; they are drawn one by one."""
+"""Fewer trials of a form fill too few cells of its map; they are drawn one by one."""
 NUM_CELLS = (5, 4)
 """Along tau_0 and along the decay temperature; coarse, since studies have tens of trials."""
 KEYS = ("tau_0", "decay_temperature")
@@ -41,8 +41,9 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     """Draw one map for each form with comparable trials, all on one scale of colours.
 
     Returns:
-        axes labelled by form, each with a mesh and the trials as dots, or the axes "trials" with
-        a marker for each of few trials; and the colour bar's.
+        axes labelled by form, each with a mesh and the trials as dots, or with the trials in their
+        colours where these are few; or, where all forms have few, the axes "trials" with a marker
+        for each; and the colour bar's.
     """
     trials = contrastive_trials(study)
     trials = style.in_form_order(trials[(trials[list(KEYS)] > 0).all(axis=1)])
@@ -50,7 +51,7 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
         return style.sentence_figure(
             study, "No complete trial has a tau_0 and a decay temperature, so there is no map."
         )
-    if len(trials) < MIN_MAPPED:
+    if trials["form"].value_counts().max() < MIN_MAPPED:
         return _scatter(study, trials)
     forms = list(dict.fromkeys(trials["form"]))
     num_columns = min(2, len(forms))
@@ -58,10 +59,10 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     figure = style.new_figure(1.25 + 1.55 * num_rows)
     norm = _norm(trials)
     edges = [cell_edges(study, trials, key, n) for key, n in zip(KEYS, NUM_CELLS, strict=True)]
-    mesh = None
+    mesh: ScalarMappable | None = None
     for place, form in enumerate(forms):
         axes = figure.add_subplot(num_rows, num_columns, place + 1, label=form)
-        mesh = _draw_form(axes, trials[trials["form"] == form], edges, norm)
+        mesh = _draw_form(axes, form, trials[trials["form"] == form], edges, norm)
         axes.set_title(
             style.form_style(form).label,
             fontsize=style.LEGEND_PT,
@@ -78,8 +79,15 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
     _add_bar(figure, mesh, study, trials)
     for axes in figure.axes[:-1][-num_columns:]:
         axes.set_xlabel("tau_0", fontsize=style.TEXT_PT)
-    style.add_caption(figure, style.caption(study))
+    style.add_caption(figure, style.caption(study), _beyond_note(trials))
     return figure
+
+
+def _beyond_note(trials: pd.DataFrame) -> str:
+    far = trials[broken(trials["value"])]
+    numbers = zip(far["number"], far["value"], strict=True)
+    named = [f"{trial_label(number)} ({format_score(value)})" for number, value in numbers]
+    return f"beyond the colours: {', '.join(named)}" if named else ""
 
 
 def _norm(trials: pd.DataFrame) -> Normalize:
@@ -108,17 +116,7 @@ def _scatter(study: StudyResults, trials: pd.DataFrame) -> Figure:
     axes = figure.add_subplot(label="trials")
     drawn: ScalarMappable | None = None
     for form, group in trials.groupby("form", sort=False):
-        drawn = axes.scatter(
-            group["tau_0"],
-            group["decay_temperature"],
-            c=group["value"],
-            norm=_norm(trials),
-            cmap=style.MAP_COLOURS,
-            marker=style.form_style(str(form)).marker,
-            s=46,
-            linewidths=0,
-            label=str(form),
-        )
+        drawn = _draw_trials(axes, str(form), group, _norm(trials))
     _draw_ring(axes, trials)
     axes.margins(0.12)
     style.set_log(axes, "x")
@@ -133,8 +131,23 @@ def _scatter(study: StudyResults, trials: pd.DataFrame) -> Figure:
     for handle in handles:
         handle.set_color(style.NEUTRAL)
     style.add_legend(figure, handles)
-    style.add_caption(figure, style.caption(study), "ring: best contrastive trial")
+    notes = filter(None, ["ring: best contrastive trial", _beyond_note(trials)])
+    style.add_caption(figure, style.caption(study), "; ".join(notes))
     return figure
+
+
+def _draw_trials(axes: Axes, form: str, trials: pd.DataFrame, norm: Normalize) -> ScalarMappable:
+    return axes.scatter(
+        trials["tau_0"],
+        trials["decay_temperature"],
+        c=trials["value"],
+        norm=norm,
+        cmap=style.MAP_COLOURS,
+        marker=style.form_style(form).marker,
+        s=46,
+        linewidths=0,
+        label=form,
+    )
 
 
 def _draw_ring(axes: Axes, trials: pd.DataFrame) -> None:
@@ -168,8 +181,32 @@ def best_in_cells(trials: pd.DataFrame, edges: list[np.ndarray]) -> np.ndarray:
 
 
 def _draw_form(
+    axes: Axes, form: str, trials: pd.DataFrame, edges: list[np.ndarray], norm: Normalize
+) -> ScalarMappable:
+    """Draw one form's trials: as a map, or one by one where they are few."""
+    if len(trials) < MIN_MAPPED:
+        drawn = _draw_trials(axes, form, trials, norm)
+    else:
+        drawn = _draw_map(axes, trials, edges, norm)
+    _draw_ring(axes, trials)
+    axes.annotate(
+        format_score(trials["value"].min()),
+        (0.98, 1.02),
+        xycoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=style.CAPTION_PT,
+    )
+    axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
+    style.set_log(axes, "x")
+    style.set_log(axes, "y")
+    return drawn
+
+
+def _draw_map(
     axes: Axes, trials: pd.DataFrame, edges: list[np.ndarray], norm: Normalize
-) -> QuadMesh:
+) -> ScalarMappable:
+    """Draw the best score of each cell, and the trials as dots."""
     mesh = axes.pcolormesh(
         *edges,
         best_in_cells(trials, edges),
@@ -190,16 +227,4 @@ def _draw_form(
         label="trials",
         clip_on=False,
     )
-    _draw_ring(axes, trials)
-    axes.annotate(
-        format_score(trials["value"].min()),
-        (0.98, 1.02),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        fontsize=style.CAPTION_PT,
-    )
-    style.set_log(axes, "x")
-    style.set_log(axes, "y")
-    axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
     return mesh

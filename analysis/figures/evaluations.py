@@ -7,11 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from diffrop.analysis.data.compare import broken
 from diffrop.analysis.data.evaluations import checkpoint_rows, on_front
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import score_label
+from diffrop.analysis.data.words import format_score, score_label
 from diffrop.analysis.figures import score_axes, style
-from diffrop.analysis.figures.omega_panels import MIN_SAMPLES, spaced_ticks
+from diffrop.analysis.figures.omega_panels import spaced_ticks
+from diffrop.metrics.protocol import MIN_SHOWN
 
 READING = (
     "Each dot is a way of sampling at its cost, in evaluations of the network for an image; each "
@@ -19,7 +21,8 @@ READING = (
     "A way is a sampler with its steps, guidance and average; evaluations for guidance count. On "
     "the front no cheaper way scored better. There is a panel for each rung, whose checkpoints "
     "compare: dots are of the round of the search that tried most ways, on equally many samples "
-    "and the same noise. The best of many ways on few samples looks a little better than it is."
+    "and the same noise. An arrow is the best of a checkpoint far above the others. The best of "
+    "many ways on few samples looks a little better than it is."
 )
 COLUMNS = 2
 LABEL = "evaluations of the network for an image"
@@ -27,8 +30,7 @@ LABEL = "evaluations of the network for an image"
 
 def applies(study: StudyResults) -> bool:
     """Return whether any checkpoint was scored at two costs."""
-    rows = _rows(study)
-    return bool((rows.groupby(["number", "images_seen"])["evaluations"].nunique() > 1).any())
+    return not _rows(study).empty
 
 
 def evaluations_figure(study: StudyResults) -> Figure:
@@ -41,8 +43,8 @@ def evaluations_figure(study: StudyResults) -> Figure:
     if rows.empty:
         return style.sentence_figure(
             study,
-            f"No score of {MIN_SAMPLES} samples or more says how many evaluations an image took, "
-            "so there is no cost to show.",
+            f"No checkpoint was scored at two numbers of evaluations on {MIN_SHOWN} samples or "
+            "more, so there is no cost to compare.",
         )
     rungs = sorted(rows["images_seen"].unique())
     height = -(-len(rungs) // COLUMNS)
@@ -52,15 +54,21 @@ def evaluations_figure(study: StudyResults) -> Figure:
         axes = figure.add_subplot(
             height, min(COLUMNS, len(rungs)), place + 1, label=f"{images:,} images"
         )
-        for (form, _), trial in style.in_form_order(own).groupby(["form", "number"], sort=False):
+        best = own.groupby("number")["value"].min()
+        beyond = own["number"].map(broken(best))
+        near = style.in_form_order(own[~beyond])
+        for (form, _), trial in near.groupby(["form", "number"], sort=False):
             _draw(axes, str(form), trial)
         count = int(own["num_samples"].max())
         title = f"{score_label(study.objective)}\n{images:,} images seen, N = {count:,}"
         axes.set_title(title, fontsize=style.LEGEND_PT, loc="left")
         axes.set_xlabel(LABEL if len(rungs) == 1 else LABEL.replace(" the ", " the\n"))
         _scale_costs(axes, sorted(own["evaluations"].unique()))
-        score_axes.scale_scores(axes, own["value"])
+        score_axes.scale_scores(axes, near["value"])
         style.tidy_axes(axes)
+        far = own[beyond].sort_values("value").drop_duplicates("number")
+        texts = map(format_score, far["value"])
+        score_axes.draw_beyond(axes, far["evaluations"], far["form"], texts)
     figure.axes[0].set_ylabel("FID")
     front = Line2D([], [], color=style.NEUTRAL, linewidth=1.2, label="front of a checkpoint")
     style.add_legend(figure, [*style.form_handles(rows), front])
@@ -69,9 +77,10 @@ def evaluations_figure(study: StudyResults) -> Figure:
 
 
 def _rows(study: StudyResults) -> pd.DataFrame:
-    """Return the rows of `checkpoint_rows` that enough samples stand behind."""
+    """Return the rows of `checkpoint_rows` of the rungs where a checkpoint has two costs."""
     rows = checkpoint_rows(study)
-    return rows[~(rows["num_samples"] < MIN_SAMPLES)]
+    costs = rows.groupby(["number", "images_seen"])["evaluations"].transform("nunique")
+    return rows[costs.groupby(rows["images_seen"]).transform("max") > 1]
 
 
 def _scale_costs(axes: Axes, costs: list[int]) -> None:

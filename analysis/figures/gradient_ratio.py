@@ -23,6 +23,15 @@ USEFUL = (0.01, 0.1)
 """Shares of the DDPM gradient at which the design expects the term to matter without ruling."""
 
 
+MIN_TRIALS = 3
+"""Fewer trials show no course over tau_0."""
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether several trials logged the ratio."""
+    return int((gradient_ratios(study)["tau_0"] > 0).sum()) >= MIN_TRIALS
+
+
 def gradient_ratio_figure(study: StudyResults) -> Figure:
     """Draw pcl/grad_ratio against tau_0 of every trial that logged it, on two log axes.
 
@@ -120,6 +129,7 @@ def _draw_dead(axes: Axes, dead: pd.DataFrame) -> None:
             textcoords="offset points",
             va="center",
             fontsize=style.SMALL_PT,
+            bbox=style.ON_GRID,
         )
 
 

@@ -8,7 +8,7 @@ from diffrop.analysis.data.compare import best_of_each_form, broken
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_score
 from diffrop.analysis.figures import score_axes, style
-from diffrop.analysis.figures.omega_panels import panel_note, panel_rows, style_panel
+from diffrop.analysis.figures.omega_panels import NO_PANEL, panel_note, panel_rows, style_panel
 
 READING = (
     "The baseline and the best trial of each form over the guidance scale omega, where 0 is no "
@@ -18,6 +18,11 @@ READING = (
     "interval over samples, where the curve has the full N. Groups differ in N, so compare lines "
     "within a panel only."
 )
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether there is a curve over omega."""
+    return bool(panel_rows(study, best_of_each_form(study)["number"].tolist()))
 
 
 def guidance_curve_figure(study: StudyResults) -> Figure:
@@ -32,9 +37,7 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
     numbers = [int(number) for number in trials["number"]]
     panels = panel_rows(study, numbers)
     if not panels:
-        return style.sentence_figure(
-            study, "No trial is complete yet, so there are no scores over omega to compare."
-        )
+        return style.sentence_figure(study, NO_PANEL)
     figure = style.new_figure(3.3)
     for place, (score, rows) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1, label=score)
@@ -46,7 +49,10 @@ def guidance_curve_figure(study: StudyResults) -> Figure:
         style_panel(axes, score, rows)
     figure.axes[0].set_ylabel("FID")
     style.add_legend(figure, style.form_handles(trials, line=True))
-    left_out = [f"{trial['form']} ({format_score(trial['value'])})" for _, trial in far.iterrows()]
+    left_out = [
+        f"{style.form_style(str(form)).label} ({format_score(value)})"
+        for form, value in zip(far["form"], far["value"], strict=True)
+    ]
     notes = [
         panel_note(study, panels),
         f"rings: best omega by {study.objective}",

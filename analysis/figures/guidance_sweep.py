@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from diffrop.analysis.data.words import score_label
+from diffrop.analysis.data.compare import FAR, broken, enough_samples
+from diffrop.analysis.data.words import format_score, score_label
 from diffrop.analysis.figures import score_axes, style
 from diffrop.csv_cells import csv_text, plain_frame
 from diffrop.storage import write_atomically
@@ -44,16 +45,22 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
     Returns:
         axes labelled by score, at most two beside each other.
     """
+    enough = enough_samples(frame["num_samples"])
+    frame = frame[enough] if enough.any() else frame  # a sweep may be on few samples as a whole
     scores = list(dict.fromkeys(frame["score"]))
     lines = _line_styles(frame)
     num_rows = -(-len(scores) // 2)
-    figure = style.new_figure(0.9 + 2.3 * num_rows)
+    figure, num_beyond = style.new_figure(0.9 + 2.3 * num_rows), 0
     for place, score in enumerate(scores):
         axes = figure.add_subplot(num_rows, min(2, len(scores)), place + 1, label=score)
         part = frame[frame["score"] == score]
+        best = part.loc[part.groupby(["checkpoint", "sampler"])["value"].idxmin()]
+        far = best[broken(best["value"], times=FAR)]
+        beyond = set(zip(far["checkpoint"], far["sampler"], strict=True))
         for (label, sampler), (look, dashes) in lines.items():
             own = part[(part["checkpoint"] == label) & (part["sampler"] == sampler)]
-            _draw(axes, own.sort_values("omega"), look, dashes)
+            if (label, sampler) not in beyond:
+                _draw(axes, own.sort_values("omega"), look, dashes)
         count = int(part["num_samples"].iloc[0])
         axes.set_title(
             f"{score_label(score)}\nN = {count:,}", fontsize=style.LEGEND_PT, loc="left"
@@ -61,6 +68,9 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("guidance scale omega")
         score_axes.widen_scores(axes)
         style.tidy_axes(axes)
+        texts = map(format_score, far["value"])
+        score_axes.draw_beyond(axes, far["omega"], far["form"], texts)
+        num_beyond += len(far)
     figure.axes[0].set_ylabel("FID")
     samplers = frame["sampler"].nunique()
     style.add_legend(
@@ -80,10 +90,11 @@ def guidance_sweep_figure(frame: pd.DataFrame) -> Figure:
     first = frame.iloc[0]
     names = " or ".join(dict.fromkeys(frame["sampler"]))
     seen = ", ".join(f"{images:,}" for images in sorted(set(frame["images_seen"])))
+    arrows = "; arrow: the best of a line beyond the axis" if num_beyond else ""
     style.add_caption(
         figure,
         f"FID on {first['extractor']}, {names}, against the {first['reference']}; "
-        f"{seen} images seen; bands: 95 % intervals over samples",
+        f"{seen} images seen; bands: 95 % intervals over samples{arrows}",
     )
     return figure
 

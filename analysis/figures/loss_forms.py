@@ -4,7 +4,7 @@ from typing import get_args
 
 from matplotlib.figure import Figure
 
-from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.compare import comparable_trials, contrastive_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures import style
 from diffrop.analysis.figures.ablation import ablation_figure
@@ -17,6 +17,11 @@ READING = (
     "was chosen by this score, and more so the more trials there are: compare forms with similar "
     "numbers of trials. Published FIDs were measured under another protocol and are not drawn."
 )
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether a trial with a contrastive loss was scored in full."""
+    return not contrastive_trials(study).empty
 
 
 def loss_forms_figure(study: StudyResults) -> Figure:

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.compare import (
     baseline_trial,
     beside_baseline,
-    broken,
     contrastive_trials,
 )
 from diffrop.analysis.data.load import StudyResults
@@ -22,14 +21,23 @@ READING = (
     "is negative_l2. Only a margin in between tests the hinge."
 )
 MEASURE = "pcl/active_share"
-MIN_TRIALS = 3
-"""Fewer trials with the hinge show no course over its margin."""
+MIN_MARGINS = 3
+"""Fewer margins of trials with the hinge show no course over them."""
 
 
 def applies(study: StudyResults) -> bool:
-    """Return whether the study tried the hinge at several margins."""
-    hinge = study.trials[study.trials["form"] == "hinge"]
-    return hinge["margin"].nunique() >= MIN_TRIALS
+    """Return whether the hinge has scores or active shares at several margins."""
+    return bool(_panels(study))
+
+
+def _panels(study: StudyResults) -> dict[str, pd.DataFrame]:
+    """Return the trials of each panel that has several margins."""
+    scored = contrastive_trials(study)
+    scored = scored[(scored["form"] == "hinge") & scored["margin"].notna()]
+    panels = {"value": scored, "active share": active_shares(study)}
+    return {
+        name: found for name, found in panels.items() if found["margin"].nunique() >= MIN_MARGINS
+    }
 
 
 def margin_sensitivity_figure(study: StudyResults) -> Figure:
@@ -38,30 +46,29 @@ def margin_sensitivity_figure(study: StudyResults) -> Figure:
     Returns:
         axes "value", and below it "active share" where a trial logged one.
     """
-    scored = contrastive_trials(study)
-    scored = scored[(scored["form"] == "hinge") & scored["margin"].notna()]
-    shares = active_shares(study)
-    if scored.empty and shares.empty:
+    parts = _panels(study)
+    if not parts:
         return style.sentence_figure(
-            study, "No trial with the hinge has a score or a share of active pairs to show."
+            study,
+            "No trial with the hinge shows a course over the margin: that takes scores, or shares "
+            f"of active pairs, at {MIN_MARGINS} margins.",
         )
-    parts = [name for name, found in (("value", scored), ("active share", shares)) if len(found)]
     figure = style.new_figure(1.5 + 1.5 * len(parts))
     grid = figure.add_gridspec(len(parts), 1)
     first: Axes | None = None
-    for place, part in enumerate(parts):
+    for place, (part, found) in enumerate(parts.items()):
         axes = figure.add_subplot(grid[place], label=part, sharex=first)
         first = first or axes
         if part == "value":
-            _draw_values(axes, study, scored)
+            _draw_values(axes, study, found)
         else:
-            _draw_shares(axes, shares)
+            _draw_shares(axes, found)
         style.tidy_axes(axes)
         axes.tick_params(labelbottom=place == len(parts) - 1)
     figure.axes[-1].set_xlabel(_margin_label(study))
     figure.axes[-1].locator_params(axis="x", nbins=5)
     baseline = baseline_trial(study)
-    notes = f"trials with the hinge scored in full: {len(scored)}"
+    notes = f"trials with the hinge scored in full: {len(parts.get('value', ()))}"
     if baseline is not None:
         notes += f"; the baseline scored {format_score(baseline['value'])}"
     style.add_caption(figure, style.caption(study), notes)
@@ -93,8 +100,7 @@ def _margin_label(study: StudyResults) -> str:
 def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
     look = style.form_style("hinge")
     trials = beside_baseline(study, scored)
-    beyond = broken(trials["value"])
-    near, far = trials[~beyond], trials[beyond]
+    near, far = trials[~trials["beyond"]], trials[trials["beyond"]]
     axes.plot(
         near["margin"],
         near["shown"],
@@ -118,10 +124,10 @@ def _draw_values(axes: Axes, study: StudyResults, scored: pd.DataFrame) -> None:
     if is_difference:
         score_axes.draw_zero(axes)
         words = f"{words}\nless the baseline's"
-    texts = [beyond_text(value, is_difference) for value in far["shown"]]
-    score_axes.draw_beyond(axes, far["margin"], far["form"], texts)
     axes.margins(y=0.12)
     axes.set_ylabel(words)
+    texts = [beyond_text(value, is_difference) for value in far["shown"]]
+    score_axes.draw_beyond(axes, far["margin"], far["form"], texts)
 
 
 def _draw_shares(axes: Axes, shares: pd.DataFrame) -> None:

@@ -8,21 +8,19 @@ from diffrop.analysis.data.rounds import omega_rows, round_note
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
 
-MIN_SAMPLES = 100
-"""An FID of fewer samples says more about their number than about omega."""
+NO_PANEL = "No complete trial was scored at two omegas, so there is no curve over omega."
 TICK_GAP = 0.14
 """Least distance of two omegas that are both named on the axis, as a share of the range."""
 
 
 def panel_rows(study: StudyResults, numbers: list[int]) -> dict[str, pd.DataFrame]:
-    """Return the scores over omega of some trials, by score, for each that has enough samples.
+    """Return the scores over omega of some trials, by score, for each that has a curve.
 
     They are the objective, and a second score that is worth a panel beside it.
     """
     other = "fid/all" if study.objective == "fid/few" else "fid/few"
     panels = {score: omega_rows(study, numbers, score) for score in (study.objective, other)}
-    enough = {score: rows[~(rows["num_samples"] < MIN_SAMPLES)] for score, rows in panels.items()}
-    return {score: rows for score, rows in enough.items() if len(rows)}
+    return {score: rows for score, rows in panels.items() if rows["omega"].nunique() > 1}
 
 
 def style_panel(axes: Axes, score: str, rows: pd.DataFrame) -> None:

@@ -6,18 +6,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import t as student
 
-from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.compare import broken, comparable_trials
 from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.words import format_score
 from diffrop.analysis.figures import style
-from diffrop.analysis.figures.omega_panels import panel_note, panel_rows, style_panel
+from diffrop.analysis.figures.omega_panels import NO_PANEL, panel_note, panel_rows, style_panel
+from diffrop.record.names import trial_label
 
 READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one, on "
     "average over the trials of a form. "
-    "They are those scored in full; bands are 95 % intervals (Student's t) over these trials, "
-    "which differ in tau_0 and the rest. A form of fewer than three trials has no interval. A "
-    "flat, low line is a form for which the choice of omega matters little; 0 at one omega means "
-    "that it is the best one of every trial."
+    "They are those scored in full, without those whose score is far above the others'; bands "
+    "are 95 % intervals (Student's t) over these trials, which differ in tau_0 and the rest. A "
+    "form of fewer than three trials has no interval. A flat, low line is a form for which the "
+    "choice of omega matters little; 0 at one omega means that it is the best one of every trial."
 )
 MIN_TRIALS = 12
 """Fewer trials in all are too few of each form; the guidance curves show them one by one."""
@@ -28,7 +30,8 @@ SMALLEST_BAND = 3
 
 def applies(study: StudyResults) -> bool:
     """Return whether enough trials were scored over omega."""
-    return len(comparable_trials(study)) >= MIN_TRIALS
+    numbers = comparable_trials(study)["number"].tolist()
+    return len(numbers) >= MIN_TRIALS and bool(panel_rows(study, numbers))
 
 
 def omega_sensitivity_figure(study: StudyResults) -> Figure:
@@ -37,12 +40,11 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
     Returns:
         axes labelled by score, with a line for each form and a band where it has three trials.
     """
-    numbers = [int(number) for number in comparable_trials(study)["number"]]
-    panels = panel_rows(study, numbers)
+    trials = comparable_trials(study)
+    far = trials[broken(trials["value"])]
+    panels = panel_rows(study, trials["number"].drop(far.index).tolist())
     if not panels:
-        return style.sentence_figure(
-            study, "No trial is complete yet, so there are no scores over omega to compare."
-        )
+        return style.sentence_figure(study, NO_PANEL)
     figure = style.new_figure(3.4)
     counts: dict[str, int] = {}
     for place, (score, rows) in enumerate(panels.items()):
@@ -55,8 +57,17 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     figure.axes[0].set_ylabel("FID above the trial's best omega")
     style.add_legend(figure, [_handle(form, count) for form, count in counts.items()])
-    notes = filter(None, [panel_note(study, panels), "bands: 95 % over the trials of a form"])
-    style.add_caption(figure, style.caption(study, scores=list(panels)), "; ".join(notes))
+    left_out = [
+        f"{trial_label(number)} ({format_score(value)})"
+        for number, value in zip(far["number"], far["value"], strict=True)
+    ]
+    notes = [
+        panel_note(study, panels),
+        "bands: 95 % over the trials of a form",
+        f"left out: {', '.join(left_out)}" if left_out else "",
+    ]
+    protocol = style.caption(study, scores=list(panels))
+    style.add_caption(figure, protocol, "; ".join(filter(None, notes)))
     return figure
 
 

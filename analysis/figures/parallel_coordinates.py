@@ -13,7 +13,7 @@ from diffrop.analysis.data.compare import broken, comparable_trials, contrastive
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
 from diffrop.analysis.data.words import format_score, parameter_label, score_label
-from diffrop.analysis.figures import style
+from diffrop.analysis.figures import score_axes, style
 from diffrop.analysis.figures.wrapping import text_width_in
 from diffrop.record.names import trial_label
 
@@ -103,6 +103,10 @@ def parallel_coordinates_figure(study: StudyResults) -> Figure:
     for _, trial in trials.iterrows():
         complete = trial["number"] in scored["number"].tolist()
         _draw_trial(axes, trial, scales, complete, trial["number"] in bold)
+    far = scored[OBJECTIVE][broken(scored[OBJECTIVE])].sort_values()
+    if len(far):
+        text = score_axes.together([format_score(value) for value in far])
+        _write(axes, (BEYOND, len(scales) - 1), f"beyond: {text}", (8, -22), "right")
     axes.set(xlim=(-MARGIN, 1.12), ylim=(len(scales) - 0.6, -0.35))
     axes.set_axis_off()
     grey = Line2D([], [], color=style.NEUTRAL, alpha=0.5, label="not scored in full")

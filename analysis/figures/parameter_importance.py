@@ -86,4 +86,5 @@ def _draw_bars(axes: Axes, found: pd.Series) -> None:
             textcoords="offset points",
             va="center",
             fontsize=style.CAPTION_PT,
+            bbox=style.ON_GRID,
         )

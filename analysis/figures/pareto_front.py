@@ -7,7 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from diffrop.analysis.data.compare import broken, comparable_trials, meets_constraints
+from diffrop.analysis.data.compare import (
+    broken,
+    comparable_trials,
+    enough_samples,
+    meets_constraints,
+    num_samples_column,
+)
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import score_label
 from diffrop.analysis.figures import score_axes, style
@@ -30,7 +36,7 @@ MAX_PAIRS = 3
 
 def applies(study: StudyResults) -> bool:
     """Return whether there are trials to trade against each other."""
-    return len(comparable_trials(study)) >= 2
+    return front_trials(study, front_scores(study))["number"].nunique() >= 2
 
 
 def pareto_front_figure(study: StudyResults) -> Figure:
@@ -95,6 +101,8 @@ def front_trials(study: StudyResults, scores: list[str]) -> pd.DataFrame:
     has none, the points are the trials at their omega, and dominance tells the front.
     """
     trials = comparable_trials(study)
+    for score in scores:
+        trials = trials[enough_samples(trials[num_samples_column(score)])]
     own = study.front
     if own is not None and set(scores) <= set(own.columns):
         alike = own["number"].isin(trials["number"]) & own["sampler"].isin(trials["sampler"])

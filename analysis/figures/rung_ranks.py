@@ -8,6 +8,7 @@ from scipy.stats import kendalltau
 
 from diffrop.analysis.data.compare import comparable_trials
 from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.rounds import measured
 from diffrop.analysis.data.words import format_count
 from diffrop.analysis.figures import score_axes, style
 from diffrop.record.rung_agreement import RungAgreement
@@ -71,11 +72,9 @@ def rung_ranks(study: StudyResults) -> pd.DataFrame:
         among the trials of that rung.
     """
     final = comparable_trials(study)[["number", "form", "value", "audited_at"]]
-    rows = study.measurements
+    rows = measured(study, study.objective)
     full = rows.groupby(["number", "images_seen"])["round_samples"].transform("max")
-    rows = rows[
-        ~rows["final"] & (rows["score"] == study.objective) & (rows["round_samples"] == full)
-    ]
+    rows = rows[~rows["final"] & (rows["round_samples"] == full)]
     at_rung = rows.groupby(["number", "images_seen"], as_index=False).agg(
         rung_value=("value", "min"), num_samples=("num_samples", "first")
     )

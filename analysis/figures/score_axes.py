@@ -8,11 +8,19 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from diffrop.analysis.figures import style
+from diffrop.analysis.figures.wrapping import text_width_in
 
 LOG_SPAN = 6.0
 """An axis of scores is logarithmic where the worst is this many times the best."""
 BEYOND = 0.975
 """Where along an axis an arrow marks what lies beyond its end."""
+ARROWS = {("x", False): ">", ("x", True): "<", ("y", False): "^", ("y", True): "v"}
+ARROW_IN, LETTERS_IN = 0.14, 0.12
+"""Room of an arrow and its gaps, and height of the number beside it."""
+KEPT_SHARE = {"x": 0.5, "y": 0.7}
+"""Of an axis' length, what labels, legend and caption leave it at least."""
+MARGIN = 0.1
+"""On both sides of what is drawn, as a share of its span."""
 LEAST_SPAN = 0.05
 """Share of its values that an axis of scores spans at least, so that ties look like ties."""
 
@@ -85,44 +93,84 @@ def draw_estimate(
 
 def draw_beyond(
     axes: Axes,
-    places: pd.Series,
-    forms: pd.Series,
+    places: Iterable[float],
+    forms: Iterable[str],
     texts: Iterable[str],
     which: Literal["x", "y"] = "y",
+    *,
+    below: bool = False,
+    has_room: bool = False,
 ) -> None:
     """Mark scores that lie beyond the end of their axis by an arrow at it, with their numbers.
 
+    To be called last: the axis grows, so that the numbers lie beside all that is on it.
+
     Args:
         axes: the score is its x or y.
-        places: on the other axis.
+        places: on the other axis; equal ones share an arrow.
         forms: give the arrows their colours.
         texts: the scores, as far as they are not written elsewhere.
         which: the axis of the score.
+        below: whether they lie beyond its low end.
+        has_room: whether an axis that shares its limits has grown already.
     """
-    is_x = which == "x"
-    transform = axes.get_yaxis_transform() if is_x else axes.get_xaxis_transform()
+    found: dict[float, list[tuple[str, str]]] = {}
     for place, form, text in zip(places, forms, texts, strict=True):
-        point = (BEYOND, place) if is_x else (place, BEYOND)
+        found.setdefault(place, []).append((form, text))
+    written = {place: together([text for _, text in own]) for place, own in found.items()}
+    if found and not has_room:
+        _make_room(axes, written.values(), which, below)
+    is_x, end = which == "x", 1 - BEYOND if below else BEYOND
+    transform = axes.get_yaxis_transform() if is_x else axes.get_xaxis_transform()
+    inward = 1 if below else -1
+    for place, own in found.items():
+        point = (end, place) if is_x else (place, end)
+        same = len({form for form, _ in own}) == 1
         axes.plot(
             [point[0]],
             [point[1]],
             transform=transform,
-            marker=">" if is_x else "^",
+            marker=ARROWS[which, below],
             markersize=6,
-            color=style.form_style(str(form)).colour,
+            color=style.form_style(own[0][0]).colour if same else style.NEUTRAL,
             linestyle="none",
             label="beyond",
         )
-        axes.annotate(
-            text,
-            point,
-            xycoords=transform,
-            xytext=(-6, 0) if is_x else (0, -5),
-            textcoords="offset points",
-            ha="right" if is_x else "center",
-            va="center" if is_x else "top",
-            fontsize=style.CAPTION_PT,
-        )
+        if written[place]:
+            axes.annotate(
+                written[place],
+                point,
+                xycoords=transform,
+                xytext=(6 * inward, 0) if is_x else (0, 5 * inward),
+                textcoords="offset points",
+                ha=("left" if below else "right") if is_x else "center",
+                va="center" if is_x else ("bottom" if below else "top"),
+                fontsize=style.CAPTION_PT,
+                bbox=style.ON_GRID,
+            )
+
+
+def together(texts: list[str]) -> str:
+    """Return the numbers of one place, by their ends where they are more than two."""
+    texts = [text for text in texts if text]
+    return ", ".join(texts) if len(texts) < 3 else f"{texts[0]} to {texts[-1]} ({len(texts)})"
+
+
+def _make_room(axes: Axes, texts: Iterable[str], which: Literal["x", "y"], below: bool) -> None:
+    """Lengthen an axis by the room of an arrow and the longest of some numbers beside it."""
+    is_x = which == "x"
+    axis = axes.xaxis if is_x else axes.yaxis
+    widest = max((text_width_in(text, style.CAPTION_PT) for text in texts), default=0.0)
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # it is drawn
+    width, height = figure.get_size_inches() * axes.get_position().size
+    length = KEPT_SHARE[which] * (width if is_x else height)
+    share = min(0.5, (ARROW_IN + (widest if is_x else LETTERS_IN)) / length)
+    scale = axis.get_transform()
+    low, high = scale.transform(axes.get_xlim() if is_x else axes.get_ylim())
+    more = (high - low) * share / (1 - share)
+    ends = scale.inverted().transform([low - more * below, high + more * (not below)])
+    (axes.set_xlim if is_x else axes.set_ylim)(*map(float, ends))
 
 
 def widen_scores(axes: Axes, which: Literal["x", "y"] = "y") -> None:

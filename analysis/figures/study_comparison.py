@@ -13,17 +13,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffrop.analysis.data.compare import (
+    FAR,
     PROTOCOL,
     baseline_and_best,
+    broken,
     num_samples_column,
 )
-from diffrop.analysis.data.load import StudyResults
+from diffrop.analysis.data.load import StudyResults, told_apart
 from diffrop.analysis.data.words import difference_text, format_count, format_score, score_label
 from diffrop.analysis.figures import score_axes, style
-from diffrop.analysis.figures.wrapping import wrap_clauses
+from diffrop.analysis.figures.wrapping import text_width_in, wrap_clauses
 
 ROW_IN = 0.38
-TITLE_IN = 3.4
+NAME_IN = 1.4
+"""Widest line of a study's name."""
+BESIDE_NAMES_IN = 0.25
+"""Room of a panel's title at both sides, beside the names."""
+BESIDE = 0.12
+"""Distance of baseline and best from the middle of their study, where studies are 1 apart."""
 
 
 def study_comparison_figure(studies: Sequence[StudyResults]) -> Figure:
@@ -43,10 +50,12 @@ def study_comparison_figure(studies: Sequence[StudyResults]) -> Figure:
     sizes = [group["study"].nunique() for _, group in panels]
     figure = style.new_figure(1.0 + ROW_IN * sum(sizes) + 0.95 * len(panels))
     grid = figure.add_gridspec(len(panels), 1, height_ratios=[size + 1 for size in sizes])
+    widest = max(text_width_in(name, style.LEGEND_PT) for name in rows["study"])
+    title_in = style.WIDTH_IN - min(widest, NAME_IN) - BESIDE_NAMES_IN
     for place, (protocol, group) in enumerate(panels):
         axes = figure.add_subplot(grid[place], label=str(protocol))
         _draw_panel(axes, group)
-        title = wrap_clauses(str(protocol), TITLE_IN, style.CAPTION_PT)
+        title = wrap_clauses(str(protocol), title_in, style.CAPTION_PT)
         axes.set_title(title, fontsize=style.CAPTION_PT, loc="left", parse_math=False)
     style.add_legend(figure, style.form_handles(rows))
     number = "One protocol" if len(panels) == 1 else f"{len(panels)} protocols, not comparable"
@@ -62,10 +71,14 @@ def comparison(studies: Sequence[StudyResults]) -> pd.DataFrame:
 
     Returns:
         rows of the studies' trials, with `protocol` in words, `objective` and `role` ("baseline"
-        or "best"); sorted by protocol, then by the best.
+        or "best"); sorted by protocol, then by the better of a study's two, its best before its
+        baseline. Studies of one name also say where they are.
+
+    Raises:
+        ValueError: a study is there twice.
     """
     found = []
-    for study in studies:
+    for study in told_apart(studies):
         for trial in baseline_and_best(study):
             shared = {
                 "role": "baseline" if trial["baseline"] else "best",
@@ -76,8 +89,11 @@ def comparison(studies: Sequence[StudyResults]) -> pd.DataFrame:
     if not found:
         return pd.DataFrame(columns=["study", "role", "objective", "protocol", "value", "form"])
     table = pd.DataFrame(found)
-    best = table.groupby("study")["value"].transform("min")
-    return table.assign(least=best.astype(float)).sort_values(["protocol", "least", "role"])
+    best = table.groupby(["protocol", "study"])["value"].transform("min")
+    order = {"protocol": True, "least": True, "study": True, "role": False}
+    return table.assign(least=best.astype(float)).sort_values(
+        list(order), ascending=list(order.values())
+    )
 
 
 def protocol_text(study: StudyResults, trial: pd.Series) -> str:
@@ -96,10 +112,11 @@ def protocol_text(study: StudyResults, trial: pd.Series) -> str:
 
 def _draw_panel(axes: Axes, group: pd.DataFrame) -> None:
     names = list(dict.fromkeys(group["study"]))
-    for _, trial in group.iterrows():
-        is_best = trial["role"] == "best"
-        look = style.form_style(str(trial["form"]))
-        place = names.index(trial["study"]) + (0.12 if is_best else -0.12)
+    shifts = group["role"].map({"best": BESIDE, "baseline": -BESIDE})
+    group = group.assign(place=group["study"].map(names.index) + shifts)
+    beyond = broken(group["value"].astype(float), times=FAR)
+    for _, trial in group[~beyond].iterrows():
+        look, place = style.form_style(str(trial["form"])), trial["place"]
         if pd.notna(trial["value_low"]):
             ends = [trial["value_low"], trial["value_high"]]
             axes.plot(ends, [place] * 2, color=look.colour, linewidth=1.6, label="interval")
@@ -121,10 +138,13 @@ def _draw_panel(axes: Axes, group: pd.DataFrame) -> None:
             xycoords=axes.get_yaxis_transform(),
             fontsize=style.CAPTION_PT,
         )
-    axes.set_yticks(range(len(names)), names)
+    wrapped = [wrap_clauses(name, NAME_IN, style.LEGEND_PT) for name in names]
+    axes.set_yticks(range(len(names)), wrapped)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    score_axes.scale_scores(axes, group["value"].astype(float), "x")
+    score_axes.scale_scores(axes, group["value"][~beyond].astype(float), "x")
     style.tidy_categories(axes)
+    far = group[beyond]
+    score_axes.draw_beyond(axes, far["place"], far["form"], map(format_score, far["value"]), "x")
     axes.tick_params(axis="y", labelsize=style.LEGEND_PT)
 
 

@@ -37,6 +37,8 @@ LINE_IN = 0.15
 CAPTION_LINES = 3
 LEGEND_ROWS = 2
 """Heights of figures allow for so many lines; more make a figure higher."""
+WORDS = "words"
+"""Label of the axes of a figure that is a sentence."""
 LEGEND_HANDLE_IN = 0.42
 """Room of a legend's entry beside its text."""
 
@@ -64,6 +66,10 @@ ADDED_MARKERS = ("X", "p", "h", "<", ">")
 NEUTRAL = "#808080"
 OTHER_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", NEUTRAL)
 """Okabe and Ito's that are no method's, for parts of a cost or kinds of pairs."""
+PAPER = "#fefefe"
+"""Behind numbers that stand on a grid; a page that shows a figure puts its own colour there."""
+ON_GRID = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "linewidth": 0}
+"""The box of such a number."""
 MAP_COLOURS = "cividis"
 """Of maps of scores: dark is low, which is good, also without colour."""
 
@@ -271,7 +277,7 @@ def sentence_figure(study: StudyResults, sentence: str) -> Figure:
 def words_figure(sentence: str, caption_text: str) -> Figure:
     """Return a figure of a sentence above a caption."""
     figure = new_figure(1.1)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(label=WORDS)
     axes.set_axis_off()
     axes.text(
         0.5,
@@ -285,6 +291,11 @@ def words_figure(sentence: str, caption_text: str) -> Figure:
     )
     add_caption(figure, caption_text)
     return figure
+
+
+def is_words(figure: Figure) -> bool:
+    """Whether a figure is a sentence and nothing else."""
+    return [axes.get_label() for axes in figure.axes] == [WORDS]
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

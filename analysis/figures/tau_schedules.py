@@ -5,7 +5,7 @@ from typing import get_args
 
 from matplotlib.figure import Figure
 
-from diffrop.analysis.data.compare import comparable_trials
+from diffrop.analysis.data.compare import comparable_trials, contrastive_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures import style
 from diffrop.analysis.figures.ablation import ablation_figure
@@ -22,7 +22,7 @@ KEY = "contrastive.tau_schedule"
 
 def applies(study: StudyResults) -> bool:
     """Return whether there are schedules to compare."""
-    return num_schedules(study) > 1
+    return num_schedules(study) > 1 and not contrastive_trials(study).empty
 
 
 def tau_schedules_figure(study: StudyResults) -> Figure:

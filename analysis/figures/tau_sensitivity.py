@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.compare import (
     baseline_trial,
     beside_baseline,
-    broken,
     contrastive_trials,
 )
 from diffrop.analysis.data.load import StudyResults
@@ -27,29 +26,50 @@ KEYS = {
     "tau_0": "tau_0",
     "decay_temperature": "decay temperature\n(share of T)",
 }
+MIN_VALUES = 3
+"""Fewer values of a parameter show no course over it."""
 STRIP_STATES = ("PRUNED", "FAIL", "RUNNING")
+WIDTHS = {"tau_0": 1.6, "decay_temperature": 1.0}
+"""Of the panels beside each other."""
 STRIP_MARKS = {"PRUNED": None, "FAIL": "x", "RUNNING": "."}
 """None is the form's own marker, left open."""
+
+
+def applies(study: StudyResults) -> bool:
+    """Return whether a parameter has several values."""
+    found = contrastive_trials(study)
+    return any(found.loc[found[key] > 0, key].nunique() >= MIN_VALUES for key in KEYS)
+
+
+def _keys(study: StudyResults) -> list[str]:
+    """Return the parameters that have a course to show."""
+    found = contrastive_trials(study)
+    return [key for key in KEYS if found.loc[found[key] > 0, key].nunique() > 1]
 
 
 def tau_sensitivity_figure(study: StudyResults) -> Figure:
     """Draw the objective of all complete trials against what weighs the contrastive loss.
 
     Returns:
-        axes "tau_0" and "decay_temperature", each with a line of markers per form; below them
-        "tau_0 strip" and "decay_temperature strip" if a trial is not complete.
+        axes "tau_0" and "decay_temperature", as far as these vary, each with a line of markers
+        per form; below them "tau_0 strip" and "decay_temperature strip" if a trial is not
+        complete.
     """
-    baseline = baseline_trial(study)
-    if not (contrastive_trials(study)["tau_0"] > 0).any():
+    baseline, keys = baseline_trial(study), _keys(study)
+    if not keys:
         score = "" if baseline is None else f" The baseline has {format_score(baseline['value'])}."
-        sentence = "No complete trial has a contrastive loss and a tau_0, so there is no curve."
+        sentence = (
+            "No two complete trials have a contrastive loss of unequal tau_0 or decay "
+            "temperature, so there is no course over them."
+        )
         return style.sentence_figure(study, sentence + score)
-    states = [s for s in STRIP_STATES if _placed(study.trials, s, "tau_0").any()]
+    states = [s for s in STRIP_STATES if any(_placed(study.trials, s, key).any() for key in keys)]
     figure = style.new_figure(3.5 + 0.2 * len(states))
     heights = [3.2, 0.23 * len(states)] if states else [1.0]
-    grid = figure.add_gridspec(len(heights), 2, width_ratios=(1.6, 1), height_ratios=heights)
+    widths = [WIDTHS[key] for key in keys]
+    grid = figure.add_gridspec(len(heights), len(keys), width_ratios=widths, height_ratios=heights)
     main: list[Axes] = []
-    for column, (key, label) in enumerate(KEYS.items()):
+    for column, key in enumerate(keys):
         axes = figure.add_subplot(grid[0, column], label=key, sharey=main[0] if main else None)
         main.append(axes)
         _draw_scores(axes, study, key)
@@ -57,16 +77,22 @@ def tau_sensitivity_figure(study: StudyResults) -> Figure:
         if states:
             bottom = figure.add_subplot(grid[1, column], label=f"{key} strip", sharex=axes)
             _draw_strip(bottom, study, key, states)
+            bottom.tick_params(labelleft=column == 0)
             axes.tick_params(which="both", labelbottom=False)
-        bottom.set_xlabel(label)
+        axes.tick_params(labelleft=column == 0)
+        bottom.set_xlabel(KEYS[key])
         if key == "tau_0" or searched_columns(study).get(key, {}).get("log"):
             style.set_log(axes, "x")
     words = score_label(study.objective)
     main[0].set_ylabel(words if baseline is None else f"{words}\nless the baseline's")
-    main[1].tick_params(labelleft=False)
-    if states:
-        figure.axes[3].tick_params(labelleft=False)
     main[0].margins(y=0.12)
+    trials = beside_baseline(study, contrastive_trials(study))
+    has_room = False  # the panels share their scores
+    for axes, key in zip(main, keys, strict=True):
+        far = trials[trials["beyond"] & (trials[key] > 0)].sort_values("shown")
+        texts = [beyond_text(value, baseline is not None) for value in far["shown"]]
+        score_axes.draw_beyond(axes, far[key], far["form"], texts, has_room=has_room)
+        has_room = has_room or len(far) > 0
     style.add_legend(figure, style.form_handles(study.trials[study.trials["form"] != "none"]))
     of = "" if baseline is None else f"the baseline scored {format_score(baseline['value'])}; "
     style.add_caption(figure, style.caption(study), f"{of}ring: best contrastive trial")
@@ -80,8 +106,7 @@ def _placed(trials: pd.DataFrame, state: str, key: str) -> pd.Series:
 
 def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
     trials = beside_baseline(study, contrastive_trials(study))
-    beyond = broken(trials["value"]) & (trials[key] > 0)
-    shown = style.in_form_order(trials[(trials[key] > 0) & ~beyond])
+    shown = style.in_form_order(trials[(trials[key] > 0) & ~trials["beyond"]])
     for form, group in shown.groupby("form", sort=False):
         look = style.form_style(str(form))
         known = group[group["low"].notna()]
@@ -97,14 +122,10 @@ def _draw_scores(axes: Axes, study: StudyResults, key: str) -> None:
             label=look.label,
         )
     best = trials.iloc[0]
-    if best[key] > 0:
+    if best[key] > 0 and not best["beyond"]:
         score_axes.draw_ring(axes, [best[key]], [best["shown"]])
-    far = trials[beyond]
-    is_difference = baseline_trial(study) is not None
-    texts = [beyond_text(value, is_difference) for value in far["shown"]]
-    if is_difference:
+    if baseline_trial(study) is not None:
         score_axes.draw_zero(axes)
-    score_axes.draw_beyond(axes, far[key], far["form"], texts)
     axes.margins(x=0.12)
     style.tidy_axes(axes)
 

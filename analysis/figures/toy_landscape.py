@@ -28,7 +28,7 @@ TRUE_GAP = TRUE_MEANS[1] - TRUE_MEANS[0]
 MARGIN = TRUE_GAP**2
 """Of the hinge: the true distance, so that the loss is zero at the true means (Eq. 15)."""
 CURVATURE = WEIGHTS[0] * WEIGHTS[1]
-"""Of the DDPM part along the gap; negative L2 has no minimum once tau reaches it."""
+"""Of the DDPM part along the gap; negative_l2 has no minimum once tau reaches it."""
 DEFAULT_TAU = 0.2
 MEANS_1, MEANS_2 = (-1.6, 2.4), (-1.2, 5.0)
 """Ranges of the axes."""
@@ -205,10 +205,12 @@ def _draw_shifts(axes: Axes, tau: float) -> None:
 
 
 def _caption(tau: float) -> str:
+    forms = ("negative_l2", "hinge", "none")
+    unbounded, hinge, baseline = (style.form_style(form).label for form in forms)
     return (
         "Loss of two Gaussians over their means; weights 0.95 and 0.05, true means 0 and 2; "
         f"tau = {tau:g} (dotted); hinge margin {MARGIN:g}, the true distance; darker is higher, "
         "in equal steps of the root above the panel's least value.\n"
-        f"Negative L2 has no minimum from tau = {CURVATURE:g} on (dashed), the product of the "
-        "weights; the arrow points downhill.\nHinge and baseline shift by 0 at every tau."
+        f"{unbounded} has no minimum from tau = {CURVATURE:g} on (dashed), the product of the "
+        f"weights; the arrow points downhill.\n{hinge} and {baseline} shift by 0 at every tau."
     )

@@ -19,7 +19,7 @@ from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count, format_score, score_label
 from diffrop.analysis.figures.drawing import or_failure
 from diffrop.analysis.figures.registry import StudyFigure
-from diffrop.analysis.figures.style import caption, remove_caption, write_figure
+from diffrop.analysis.figures.style import PAPER, is_words, remove_caption, write_figure
 from diffrop.analysis.report.live import Live
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
 from diffrop.analysis.report.sections import (
@@ -33,6 +33,7 @@ from diffrop.analysis.report.summary import (
     answer,
     counts_in_words,
     has_accuracy,
+    metric_columns,
     metric_rows,
     reasons_for_no_best,
 )
@@ -44,7 +45,7 @@ from diffrop.storage import write_atomically
 from diffrop.study.ranking import order_in_words
 
 NUM_SHOWN = 4
-"""Figures that stand open on the page; the others are unfolded."""
+"""Figures that stand open on the page, none of them a sentence; the others are unfolded."""
 SAMPLES = "sample_grids"
 """The figure that has a section of its own."""
 MAX_SVG_CHARACTERS = 700_000
@@ -86,12 +87,11 @@ def _context(
     """Return everything that the template shows."""
     shown = {item.name: _figure(item, figure) for item, figure in drawn}
     samples = shown.pop(SAMPLES, None)
-    figures = list(shown.values())
+    figures = sorted(shown.values(), key=lambda figure: bool(figure["is_words"]))
     return {
         "name": study.name,
         "live": live,
         "counts": counts_in_words(study),
-        "caption": caption(study),
         "answer": answer(study),
         "order": order_in_words(study.objectives, bool(study.trials["feasible"].notna().any())),
         "objective_label": score_label(study.objective),
@@ -108,6 +108,7 @@ def _context(
         "cost": cost_section(study),
         "groups": GROUPS,
         "metrics": metric_rows(study),
+        "metric_columns": metric_columns(study),
         "samples": samples,
         "protocol": protocol_rows(study),
         "space": [space_row(item) for item in study.space],
@@ -122,12 +123,13 @@ def _context(
 
 
 def _figure(item: StudyFigure, figure: Figure) -> dict[str, Any]:
-    # The caption moves from the picture to the page, where it keeps its size on a phone, and whose
-    # head has the protocol.
+    # The caption moves from the picture to the page, where it keeps its size on a phone, and which
+    # has the protocol once, among the details.
     notes = remove_caption(figure)
     first, _, rest = item.reading.partition(". ")
     return {
         "title": item.title,
+        "is_words": is_words(figure),
         "picture": or_failure(figure, partial(picture, item=item)),
         "sentence": f"{first.rstrip('.')}.",
         "reading": " ".join(
@@ -149,7 +151,7 @@ def picture(figure: Figure, item: StudyFigure) -> Markup:
 
 
 def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
-    """Return a figure as SVG for HTML: no references, and its black ink in the page's colour."""
+    """Return a figure as SVG for HTML: no references, ink and paper in the page's colours."""
     file = io.StringIO()
     options = {"format": "svg", "transparent": True, "metadata": {"Date": None}}
     write_figure(figure, file, item.name, **options)
@@ -162,6 +164,7 @@ def inline_svg(figure: Figure, item: StudyFigure) -> Markup:
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(item.title)}"', 1)
     # All figures share the page, so that their ids must not meet.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{item.name}-", svg)
+    svg = svg.replace(PAPER, "var(--page)")
     return Markup(re.sub(r"#000000\b", "currentColor", svg))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from diffrop.analysis.data.classes import classes_frame
+from diffrop.analysis.data.compare import num_incomparable
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import format_count
 from diffrop.analysis.figures.style import caption
@@ -33,6 +34,7 @@ def protocol_rows(study: StudyResults) -> list[tuple[str, str]]:
         ("Training images per class", _counts_text(counts)),
         ("Training images per trial", images),
         ("Scored by", scored_by.split("; ")[0]),
+        ("Complete without a comparable score", num_incomparable(study) or ""),
         ("Omega", f"best of {', '.join(f'{scale:g}' for scale in scales)} by the objective"),
         ("Reference", _reference(study)),
         ("Seeds", _seeds(study)),

@@ -51,7 +51,7 @@ def confirmation_section(study: StudyResults) -> Section:
         together += f" and all looks at {found.num_seeds} to {found.max_seeds} seeds"
         level = f"repeated {level}"
     sentences = [*_sentence(found.conclusion), protocol, f"{together}."]
-    columns = ["leader", "seeds", "difference at each new seed", "mean", f"{level} interval"]
+    columns = ["leader", "mean", f"{level} interval", "seeds", "difference at each new seed"]
     return Section(sentences, columns, rows)
 
 
@@ -66,7 +66,7 @@ def _look_rows(leader: ConfirmedLeader) -> list[list[str]]:
         new = ", ".join(_signed(value) for value in leader.by_seed[shown:num_seeds]) or "-"
         name = "" if rows else leader.name
         ends = f"{_signed(low)} to {_signed(high)}"
-        rows.append([name, str(num_seeds), new, _signed(mean), ends])
+        rows.append([name, _signed(mean), ends, str(num_seeds), new])
         shown = num_seeds
     return rows
 

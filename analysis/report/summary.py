@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from diffrop.analysis.data.compare import (
+    baseline_and_best,
     baseline_trial,
     best_trial,
     comparable_trials,
@@ -18,12 +18,15 @@ from diffrop.analysis.data.compare import (
 from diffrop.analysis.data.confirmed import Confirmed, confirmed
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import (
+    NO_VALUE,
+    ends_text,
     format_change,
     format_count,
     format_metric,
     parameter_label,
     score_label,
 )
+from diffrop.analysis.figures.style import form_style
 from diffrop.analysis.report.protocol import method_text
 from diffrop.metrics.protocol import name_note
 from diffrop.record.names import trial_label
@@ -248,7 +251,7 @@ def describe(trial: pd.Series, study: StudyResults) -> str:
     ]
     others = other_searched(study)
     values += [f"{parameter_label(key)} = {cell_text(trial[key])}" for key in others]
-    return ", ".join([f"{trial['form']} form", *values])
+    return ", ".join([f"{form_style(str(trial['form'])).label} form", *values])
 
 
 def other_searched(study: StudyResults) -> list[str]:
@@ -261,33 +264,50 @@ def other_searched(study: StudyResults) -> list[str]:
     ]
 
 
-def metric_rows(study: StudyResults) -> list[tuple[str, str, list[str]]]:
-    """Return the metrics of the baseline and of the best contrastive trial, and the difference.
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one group of classes."""
 
-    Returns:
-        metric in words, trial, and the value for each of `GROUPS`.
-    """
-    baseline, best = baseline_trial(study), best_trial(study)
-    shown = {"baseline": baseline, "" if best is None else trial_label(best["number"]): best}
-    rows = []
+    group: str
+    values: list[str]
+    """Of the baseline and of the best contrastive trial, as far as there are such; then, of two,
+    the difference."""
+    ends: str = ""
+    """Of the difference's interval, where that is known."""
+
+
+def metric_columns(study: StudyResults) -> list[str]:
+    """Return the heads of the values of `metric_rows`."""
+    heads = [
+        "baseline" if trial["baseline"] else trial_label(trial["number"])
+        for trial in baseline_and_best(study)
+    ]
+    return [*heads, "difference"] if len(heads) == 2 else heads
+
+
+def metric_rows(study: StudyResults) -> dict[str, list[MetricRow]]:
+    """Return each metric in words, with a row for each of `GROUPS` that it is known of."""
+    trials = baseline_and_best(study)
+    rows = {}
     for metric in scored_metrics(study):
-        note = "" if baseline is None else name_note(metric, str(baseline["extractor"]))
+        note = name_note(metric, str(trials[0]["extractor"])) if trials else ""
         words = f"{METRIC_WORDS.get(metric, metric.replace('_', ' '))} {note}".rstrip()
-        values = {
-            name: np.array([trial.get(f"{metric}/{group}", math.nan) for group in GROUPS], float)
-            for name, trial in shown.items()
-            if trial is not None
-        }
-        for name, found in values.items():
-            if not np.isnan(found).all():
-                rows.append((words, name, [format_metric(metric, value) for value in found]))
-        if len(values) == 2:
-            of_baseline, of_best = values.values()
-            change = of_best - of_baseline
-            if not np.isnan(change).all():
-                cells = [format_change(metric, value) for value in change]
-                rows.append((words, "difference", cells))
-    return rows
+        found = [_metric_row(study, metric, group, trials) for group in GROUPS]
+        rows[words] = [row for row in found if any(value != NO_VALUE for value in row.values)]
+    return {words: found for words, found in rows.items() if found}
+
+
+def _metric_row(
+    study: StudyResults, metric: str, group: str, trials: Sequence[pd.Series]
+) -> MetricRow:
+    score = f"{metric}/{group}"
+    values = [float(trial.get(score, math.nan)) for trial in trials]
+    cells = [format_metric(metric, value) for value in values]
+    if len(values) < 2:
+        return MetricRow(group, cells)
+    change = format_change(metric, values[1] - values[0])
+    of = "" if score == study.objective else f"/{score}"
+    return MetricRow(group, [*cells, change], ends_text(trials[1], of))
 
 
 def scored_metrics(study: StudyResults) -> list[str]:

@@ -10,12 +10,13 @@ import pandas as pd
 from diffrop.analysis.data.compare import baseline_trial, best_trial, comparable_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.words import (
-    difference_text,
+    ends_text,
     format_count,
     format_metric,
     format_score,
     parameter_label,
 )
+from diffrop.analysis.figures.style import form_style
 from diffrop.analysis.report.summary import (
     SEARCHED,
     STATE_WORDS,
@@ -40,6 +41,8 @@ class Cell:
     text: str
     value: str = ""
     """A number, or text that sorts as such; "" comes last."""
+    ends: str = ""
+    """Of its interval, which a phone has in a second line."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _columns(study: StudyResults) -> list[_Column]:
     columns = [
         _Column("rank", _rank),
         _Column("trial", lambda trial: _text(trial_label(trial["number"]))),
-        _Column("form", lambda trial: _text("baseline" if trial["baseline"] else trial["form"])),
+        _Column("form", lambda trial: _text(form_style(str(trial["form"])).label)),
         _Column(_head(study.objective), _value),
     ]
     if baseline is not None:
@@ -144,8 +147,10 @@ def _value(trial: pd.Series) -> Cell:
 
 
 def _difference(baseline: pd.Series, trial: pd.Series) -> Cell:
-    text = "0" if trial["baseline"] else difference_text(trial, baseline)
-    return Cell(text, _sort_value(trial["value"] - baseline["value"]))
+    change = trial["value"] - baseline["value"]
+    if trial["baseline"]:
+        return Cell("0", _sort_value(change))
+    return Cell(f"{change:+.2f}", _sort_value(change), ends_text(trial))
 
 
 def _setting(key: str, trial: pd.Series) -> Cell:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from diffrop.activity import time_text
+from diffrop.metrics.protocol import MIN_SHOWN
 from diffrop.record.names import trial_label
 from diffrop.record.results import StudyResult, TrialResult
+from diffrop.record.score_card import ScoreCard
 from diffrop.record.scoring_now import ScoringNow
 from diffrop.record.trial_folder import TrialFolder
 from diffrop.study.config import StudyConfig
@@ -56,12 +58,19 @@ class TrialProgress:
     score: float | None
     """The objective at the newest rung, on that rung's N."""
     num_samples: int | None
+    """Behind that very score: of a shot group's, the samples of the group."""
     message: str
     seed: int | None = None
     """Which of the fresh seeds, if it is a retraining that confirms the trial."""
 
     scoring: ScoringNow | None = None
     """How far its score is, while it is scored."""
+
+    @property
+    def has_telling_score(self) -> bool:
+        """Whether it has a score, of enough samples or of as many as the study asked for."""
+        few = self.num_samples is not None and self.num_samples < MIN_SHOWN
+        return self.score is not None and not (few and self.state == "RUNNING")
 
     @property
     def label(self) -> str:
@@ -111,13 +120,16 @@ class Progress:
 
     @property
     def table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Heads and rows of a table of the trials, by number, as texts."""
+        """Heads and rows of a table of the trials, by number, as texts.
+
+        A rung's score on fewer than `MIN_SHOWN` samples is left out: it tells of their number.
+        """
         rows = [
             (
                 training.name,
                 training.state.lower(),
                 f"{training.images_seen:,}",
-                "-" if training.score is None else f"{training.score:.2f}",
+                f"{training.score:.2f}" if training.has_telling_score else "-",
                 "-" if training.num_samples is None else f"{training.num_samples:,}",
             )
             for training in self.trainings
@@ -197,11 +209,16 @@ def trial_progress(trial: TrialResult, config: StudyConfig) -> TrialProgress:
         loss=row.get("loss/ddpm"),
         grad_ratio=row.get("pcl/grad_ratio"),
         score=card.value if card else None,
-        num_samples=card.num_samples["all"] if card else None,
+        num_samples=_num_samples(card) if card else None,
         message=trial.message,
         seed=trial.seed,
         scoring=scoring,
     )
+
+
+def _num_samples(card: ScoreCard) -> int:
+    group = card.objective.rpartition("/")[2]
+    return card.num_samples.get(group, card.num_samples["all"])
 
 
 def _seconds_left(

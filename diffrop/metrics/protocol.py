@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MIN_SHOWN = 100
+"""Samples behind a score that is drawn, at least; an FID of fewer says more about their number."""
 NEIGHBOURS = 5
 """k of improved precision and recall."""
 

@@ -207,7 +207,16 @@ def front_points(
     """Return the scored points of complete trials, with the front marked; see `pareto_front`."""
     evaluation = config.experiment.evaluation
     points = [
-        FrontPoint(trial.number, point.omega, point.sampler, point.scores)
+        FrontPoint(
+            trial.number,
+            point.omega,
+            point.sampler,
+            point.scores,
+            num_samples=point.num_samples,
+            extractor=trial.card.extractor,
+            reference=trial.card.reference,
+            images_seen=trial.card.images_seen,
+        )
         for trial in trials
         if trial.card is not None
         for point in trial.card.points

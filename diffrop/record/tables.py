@@ -102,6 +102,8 @@ COST_TYPES = {
 PURPOSES = {"COMPLETE": "full", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 """What the time of a trial in each state was spent on."""
 FRONT_COLUMNS = ("number", "omega", "sampler", "feasible", "front")
+FRONT_PROTOCOL = ("num_samples", "extractor", "reference", "images_seen")
+"""Columns of front.csv that those of earlier versions have not."""
 
 
 def read_trials(path: Path, study: str, base_form: str) -> pd.DataFrame:
@@ -201,14 +203,13 @@ def write_front(folder: StudyFolder, points: Sequence[FrontPoint], names: Iterab
 
 
 def front_frame(points: Sequence[FrontPoint], names: Sequence[str]) -> pd.DataFrame:
-    """Return number, omega, sampler, a column for each score of `names`, feasible, front."""
+    """Return a row a point: what it is, how it was scored, a column a score, feasible, front."""
     rows = [
-        {"number": point.number, "omega": point.omega, "sampler": point.sampler}
+        {name: getattr(point, name) for name in (*FRONT_COLUMNS, *FRONT_PROTOCOL)}
         | {name: point.scores[name] for name in names}
-        | {"feasible": point.feasible, "front": point.front}
         for point in points
     ]
-    columns = ["number", "omega", "sampler", *names, "feasible", "front"]
+    columns = ["number", "omega", "sampler", *FRONT_PROTOCOL, *names, "feasible", "front"]
     return pd.DataFrame(rows, columns=columns).astype({"feasible": object, "front": bool})
 
 

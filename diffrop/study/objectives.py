@@ -111,6 +111,11 @@ class FrontPoint:
     """Whether it keeps the constraints; None where that takes unknown scores of the baseline."""
     front: bool = False
     """Whether no other feasible point is better in all objectives."""
+    num_samples: int | None = None
+    """Over all classes."""
+    extractor: str = ""
+    reference: str = ""
+    images_seen: int | None = None
 
 
 def pareto_front(

@@ -7,6 +7,7 @@ from diffrop.analysis.figures import class_confusion
 from diffrop.metrics import classifier
 from tests.made.analysed_study import NINE_TRIALS, write_study
 from tests.made.full_study import write_full_study
+from tests.made.large_study import write_large_study
 from tests.made.trained_study import write_trained_study
 
 
@@ -31,6 +32,12 @@ def full_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def full_study(full_dir: Path) -> StudyResults:
     return load_study(full_dir)
+
+
+@pytest.fixture(scope="session")
+def large_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """Forty trials, pruned, failed, infeasible and broken ones among them."""
+    return load_study(write_large_study(tmp_path_factory.mktemp("large-runs") / "large"))
 
 
 @pytest.fixture

@@ -105,3 +105,21 @@ def test_retrainings_in_progress_are_counted(tmp_path: Path) -> None:
     found = progress_of(result, 1, [again], num_retrainings=3)
     assert found.line.endswith("1/3 retrainings")
     assert [one.label for one in found.trainings] == ["t000", "t001", "t002", "t003", "t001-s2"]
+
+
+@pytest.mark.parametrize(
+    ("state", "count", "shown"),
+    [("RUNNING", 36, "-"), ("RUNNING", 100, "41.23"), ("COMPLETE", 36, "41.23")],
+)
+def test_live_page_has_no_rung_score_of_few_samples(state: str, count: int, shown: str) -> None:
+    columns, rows = progress(trial(1, state, num_samples=count)).table
+    assert columns[3] == "fid/few" and rows[0][3] == shown
+
+
+def test_n_of_a_score_is_that_of_its_own_group(tmp_path: Path) -> None:
+    found = result_of(tmp_path, "COMPLETE").trials[0]
+    assert found.card is not None and found.card.num_samples == {"all": 40, "many": 12, "few": 12}
+    few = dataclasses.replace(found.card, objectives=["fid/few"])
+    config = small_study(num_trials=4)
+    assert trial_progress(found, config).num_samples == 40
+    assert trial_progress(dataclasses.replace(found, card=few), config).num_samples == 12

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,10 +55,19 @@ def test_trials_survive_the_table(finished: Finished) -> None:
     assert trials["num_samples/few"].dtype == pd.Int64Dtype()
 
 
+SCORED: dict[str, Any] = {
+    "num_samples": 1_000,
+    "extractor": "inception",
+    "reference": "full training set, class-weighted",
+    "images_seen": 24_000,
+}
+PROTOCOL = ["num_samples", "extractor", "reference", "images_seen"]
+
+
 def front() -> list[FrontPoint]:
     return [
-        FrontPoint(0, 0.0, "ddim-8", {"fid/all": 1.0, "fid/few": 9.0}, True, True),
-        FrontPoint(1, 0.5, "ddim-8", {"fid/all": 2.0, "fid/few": 5.0}, None, False),
+        FrontPoint(0, 0.0, "ddim-8", {"fid/all": 1.0, "fid/few": 9.0}, True, True, **SCORED),
+        FrontPoint(1, 0.5, "ddim-8", {"fid/all": 2.0, "fid/few": 5.0}, None, False, **SCORED),
     ]
 
 
@@ -67,16 +77,25 @@ def test_front_survives_the_table(tmp_path: Path) -> None:
     names = ("fid/all", "fid/few", "fid/all")  # a constraint may be on an objective
     found = read_front(write_front(folder, front(), names))
     assert found is not None
-    expected = ["number", "omega", "sampler", "fid/all", "fid/few", "feasible", "front"]
-    assert list(found) == expected
+    names = ("fid/all", "fid/few")
+    assert list(found) == ["number", "omega", "sampler", *PROTOCOL, *names, "feasible", "front"]
+    assert found[PROTOCOL].to_dict("records") == [SCORED] * 2
     assert found["front"].tolist() == [True, False]
     assert found["feasible"].isna().tolist() == [False, True]
 
 
 def test_front_without_a_point_has_its_columns() -> None:
     frame = front_frame([], ["fid/all"])
-    assert list(frame) == ["number", "omega", "sampler", "fid/all", "feasible", "front"]
+    columns = ["number", "omega", "sampler", *PROTOCOL, "fid/all", "feasible", "front"]
+    assert list(frame) == columns
     assert frame.empty and frame["front"].dtype == np.bool_
+
+
+def test_front_of_an_earlier_version_is_read_without_its_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "front.csv"
+    path.write_text("number,omega,sampler,fid/all,feasible,front\n0,0.5,ddim-8,1.5,True,True\n")
+    found = read_front(path)
+    assert found is not None and found["fid/all"].tolist() == [1.5] and found["front"].all()
 
 
 @pytest.mark.parametrize(

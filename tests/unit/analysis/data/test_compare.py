@@ -2,13 +2,17 @@ import dataclasses
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from diffrop.analysis.data.compare import (
+    FAR,
     baseline_and_best,
     baseline_trial,
+    beside_baseline,
     best_of_each_form,
     best_trial,
+    broken,
     comparable_trials,
     contrastive_trials,
     num_incomparable,
@@ -17,6 +21,7 @@ from diffrop.analysis.data.compare import (
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.style import caption
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
+from tests.made.spoiled_study import with_worse
 
 
 def test_comparable_trials_are_the_complete_ones_best_first(study: StudyResults) -> None:
@@ -102,3 +107,33 @@ def test_best_trial_meets_the_constraints(full_study: StudyResults) -> None:
     allowed = trials[trials["number"] != 1]
     expected = contrastive_trials(dataclasses.replace(full_study, trials=allowed)).iloc[0]
     assert best is not None and best["number"] == expected["number"] != 1
+
+
+@pytest.mark.parametrize(
+    ("values", "beyond"),
+    [
+        ([40.0, 61.0], [False, True]),  # of two the lower is the median
+        ([61.0, 40.0], [True, False]),
+        ([40.0, 60.0], [False, False]),
+        ([40.0], [False]),
+        ([40.0, math.nan, 400.0], [False, False, True]),
+        ([40.0, 41.0, 400.0, 410.0], [False, False, True, True]),
+        ([], []),
+    ],
+)
+def test_broken_scores_are_far_above_the_median(values: list[float], beyond: list[bool]) -> None:
+    assert broken(pd.Series(values, dtype=float)).tolist() == beyond
+
+
+def test_scores_of_unlike_things_are_broken_later() -> None:
+    values = pd.Series([40.0, 119.0, 121.0])
+    assert broken(values, among=values[:1], times=FAR).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("score", ["", "fid/few"])
+def test_only_form_is_broken_beside_the_baseline(tmp_path: Path, score: str) -> None:
+    study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:2]))
+    spoiled = with_worse(study, [1], 1.6)
+    found = beside_baseline(spoiled, contrastive_trials(spoiled), score)
+    assert found["beyond"].tolist() == [True]
+    assert not beside_baseline(study, contrastive_trials(study), score)["beyond"].any()

@@ -9,7 +9,7 @@ from diffrop.analysis.figures.style import form_style
 from diffrop.analysis.figures.tau_schedules import KEY, tau_schedules_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.drawn import axes_of, lines_of, points, sentence_of, text_of
-from tests.made.large_study import BROKEN, INFEASIBLE_BEST, write_large_study
+from tests.made.large_study import BROKEN, INFEASIBLE_BEST
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,6 @@ def test_baseline_alone_is_no_ablation(tmp_path: Path) -> None:
     study = load_study(write_study(tmp_path / "study", trials=NINE_TRIALS[:1]))
     assert sentence_of(loss_forms_figure(study)).startswith("No complete trial")
     assert sentence_of(tau_schedules_figure(study)).startswith("No complete trial")
-
-
-@pytest.fixture(scope="module")
-def large_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    return load_study(write_large_study(tmp_path_factory.mktemp("runs") / "large"))
 
 
 def test_best_of_a_row_meets_the_constraints_and_what_does_not_is_hollow(

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from diffrop.analysis.data.classes import class_scores
 from diffrop.analysis.data.compare import baseline_and_best
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.class_fid import applies, class_fid_figure
@@ -38,3 +40,21 @@ def test_study_without_scores_of_classes_says_so(study: StudyResults) -> None:
     assert sentence_of(class_fid_figure(study)).startswith(
         "No complete trial has scores of single"
     )
+
+
+def test_class_far_above_the_others_is_an_arrow_with_its_number(
+    full_study: StudyResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(study: StudyResults, trial: pd.Series) -> pd.DataFrame:
+        scores = class_scores(study, trial)
+        return scores.assign(value=scores["value"].mask(scores["label"] == 3, 1_234.0))
+
+    (before,) = class_fid_figure(full_study).axes
+    monkeypatch.setattr("diffrop.analysis.figures.class_fid.class_scores", spoiled)
+    figure = class_fid_figure(full_study)
+    axes = axes_of(figure, "class_fid")
+    (arrow,) = lines_of(axes, "beyond")
+    assert list(arrow.get_xdata()) == [3]
+    assert [text.get_text() for text in axes.texts] == ["1,234, 1,234"]  # baseline and best
+    assert axes.get_ylim()[1] < 1.4 * before.get_ylim()[1]
+    assert "arrow: beyond the axis" in text_of(figure)

@@ -71,3 +71,22 @@ def test_heat_map_has_a_panel_a_form_on_one_scale(
         assert points(dots) == set(zip(own["tau_0"], own["decay_temperature"], strict=True))
         filled = np.ma.compressed(np.ma.masked_invalid(mesh.get_array()))
         assert set(filled) <= set(own["value"]) and own["value"].min() in filled
+
+
+@pytest.mark.parametrize(("count", "is_mapped"), [(19, False), (20, True)])
+def test_form_is_mapped_from_twenty_trials_of_its_own(
+    full_study: StudyResults, count: int, is_mapped: bool
+) -> None:
+    trials = full_study.trials.set_index("number")
+    rows = [trials.loc[[0, 1, 2, 5]].reset_index()]
+    for number in range(100, 100 + count - 2):  # reciprocal, with the two that there are
+        own = trials.loc[[1]].assign(tau_0=0.1 + number, value=41.0 + 0.1 * number)
+        rows.append(own.assign(number=number))
+    study = dataclasses.replace(full_study, trials=pd.concat(rows, ignore_index=True))
+    figure = decay_heatmap_figure(study)
+    labels = [axes.get_label() for axes in figure.axes[:-1]]
+    assert labels == (["reciprocal", "exponential"] if is_mapped else ["trials"])
+    meshes = [
+        [c for c in axes.collections if isinstance(c, QuadMesh)] for axes in figure.axes[:-1]
+    ]
+    assert [len(found) for found in meshes] == ([1, 0] if is_mapped else [0])

@@ -10,6 +10,7 @@ from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.figures.evaluations import applies, evaluations_figure
 from diffrop.analysis.report.sections import cost_section
 from tests.made.drawn import axes_of, lines_of, points, sentence_of
+from tests.made.spoiled_study import with_worse
 
 FIDS = {4: 60.0, 8: 42.0, 16: 40.0, 32: 40.5}
 """Of the best trial, by evaluations."""
@@ -89,7 +90,8 @@ def test_study_without_counts_says_so(study: StudyResults) -> None:
     rows = study.measurements.assign(evaluations=pd.NA)
     bare = dataclasses.replace(study, measurements=rows)
     assert not applies(bare) and cost_sentence(bare) == ""
-    assert "No score of 100 samples or more says" in sentence_of(evaluations_figure(bare))
+    sentence = sentence_of(evaluations_figure(bare))
+    assert "No checkpoint was scored at two numbers of evaluations on 100 samples" in sentence
 
 
 def test_rungs_of_few_samples_have_no_panel(costly: StudyResults) -> None:
@@ -102,6 +104,26 @@ def test_rungs_of_few_samples_have_no_panel(costly: StudyResults) -> None:
     assert shown == expected - {f"{first:,} images"}
     none = dataclasses.replace(costly, measurements=rows.assign(num_samples=36))
     assert not applies(none)
+
+
+def test_rung_where_all_have_one_cost_has_no_panel(costly: StudyResults) -> None:
+    rows = costly.measurements
+    first = rows["images_seen"].min()
+    single = rows[(rows["images_seen"] != first) | (rows["evaluations"] == 8)]
+    shown = evaluations_figure(dataclasses.replace(costly, measurements=single)).axes
+    assert f"{first:,} images" not in {axes.get_label() for axes in shown} and shown
+    one_cost = rows[rows["evaluations"] == 8]
+    assert not applies(dataclasses.replace(costly, measurements=one_cost))
+
+
+def test_broken_checkpoint_is_an_arrow_at_the_cost_of_its_best(costly: StudyResults) -> None:
+    spoiled = with_worse(costly, [2])
+    before, after = evaluations_figure(costly), evaluations_figure(spoiled)
+    for axes in after.axes:
+        (arrow,) = lines_of(axes, "beyond")
+        assert list(arrow.get_xdata()) == [16]
+        assert [text.get_text() for text in axes.texts] == [f"{10 * (FIDS[16] + 7):.1f}"]
+        assert axes.get_ylim()[1] < 1.5 * axes_of(before, str(axes.get_label())).get_ylim()[1]
 
 
 def test_axis_names_the_costs(costly: StudyResults) -> None:

@@ -1,12 +1,13 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from diffrop.analysis.data.load import StudyResults, load_study
-from diffrop.analysis.figures.guidance_curve import guidance_curve_figure
+from diffrop.analysis.figures.guidance_curve import applies, guidance_curve_figure
 from diffrop.analysis.figures.style import form_style
 from tests.made.analysed_study import EXPERIMENT, write_study
-from tests.made.drawn import axes_of, lines_of, points, text_of
+from tests.made.drawn import axes_of, lines_of, points, sentence_of, text_of
 
 
 @pytest.mark.parametrize("score", ["fid/all", "fid/few"])
@@ -51,3 +52,10 @@ def test_guidance_curve_has_the_interval_where_the_round_is_the_score(study: Stu
     ends = {tuple(line.get_ydata()) for line in lines_of(axes, "interval")}
     assert (best["value_low"], best["value_high"]) in ends and len(ends) == 5
     assert not lines_of(axes_of(guidance_curve_figure(study), "fid/few"), "interval")
+
+
+def test_single_omega_is_no_curve(study: StudyResults) -> None:
+    rows = study.measurements
+    single = dataclasses.replace(study, measurements=rows[rows["omega"] == 1.0])
+    assert applies(study) and not applies(single)
+    assert "scored at two omegas" in sentence_of(guidance_curve_figure(single))

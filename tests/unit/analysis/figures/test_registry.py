@@ -84,3 +84,20 @@ def test_studies_without_a_hinge_or_a_tau_give_a_sentence(tmp_path: Path) -> Non
     assert sentence_of(margin_sensitivity_figure(study)).startswith("No trial with the hinge")
     bare = dataclasses.replace(study, trials=study.trials.assign(decay_temperature=np.nan))
     assert sentence_of(decay_heatmap_figure(bare)).startswith("No complete trial has a tau_0")
+
+
+@pytest.mark.parametrize("entry", FIGURES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("name", ["study", "full_study", "large_study"])
+def test_no_legend_repeats_itself_or_a_tick(
+    request: pytest.FixtureRequest, name: str, entry
+) -> None:
+    figure = entry.draw(request.getfixturevalue(name))
+    FigureCanvasAgg(figure).draw()
+    legend = [text.get_text() for found in figure.legends for text in found.get_texts()]
+    ticks = {
+        label.get_text()
+        for axes in figure.axes
+        for label in (*axes.get_xticklabels(), *axes.get_yticklabels())
+        if label.get_visible()
+    }
+    assert len(legend) == len(set(legend)) and not ticks & set(legend)

@@ -32,6 +32,7 @@ from tests.made.analysed_study import (
 )
 from tests.made.drawn import text_of
 from tests.made.faults import fault
+from tests.made.spoiled_study import with_worse
 
 PROTOCOL = (
     "FID on classifier-digits, N = 1,000, ddim-10, against the full training set, "
@@ -55,6 +56,25 @@ def test_forms_have_distinct_colours_and_markers() -> None:
     assert len({style.colour for style in FORM_STYLES.values()}) == len(FORM_STYLES) == 5
     assert len({style.marker for style in FORM_STYLES.values()}) == 5
     assert form_style("a form of tomorrow").label == "a form of tomorrow"
+
+
+ROOT = Path(__file__).resolve().parents[4]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+SOURCES = [p for p in sorted(ROOT.glob("analysis/**/*")) if p.suffix in (".py", ".ipynb", ".j2")]
+OTHER_SPELLING = re.compile(r"(?<!diffrop-)negative[ -]l2", re.IGNORECASE)
+RAW_FORM = re.compile(r"\{(?![^{}]*form_style)[^{}]*\[.form.\][^{}]*\}")
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: path.name)
+def test_forms_have_one_spelling(path: Path) -> None:
+    """A form is called by `form_style(form).label`; presets are called by their own names."""
+    text = path.read_text("utf-8")
+    assert not OTHER_SPELLING.findall(text) and not RAW_FORM.findall(text)
+
+
+def test_left_out_baseline_is_called_so(study: StudyResults) -> None:
+    text = text_of(guidance_curve_figure(with_worse(study, [0])))
+    assert f"left out: baseline ({10 * study.trials['value'][0]:.1f})" in text
 
 
 def test_dollar_signs_and_new_forms_are_plain_text(tmp_path: Path) -> None:

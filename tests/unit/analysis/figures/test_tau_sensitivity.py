@@ -1,10 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from diffrop.analysis.data.load import StudyResults, load_study
 from diffrop.analysis.figures.style import form_style
-from diffrop.analysis.figures.tau_sensitivity import tau_sensitivity_figure
+from diffrop.analysis.figures.tau_sensitivity import applies, tau_sensitivity_figure
 from tests.made.analysed_study import NINE_TRIALS, read_trials, write_study, write_trials
 from tests.made.drawn import axes_of, lines_of, points
 
@@ -64,3 +65,12 @@ def test_tau_sensitivity_with_the_baseline_alone_is_a_sentence(tmp_path: Path) -
     )
     (text,) = figure.axes[0].texts
     assert " ".join(text.get_text().split()).endswith("The baseline has 44.0.")
+
+
+def test_parameter_that_does_not_vary_has_no_panel(study: StudyResults) -> None:
+    trials = study.trials.assign(decay_temperature=0.3)
+    fixed = dataclasses.replace(study, trials=trials)
+    assert applies(fixed)
+    figure = tau_sensitivity_figure(fixed)
+    assert [axes.get_label() for axes in figure.axes] == ["tau_0", "tau_0 strip"]
+    assert not applies(dataclasses.replace(study, trials=trials.assign(tau_0=1.0)))

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.figures.registry import StudyFigure
-from diffrop.analysis.figures.style import new_figure
-from diffrop.analysis.report.page import picture
+from diffrop.analysis.figures.registry import StudyFigure, study_figure
+from diffrop.analysis.figures.style import PAPER, new_figure, words_figure
+from diffrop.analysis.report.page import picture, write_page
 from diffrop.analysis.report.sections import confirmation_section, known_before
 from diffrop.analysis.report.summary import answer
 from diffrop.errors import StudyError
@@ -103,9 +103,10 @@ def test_all_metrics_are_listed_with_their_better_direction(tmp_path: Path) -> N
         row |= {"kid/all": "0.0123", "recall/few": "0.5", "inception_score/all": "7.25"}
     write_trials(study, rows)
     words = Page(write_report(study).read_text()).words
-    assert "KID, lowert0010.0123---" in words and "KID, lowerdifference0---" in words
-    assert "improved recall, higher (k = 5, classifier-digits)baseline---0.500" in words
-    assert "Inception Score, higherbaseline7.25" in words
+    assert "classesbaselinet001difference FID, lower is better" in words
+    assert "KID, lower all0.01230.01230" in words
+    assert "improved recall, higher (k = 5, classifier-digits) few0.5000.5000" in words
+    assert "Inception Score, higher all7.257.250" in words
 
 
 def test_page_is_whole_and_loads_nothing(page: Page, html: str) -> None:
@@ -128,13 +129,39 @@ def test_figures_are_inline_and_their_ids_unique(page: Page) -> None:
     used = [a["xlink:href"] for tag, a in page.tags if tag == "use"]
     assert used and {str(target).removeprefix("#") for target in used} <= set(ids)
     protocol = "FID on classifier-digits, N = 1,000"
-    assert page.words.count(protocol) == 2  # once at the top, and among the details
+    assert page.words.count(protocol) == 1  # among the details
+    assert page.words.index(protocol) > page.words.index("Details")
 
 
 def test_four_figures_are_open_and_the_others_folded(page: Page, html: str) -> None:
     folded = html.index(" more figures</summary>")
     assert html[:folded].count("<figure>") == 4 < html[folded:].count("<svg")
     assert html.count("How to read it</summary>") >= 8
+
+
+def test_sentence_stands_behind_the_figures_that_show_something(
+    study: StudyResults, tmp_path: Path
+) -> None:
+    def drawn(name: str, figure: Figure) -> tuple[StudyFigure, Figure]:
+        return StudyFigure(name, f"Title {name}", lambda study: figure, "Words."), figure
+
+    figures = [drawn(f"words-{place}", words_figure("No.", "Protocol.")) for place in range(4)]
+    for place in range(4):
+        figure = new_figure(1.0)
+        figure.add_subplot().plot([1, 2], [3, 4])
+        figures.append(drawn(f"plot-{place}", figure))
+    html = write_page(study, figures, tmp_path).read_text(encoding="utf-8")
+    titles = re.findall(r"<h3>(Title .*?)</h3>", html)
+    names = [f"plot-{place}" for place in range(4)] + [f"words-{place}" for place in range(4)]
+    assert titles == [f"Title {name}" for name in names]
+    assert html.index("Title plot-3") < html.index("4 more figures</summary>")
+    assert html.index("4 more figures</summary>") < html.index("Title words-0")
+
+
+def test_paper_behind_a_number_is_the_pages(large_study: StudyResults, tmp_path: Path) -> None:
+    item = study_figure("loss_forms")
+    html = picture(item.draw(large_study), item)
+    assert "fill: var(--page)" in html and PAPER not in html
 
 
 def test_page_adapts_to_dark_and_to_phones(html: str) -> None:
@@ -156,7 +183,7 @@ def test_protocol_reproduction_and_versions_are_stated(page: Page) -> None:
         "python -m studies.tau_sweep --trials 9",
         "diffrop report",
         "torch 2.14.1",
-        "imbalance 0.1",
+        "Imbalance factor0.1",
         "sampling 12345",
         "0123abc",
         "1000 real images against the other 797",

@@ -8,7 +8,13 @@ from diffrop.analysis.report.protocol import method_text, protocol_rows
 from diffrop.analysis.report.summary import answer
 from diffrop.presets import apply_preset
 from diffrop.recipes import recipe
-from tests.made.analysed_study import NINE_TRIALS, write_checkpoint, write_study
+from tests.made.analysed_study import (
+    NINE_TRIALS,
+    read_trials,
+    write_checkpoint,
+    write_study,
+    write_trials,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,12 @@ def test_report_names_the_method_that_all_trials_share(
     assert method_text(study) == words
     assert dict(protocol_rows(study))["Method"].startswith(words)
     assert f"Baseline ({words})" in [name for name, _, _ in answer(study).facts]
+
+
+def test_trials_without_a_comparable_score_are_counted(tmp_path: Path) -> None:
+    directory = write_study(tmp_path / "study")
+    rows = read_trials(directory)
+    assert "Complete without a comparable score" not in dict(protocol_rows(load_study(directory)))
+    rows[2]["sampler"] = "ancestral-1000"
+    write_trials(directory, rows)
+    assert dict(protocol_rows(load_study(directory)))["Complete without a comparable score"] == "1"

@@ -41,11 +41,11 @@ def test_confirmation_has_a_row_for_each_look(full_study: StudyResults) -> None:
     first = dataclasses.replace(first, looks=looks)
     study = with_confirmation(full_study, leaders=(first, second), max_seeds=9)
     section = confirmation_section(study)
-    assert section.columns[-1] == "repeated 95 % interval"
+    assert section.columns[:3] == ["leader", "mean", "repeated 95 % interval"]
     assert section.rows == [  # of the second leader an earlier version kept the last look only
-        ["t001 reciprocal", "2", "-2.70, -2.30", "-2.50", "-4.50 to -0.50"],
-        ["", "3", "-2.00", "-2.50", "-3.50 to -1.50"],
-        ["t013 reciprocal", "3", "-0.80, -0.40, -0.10", "-0.43", "-1.33 to +0.47"],
+        ["t001 reciprocal", "-2.50", "-4.50 to -0.50", "2", "-2.70, -2.30"],
+        ["", "-2.50", "-3.50 to -1.50", "3", "-2.00"],
+        ["t013 reciprocal", "-0.43", "-1.33 to +0.47", "3", "-0.80, -0.40, -0.10"],
     ]
     assert section.sentences[-1] == (
         "The intervals hold together with 95 % confidence, for all leaders and all looks at 3 to "

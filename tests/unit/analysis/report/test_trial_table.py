@@ -54,7 +54,10 @@ def test_other_searched_keys_become_columns(tmp_path: Path) -> None:
 def test_table_has_difference_constraints_front_and_audits(full_study: StudyResults) -> None:
     columns, rows = trial_columns(full_study), trial_rows(full_study)
     table = {row.cells[1].text: dict(zip(columns, row.cells, strict=True)) for row in rows}
-    assert table["t001"]["less baseline [95 %]"].text == "-2.68 [-3.28, -2.08]"
+    difference = table["t001"]["less baseline [95 %]"]
+    assert (difference.text, difference.ends) == ("-2.68", "[-3.28, -2.08]")
+    assert table["t000"]["less baseline [95 %]"].text == "0"
+    assert table["t000"]["form"].text == "baseline"
     assert table["t001"]["constraints"].text == "met" and table["t001"]["front"].text == "yes"
     assert table["t004"]["constraints"].text == "not met"
     assert table["t008"]["state"].text == "complete (audited)"
