@@ -1,7 +1,7 @@
 """The optional extras of the package, and how one is added to what is installed here."""
 
-import importlib.util
 import shlex
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ def install_command(extra: Extra) -> str:
     """
     checkout = Path(__file__).resolve().parents[1]
     what = ["-e", str(checkout)] if _is_checkout(checkout) else [PACKAGE]
-    installer = ["python", "-m", "pip"] if importlib.util.find_spec("pip") else ["uv", "pip"]
+    has_pip = any(metadata.distributions(name="pip"))  # to look for a spec would undo setuptools
+    installer = ["python", "-m", "pip"] if has_pip else ["uv", "pip"]
     return shlex.join([*installer, "install", *what[:-1], f"{what[-1]}[{extra}]"])
 
 

@@ -106,6 +106,9 @@ def test_runs_page_lists_the_trials_without_a_view(browser: WebDriver, runs_page
     """Whoever opens the experiment knows of no view: each trial is a row, none is folded away."""
     look(browser, 2400, "light")
     browser.get(runs_page)
+    browser.execute_script("localStorage.clear(); sessionStorage.clear()")  # a view seen before
+    browser.get("about:blank")
+    browser.get(runs_page)
     expected = {"t000 none", "t001 reciprocal", "t002 hinge", "launch-1"}
 
     def shown(browser: WebDriver) -> bool:

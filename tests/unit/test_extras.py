@@ -4,6 +4,7 @@ import importlib.util
 import shlex
 import shutil
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -33,7 +34,7 @@ def test_extra_goes_into_the_checkout_or_by_name_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pip: bool, installer: str
 ) -> None:
     by_name = installed_in(tmp_path / "site-packages")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if has_pip else None)
+    monkeypatch.setattr(metadata, "distributions", lambda name: [object()] * has_pip)
     assert by_name.install_command("diffusers") == f"{installer} 'diffrop-studies[diffusers]'"
     checkout = shlex.quote(f"{ROOT}[diffusers]")
     assert extras.install_command("diffusers") == f"{installer} -e {checkout}"

@@ -75,7 +75,8 @@ def test_warmup_that_the_file_brings_along_is_warned_of_before_anything_is_loade
     images: str,
     warned: bool,
 ) -> None:
-    monkeypatch.setattr("diffrop.commands.train.run", lambda *rest: 0)
+    monkeypatch.setattr("diffrop.commands.train.trained", lambda *rest: (None, {}))
+    monkeypatch.setattr("diffrop.commands.train.show", lambda *rest: 0)
     words = ["--config", str(exported(tmp_path)), "--images", images, "--runs-root", str(tmp_path)]
     assert run(["train", *words], "diffrop") == 0
     sentence = f"warning: training.warmup_images is 64 in a training of {images} images: 66% of it"
