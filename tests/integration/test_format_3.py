@@ -50,6 +50,17 @@ def test_resumed_study_ends_as_it_did(
         if expected["before"][name]["trials"].get(number, {}).get("state") in (None, "RUNNING"):
             # Trained here, with exact tables of the noise: other weights, under another key.
             assert found["trials"][number]["training_key"] != row.pop("training_key")
-    agreement, of_ranks = found.pop("fidelity"), wanted.pop("fidelity")
-    assert differing(agreement, of_ranks, rel=0.1) == []  # processors order near-ties otherwise
+    if order(found["trials"]) != order(wanted["trials"]):  # this processor breaks an exact tie
+        for rung in wanted["fidelity"]["rungs"]:
+            del rung["tau"], rung["low"], rung["high"]
     assert differing(found, wanted, rel=1e-3) == []
+
+
+def order(trials: dict[str, Any]) -> list[list[bool]]:
+    """Return of which trials one is below another, at each rung: all that agreement depends on."""
+    rungs = sorted({images for row in trials.values() for images in row["rungs"] or ()})
+    scores = [
+        [row["rungs"][images]["values"][0] for row in trials.values() if images in row["rungs"]]
+        for images in rungs
+    ]
+    return [[a < b for a in values for b in values] for values in scores]

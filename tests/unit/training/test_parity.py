@@ -7,18 +7,20 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from benchmarks.gpu_correctness import FLOOR, OBJECTIVES, loss_and_gradient, perturb
+from benchmarks.gpu_correctness import FLOOR, MOST_RATIO, OBJECTIVES, loss_and_gradient, perturb
 from diffrop.config import ExperimentConfig
 from diffrop.data import Dataset, load_dataset
 from diffrop.models.compiled import gradient_distances
+from diffrop.models.precision import working_copy
 from diffrop.training.trainer import Trainer
 from tests.made.graphs import trace_without_code
 from tests.made.small import small_experiment
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 WHOLE = {"fp32": 1e-5, "bf16": 2e-2}
-EACH = {"fp32": 1e-4, "bf16": 2e-1}
-"""For the gradient of each weight: processors with AMX, which add up bf16 otherwise, have 0.12."""
+EACH = {"fp32": 1e-4, "bf16": 1e-1}
+"""For the gradient of each weight, where that of the eager network is not as far off itself: the
+sum of a bias may all but cancel, and processors with AMX add up bf16 otherwise."""
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +71,13 @@ def assert_parity(trainer: Trainer, precision: str) -> None:
         assert theirs != 0 and ours == pytest.approx(theirs, rel=tolerance)
     trainer._gradients.take(trainer._gradient_of(found.total))
     ours = [weight.grad for weight in trainer.model.parameters() if weight.grad is not None]
-    distance, worst = gradient_distances(ours, gradient, FLOOR)
+    distance, each = gradient_distances(ours, gradient, FLOOR)
     assert distance <= tolerance
-    assert max(worst) <= EACH[precision]
+    plain = working_copy(trainer.model, trainer.config.training.precision).eval()
+    _, eager = loss_and_gradient(plain, trainer.objective, batch)
+    _, usual = gradient_distances(eager, gradient, FLOOR)
+    bounds = [max(EACH[precision], MOST_RATIO * off) for off in usual]
+    assert all(off <= bound for off, bound in zip(each, bounds, strict=True)), each
 
 
 @pytest.mark.parametrize("device", DEVICES)
