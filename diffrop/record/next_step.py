@@ -1,7 +1,7 @@
 """What to type after a study: the same on the screen, in `diffrop status` and in the report."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 NUM_LEADERS, NUM_SEEDS = 3, 5
@@ -35,15 +35,16 @@ class StudyEnd:
     """Whether something else than the baseline is the best."""
 
 
-def resume_command(command: str, name: str, *more: str) -> str:
+def resume_command(command: str, name: str, *more: str, without: Sequence[str] = ()) -> str:
     """Return the command that goes on with a study: that of its start, with its name.
 
     Args:
         command: of its start.
         name: of the study.
         more: words that come last.
+        without: options of its start that are left out, with their values.
     """
-    return shlex.join([*_without(command, NAME), NAME, name, RESUME, *more])
+    return shlex.join([*_without(command, NAME, *without), NAME, name, RESUME, *more])
 
 
 def repeat_command(command: str, name: str, options: Mapping[str, str]) -> str:
@@ -97,7 +98,7 @@ def next_step(end: StudyEnd) -> tuple[str, str]:
         more = () if asked else (CONFIRM, leaders, SEEDS, str(NUM_SEEDS))
         return "confirm", resume_command(end.command, end.name, *more)
     if end.is_confirmed and not end.has_best and end.num_trials < NUM_TRIALS and end.command:
-        words = _without(end.command, *TRIALS, CONFIRM, SEEDS)
         larger = (TRIALS[0], str(NUM_TRIALS), CONFIRM, str(NUM_LEADERS), SEEDS, str(NUM_SEEDS))
-        return "search", resume_command(shlex.join(words), end.name, *larger)
+        replaced = (*TRIALS, CONFIRM, SEEDS)
+        return "search", resume_command(end.command, end.name, *larger, without=replaced)
     return "train", train_command(end.folder)
