@@ -21,6 +21,7 @@ from diffrop.analysis.figures.drawing import or_failure
 from diffrop.analysis.figures.registry import StudyFigure
 from diffrop.analysis.figures.style import PAPER, is_words, remove_caption, write_figure
 from diffrop.analysis.report.live import Live
+from diffrop.analysis.report.metric_table import metric_columns, metric_rows
 from diffrop.analysis.report.protocol import protocol_rows, space_row, versions_text
 from diffrop.analysis.report.sections import (
     confirmation_section,
@@ -33,8 +34,6 @@ from diffrop.analysis.report.summary import (
     answer,
     counts_in_words,
     has_accuracy,
-    metric_columns,
-    metric_rows,
     reasons_for_no_best,
 )
 from diffrop.analysis.report.template import rendered

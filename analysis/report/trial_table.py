@@ -17,6 +17,7 @@ from diffrop.analysis.data.words import (
     parameter_label,
 )
 from diffrop.analysis.figures.style import form_style
+from diffrop.analysis.report.metric_table import scored_metrics
 from diffrop.analysis.report.summary import (
     SEARCHED,
     STATE_WORDS,
@@ -24,7 +25,6 @@ from diffrop.analysis.report.summary import (
     cell_text,
     other_searched,
     reasons_for_no_best,
-    scored_metrics,
 )
 from diffrop.record.names import trial_label
 from diffrop.shot_groups import GROUPS

@@ -93,7 +93,7 @@ import tempfile
 from pathlib import Path
 import torch
 from diffrop.analysis.data.load import load_study
-from diffrop.analysis.report.summary import metric_rows
+from diffrop.analysis.report.metric_table import metric_rows
 from diffrop.metrics.features import Extraction
 from diffrop.metrics.reference import Reference
 from diffrop.metrics.report import evaluate
