@@ -141,7 +141,7 @@ class Study:
             StudyError: the folder's state forbids it.
             ResourceError: it needs more than there is.
         """
-        from diffrop.console import study_launch
+        from diffrop.console import last_screen, study_launch
 
         console = Terminal()
         finished = study_launch.run(
@@ -154,7 +154,7 @@ class Study:
             Edge(),
             notify_url(self._args, os.environ),
         )
-        study_launch.print_places(finished, console)
+        last_screen.print_places(finished, console)
         return read_result(finished.directory)
 
 

@@ -58,7 +58,7 @@ class StudyCommand:
             config, launch = self.configs(args, call.environment)
             asked = self.asked(args)
             notify = notify_url(args, call.environment)
-            from diffrop.console import study_launch
+            from diffrop.console import last_screen, study_launch
 
             if args.dry_run:
                 study_launch.show_plan(config, launch, asked, console)
@@ -76,7 +76,7 @@ class StudyCommand:
                 notify,
             )
             if view != "json":
-                study_launch.print_places(finished, console)
+                last_screen.print_places(finished, console)
             return 130 if finished.interrupted else 0
 
     def configs(

@@ -62,7 +62,7 @@ class FinishedStudy:
     refusal: str
     """Why the budget let no further trial or retraining begin; empty if it did."""
     answer: str = ""
-    """What the study found, in a sentence; see `diffrop.console.study_launch`."""
+    """What the study found, in a sentence; see `diffrop.console.last_screen`."""
 
 
 def run_study(

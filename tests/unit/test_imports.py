@@ -23,6 +23,7 @@ LARGE = (
     [
         "diffrop.checkpoint_header",
         "diffrop.config",
+        "diffrop.console.last_screen",
         "diffrop.console.study_launch",
         "diffrop.errors",
         "diffrop.metrics",

@@ -95,7 +95,7 @@ def test_run_launches_what_the_command_would(
         return SimpleNamespace(directory=directory)
 
     monkeypatch.setattr("diffrop.console.study_launch.run", run)
-    monkeypatch.setattr("diffrop.console.study_launch.print_places", lambda *_: None)
+    monkeypatch.setattr("diffrop.console.last_screen.print_places", lambda *_: None)
     study = diffrop.Study("loss", study_name="s", quiet=True, gpus_per_worker=0)
     result = study.run()
     config, launch, asked, typed, view, _, pages, _, notify = launched[0]

@@ -9,17 +9,11 @@ from diffrop.analysis.report.render import study_answer
 from diffrop.analysis.report.summary import answer
 from diffrop.console.call import Call
 from diffrop.console.commands import StudyCommand
+from diffrop.console.last_screen import SCREEN_LINES, print_places, print_results
 from diffrop.console.results import MAX_ROWS
 from diffrop.console.screens import View
 from diffrop.console.shown import LOADING
-from diffrop.console.study_launch import (
-    SCREEN_LINES,
-    chosen_view,
-    print_places,
-    print_results,
-    typed_command,
-    warnings_before,
-)
+from diffrop.console.study_launch import chosen_view, typed_command, warnings_before
 from diffrop.console.terminal import Terminal
 from diffrop.engine.preparing import Preparing
 from diffrop.engine.result_files import write_results
