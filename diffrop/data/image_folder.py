@@ -30,8 +30,7 @@ def read_folder(
     *,
     skip_damaged: bool = False,
     max_pixels: int = MAX_IMAGE_PIXELS,
-    resized: bool = True,
-    by_number: bool = False,
+    of_samples: bool = False,
     tell: Tell = untold,
 ) -> LabelledImages:
     """Read the images of a folder's class folders, in the order of their names.
@@ -46,10 +45,10 @@ def read_folder(
         mode: RGB, or L for grey.
         skip_damaged: leave out images that cannot be read.
         max_pixels: that an image in a file may have.
-        resized: whether images of another size are resized; else they count as ones that cannot
-            be read.
-        by_number: whether numbers in names are ordered as such, so that 2.png is before 10.png; of
-            images to train on, whose order is part of what a training is, names are plain texts.
+        of_samples: whether a model drew them: then images of another size count as ones that
+            cannot be read, and numbers in names are ordered as such, so that 2.png is before
+            10.png. Images to train on are resized, and their names are plain texts, for their
+            order is part of what a training is.
         tell: is told how many of the files are read.
 
     Raises:
@@ -62,7 +61,7 @@ def read_folder(
             f"{name} is {root!r}. To fix: name a folder with {option} that holds one folder of "
             "images for each class."
         )
-    order = _by_number if by_number else None
+    order = _by_number if of_samples else None
     entries = _entries(Path(root), order)
     folders = [path for path in entries if path.is_dir()]
     if not folders:
@@ -80,7 +79,7 @@ def read_folder(
         read = []
         for path in found:
             look()
-            read.append(_read(path, size, mode, max_pixels, damaged, resized))
+            read.append(_read(path, size, mode, max_pixels, damaged, not of_samples))
         kept = [image for image in read if image is not None]
         if not kept:
             sort = "no image that can be read" if found else "no image"

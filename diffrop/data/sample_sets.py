@@ -94,9 +94,7 @@ def _read_class_folders(path: Path, dataset: Dataset, tell: Tell) -> LabelledIma
     channels, height, _ = dataset.image_shape
     mode = "L" if channels == 1 else "RGB"
     _labels_of([entry.name for entry in sorted(path.iterdir()) if entry.is_dir()], path, dataset)
-    found = read_folder(
-        str(path), "samples", height, mode, resized=False, by_number=True, tell=tell
-    )
+    found = read_folder(str(path), "samples", height, mode, of_samples=True, tell=tell)
     labels = _labels_of(found.class_names, path, dataset)
     return LabelledImages(
         found.images, labels[found.labels], dataset.train.class_names, found.notes
