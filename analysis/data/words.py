@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffrop.record.names import trial_label
 from diffrop.shot_groups import SHOT_GROUPS
 
 NO_VALUE = "-"
@@ -79,6 +80,12 @@ def ends_text(trial: pd.Series, of: str = "") -> str:
     """
     low, high = (trial.get(f"difference_{end}{of}", math.nan) for end in ("low", "high"))
     return "" if pd.isna(low) else f"[{low:+.2f}, {high:+.2f}]"
+
+
+def trials_in_words(trials: pd.DataFrame) -> str:
+    """Return trials with their objective: "t003 (91.0), t007 (43.9)"; "" for none."""
+    pairs = zip(trials["number"], trials["value"], strict=True)
+    return ", ".join(f"{trial_label(number)} ({format_score(value)})" for number, value in pairs)
 
 
 def parameter_label(name: str) -> str:

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from diffrop.analysis.data.compare import broken, contrastive_trials
 from diffrop.analysis.data.load import StudyResults
 from diffrop.analysis.data.search_study import searched_columns
-from diffrop.analysis.data.words import format_score, score_label
+from diffrop.analysis.data.words import format_score, score_label, trials_in_words
 from diffrop.analysis.figures import score_axes, style
-from diffrop.record.names import trial_label
 
 READING = (
     "The objective over tau_0 and the decay temperature: dark is low, and low is better. "
@@ -84,10 +83,8 @@ def decay_heatmap_figure(study: StudyResults) -> Figure:
 
 
 def _beyond_note(trials: pd.DataFrame) -> str:
-    far = trials[broken(trials["value"])]
-    numbers = zip(far["number"], far["value"], strict=True)
-    named = [f"{trial_label(number)} ({format_score(value)})" for number, value in numbers]
-    return f"beyond the colours: {', '.join(named)}" if named else ""
+    named = trials_in_words(trials[broken(trials["value"])])
+    return f"beyond the colours: {named}" if named else ""
 
 
 def _norm(trials: pd.DataFrame) -> Normalize:

@@ -8,10 +8,9 @@ from scipy.stats import t as student
 
 from diffrop.analysis.data.compare import broken, comparable_trials
 from diffrop.analysis.data.load import StudyResults
-from diffrop.analysis.data.words import format_score
+from diffrop.analysis.data.words import trials_in_words
 from diffrop.analysis.figures import style
 from diffrop.analysis.figures.omega_panels import NO_PANEL, panel_note, panel_rows, style_panel
-from diffrop.record.names import trial_label
 
 READING = (
     "How much worse a score is at each guidance scale than at the trial's own best one, on "
@@ -57,14 +56,11 @@ def omega_sensitivity_figure(study: StudyResults) -> Figure:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     figure.axes[0].set_ylabel("FID above the trial's best omega")
     style.add_legend(figure, [_handle(form, count) for form, count in counts.items()])
-    left_out = [
-        f"{trial_label(number)} ({format_score(value)})"
-        for number, value in zip(far["number"], far["value"], strict=True)
-    ]
+    left_out = trials_in_words(far)
     notes = [
         panel_note(study, panels),
         "bands: 95 % over the trials of a form",
-        f"left out: {', '.join(left_out)}" if left_out else "",
+        f"left out: {left_out}" if left_out else "",
     ]
     protocol = style.caption(study, scores=list(panels))
     style.add_caption(figure, protocol, "; ".join(filter(None, notes)))
