@@ -4,7 +4,8 @@
     python -m benchmarks.evidence --stages candidate forms
     python -m benchmarks.evidence --dry-run             # what is missing, and how long it takes
 
-Each training is a process' own, on one thread. `make results` then writes RESULTS.md.
+Each training is a process' own, on one thread; the last stage is a study of the platform. `make
+results` then writes RESULTS.md.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence import table
+from benchmarks.evidence import table, wide_search
 from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.stages import STAGES, Stage
 from benchmarks.evidence.training import end_with, inputs_of, train
@@ -84,13 +85,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    names = [*STAGES, wide_search.STAGE]
+    add("--stages", nargs="+", choices=names, default=names)
     add("--processes", type=int, default=os.cpu_count() or 1, help="trainings at a time")
     add("--tables", type=Path, default=table.FOLDER, help="folder of the tables")
     add("--runs-root", type=Path, default=Path("runs"), help="its .cache holds the extractor")
     add("--dry-run", action="store_true", help="print what is missing, train nothing")
     args = parser.parse_args()
-    stages = [STAGES[name] for name in args.stages]
+    stages = [STAGES[name] for name in args.stages if name in STAGES]
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that the pool starts
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -105,6 +107,16 @@ def main() -> None:
             )
             if left and not args.dry_run:
                 run(stage, left, args.tables, args.runs_root, pool)
+    if wide_search.STAGE in args.stages:
+        search(args.tables, args.runs_root, args.dry_run)
+
+
+def search(folder: Path, runs_root: Path, dry_run: bool) -> None:
+    """Run the study over the wide space, unless it is known; it says itself how long it takes."""
+    left = 0 if wide_search.read(folder) else wide_search.NUM_TRIALS
+    print(f"{wide_search.STAGE}: {wide_search.QUESTION} {left} trials", flush=True)
+    if left and not dry_run:
+        wide_search.run(runs_root, folder)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.evidence import figures, table, tables
+from benchmarks.evidence import figures, table, tables, wide_search
 from benchmarks.evidence.arms import Arm, Setting
 from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
 from benchmarks.evidence.stages import FEW, MORE, SETTINGS, STAGES, Stage
+from benchmarks.evidence.wide_search import WideSearch
 from benchmarks.marked import replaced
 from diffrop.analysis.figures.style import PNG_DPI, write_figure
+from diffrop.study.space import SearchSpace
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).parent / "page.md"
@@ -58,7 +60,22 @@ def further(read: Read) -> list[Comparison]:
     ]
 
 
-def open_stages(read: Read) -> str:
+def search_block(searched: WideSearch | None) -> str:
+    """Return what the study over the wide space found."""
+    if searched is None:
+        return "Not run yet."
+    space = SearchSpace.load(wide_search.SPACE)
+    choices = [one.name for one in space.parameters if one.choices is not None]
+    parts = [
+        tables.search_in_words(searched),
+        tables.leaders_table(searched),
+        "By choice, the objective less the baseline's at one seed, complete trials alone:",
+        tables.choices_table(searched, choices),
+    ]
+    return "\n\n".join(parts)
+
+
+def open_stages(read: Read, searched: WideSearch | None) -> str:
     """Return what is not trained yet, in a sentence for each stage."""
     lines = [
         f"- {stage.question} Stage `{stage.name}` lacks {len(left)} of "
@@ -66,16 +83,19 @@ def open_stages(read: Read) -> str:
         for stage in STAGES.values()
         if (left := missing(read, stage))
     ]
+    if searched is None:
+        lines.append(f"- {wide_search.QUESTION} Stage `{wide_search.STAGE}` was not run.")
     return "\n".join(lines) or "Every stage is trained."
 
 
-def blocks(read: Read) -> dict[str, str]:
+def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
     """Return what stands between the marks of the page, by their names."""
     outcomes = [claim.outcome(found, p) for claim, found, p in tables.estimated(read, CLAIMS)]
     few, more = (arms_of(read, setting) for setting in (FEW, MORE))
     return {
         "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
+        "search": search_block(searched),
         "further": tables.further_table(read, further(read)),
         "noise": tables.noise_table(read, {FEW.name: few, MORE.name: more}),
         "sizes": tables.sizes_table(read),
@@ -83,13 +103,17 @@ def blocks(read: Read) -> dict[str, str]:
         "arms": tables.arms_table(read, FEW, few),
         "milder": tables.arms_table(read, MORE, more) if more else "Not trained yet.",
         "agreement": tables.agreement_table(read, FEW, few),
-        "open": open_stages(read),
+        "open": open_stages(read, searched),
         "hours": f"{tables.hours(read, SETTINGS):.1f} hours of processor time of one core.",
     }
 
 
-def page(read: Read) -> str:
+def page(read: Read, searched: WideSearch | None) -> str:
     """Return the page with its tables.
+
+    Args:
+        read: returns the table of a setting.
+        searched: what the study over the wide space found, if it was run.
 
     Raises:
         ValueError: trainings are missing that the paper's claims need; others may be.
@@ -101,7 +125,7 @@ def page(read: Read) -> str:
                 "allowed: none, and `make evidence` trains them"
             )
     text = SOURCE.read_text(encoding="utf-8")
-    for name, content in blocks(read).items():
+    for name, content in blocks(read, searched).items():
         text = replaced(text, name, content)
     return text
 
@@ -153,7 +177,7 @@ def main() -> None:
     args = parser.parse_args()
     read = reader(args.tables)
     try:
-        text = page(read)
+        text = page(read, wide_search.read(args.tables))
     except ValueError as error:
         parser.error(str(error))
     for path in draw(read, tables_hash(args.tables), PICTURES):

@@ -21,6 +21,8 @@ from benchmarks.evidence.compare import (
 )
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, MORE, STRONG_OWN
 from benchmarks.evidence.table import FIDS
+from benchmarks.evidence.wide_search import RATIO, WideSearch
+from diffrop.record.confirmation import ConfirmedLeader
 
 NONE = "-"
 EIGHT = 8
@@ -182,7 +184,7 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
                 f"{scores['omega'].mean():.2f}",
                 f"{100 * scores['accuracy/few'].mean():.0f} %",
                 f"{100 * scores['memorisation/few'].mean():.0f} %",
-                NONE if math.isnan(ratio) else f"{100 * ratio:.1f} %",
+                _percent(ratio),
                 str(len(scores)),
             ]
         )
@@ -241,6 +243,67 @@ def _kept(parts: Sequence[pd.DataFrame], early: Any, late: Any) -> int:
         best = int(part[late].to_numpy().argmin())
         found += bool(part[early].rank().iloc[best] <= math.ceil(len(part) / 2))
     return found
+
+
+def search_in_words(found: WideSearch) -> str:
+    """Return how a study's trials ended, what fresh seeds say, and whether stopping was right."""
+    states = found.trials["state"].value_counts()
+    counts = ", ".join(f"{number} {state.lower()}" for state, number in states.items())
+    ended = f"{len(found.trials)} trials: {counts}."
+    return " ".join([ended, found.confirmation.finding, found.agreement.conclusion])
+
+
+def leaders_table(found: WideSearch) -> str:
+    """Return what a study's leaders gained in its search, and then with fresh seeds."""
+    trials = found.trials.set_index("number")
+    rows = [_leader_row(leader, trials.loc[leader.trial]) for leader in found.confirmation.leaders]
+    objective = found.confirmation.objective
+    head = ["trial", f"{objective} less the baseline's, searched", "fresh seeds [95 %]", "seeds"]
+    return markdown([*head, "constraint kept", "gradient ratio"], rows)
+
+
+def _leader_row(leader: ConfirmedLeader, trial: "pd.Series[Any]") -> list[str]:
+    searched, low, high = (trial[f"difference_{end}"] for end in ("value", "low", "high"))
+    fresh = NONE
+    if leader.mean is not None:
+        fresh = f"{leader.mean:+.2f} [{leader.low:+.2f}, {leader.high:+.2f}]"
+    kept = min((one.num_kept for one in leader.constraints), default=None)
+    return [
+        leader.name,
+        f"{searched:+.2f} [{low:+.2f}, {high:+.2f}] over samples",
+        fresh,
+        str(len(leader.by_seed)),
+        NONE if kept is None else f"{kept} of {len(leader.by_seed)} seeds",
+        _percent(trial[RATIO]),
+    ]
+
+
+def choices_table(found: WideSearch, names: Sequence[str]) -> str:
+    """Return the objective less the baseline's in the median of the trials with each choice.
+
+    Args:
+        found: the search.
+        names: of the parameters that are choices.
+    """
+    trials = found.trials[~found.trials["baseline"]]
+    whole = trials[trials["state"] == "COMPLETE"]
+    rows = [
+        [
+            name,
+            str(choice),
+            str(int((trials[name] == choice).sum())),
+            str(len(part)),
+            f"{part['difference_value'].median():+.1f}",
+            f"{part['difference_value'].min():+.1f}",
+        ]
+        for name in names
+        for choice, part in whole.groupby(name)
+    ]
+    return markdown(["parameter", "choice", "trials", "complete", "median", "best"], rows)
+
+
+def _percent(ratio: float) -> str:
+    return NONE if math.isnan(ratio) else f"{100 * ratio:.1f} %"
 
 
 def hours(read: Read, settings: Iterable[str]) -> float:

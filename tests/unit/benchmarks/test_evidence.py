@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import stats
 
 from benchmarks.evidence import __main__ as command
-from benchmarks.evidence import results, table, training
+from benchmarks.evidence import results, table, tables, training, wide_search
 from benchmarks.evidence.arms import Arm
 from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison
 from benchmarks.evidence.compare import (
@@ -26,7 +26,10 @@ from benchmarks.evidence.compare import (
 from benchmarks.evidence.stages import CBDM, DDPM, EXPONENTIAL, FEW, MORE, SETTINGS, STAGES, Stage
 from benchmarks.marked import replaced
 from diffrop.baselines.classifier_config import ClassifierConfig
+from diffrop.commands.study_method import COMMAND
+from diffrop.record.study_folder import StudyFolder
 from tests.made.evidence import made_frame
+from tests.made.full_study import write_full_study
 
 EFFECTS = {"CBDM": -6.0, "reweighting": 40.0}
 
@@ -172,7 +175,8 @@ def test_stages_beyond_the_paper_are_named_where_they_lack_trainings(tmp_path: P
         if name != MORE.name:
             table.append(name, kept.to_dict("records"), tmp_path)
     read = results.reader(tmp_path)
-    words = results.page(read)
+    words = results.page(read, None)
+    assert "Does anything in the wide space help the few-shot classes? Stage `search`" in words
     assert "Stage `wider` lacks 24 of 32 trainings." in words
     assert "Stage `milder` lacks 24 of 24 trainings." in words
     assert "Stage `power`" not in words
@@ -187,15 +191,43 @@ def test_committed_results_are_those_of_the_committed_tables() -> None:
     read = results.reader(table.FOLDER)
     if not results.PAGE.exists():
         with pytest.raises(ValueError, match="are missing"):
-            results.page(read)
+            results.page(read, wide_search.read())
         return
-    assert results.PAGE.read_text() == results.page(read), "run make results"
+    page = results.page(read, wide_search.read())
+    assert results.PAGE.read_text() == page, "run make results"
     pictures = sorted(results.PICTURES.glob("*.png"))
     assert pictures
     for path in pictures:
         assert f"(docs/pictures/results/{path.name})" in results.PAGE.read_text()
         with Image.open(path) as image:
             assert image.text[results.HASH_KEY] == results.tables_hash(table.FOLDER), path
+
+
+def test_the_study_of_the_wide_space_is_one_that_its_command_takes(tmp_path: Path) -> None:
+    words = wide_search.command(tmp_path)[2:]
+    study, launch = COMMAND.configs(COMMAND.parser("").parse_args(words), {})
+    assert (study.num_trials, launch.confirm_seeds, launch.confirm) == (40, 8, 2)
+    assert study.rungs[-1].images == max(FEW.rungs) == study.experiment.training.num_images
+    (tmp_path / wide_search.NAME).mkdir()
+    StudyFolder(tmp_path / wide_search.NAME).config.touch()
+    assert wide_search.command(tmp_path) == ["study", "method", *words, "--resume"]
+
+
+def test_a_study_is_kept_in_small_tables(tmp_path: Path) -> None:
+    write_full_study(tmp_path / "study")
+    assert wide_search.read(tmp_path) is None
+    wide_search.keep(StudyFolder(tmp_path / "study"), tmp_path / wide_search.NAME)
+    found = wide_search.read(tmp_path)
+    assert found is not None and len(found.trials) == 18
+    assert "18 trials: 13 complete, 3 pruned, 1 fail, 1 running." in tables.search_in_words(found)
+    leader = tables.leaders_table(found).splitlines()[2]
+    assert leader.startswith("| t001 reciprocal | ") and "| -2.33 [-3.23, -1.43] |" in leader
+    ratios = found.trials.set_index("number")[wide_search.RATIO]
+    assert leader.endswith(f"| {100 * ratios[1]:.1f} % |") and math.isnan(ratios[0])
+    rows = tables.choices_table(found, ["contrastive.tau_schedule"]).splitlines()[2:]
+    whole = found.trials[found.trials["state"] == "COMPLETE"]
+    linear = whole[whole["contrastive.tau_schedule"] == "linear"]["difference_value"]
+    assert f"| linear | 3 | 2 | {linear.median():+.1f} | {linear.min():+.1f} |" in rows[3]
 
 
 def test_a_place_that_is_missing_or_doubled_is_named() -> None:
