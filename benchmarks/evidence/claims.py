@@ -10,16 +10,17 @@ from benchmarks.evidence.compare import LEVEL, Estimate, Side, num_failed, score
 from benchmarks.evidence.stages import (
     CBDM,
     CBDM_DIFFROP,
+    COMPARED,
     CONDITIONAL,
     CONSTANT,
     DDPM,
     DDPM_SHARED,
     DIFFAUG,
+    ELSEWHERE,
     EXPONENTIAL,
     FEW,
     FREQUENT,
     HINGE,
-    MORE,
     NEGATIVE_L2,
     RECIPROCAL,
     RESAMPLING,
@@ -224,11 +225,16 @@ FURTHER: Sequence[Comparison] = (
     Comparison(words="exponential in x0 space less DDPM", arm=X0),
     Comparison(words="rarer class of a pair alone, less DDPM", arm=FREQUENT),
     Comparison(words="conditional augmentation less DDPM", arm=CONDITIONAL),
-    Comparison(
-        words="exponential 24 less DDPM, imbalance 0.1",
-        arm=STRONG_OWN,
-        setting=MORE,
+    *(
+        Comparison(
+            words=f"{arm.name} less DDPM: {setting.words}",
+            arm=arm,
+            against=ELSEWHERE[0],
+            setting=setting,
+        )
+        for setting in COMPARED
+        if setting != FEW
+        for arm in ELSEWHERE[1:]
     ),
-    Comparison(words="CBDM less DDPM, imbalance 0.1", arm=CBDM, setting=MORE),
 )
 """What the paper says nothing of."""

@@ -7,7 +7,7 @@ import argparse
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.evidence import figures, table, tables, wide_search
 from benchmarks.evidence.arms import Arm, Setting
 from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
-from benchmarks.evidence.stages import FEW, MORE, SETTINGS, STAGES, Stage
+from benchmarks.evidence.stages import COMPARED, FEW, SETTINGS, STAGES, Stage
 from benchmarks.evidence.wide_search import WideSearch
 from benchmarks.marked import replaced
 from diffrop.analysis.figures.style import PNG_DPI, write_figure
@@ -75,6 +75,16 @@ def search_block(searched: WideSearch | None) -> str:
     return "\n\n".join(parts)
 
 
+def elsewhere_block(read: Read, trained: Mapping[str, Sequence[Arm]]) -> str:
+    """Return the arms of the other settings, as far as those are whole."""
+    parts = [
+        f"{setting.words}:\n\n{tables.arms_table(read, setting, trained[setting.name])}"
+        for setting in COMPARED
+        if setting != FEW and trained[setting.name]
+    ]
+    return "\n\n".join(parts) or "Not trained yet."
+
+
 def open_stages(read: Read, searched: WideSearch | None) -> str:
     """Return what is not trained yet, in a sentence for each stage."""
     lines = [
@@ -91,18 +101,18 @@ def open_stages(read: Read, searched: WideSearch | None) -> str:
 def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
     """Return what stands between the marks of the page, by their names."""
     outcomes = [claim.outcome(found, p) for claim, found, p in tables.estimated(read, CLAIMS)]
-    few, more = (arms_of(read, setting) for setting in (FEW, MORE))
+    trained = {setting.name: arms_of(read, setting) for setting in COMPARED}
     return {
         "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
         "search": search_block(searched),
         "further": tables.further_table(read, further(read)),
-        "noise": tables.noise_table(read, {FEW.name: few, MORE.name: more}),
+        "noise": tables.noise_table(read, trained),
         "sizes": tables.sizes_table(read),
         "curve": tables.curve_table(read),
-        "arms": tables.arms_table(read, FEW, few),
-        "milder": tables.arms_table(read, MORE, more) if more else "Not trained yet.",
-        "agreement": tables.agreement_table(read, FEW, few),
+        "arms": tables.arms_table(read, FEW, trained[FEW.name]),
+        "elsewhere": elsewhere_block(read, trained),
+        "agreement": tables.agreement_table(read, FEW, trained[FEW.name]),
         "open": open_stages(read, searched),
         "hours": f"{tables.hours(read, SETTINGS):.1f} hours of processor time of one core.",
     }

@@ -1,9 +1,10 @@
 """What is trained for RESULTS.md, in the order in which it is: each stage answers a question."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.evidence.arms import Arm, Setting, TrainingSet
+from benchmarks.sampling_checkpoints import SMALL_FASHION
 
 TAU_0 = 10.0
 """Strength of the rows that stand for the paper's, which gives none: in mu space and with a mean
@@ -48,6 +49,9 @@ FREQUENT = Arm(
     values={**PAPER, "contrastive.stop_gradient": "frequent"},
 )
 
+ELSEWHERE = tuple(replace(arm, classifiers=()) for arm in (DDPM, EXPONENTIAL, CBDM))
+"""What other settings compare: the baseline, the paper's loss, and the method before it."""
+
 LONG_TAIL = {"data.imbalance_factor": 0.05}
 CURVE = Setting(
     name="digits_curve",
@@ -75,7 +79,25 @@ MORE = Setting(
     rung_samples=500,
     counts=(125, 250, 500),
 )
-SETTINGS = {setting.name: setting for setting in (CURVE, FEW, MORE)}
+LONGER = Setting(
+    name="digits_longer",
+    words="digits, imbalance 0.05, 163,840 images",
+    dataset="digits",
+    base=LONG_TAIL,
+    rungs=(40_960, 163_840),
+    rung_samples=500,
+)
+FASHION = Setting(
+    name="fashion_0.05",
+    words="fashion_mnist, imbalance 0.05",
+    dataset="fashion_mnist",
+    base={**LONG_TAIL, **SMALL_FASHION, "sampling.sampler": "dpmpp", "sampling.num_steps": 8},
+    rungs=(20_480, 40_960),
+    rung_samples=500,
+)
+COMPARED = (FEW, MORE, LONGER, FASHION)
+"""Where methods are compared; the first is where the paper's claims are."""
+SETTINGS = {setting.name: setting for setting in (CURVE, *COMPARED)}
 """By name."""
 
 
@@ -131,7 +153,7 @@ STAGES = {
             name="milder",
             question="Is it different with a milder long tail?",
             setting=MORE,
-            arms=(DDPM, STRONG_OWN, CBDM),
+            arms=ELSEWHERE,
         ),
         Stage(
             name="curve",
@@ -145,6 +167,18 @@ STAGES = {
             question="Would more seeds have shown that the setting helps?",
             arms=(DDPM, DDPM_SHARED, STRONG_SHARED),
             seeds=range(9, 21),
+        ),
+        Stage(
+            name="longer",
+            question="Is it different when trainings are four times as long?",
+            setting=LONGER,
+            arms=ELSEWHERE,
+        ),
+        Stage(
+            name="fashion",
+            question="Is it different on images of clothes?",
+            setting=FASHION,
+            arms=ELSEWHERE,
         ),
     )
 }

@@ -19,7 +19,7 @@ from benchmarks.evidence.compare import (
     holm,
     rows_of,
 )
-from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, MORE, STRONG_OWN
+from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, SETTINGS, STRONG_OWN
 from benchmarks.evidence.table import FIDS
 from benchmarks.evidence.wide_search import RATIO, WideSearch
 from diffrop.record.confirmation import ConfirmedLeader
@@ -96,19 +96,22 @@ def noise_table(read: Read, trained: Mapping[str, Sequence[Arm]]) -> str:
 
     Args:
         read: returns the table of a setting.
-        trained: the arms of each setting, by its name.
+        trained: the arms of each setting, by its name; none where it is not whole.
     """
     rows = []
-    for setting in (FEW, MORE):
-        frame, arms = read(setting.name), trained[setting.name]
-        partners = [arm for arm in (EXPONENTIAL, STRONG_OWN) if arm in arms]
-        scores = final_scores(frame, DDPM)
+    for name, arms in trained.items():
+        if not arms:
+            continue
+        setting, frame = SETTINGS[name], read(name)
+        baseline = next(arm for arm in arms if arm.name == DDPM.name)
+        partners = [arm for arm in arms if arm.name in (EXPONENTIAL.name, STRONG_OWN.name)]
+        scores = final_scores(frame, baseline)
         for score in FIDS:
             own = Estimate.of(scores[score])
             if own.num < 2:
                 continue
             within = (scores[f"{score} high"] - scores[f"{score} low"]).mean() / 2
-            paired = [difference(frame, arm, DDPM, score).deviation for arm in partners]
+            paired = [difference(frame, arm, baseline, score).deviation for arm in partners]
             rows.append(
                 [
                     setting.words,
@@ -248,15 +251,15 @@ def _kept(parts: Sequence[pd.DataFrame], early: Any, late: Any) -> int:
 def search_in_words(found: WideSearch) -> str:
     """Return how a study's trials ended, what fresh seeds say, and whether stopping was right."""
     states = found.trials["state"].value_counts()
-    counts = ", ".join(f"{number} {state.lower()}" for state, number in states.items())
+    counts = ", ".join(f"{number} {str(state).lower()}" for state, number in states.items())
     ended = f"{len(found.trials)} trials: {counts}."
     return " ".join([ended, found.confirmation.finding, found.agreement.conclusion])
 
 
 def leaders_table(found: WideSearch) -> str:
     """Return what a study's leaders gained in its search, and then with fresh seeds."""
-    trials = found.trials.set_index("number")
-    rows = [_leader_row(leader, trials.loc[leader.trial]) for leader in found.confirmation.leaders]
+    trials = {int(trial["number"]): trial for _, trial in found.trials.iterrows()}
+    rows = [_leader_row(leader, trials[leader.trial]) for leader in found.confirmation.leaders]
     objective = found.confirmation.objective
     head = ["trial", f"{objective} less the baseline's, searched", "fresh seeds [95 %]", "seeds"]
     return markdown([*head, "constraint kept", "gradient ratio"], rows)

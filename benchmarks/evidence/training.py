@@ -15,6 +15,7 @@ from benchmarks.compiled import Networks, drawn, timed
 from benchmarks.evidence import table
 from benchmarks.evidence.arms import CLASSIFIED_AT, Arm, Setting
 from benchmarks.evidence.stages import SETTINGS
+from benchmarks.sampling_checkpoints import provide_images
 from diffrop.baselines.augmentation import joined, training_set_row
 from diffrop.baselines.classifier_config import classifier_recipe
 from diffrop.config import Metric
@@ -34,9 +35,14 @@ DEVICE = torch.device("cpu")
 
 @functools.cache
 def inputs_of(setting: str, runs_root: Path) -> ScoringInputs:
-    """Return data, extractor and reference of a setting."""
-    experiment = SETTINGS[setting].experiment(Arm(name="DDPM"), seed=0)
-    dataset = load_dataset(experiment.data)
+    """Return data, extractor and reference of a setting.
+
+    Raises:
+        ValueError: the images are not there; see `sampling_checkpoints.unpack`.
+    """
+    experiment, data = SETTINGS[setting].experiment(Arm(name="DDPM"), seed=0), runs_root / "data"
+    provide_images(experiment.data.dataset, data)
+    dataset = load_dataset(dataclasses.replace(experiment.data, root=str(data)))
     return scoring_inputs(experiment.evaluation, dataset, runs_root)[0]
 
 
