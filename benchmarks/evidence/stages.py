@@ -48,6 +48,11 @@ FREQUENT = Arm(
     preset="diffrop",
     values={**PAPER, "contrastive.stop_gradient": "frequent"},
 )
+SQRT_DIFFROP = Arm(
+    name="DiffROP, square-root resampling",
+    preset="diffrop",
+    values={**PAPER, "data.class_sampling": "sqrt"},
+)
 
 ELSEWHERE = tuple(replace(arm, classifiers=()) for arm in (DDPM, EXPONENTIAL, CBDM))
 """What other settings compare: the baseline, the paper's loss, and the method before it."""
@@ -147,7 +152,7 @@ STAGES = {
         Stage(
             name="wider",
             question="What lies outside the paper's settings?",
-            arms=(STRONG_OWN, X0, FREQUENT, CONDITIONAL),
+            arms=(SQRT_DIFFROP, STRONG_OWN, X0, FREQUENT, CONDITIONAL),
         ),
         Stage(
             name="milder",

@@ -177,7 +177,7 @@ def test_stages_beyond_the_paper_are_named_where_they_lack_trainings(tmp_path: P
     read = results.reader(tmp_path)
     words = results.page(read, None)
     assert "Does anything in the wide space help the few-shot classes? Stage `search`" in words
-    assert "Stage `wider` lacks 24 of 32 trainings." in words
+    assert "Stage `wider` lacks 30 of 40 trainings." in words
     for name in ("milder", "longer", "fashion"):
         assert f"Stage `{name}` lacks 24 of 24 trainings." in words
     assert "Stage `power`" not in words
