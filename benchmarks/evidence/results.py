@@ -100,7 +100,10 @@ def open_stages(read: Read, searched: WideSearch | None) -> str:
 
 def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
     """Return what stands between the marks of the page, by their names."""
-    outcomes = [claim.outcome(found, p) for claim, found, p in tables.estimated(read, CLAIMS)]
+    outcomes = [
+        claim.outcome(found, p, claim.as_published(read))
+        for claim, found, p in tables.estimated(read, CLAIMS)
+    ]
     trained = {setting.name: arms_of(read, setting) for setting in COMPARED}
     return {
         "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",

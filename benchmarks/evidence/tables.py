@@ -52,12 +52,12 @@ def claims_table(read: Read, claims: Sequence[Comparison]) -> str:
             [
                 claim.source,
                 claim.words,
-                claim.published or NONE,
+                NONE if claim.published is None else "{:.2f} - {:.2f}".format(*claim.published),
                 signed(found, factor),
                 seeds_in_words(found.num, claim.failed(read)),
                 f"{factor * found.detectable:.1f}",
                 f"{adjusted:.3f}",
-                claim.outcome(found, adjusted),
+                claim.outcome(found, adjusted, claim.as_published(read)),
             ]
         )
     head = ["paper", "what", "published", "here [95 %]", "seeds", "visible", "p (Holm)", "outcome"]

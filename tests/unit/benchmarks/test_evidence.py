@@ -117,6 +117,21 @@ def test_a_claim_is_compared_with_the_side_of_the_interval() -> None:
     assert dataclasses.replace(claim, claimed="open").outcome(below, 0.01) == "lower"
 
 
+def test_an_interval_that_excludes_the_published_share_says_so() -> None:
+    frame = made_frame(FEW.name, EFFECTS)
+    claim = Comparison(words="", arm=CBDM, claimed="lower", published=(9.0, 10.0))
+    level = final_scores(frame, DDPM)["fid/all"].mean()
+    assert claim.as_published(lambda _: frame) == pytest.approx(-level / 10)
+    accuracy = dataclasses.replace(claim, score="classifier with generated")
+    assert accuracy.as_published(lambda _: frame) == pytest.approx(-0.01)
+    assert dataclasses.replace(claim, published=None).as_published(lambda _: frame) is None
+    near = Estimate(-0.1, 1.0, 8)
+    assert claim.outcome(near, 1.0, -2.0) == "no effect of the paper's size"
+    assert claim.outcome(near, 1.0, near.low + 0.01) == "not decidable at this scale"
+    assert claim.outcome(Estimate(-0.1, math.nan, 1), 1.0, -2.0) == "not decidable at this scale"
+    assert claim.outcome(Estimate(-3.0, 1.0, 8), 0.01, -9.0) == "reproduced in direction"
+
+
 def test_trainings_of_another_protocol_do_not_count(tmp_path: Path) -> None:
     frame = made_frame(FEW.name, EFFECTS)
     table.append(FEW.name, frame.to_dict("records"), tmp_path)
