@@ -18,6 +18,7 @@ from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
 from benchmarks.evidence.stages import COMPARED, FEW, SETTINGS, STAGES, Stage
 from benchmarks.evidence.wide_search import WideSearch
 from benchmarks.marked import replaced
+from diffrop.analysis.data.search_study import COLUMNS
 from diffrop.analysis.figures.style import PNG_DPI, write_figure
 from diffrop.study.space import SearchSpace
 
@@ -65,7 +66,9 @@ def search_block(searched: WideSearch | None) -> str:
     if searched is None:
         return "Not run yet."
     space = SearchSpace.load(wide_search.SPACE)
-    choices = [one.name for one in space.parameters if one.choices is not None]
+    choices = [
+        COLUMNS.get(one.name, one.name) for one in space.parameters if one.choices is not None
+    ]
     parts = [
         tables.search_in_words(searched),
         tables.leaders_table(searched),

@@ -22,6 +22,7 @@ from benchmarks.evidence.compare import (
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, SETTINGS, STRONG_OWN
 from benchmarks.evidence.table import FIDS
 from benchmarks.evidence.wide_search import RATIO, WideSearch
+from diffrop.analysis.data.words import parameter_label
 from diffrop.record.confirmation import ConfirmedLeader
 
 NONE = "-"
@@ -253,7 +254,8 @@ def search_in_words(found: WideSearch) -> str:
     states = found.trials["state"].value_counts()
     counts = ", ".join(f"{number} {str(state).lower()}" for state, number in states.items())
     ended = f"{len(found.trials)} trials: {counts}."
-    return " ".join([ended, found.confirmation.finding, found.agreement.conclusion])
+    agreement = f"Rungs against the full score: {found.agreement.conclusion.rstrip('.')}."
+    return " ".join([ended, found.confirmation.finding, agreement])
 
 
 def leaders_table(found: WideSearch) -> str:
@@ -286,14 +288,14 @@ def choices_table(found: WideSearch, names: Sequence[str]) -> str:
 
     Args:
         found: the search.
-        names: of the parameters that are choices.
+        names: columns of the parameters that are choices.
     """
     trials = found.trials[~found.trials["baseline"]]
     whole = trials[trials["state"] == "COMPLETE"]
     rows = [
         [
-            name,
-            str(choice),
+            parameter_label(name),
+            f"{choice:g}" if isinstance(choice, float) else str(choice),
             str(int((trials[name] == choice).sum())),
             str(len(part)),
             f"{part['difference_value'].median():+.1f}",

@@ -243,7 +243,10 @@ def test_a_study_is_kept_in_small_tables(tmp_path: Path) -> None:
     rows = tables.choices_table(found, ["contrastive.tau_schedule"]).splitlines()[2:]
     whole = found.trials[found.trials["state"] == "COMPLETE"]
     linear = whole[whole["contrastive.tau_schedule"] == "linear"]["difference_value"]
-    assert f"| linear | 3 | 2 | {linear.median():+.1f} | {linear.min():+.1f} |" in rows[3]
+    assert (
+        f"| tau schedule | linear | 3 | 2 | {linear.median():+.1f} | {linear.min():+.1f} |"
+        in rows[3]
+    )
 
 
 def test_a_place_that_is_missing_or_doubled_is_named() -> None:
