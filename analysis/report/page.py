@@ -101,6 +101,7 @@ def _context(
         "rows": trial_rows(study),
         "has_accuracy": has_accuracy(study),
         "confirmation": confirmation_section(study),
+        "seed_spread": study.confirmation and study.confirmation.seed_spread,
         "known_before": known_before(study),
         "stopping": stopping_section(study),
         "front": front_section(study),

@@ -216,6 +216,8 @@ def _comparison(result: StudyResult) -> list[str]:
             f"{found.high:+.{places}f}], paired over samples; one training seed, and the best of "
             f"{len(known)}."
         )
+        spread = result.confirmation and result.confirmation.seed_spread
+        lines += [str(spread)] if spread else []
     return lines
 
 

@@ -1,8 +1,12 @@
 """The stored confirmation of a study, confirm.json."""
 
+import math
 from dataclasses import dataclass, field
 
 from diffrop.record.codec import stored_as
+
+CHANCE = 0.05
+"""Probability that a training seed alone makes a difference beyond `SeedSpread.reach`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,33 @@ class PairedDifference:
     looks: tuple[Look, ...] = ()
     """At a growing number of seeds, the last of which gave mean, low and high; earlier versions
     kept that one only, and not here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSpread:
+    """How far a training seed moves a difference to the baseline that is 0 in the mean."""
+
+    deviation: float
+    """Standard deviation over seeds, in the units of the score, within each leader."""
+    degrees: int
+    """Of freedom behind it."""
+    num_seeds: int
+    """Of the leader that has most."""
+
+    @property
+    def reach(self) -> float:
+        """What a single training's difference stays within with a probability of 95 %."""
+        from scipy.special import stdtrit  # who only reads a record does without it
+
+        return float(stdtrit(self.degrees, 1 - CHANCE / 2)) * self.deviation
+
+    def __str__(self) -> str:
+        """Return what it says of trials that were trained once."""
+        return (
+            f"Over {self.num_seeds} fresh seeds a difference to the baseline had a standard "
+            f"deviation of {self.deviation:.2f}: that of one training says little within "
+            f"+-{self.reach:.2f}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +151,26 @@ class ConfirmationRecord:
     def repeated(self) -> bool:
         """Whether near-ties are looked at more than once, each time with a repeated interval."""
         return self.max_seeds > self.num_seeds
+
+    @property
+    def seed_spread(self) -> SeedSpread | None:
+        """How far a training seed moves a difference; None with fewer than three at a leader.
+
+        The leaders share the baseline's trainings, so that their deviations are a little alike,
+        and the degrees of freedom a little too many.
+        """
+        found = [leader.by_seed for leader in self.leaders if len(leader.by_seed) > 2]
+        if not found:
+            return None
+        means = [sum(values) / len(values) for values in found]
+        squares = (
+            (value - mean) ** 2
+            for values, mean in zip(found, means, strict=True)
+            for value in values
+        )
+        degrees = sum(len(values) - 1 for values in found)
+        deviation = math.sqrt(sum(squares) / degrees)
+        return SeedSpread(deviation=deviation, degrees=degrees, num_seeds=max(map(len, found)))
 
     @property
     def judged(self) -> bool:

@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from diffrop.confirmation.assessment import assess
+from diffrop.confirmation.conclusion import confirmation_record
 from diffrop.console.results import (
     conclusions,
     metrics_table,
@@ -21,6 +23,7 @@ from diffrop.record.results import StudyResult, TrialResult
 from diffrop.record.rung_agreement import AgreementRecord, RungAgreement
 from diffrop.record.score_card import ScoreCard
 from diffrop.record.study_folder import StudyFolder
+from tests.made.confirmations import confirmation, retraining_cards
 from tests.made.scores import interval, score_card
 from tests.made.small import constrained, learning_rate_study, small_study
 
@@ -164,6 +167,16 @@ def test_remarks_say_what_the_table_cannot(result: StudyResult) -> None:
     assert "t001 hinge tau_0=3.25 less the baseline: -10.00 [-10.50, -9.50]" in text
     assert "PRUNED trials were scored on N = 40" in text and "cannot be compared" in text
     assert found[-1] == "t003 hinge tau_0=3.25 failed: out of memory"
+
+
+def test_fresh_seeds_say_what_one_seed_of_the_search_is_worth(result: StudyResult) -> None:
+    cards = retraining_cards(t0=[50.0, 52.0, 51.0], t3=[40.1, 41.9, 44.0])
+    record = confirmation_record(assess(confirmation(3), cards), num_trials=4, num_left=0)
+    differences = {1: {"fid/all": interval(-10.0, 0.5)}}
+    found = remarks(dataclasses.replace(result, differences=differences, confirmation=record))
+    # -9.9, -10.1 and -7: sd 1.73, and t with two degrees of freedom is 4.30.
+    expected = "had a standard deviation of 1.73: that of one training says little within +-7.46."
+    assert f"Over 3 fresh seeds a difference to the baseline {expected}" in found
 
 
 @pytest.mark.parametrize(

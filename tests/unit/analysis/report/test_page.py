@@ -93,6 +93,10 @@ def test_page_says_by_what_trials_are_ranked(full_dir: Path, page: Page) -> None
     several = Page(write_report(full_dir).read_text()).words
     order = "the fronts of fid/all and fid/few, first those that keep the constraints"
     assert f"Ranked by {order}, at each trial's own best omega" in several
+    # Two leaders, three seeds each, all 0.351 about their mean; t with four degrees is 2.78.
+    spread = "a standard deviation of 0.35: that of one training says little within +-0.98."
+    assert f"Over 3 fresh seeds a difference to the baseline had {spread}" in several
+    assert "fresh seeds a difference" not in page.words
 
 
 @pytest.mark.usefixtures("without_figures")
