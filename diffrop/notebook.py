@@ -43,9 +43,11 @@ class Result:
 
     @property
     def best(self) -> dict[str, Any]:
-        """best.yaml; empty where the study names no best.
+        """best.yaml; empty before a trial has its full score.
 
-        It holds `config`, `omega`, and as `provenance` the trial, its value and the baseline's.
+        It is of the confirmed best, of the baseline where a confirmation named none, and without a
+        confirmation of the search's leader. It holds `config`, `omega`, and as `provenance` the
+        trial, its value and the baseline's.
         """
         return self.study.best
 

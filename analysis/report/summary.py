@@ -134,11 +134,12 @@ def _confirmed_answer(study: StudyResults, found: Confirmed) -> Answer:
             f"{'No difference found' if undecided else 'Not better'} over {seeds} fresh seeds"
         )
         headline = (
-            f"No leader is better than the baseline. The nearest, {words}, has over {seeds} "
+            f"No leader {'was shown to be' if undecided else 'is'} better than the baseline. "
+            f"The nearest, {words}, has over {seeds} "
             f"fresh seeds a {label} that is {found.mean:+.2f} ({ends}) against the baseline's."
         )
         if found.low < 0:
-            headline += f" That rules out that it gains more than {-found.low:.2f}."
+            headline += f" That rules out a gain of more than {-found.low:.2f}."
     note = f"{label}; mean of {seeds} fresh seeds; N = {format_count(found.num_samples)}"
     facts = [
         (f"{trial_label(trial['number'])}, trained again", f"{found.value:.2f}", _bound(note)),

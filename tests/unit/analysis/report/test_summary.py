@@ -73,7 +73,7 @@ def test_leader_whose_interval_holds_0_is_no_difference(
     found = answer(with_confirmation(full_study, leaders=(leader,), best=None))
     assert not found.is_confirmed and found.certainty == "No difference found over 3 fresh seeds"
     assert "-0.43 (-1.33 to +0.47)" in found.headline
-    assert found.headline.endswith("That rules out that it gains more than 1.33.")
+    assert found.headline.endswith("That rules out a gain of more than 1.33.")
 
 
 def test_leader_that_is_worse_is_not_better(full_study: StudyResults) -> None:
