@@ -33,19 +33,23 @@ class Arm:
     values: Values = field(default_factory=dict)
     classifiers: Sequence[TrainingSet] = ()
     """What classifiers are trained on when a training has ended, as in Table 3."""
+    omegas: Sequence[float] = ()
+    """Guidance scales beyond the setting's, where the best one lies there."""
 
     @property
     def key(self) -> str:
         """The text that tells its settings from those of others, whatever its name is."""
         content = {"preset": self.preset, **self.values, "classifiers": list(self.classifiers)}
-        return json.dumps(content, sort_keys=True)
+        more = {"omegas": list(self.omegas)} if self.omegas else {}
+        return json.dumps(content | more, sort_keys=True)
 
     @classmethod
     def of_key(cls, key: str) -> "Arm":
         """Return the arm of such a text, without its name."""
         values = json.loads(key)
         preset, classifiers = values.pop("preset"), tuple(values.pop("classifiers"))
-        return cls(name="", preset=preset, values=values, classifiers=classifiers)
+        omegas = tuple(values.pop("omegas", ()))
+        return cls(name="", preset=preset, values=values, classifiers=classifiers, omegas=omegas)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,10 @@ class Setting:
     counts: Sequence[int] = ()
     """Smaller numbers of samples whose scores are kept too, to show how FID depends on N."""
     omegas: Sequence[float] = OMEGAS
+
+    def omegas_of(self, arm: Arm) -> list[float]:
+        """Return the guidance scales that an arm is scored at."""
+        return sorted({*self.omegas, *arm.omegas})
 
     def experiment(self, arm: Arm, seed: int) -> ExperimentConfig:
         """Return the configuration of one training.
@@ -93,7 +101,7 @@ class Setting:
         """
         content = [
             self.experiment(arm, seed=0).to_dict(),
-            [list(each) for each in (self.rungs, self.counts, self.omegas)],
+            [list(each) for each in (self.rungs, self.counts, self.omegas_of(arm))],
             [self.rung_samples, self.num_samples],
         ]
         text = json.dumps(content, sort_keys=True)

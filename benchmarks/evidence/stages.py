@@ -29,9 +29,15 @@ RECIPROCAL = Arm(name="DiffROP, reciprocal", preset="diffrop-reciprocal", values
 HINGE = Arm(name="DiffROP, hinge", preset="diffrop-hinge", values=PAPER)
 NEGATIVE_L2 = Arm(name="DiffROP, negative L2", preset="diffrop-negative-l2", values=PAPER)
 CONSTANT = Arm(name="DiffROP, constant tau", preset="diffrop-constant-tau", values=PAPER)
-CBDM = Arm(name="CBDM", preset="cbdm", classifiers=GENERATED)
+MORE_GUIDANCE = (1.5, 2.0, 3.0)
+"""CBDM draws the predictions for the labels together, so that it takes more of it."""
+CBDM = Arm(name="CBDM", preset="cbdm", classifiers=GENERATED, omegas=MORE_GUIDANCE)
 CBDM_DIFFROP = Arm(
-    name="CBDM + DiffROP", preset="cbdm-diffrop", values=PAPER, classifiers=GENERATED
+    name="CBDM + DiffROP",
+    preset="cbdm-diffrop",
+    values=PAPER,
+    classifiers=GENERATED,
+    omegas=MORE_GUIDANCE,
 )
 REWEIGHTING = Arm(name="reweighting", preset="reweighting")
 RESAMPLING = Arm(name="resampling", preset="rs")

@@ -185,7 +185,7 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
             [
                 arm.name,
                 *(f"{scores[name].mean():.1f}" for name in FIDS),
-                f"{scores['omega'].mean():.2f}",
+                f"{scores['omega'].mean():.2f}{_edge(scores['omega'], setting.omegas_of(arm))}",
                 f"{100 * scores['accuracy/few'].mean():.0f} %",
                 f"{100 * scores['memorisation/few'].mean():.0f} %",
                 _percent(ratio),
@@ -202,6 +202,11 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
         "seeds",
     ]
     return markdown(head, rows)
+
+
+def _edge(best: pd.Series, tried: Sequence[float]) -> str:
+    """Return a remark where the best omega of most trainings is the largest that was tried."""
+    return " (the last tried)" if (best == max(tried)).mean() > 0.5 else ""
 
 
 def common_seeds(frame: pd.DataFrame, arms: Sequence[Arm]) -> set[int]:

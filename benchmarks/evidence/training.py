@@ -74,7 +74,7 @@ class Training:
             except NonFiniteError:
                 return [*found, self._row(images, float("nan"), 0, {})]
             training_s += seconds
-            for omega in self._setting.omegas:
+            for omega in self._setting.omegas_of(self._arm):
                 found += self._scored(images, omega, training_s, last)
         return found
 

@@ -28,7 +28,7 @@ SPACE = Path(__file__).parents[1] / "spaces" / "wide.yaml"
 NUM_TRIALS, NUM_LEADERS, NUM_SEEDS = 40, 2, 8
 OPTIONS = (
     *("--imbalance-factor", "0.05", "--images", "40960"),
-    *("--omegas", "0,0.25,0.5,0.75,1", "--num-samples", "1000"),
+    *("--omegas", "0,0.5,0.75,1,1.5,2.5", "--num-samples", "1000"),
     *("--objective", "fid/few", "--constraint", "fid/many <= baseline + 5%"),
     *("--trials", str(NUM_TRIALS), "--fork-from", "baseline@10240"),
     *("--first-rung", "20480", "--rung-samples", "500", "--audit-fraction", "0.25"),

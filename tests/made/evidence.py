@@ -41,7 +41,7 @@ def _rows(
     for images in setting.rungs:
         last = images == max(setting.rungs)
         full = setting.num_samples if last else setting.rung_samples
-        for omega in setting.omegas:
+        for omega in setting.omegas_of(arm):
             for count in (*(setting.counts if last else ()), full):
                 score = level + effect + own + 20 * abs(omega - 0.5)
                 score += 200_000 / images + 2_000 / count
