@@ -16,7 +16,6 @@ from benchmarks.evidence.stages import (
     DDPM,
     DDPM_SHARED,
     DIFFAUG,
-    ELSEWHERE,
     EXPONENTIAL,
     FEW,
     FREQUENT,
@@ -255,12 +254,11 @@ FURTHER: Sequence[Comparison] = (
         Comparison(
             words=f"{arm.name} less DDPM: {setting.words}",
             arm=arm,
-            against=ELSEWHERE[0],
+            against=baseline,
             setting=setting,
         )
-        for setting in COMPARED
-        if setting != FEW
-        for arm in ELSEWHERE[1:]
+        for setting, (baseline, *arms) in COMPARED
+        for arm in arms
     ),
 )
 """What the paper says nothing of."""

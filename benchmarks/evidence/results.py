@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.evidence import figures, table, tables, wide_search
 from benchmarks.evidence.arms import Arm, Setting
 from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
-from benchmarks.evidence.stages import COMPARED, FEW, SETTINGS, STAGES, Stage
+from benchmarks.evidence.stages import COMPARED, DDPM, FEW, SETTINGS, STAGES, Stage
 from benchmarks.evidence.wide_search import WideSearch
 from benchmarks.marked import replaced
 from diffrop.analysis.data.search_study import COLUMNS
@@ -61,6 +61,11 @@ def further(read: Read) -> list[Comparison]:
     ]
 
 
+def by_method(arms: Sequence[Arm]) -> list[Comparison]:
+    """Return each arm less the baseline."""
+    return [Comparison(words=arm.name, arm=arm) for arm in arms if arm != DDPM]
+
+
 def search_block(searched: WideSearch | None) -> str:
     """Return what the study over the wide space found."""
     if searched is None:
@@ -82,8 +87,8 @@ def elsewhere_block(read: Read, trained: Mapping[str, Sequence[Arm]]) -> str:
     """Return the arms of the other settings, as far as those are whole."""
     parts = [
         f"{setting.words}:\n\n{tables.arms_table(read, setting, trained[setting.name])}"
-        for setting in COMPARED
-        if setting != FEW and trained[setting.name]
+        for setting, _ in COMPARED
+        if trained[setting.name]
     ]
     return "\n\n".join(parts) or "Not trained yet."
 
@@ -107,10 +112,11 @@ def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
         claim.outcome(found, p, claim.as_published(read))
         for claim, found, p in tables.estimated(read, CLAIMS)
     ]
-    trained = {setting.name: arms_of(read, setting) for setting in COMPARED}
+    trained = {setting.name: arms_of(read, setting) for setting in SETTINGS.values()}
     return {
         "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
+        "groups": tables.further_table(read, by_method(trained[FEW.name])),
         "search": search_block(searched),
         "further": tables.further_table(read, further(read)),
         "noise": tables.noise_table(read, trained),
