@@ -180,7 +180,7 @@ STAGES = {
             question="Is it different when trainings are four times as long?",
             setting=CURVE,
             arms=LONG,
-            seeds=range(1, 5),
+            seeds=range(1, 4),
         ),
         Stage(
             name="fashion",

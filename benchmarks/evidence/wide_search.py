@@ -25,7 +25,7 @@ QUESTION = "Does anything in the wide space help the few-shot classes?"
 NAME = "wide-search"
 """The study's, and the kept folder's."""
 SPACE = Path(__file__).parents[1] / "spaces" / "wide.yaml"
-NUM_TRIALS, NUM_LEADERS, NUM_SEEDS = 40, 2, 8
+NUM_TRIALS, NUM_LEADERS, NUM_SEEDS = 32, 2, 8
 OPTIONS = (
     *("--imbalance-factor", "0.05", "--images", "40960"),
     *("--omegas", "0,0.5,0.75,1,1.5,2.5", "--num-samples", "1000"),

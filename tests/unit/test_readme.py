@@ -48,7 +48,8 @@ def test_every_command_of_the_readme_and_of_the_methods_exists() -> None:
 def test_every_link_of_the_pages_leads_somewhere() -> None:
     docs = ROOT / "docs"
     generated = {docs / "reference" / name for name in ("options.md", "configuration.md")}
-    pages = [ROOT / "README.md", *docs.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+    others = ("README.md", "RESULTS.md", "benchmarks/README.md")
+    pages = [*docs.rglob("*.md"), *(ROOT / name for name in others)]
     for page in pages:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             path = Path(os.path.normpath(page.parent / target))
