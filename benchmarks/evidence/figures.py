@@ -42,7 +42,7 @@ def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]
     figure = style.new_figure(1.0 + ROW_IN * len(rows))
     figure.set_figwidth(FOREST_IN)
     axes = figure.add_subplot(label="differences")
-    _limit(axes, [estimate for _, estimate in rows if estimate is not None])
+    _limit(axes, [_reach(estimate) for _, estimate in rows if estimate is not None])
     for row, (_, estimate) in enumerate(rows):
         if estimate is not None:
             _draw_estimate(axes, row, estimate)
@@ -82,9 +82,13 @@ def _draw_estimate(axes: Axes, row: float, estimate: Estimate) -> None:
     )
 
 
-def _limit(axes: Axes, drawn: Sequence[Estimate]) -> None:
-    """Let the axis hold the differences that are not far beyond the usual ones."""
-    reach = pd.Series([max(abs(one.low), abs(one.high)) for one in drawn])
+def _reach(estimate: Estimate) -> float:
+    return max(abs(estimate.low), abs(estimate.high))
+
+
+def _limit(axes: Axes, reaches: Sequence[float]) -> None:
+    """Let the axis hold the differences that do not reach far beyond the usual ones."""
+    reach = pd.Series(reaches)
     held = reach[reach <= FAR * reach.median()]
     most = 1.08 * float(held.max() if len(held) else 1.0)
     axes.set_xlim(-most, most)
@@ -95,11 +99,14 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
     figure = style.new_figure(0.9 + 2 * ROW_IN * len(comparisons))
     axes = figure.add_subplot(label="seeds")
     means: dict[float, Estimate] = {}
+    reaches: list[float] = []
     factors = [1 if one.score in LOWER_IS_BETTER else 100 for one in comparisons]
     for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
         values = factor * comparison.by_seed(read)
         axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
         means[row - 0.12] = Estimate.of(values)
+        reaches.append(max(_reach(means[row - 0.12]), float(values.abs().max())))
+    _limit(axes, reaches)
     for place, mean in means.items():
         _draw_estimate(axes, place, mean)
     axes.set_ylim(len(comparisons) - 0.5, -0.6)
@@ -158,6 +165,8 @@ def omega_figure(read: Read, setting: Setting) -> Figure:
         difference = (ours[score] - theirs[score]).reset_index()
         _draw_band(paired, _by_omega(difference, score), colour, marker, score_label(score))
     score_axes.draw_zero(paired)
+    low, high = paired.get_ylim()
+    paired.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
     levels.set_title("FID of all classes", fontsize=style.LEGEND_PT, loc="left")
     paired.set_title(f"{EXPONENTIAL.name} less DDPM", fontsize=style.LEGEND_PT, loc="left")
     for axes in (levels, paired):

@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.evidence import figures, table, tables, wide_search
 from benchmarks.evidence.arms import Arm, Setting
 from benchmarks.evidence.claims import CLAIMS, FURTHER, Comparison, Read
-from benchmarks.evidence.stages import COMPARED, DDPM, FEW, SETTINGS, STAGES, Stage
+from benchmarks.evidence.stages import COMPARED, DDPM, EXPONENTIAL, FEW, SETTINGS, STAGES, Stage
 from benchmarks.evidence.wide_search import WideSearch
 from benchmarks.marked import replaced
 from diffrop.analysis.data.search_study import COLUMNS
@@ -114,8 +114,9 @@ def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
     ]
     trained = {setting.name: arms_of(read, setting) for setting in SETTINGS.values()}
     return {
-        "outcomes": f"Of {len(CLAIMS)} comparisons: {tables.counts_in_words(outcomes)}.",
+        "outcomes": f"{tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
+        "omega": tables.omega_table(read, FEW, EXPONENTIAL, DDPM),
         "groups": tables.further_table(read, by_method(trained[FEW.name])),
         "search": search_block(searched),
         "further": tables.further_table(read, further(read)),

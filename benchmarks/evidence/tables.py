@@ -18,6 +18,7 @@ from benchmarks.evidence.compare import (
     final_scores,
     holm,
     rows_of,
+    whole_rows,
 )
 from benchmarks.evidence.stages import CURVE, DDPM, EXPONENTIAL, FEW, SETTINGS, STRONG_OWN
 from benchmarks.evidence.table import FIDS
@@ -201,6 +202,19 @@ def arms_table(read: Read, setting: Setting, arms: Sequence[Arm]) -> str:
         "gradient ratio",
         "seeds",
     ]
+    return markdown(head, rows)
+
+
+def omega_table(read: Read, setting: Setting, arm: Arm, against: Arm) -> str:
+    """Return an arm less another where both are sampled at the same omega."""
+    frame = read(setting.name)
+    own, other = (whole_rows(frame, one).set_index(["seed", "omega"]) for one in (arm, against))
+    rows = []
+    for omega, theirs in other.groupby(level="omega"):
+        differences = [own[score] - theirs[score] for score in ("fid/all", "fid/few")]
+        cells = [signed(Estimate.of(found)) for found in differences]
+        rows.append([f"{omega:g}", f"{theirs['fid/all'].mean():.1f}", *cells, str(len(theirs))])
+    head = ["omega", f"fid/all of {against.name}", "less it: fid/all", "fid/few", "seeds"]
     return markdown(head, rows)
 
 
