@@ -24,8 +24,9 @@ COLOURS = {"lower": "#0072B2", "higher": "#D55E00", "open": "#6b7280"}
 WORDS = {"lower": "interval below 0", "higher": "interval above 0", "open": "0 within it"}
 ROW_IN = 0.23
 FOREST_IN = 6.4
-FAR = 3.0
-"""Times the median of how far intervals reach; beyond it a difference is written at the edge."""
+FAR, FAR_OF_FEW = 3.0, 10.0
+"""Times the median of how far differences reach, in the summary and where they are few; one that
+reaches beyond is written at the edge."""
 
 
 def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]) -> Figure:
@@ -42,7 +43,7 @@ def forest_figure(read: Read, groups: Sequence[tuple[str, Sequence[Comparison]]]
     figure = style.new_figure(1.0 + ROW_IN * len(rows))
     figure.set_figwidth(FOREST_IN)
     axes = figure.add_subplot(label="differences")
-    _limit(axes, [_reach(estimate) for _, estimate in rows if estimate is not None])
+    _limit(axes, [_reach(estimate) for _, estimate in rows if estimate is not None], FAR)
     for row, (_, estimate) in enumerate(rows):
         if estimate is not None:
             _draw_estimate(axes, row, estimate)
@@ -71,7 +72,7 @@ def _draw_estimate(axes: Axes, row: float, estimate: Estimate) -> None:
     end, marker = (high, ">") if right else (low, "<")
     axes.plot([end], [row], marker=marker, markersize=5, color=colour, clip_on=False)
     axes.annotate(
-        f"{estimate.mean:+.0f} [{estimate.low:+.0f}, {estimate.high:+.0f}]",
+        f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]",
         (end, row),
         xytext=(-6 if right else 6, 0),
         textcoords="offset points",
@@ -79,6 +80,7 @@ def _draw_estimate(axes: Axes, row: float, estimate: Estimate) -> None:
         va="center",
         fontsize=style.CAPTION_PT,
         color=colour,
+        bbox=style.ON_GRID,
     )
 
 
@@ -86,10 +88,10 @@ def _reach(estimate: Estimate) -> float:
     return max(abs(estimate.low), abs(estimate.high))
 
 
-def _limit(axes: Axes, reaches: Sequence[float]) -> None:
-    """Let the axis hold the differences that do not reach far beyond the usual ones."""
+def _limit(axes: Axes, reaches: Sequence[float], far: float) -> None:
+    """Let the axis hold the differences that reach at most `far` times as far as the median."""
     reach = pd.Series(reaches)
-    held = reach[reach <= FAR * reach.median()]
+    held = reach[reach <= far * reach.median()]
     most = 1.08 * float(held.max() if len(held) else 1.0)
     axes.set_xlim(-most, most)
 
@@ -98,17 +100,17 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
     """Draw the difference at each seed, and their mean with its interval, a row a comparison."""
     figure = style.new_figure(0.9 + 2 * ROW_IN * len(comparisons))
     axes = figure.add_subplot(label="seeds")
-    means: dict[float, Estimate] = {}
-    reaches: list[float] = []
     factors = [1 if one.score in LOWER_IS_BETTER else 100 for one in comparisons]
-    for row, (comparison, factor) in enumerate(zip(comparisons, factors, strict=True)):
-        values = factor * comparison.by_seed(read)
-        axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
-        means[row - 0.12] = Estimate.of(values)
-        reaches.append(max(_reach(means[row - 0.12]), float(values.abs().max())))
-    _limit(axes, reaches)
-    for place, mean in means.items():
-        _draw_estimate(axes, place, mean)
+    drawn = [
+        factor * comparison.by_seed(read)
+        for comparison, factor in zip(comparisons, factors, strict=True)
+    ]
+    reaches = [max(_reach(Estimate.of(each)), float(each.abs().max())) for each in drawn]
+    _limit(axes, reaches, FAR_OF_FEW)
+    for row, (values, reach) in enumerate(zip(drawn, reaches, strict=True)):
+        _draw_estimate(axes, row - 0.12, Estimate.of(values))
+        if reach <= axes.get_xlim()[1]:
+            axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
     axes.set_ylim(len(comparisons) - 0.5, -0.6)
     axes.set_yticks(range(len(comparisons)), [one.words for one in comparisons])
     style.tidy_categories(axes)
