@@ -92,7 +92,7 @@ def _limit(axes: Axes, reaches: Sequence[float], far: float) -> None:
     """Let the axis hold the differences that reach at most `far` times as far as the median."""
     reach = pd.Series(reaches)
     held = reach[reach <= far * reach.median()]
-    most = 1.08 * float(held.max() if len(held) else 1.0)
+    most = 1.08 * (float(held.max()) if held.any() else 1.0)
     axes.set_xlim(-most, most)
 
 
