@@ -8,7 +8,7 @@ from benchmarks.sampling_checkpoints import SMALL_FASHION
 
 TAU_0 = 10.0
 """Strength of the rows that stand for the paper's, which gives none: in mu space and with a mean
-over pixels, it makes the loss's gradient 1 to 10 % of DDPM's."""
+over pixels, it makes the gradient of the bounded forms about a tenth of DDPM's."""
 SHARED = {"diffusion.noise": "shared"}
 STRONG = {"contrastive.tau_0": 24.0, "contrastive.decay_temperature": 0.36}
 """Of the one setting that looked promising in a search of 40 trials with one seed, 0, each."""
