@@ -60,6 +60,8 @@ class Setting:
     """Also of its table, `data/NAME.csv`."""
     words: str
     """For a caption."""
+    brief: str = ""
+    """What tells it from the main one, for a row of a figure."""
     dataset: str
     base: Values
     """What differs from the dataset's recipe."""

@@ -252,7 +252,7 @@ FURTHER: Sequence[Comparison] = (
     Comparison(words="conditional augmentation less DDPM", arm=CONDITIONAL),
     *(
         Comparison(
-            words=f"{arm.name} less DDPM: {setting.words}",
+            words=f"{arm.name} less DDPM, {setting.brief}",
             arm=arm,
             against=baseline,
             setting=setting,
