@@ -5,6 +5,7 @@ import pytest
 import diffrop.recipes
 from diffrop.data import DATASETS
 from diffrop.recipes import RECIPES, recipe
+from tests.made.small import ROOT
 
 
 def test_every_dataset_has_a_recipe_and_every_recipe_a_dataset() -> None:
@@ -38,3 +39,15 @@ def test_unknown_dataset_is_refused_with_the_known_ones() -> None:
         recipe("mnist")
     named = str(error.value).partition("added in ")[2].partition(",")[0]
     assert Path(named).resolve() == Path(diffrop.recipes.__file__).resolve()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_table_of_the_concepts_gives_a_recipes_budget(name: str) -> None:
+    page = (ROOT / "docs" / "concepts.md").read_text("utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line)
+    found, config = recipe(name), recipe(name).experiment
+    assert f"| {found.num_trials}, {config.training.num_images:,} |" in row
+    assert f"N = {config.evaluation.num_samples:,}, " in row
+    assert ("mirrored" in row) == config.data.horizontal_flip
+    assert ("confirms one leader with four seeds" in row) == (found.confirm > 0)
+    assert found.confirm == 0 or (found.confirm, found.confirm_seeds) == (1, 4)
