@@ -105,10 +105,14 @@ def seeds_figure(read: Read, comparisons: Sequence[Comparison]) -> Figure:
         factor * comparison.by_seed(read)
         for comparison, factor in zip(comparisons, factors, strict=True)
     ]
-    reaches = [max(_reach(Estimate.of(each)), float(each.abs().max())) for each in drawn]
+    means = [Estimate.of(values) for values in drawn]
+    reaches = [
+        max(_reach(mean), float(values.abs().max()))
+        for mean, values in zip(means, drawn, strict=True)
+    ]
     _limit(axes, reaches, FAR_OF_FEW)
-    for row, (values, reach) in enumerate(zip(drawn, reaches, strict=True)):
-        _draw_estimate(axes, row - 0.12, Estimate.of(values))
+    for row, (values, mean, reach) in enumerate(zip(drawn, means, reaches, strict=True)):
+        _draw_estimate(axes, row - 0.12, mean)
         if reach <= axes.get_xlim()[1]:
             axes.plot(values, [row + 0.18] * len(values), "o", markersize=3, color=style.NEUTRAL)
     axes.set_ylim(len(comparisons) - 0.5, -0.6)

@@ -77,7 +77,7 @@ def search_block(searched: WideSearch | None) -> str:
     parts = [
         tables.search_in_words(searched),
         tables.leaders_table(searched),
-        "By choice, the objective less the baseline's at one seed, complete trials alone:",
+        "By choice, the objective less the baseline's at one seed, only of complete trials:",
         tables.choices_table(searched, choices),
     ]
     return "\n\n".join(parts)
@@ -114,7 +114,8 @@ def blocks(read: Read, searched: WideSearch | None) -> dict[str, str]:
     ]
     trained = {setting.name: arms_of(read, setting) for setting in SETTINGS.values()}
     return {
-        "outcomes": f"{tables.counts_in_words(outcomes)}.",
+        "outcomes": f"Of the paper's {len(CLAIMS)} claims that can be tried here: "
+        f"{tables.counts_in_words(outcomes)}.",
         "claims": tables.claims_table(read, CLAIMS),
         "omega": tables.omega_table(read, FEW, EXPONENTIAL, DDPM),
         "groups": tables.further_table(read, by_method(trained[FEW.name])),

@@ -2,7 +2,7 @@
 
 Everything that could move FID is searched at once, few-shot classes first, by forks and rungs; the
 leaders are then trained again with fresh seeds. Its report is in the runs folder, where it was
-made; kept are a table of its trials and the record of its confirmation.
+made; kept are a table of its trials, and the records of its confirmation and of its rungs.
 """
 
 import shutil
