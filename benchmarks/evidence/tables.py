@@ -40,9 +40,12 @@ def signed(estimate: Estimate, factor: float = 1.0) -> str:
     """Return a difference with its 95 % interval."""
     if estimate.num < 2:
         return NONE
-    numbers = (factor * value for value in (estimate.mean, estimate.low, estimate.high))
-    mean, low, high = (f"{value:+.2f}" for value in numbers)
-    return f"{mean} [{low}, {high}]"
+    return with_ends(factor * estimate.mean, factor * estimate.low, factor * estimate.high)
+
+
+def with_ends(mean: float, low: float, high: float) -> str:
+    """Return a difference with the ends of its interval."""
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def claims_table(read: Read, claims: Sequence[Comparison]) -> str:
@@ -287,15 +290,13 @@ def leaders_table(found: WideSearch) -> str:
 
 
 def _leader_row(leader: ConfirmedLeader, trial: "pd.Series[Any]") -> list[str]:
-    searched, low, high = (trial[f"difference_{end}"] for end in ("value", "low", "high"))
-    fresh = NONE
-    if leader.mean is not None:
-        fresh = f"{leader.mean:+.2f} [{leader.low:+.2f}, {leader.high:+.2f}]"
+    searched = with_ends(*(trial[f"difference_{end}"] for end in ("value", "low", "high")))
+    found = [each for each in (leader.mean, leader.low, leader.high) if each is not None]
     kept = min((one.num_kept for one in leader.constraints), default=None)
     return [
         leader.name,
-        f"{searched:+.2f} [{low:+.2f}, {high:+.2f}] over samples",
-        fresh,
+        f"{searched} over samples",
+        with_ends(*found) if found else NONE,
         str(len(leader.by_seed)),
         NONE if kept is None else f"{kept} of {len(leader.by_seed)} seeds",
         _percent(trial[RATIO]),

@@ -1,6 +1,7 @@
 """The stored confirmation of a study, confirm.json."""
 
 import math
+import statistics
 from dataclasses import dataclass, field
 
 from diffrop.record.codec import stored_as
@@ -162,14 +163,9 @@ class ConfirmationRecord:
         found = [leader.by_seed for leader in self.leaders if len(leader.by_seed) > 2]
         if not found:
             return None
-        means = [sum(values) / len(values) for values in found]
-        squares = (
-            (value - mean) ** 2
-            for values, mean in zip(found, means, strict=True)
-            for value in values
-        )
         degrees = sum(len(values) - 1 for values in found)
-        deviation = math.sqrt(sum(squares) / degrees)
+        squares = sum((len(values) - 1) * statistics.variance(values) for values in found)
+        deviation = math.sqrt(squares / degrees)
         return SeedSpread(deviation=deviation, degrees=degrees, num_seeds=max(map(len, found)))
 
     @property
