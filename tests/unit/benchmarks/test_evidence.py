@@ -219,10 +219,6 @@ def test_stages_beyond_the_paper_are_named_where_they_lack_trainings(tmp_path: P
 
 def test_committed_results_are_those_of_the_committed_tables() -> None:
     read = results.reader(table.FOLDER)
-    if not results.PAGE.exists():
-        with pytest.raises(ValueError, match="are missing"):
-            results.page(read, wide_search.read())
-        return
     page = results.page(read, wide_search.read())
     assert results.PAGE.read_text() == page, "run make results"
     pictures = sorted(results.PICTURES.glob("*.png"))
